@@ -1,0 +1,9 @@
+"""What can go wrong through the user's input, as one line that names the place and the remedy."""
+
+
+class InputError(Exception):
+    """A mistake in what a person wrote or passed: printed as it is (a line per problem), exit code 2, no traceback."""
+
+
+class SealedError(RuntimeError):
+    """The test data were asked for by something that has not finished its training."""

@@ -1,0 +1,73 @@
+"""The folder is the registry: every file of this folder without a leading underscore holds one method, named by it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from methods._composition import Composition
+from methods._contract import Method
+from methods._settings import SettingError, refuse_unknown
+
+FOLDER = Path(__file__).parent
+
+
+class UnknownMethodError(LookupError):
+    """No file of the folder has this name; the message suggests one."""
+
+
+def names() -> list[str]:
+    """All methods, sorted, without importing any."""
+    return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
+
+
+def module(name: str) -> ModuleType:
+    """The module of one method; its docstring is the method's header. Raises UnknownMethodError."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        raise UnknownMethodError(f"unknown method {name!r}; {hint}")
+    return importlib.import_module(f"methods.{name}")
+
+
+def get(name: str) -> type[Method]:
+    """The class of one method. Raises UnknownMethodError, or TypeError if its file does not hold exactly one class."""
+    source = module(name)
+    found = [
+        value
+        for value in vars(source).values()
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == source.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{source.__file__}: a method's file holds one Method subclass, this one has {len(found)}")
+    return found[0]
+
+
+def parts(name: str) -> list[str]:
+    """The methods that a name is made of: "kd" -> ["kd"], "kd+at" -> ["kd", "at"]. Raises UnknownMethodError."""
+    found = [part.strip() for part in name.split("+")]
+    for part in found:
+        module(part)
+    twice = sorted({part for part in found if found.count(part) > 1})
+    if twice:
+        raise UnknownMethodError(f"{name!r} holds {twice[0]!r} twice; raise its weight instead")
+    return found
+
+
+def create(name: str, **settings: Any) -> Method:
+    """A method by name: `create("kd", temperature=2.0)`, or `create("kd+at", at={"beta": 500.0}, ce=1.0)`.
+
+    Raises UnknownMethodError for a name, SettingError for a setting or a value.
+    """
+    found = parts(name)
+    if len(found) == 1:
+        return get(found[0])(**settings)
+    refuse_unknown(settings, [*found, "ce"], name)
+    ce = settings.pop("ce", None)
+    for part, value in settings.items():
+        if not isinstance(value, dict):
+            raise SettingError(f"{name}: {part} is {value!r}; write its settings as a mapping")
+    return Composition({part: get(part)(**settings.get(part, {})) for part in found}, ce)

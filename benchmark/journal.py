@@ -1,0 +1,227 @@
+"""The record of a cell on disk: configuration, append-only journal, checkpoints, done marker.
+
+Everything else (MLflow, leaderboards) can be rebuilt from these files. A journal holds one JSON record per line with a
+checksum: `start` (each time training begins or goes on), `epoch`, `trained`, `final`, `failed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from benchmark.errors import InputError, SealedError
+from benchmark.failpoint import failpoint
+
+Record = dict[str, Any]
+Tensors = dict[str, Tensor]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file's content as a whole: after a crash at any moment it holds the old or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        failpoint("write.before_replace")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free >> 20
+        raise InputError(f"{path}: cannot be written ({error.strerror}; {free} MiB free)") from error
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes readable JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sealed_line(record: Record) -> bytes:
+    body = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
+
+
+def read_journal(path: Path) -> list[Record]:
+    """All whole records. A torn last line (a crash in mid-write) is passed over; a broken line before it is refused.
+
+    Raises InputError naming file and line.
+    """
+    if not path.exists():
+        return []
+    records = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            record: Record = json.loads(line)["record"]
+            whole = _sealed_line(record) == line + b"\n"
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise InputError(f"{path}:{number}: this record is damaged; delete the folder to train the cell again")
+        records.append(record)
+    return records
+
+
+class Journal:
+    """Appends records to a cell's journal; each is on the disk before `append` returns."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.records = read_journal(path)
+        if path.exists():
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.truncate(path, whole)
+
+    def append(self, kind: str, **content: Any) -> None:
+        """Adds a record of a kind, with the time in milliseconds unless the content brings its own."""
+        record = {"kind": kind, "time": time.time_ns() // 1_000_000, **content}
+        with self.path.open("ab") as file:
+            file.write(_sealed_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+        self.records.append(record)
+
+    def last(self, kind: str) -> Record | None:
+        """The newest record of a kind."""
+        return next((record for record in reversed(self.records) if record["kind"] == kind), None)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are recorded."""
+        return sum(record["kind"] == "epoch" for record in self.records)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Evidence that a cell's training is over, which opens the test data. It reads the journal on disk."""
+
+    folder: Path
+
+    def verify(self) -> None:
+        """Raises SealedError unless the cell's journal says `trained`."""
+        if not any(record["kind"] == "trained" for record in read_journal(self.folder / "journal.jsonl")):
+            raise SealedError(f"{self.folder}: the test data stay sealed until this cell's training is finished")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a cell after an epoch: tensors, and a JSON part that ends with the epoch's own journal record."""
+
+    epoch: int
+    tensors: Tensors
+    state: dict[str, Any]
+
+
+class CellFolder:
+    """Where a cell lives: `config.json`, `journal.jsonl`, `checkpoint-*`, `best.*`, `student.safetensors`, `done.json`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell is finished and evaluated."""
+        return (self.path / "done.json").exists()
+
+    def journal(self) -> Journal:
+        """The journal, opened for appending."""
+        return Journal(self.path / "journal.jsonl")
+
+    def begin(self, configuration: dict[str, Any]) -> None:
+        """Makes the folder and writes its configuration, once."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").exists():
+            write_json(self.path / "config.json", configuration)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint and drops all but the one before it. The JSON file, written last, makes it valid."""
+        name = f"checkpoint-{checkpoint.epoch:05d}"
+        digest = self._write_tensors(f"{name}.safetensors", checkpoint.tensors)
+        failpoint("checkpoint.tensors")
+        write_json(
+            self.path / f"{name}.json", {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
+        )
+        failpoint("checkpoint.written")
+        for old in self._checkpoints()[2:]:
+            self._drop(old)
+
+    def restore(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, and a line for every damaged one that was passed over."""
+        warnings = []
+        for marker in self._checkpoints():
+            try:
+                content = json.loads(marker.read_text())
+                tensors = self.read_tensors(marker.with_suffix(".safetensors").name, content["sha256"])
+                return Checkpoint(content["epoch"], tensors, content["state"]), warnings
+            except (InputError, ValueError, KeyError, OSError) as error:
+                warnings.append(f"{marker}: damaged, the one before it is used ({error})")
+        return None, warnings
+
+    def save_best(self, epoch: int, tensors: Tensors) -> None:
+        """Keeps the weights of the best validation epoch so far."""
+        digest = self._write_tensors("best.safetensors", tensors)
+        write_json(self.path / "best.json", {"epoch": epoch, "sha256": digest})
+
+    def best(self) -> Tensors:
+        """The weights that `save_best` kept. Raises InputError if they are damaged."""
+        marker = json.loads((self.path / "best.json").read_text())
+        return self.read_tensors("best.safetensors", marker["sha256"])
+
+    def save_student(self, tensors: Tensors) -> str:
+        """Writes the weights that are evaluated; returns their SHA-256."""
+        return self._write_tensors("student.safetensors", tensors)
+
+    def finish(self, content: dict[str, Any]) -> None:
+        """Marks the cell as done and drops what was only for going on."""
+        write_json(self.path / "done.json", content)
+        for old in self._checkpoints():
+            self._drop(old)
+        for name in ("best.json", "best.safetensors"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def read_tensors(self, name: str, sha256: str) -> Tensors:
+        """A file's tensors on the CPU, after its content was checked. Raises InputError naming file and both hashes."""
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{path}: missing") from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise InputError(f"{path}: SHA-256 is {found[:12]}..., {sha256[:12]}... was written")
+        return safetensors.torch.load(content)
+
+    def _write_tensors(self, name: str, tensors: Tensors) -> str:
+        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        content = safetensors.torch.save(plain)
+        write_atomically(self.path / name, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def _checkpoints(self) -> list[Path]:
+        """The JSON files of all checkpoints, newest first."""
+        return sorted(self.path.glob("checkpoint-*.json"), reverse=True)
+
+    @staticmethod
+    def _drop(marker: Path) -> None:
+        marker.unlink(missing_ok=True)
+        marker.with_suffix(".safetensors").unlink(missing_ok=True)

@@ -1,0 +1,486 @@
+"""From the runs of a study to its leaderboard: means, spread, paired differences and ranks, as tables.
+
+Pure functions of a table of runs and the study's plan: no tracker, no clock, no randomness. The order of the runs
+changes no bit of the result. Accuracy-like values are in percent, differences in percentage points; nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+TEACHER = "teacher"
+"""Row name of the teacher."""
+
+MIN_SEEDS = 3
+"""A row with fewer finished seeds has no rank."""
+
+SIGN_FLIP_SEEDS = 6
+"""With fewer seeds the smallest two-sided p of an exact sign-flip test, 2/2^n, is above 0.05."""
+
+CONFIDENCE = 0.95
+
+COLUMNS = (
+    "pair", "method", "rank", "n", "planned", "acc1", "sd", "ci_low", "ci_high",
+    "vs_student", "vs_student_low", "vs_student_high", "gap_closed",
+    "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "note",
+)  # fmt: skip
+COST_COLUMNS = ("pair", "method", "latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")
+
+_MEANS = {
+    "acc5": "test/acc5",
+    "f1": "test/f1",
+    "ece": "test/ece",
+    "agreement": "test/agreement",
+    "params": "cost/params",
+    "macs": "cost/macs",
+    "compute_tmac": "cost/compute_tmac",
+}
+_CLOCKED = {name: f"cost/{name}" for name in COST_COLUMNS[2:]}
+_FLOATS = [name for name in COLUMNS if name not in ("pair", "method", "rank", "n", "planned", "note")]
+
+Run = dict[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the study set out to compare: the rows and seeds that its leaderboard must hold.
+
+    `methods` are row names in the study's order; `baseline` is the one that trains the student alone. `not_applicable`
+    maps "pair/method" to a reason. `datasets` maps a pair to its data set, for titles only.
+
+    Raises:
+        ValueError: pairs, methods or seeds are empty or hold one twice, a method is named like the teacher's row,
+            `select` is unknown, or `baseline` is not among `methods`.
+    """
+
+    study: str
+    question: str
+    pairs: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    select: str
+    baseline: str | None
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named: dict[str, tuple[Any, ...]] = {"pairs": self.pairs, "methods": self.methods, "seeds": self.seeds}
+        for name, values in named.items():
+            if not values:
+                raise ValueError(f"study {self.study!r} has no {name}")
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} of study {self.study!r} holds a value twice: {values}")
+        if self.select not in ("last", "best_val"):
+            raise ValueError(f"select must be 'last' or 'best_val', not {self.select!r}")
+        if TEACHER in self.methods:
+            raise ValueError(f"{TEACHER!r} is the name of the teacher's row: no method of a study can have it")
+        if self.baseline is not None and self.baseline not in self.methods:
+            raise ValueError(f"baseline {self.baseline!r} is not among the methods {self.methods}")
+
+    def why_not(self, pair: str, method: str) -> str | None:
+        """The reason why `method` cannot run on `pair`, or None where it can."""
+        return self.not_applicable.get(f"{pair}/{method}")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The planned cells of one method on one pair, by what became of them."""
+
+    method: str
+    finished: Mapping[int, Run]
+    failed: Mapping[int, str]
+    unmeasured: int
+    planned: int
+    inapplicable: str | None
+
+    @property
+    def accuracies(self) -> dict[int, float]:
+        """Top-1 accuracy in percent by seed."""
+        return {seed: float(run["test/acc1"]) for seed, run in self.finished.items()}
+
+    @property
+    def n(self) -> int:
+        return len(self.finished)
+
+
+def leaderboard(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The table of a study: per pair the teacher, then every planned method by falling mean accuracy.
+
+    `runs` has one row per run; metric columns that no run has logged may be missing. Only finished runs with a finite
+    `test/acc1` count. Every mean is over all runs that count, and NaN where one of them lacks the metric. The result
+    has the columns `COLUMNS`; `sd` has ddof 1, intervals are Student's t at 95 %, `vs_student` and `gap_closed` use
+    the seeds that the row shares with the student alone.
+
+    Raises:
+        ValueError: two finished runs for one cell or one teacher, or runs of one pair that learned from two teachers.
+    """
+    cells, teachers = _planned(runs, plan), _records(runs, TEACHER)
+    lines: list[dict[str, Any]] = []
+    for pair in plan.pairs:
+        rows = [_row(cells, plan, pair, method) for method in plan.methods]
+        teacher = _teacher(cells, teachers, plan, pair)
+        student = next((row for row in rows if row.method == plan.baseline), None)
+        measured = [(row, _measure(row, student, teacher)) for row in rows]
+        for (_, line), rank in zip(measured, _ranks(rows), strict=True):
+            line["rank"] = rank
+        measured.sort(key=lambda entry: -_comparable(entry[0]) if entry[0].n else math.inf)
+        lines += [{"pair": pair, **line} for line in (_teacher_line(teacher), *(line for _, line in measured))]
+    return _table(lines, COLUMNS)
+
+
+def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Clock-measured costs of the same runs: `COST_COLUMNS`, per pair the teacher, then the methods in plan order.
+
+    Each value is the mean over the finished runs that measured it (ms, seconds, MB), NaN where none did. These numbers
+    differ between two identical trainings, so they stand apart from the leaderboard.
+
+    Raises:
+        ValueError: as `leaderboard`.
+    """
+    cells, teachers = _planned(runs, plan), _records(runs, TEACHER)
+    lines: list[dict[str, Any]] = []
+    for pair in plan.pairs:
+        rows = [_teacher(cells, teachers, plan, pair)]
+        rows += [_row(cells, plan, pair, method) for method in plan.methods]
+        for row in rows:
+            line: dict[str, Any] = {"pair": pair, "method": row.method}
+            for name, metric in _CLOCKED.items():
+                values = [value for value in _values(row, metric) if math.isfinite(value)]
+                line[name] = _mean(values)
+            lines.append(line)
+    return _table(lines, COST_COLUMNS)
+
+
+def _records(runs: pd.DataFrame, kind: str) -> list[Run]:
+    if runs.empty:
+        return []
+    metrics = ("test/acc1", *_MEANS.values(), *_CLOCKED.values())
+    absent = {name: math.nan for name in metrics if name not in runs.columns}
+    wanted = runs[runs["kind"] == kind].assign(**absent).astype(dict.fromkeys(metrics, "float64"))
+    # Sorted, so that the first reason of several does not depend on the order in which the runs came.
+    return sorted(wanted.to_dict("records"), key=lambda run: str(run["run_id"]))
+
+
+def _planned(runs: pd.DataFrame, plan: Plan) -> dict[tuple[str, str, int], list[Run]]:
+    """The runs of every planned cell.
+
+    Raises:
+        ValueError: two of them are finished.
+    """
+    cells: dict[tuple[str, str, int], list[Run]] = {
+        (pair, method, seed): [] for pair in plan.pairs for method in plan.methods for seed in plan.seeds
+    }
+    for run in _records(runs, "run"):
+        key = (run["pair"], run["method"], run["seed"])
+        if key in cells:
+            cells[key].append(run)
+    doubles = {key: found for key, all_ in cells.items() if len(found := [r for r in all_ if _is_finished(r)]) > 1}
+    if doubles:
+        named = "; ".join(
+            f"{pair}/{method} seed {seed}: runs {', '.join(str(run['run_id']) for run in found)}"
+            for (pair, method, seed), found in doubles.items()
+        )
+        raise ValueError(f"more than one finished run for a cell ({named}): delete or archive all but one")
+    return cells
+
+
+def _row(cells: Mapping[tuple[str, str, int], Sequence[Run]], plan: Plan, pair: str, method: str) -> _Row:
+    reason = plan.why_not(pair, method)
+    if reason is not None:
+        return _Row(method, {}, {}, 0, 0, reason)
+    by_seed = {seed: cells[pair, method, seed] for seed in sorted(plan.seeds)}
+    return _from_runs(method, by_seed, len(plan.seeds))
+
+
+def _from_runs(method: str, by_seed: Mapping[int, Sequence[Run]], planned: int) -> _Row:
+    finished: dict[int, Run] = {}
+    failed: dict[int, str] = {}
+    unmeasured = 0
+    for seed, runs in by_seed.items():
+        done = [run for run in runs if _is_finished(run)]
+        broken = [run for run in runs if run["status"] == "FAILED"]
+        if done and math.isfinite(done[0]["test/acc1"]):
+            finished[seed] = done[0]
+        elif done:
+            unmeasured += 1
+        elif broken:
+            failed[seed] = next(filter(None, map(_reason, broken)), "no reason recorded")
+    return _Row(method, finished, failed, unmeasured, planned, None)
+
+
+def _teacher(
+    cells: Mapping[tuple[str, str, int], Sequence[Run]], teachers: Iterable[Run], plan: Plan, pair: str
+) -> _Row:
+    """The row of the network that taught the pair's students, found by its identity.
+
+    Raises:
+        ValueError: the pair's students had two teachers, or the teacher has two finished runs.
+    """
+    identity = _teacher_id(cells, plan, pair)
+    own = [run for run in teachers if (run["pair"] == pair if identity is None else run["teacher_id"] == identity)]
+    finished = [run for run in own if _is_finished(run)]
+    if len(finished) > 1:
+        # One teacher can be recorded once for each pair that it serves.
+        finished = [run for run in finished if run["pair"] == pair] or finished
+    if len(finished) > 1:
+        names = ", ".join(str(run["run_id"]) for run in finished)
+        raise ValueError(
+            f"the teacher of {pair} has more than one finished run ({names}): delete or archive all but one"
+        )
+    return _from_runs(TEACHER, {0: finished or own}, 1)
+
+
+def _teacher_id(cells: Mapping[tuple[str, str, int], Sequence[Run]], plan: Plan, pair: str) -> str | None:
+    # The student alone has no teacher of its own, so it decides only where nothing else does.
+    taught = [run for key, runs in cells.items() if key[0] == pair and key[1] != plan.baseline for run in runs]
+    alone = [run for key, runs in cells.items() if key[0] == pair and key[1] == plan.baseline for run in runs]
+    used = _identities(run for run in taught if _is_finished(run))
+    if len(used) > 1:
+        raise ValueError(f"the students of {pair} learned from different teachers: {', '.join(used)}")
+    known = next(filter(None, (used, _identities(taught), _identities(alone))), [])
+    return known[0] if len(known) == 1 else None
+
+
+def _identities(runs: Iterable[Run]) -> list[str]:
+    return sorted({run["teacher_id"] for run in runs if isinstance(run["teacher_id"], str)} - {""})
+
+
+def _is_finished(run: Run) -> bool:
+    return bool(run["status"] == "FINISHED")
+
+
+def _reason(run: Run) -> str:
+    reason = run["reason"]
+    return " ".join(reason.split()) if isinstance(reason, str) else ""
+
+
+def _measure(row: _Row, student: _Row | None, teacher: _Row) -> dict[str, Any]:
+    """All columns of a method's line but pair and rank."""
+    line = _line(row)
+    notes = _incomplete(row)
+    if row.n >= 2:
+        line["sd"] = statistics.stdev(row.accuracies.values())
+        line["ci_low"], line["ci_high"] = _interval(list(row.accuracies.values()))
+    if student is not None and student is not row and row.n:
+        gains, closed, remarks = _against(row, student, teacher)
+        line["vs_student"] = _mean(gains)
+        line["vs_student_low"], line["vs_student_high"] = _interval(gains)
+        line["gap_closed"] = closed
+        notes += remarks
+    line["note"] = "; ".join(notes)
+    return line
+
+
+def _against(row: _Row, student: _Row, teacher: _Row) -> tuple[list[float], float, list[str]]:
+    """Gains over the student alone by shared seed, percent of the gap to the teacher closed, and remarks."""
+    ours, alone = row.accuracies, student.accuracies
+    shared = [seed for seed in ours if seed in alone]
+    gains = [ours[seed] - alone[seed] for seed in shared]
+    remarks = [f"paired with the student alone on {len(shared)} of {row.n} seeds"] if len(shared) < row.n else []
+    if not shared or not teacher.n:
+        return gains, math.nan, remarks
+    gap = teacher.accuracies[0] - _mean([alone[seed] for seed in shared])
+    if round(gap, 9) <= 0:
+        return gains, math.nan, [*remarks, "the teacher is not better than the student alone: no gap to close"]
+    return gains, 100 * _mean(gains) / gap, remarks
+
+
+def _teacher_line(teacher: _Row) -> dict[str, Any]:
+    note = ""
+    if not teacher.n:
+        note = f"failed: {teacher.failed[0]}" if teacher.failed else "the teacher has no finished run with an accuracy"
+    return {**_line(teacher), "note": note}
+
+
+def _line(row: _Row) -> dict[str, Any]:
+    line: dict[str, Any] = {"method": row.method, "n": row.n, "planned": row.planned}
+    line["acc1"] = _mean(list(row.accuracies.values()))
+    return line | {name: _mean(_values(row, metric)) for name, metric in _MEANS.items()}
+
+
+def _incomplete(row: _Row) -> list[str]:
+    """Why the row has no rank, in short sentences; empty for a row that has one."""
+    if row.inapplicable is not None:
+        return [f"not applicable: {row.inapplicable}"]
+    notes = []
+    missing = row.planned - row.n - len(row.failed) - row.unmeasured
+    if row.failed:
+        first = row.failed[min(row.failed)]
+        notes.append(f"{len(row.failed)} of {row.planned} cells failed: {first}")
+    if row.unmeasured:
+        notes.append(f"{row.unmeasured} of {row.planned} cells finished without an accuracy")
+    if missing:
+        notes.append(f"{row.n} of {row.planned} cells finished")
+    if not notes and row.n < MIN_SEEDS:
+        notes.append(f"n = {row.n}: no rank under {MIN_SEEDS} seeds")
+    return notes
+
+
+def _ranks(rows: Sequence[_Row]) -> list[int | None]:
+    ranked = [_comparable(row) for row in rows if not _incomplete(row)]
+    return [None if _incomplete(row) else 1 + sum(mean > _comparable(row) for mean in ranked) for row in rows]
+
+
+def _comparable(row: _Row) -> float:
+    # Equal decimal accuracies may differ in the last bit once averaged; that must not break a tie.
+    return round(_mean(list(row.accuracies.values())), 9)
+
+
+def _values(row: _Row, metric: str) -> list[float]:
+    return [float(run[metric]) for run in row.finished.values()]
+
+
+def _mean(values: Sequence[float]) -> float:
+    # Exact until the last rounding: the order of the values does not show, and equal values are their own mean.
+    return statistics.mean(values) if values else math.nan
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t interval of the mean, (NaN, NaN) under two values."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return _mean(values) - half, _mean(values) + half
+
+
+def _table(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    table = pd.DataFrame(lines, columns=list(columns))
+    types = {name: "float64" for name in columns if name in _FLOATS or name in _CLOCKED}
+    types |= {name: "int64" for name in ("n", "planned") if name in columns}
+    if "rank" in columns:
+        types["rank"] = "Int64"
+    return table.astype(types)
+
+
+def headline(board: pd.DataFrame, plan: Plan) -> str:
+    """The result in one sentence; it states means and intervals and claims no significance."""
+    groups = _winners(board, plan)
+    won = sorted((names for names in groups if names), key=lambda names: -len(groups[names]))
+    if not won:
+        return f"No method is ranked: a rank needs {MIN_SEEDS} finished seeds and every planned cell of the row."
+    clauses: list[str] = []
+    for names in won:
+        where = f"{len(groups[names])}" if clauses else f"{len(groups[names])} of {len(plan.pairs)} pairs"
+        clauses.append(f"{_label(names, plan)} on {where}{_detail(board, plan, names, groups[names])}")
+    if won == [(plan.baseline,)]:
+        clauses.append("no ranked method has a higher mean")
+    if () in groups:
+        clauses.append(f"no method is ranked on {len(groups[()])}")
+    sentence = "; ".join(clauses) + _unranked(board, plan) + "."
+    return f"T{sentence[1:]}" if sentence.startswith("the student alone") else sentence
+
+
+def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
+    """Pairs by the methods that share rank 1 there; () for pairs where nothing but the student alone has a rank."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for pair in plan.pairs:
+        ranked = board[(board["pair"] == pair) & board["rank"].notna()]
+        first = set(ranked.loc[ranked["rank"] == 1, "method"])
+        names = tuple(method for method in plan.methods if method in first)
+        groups.setdefault(() if set(ranked["method"]) <= {plan.baseline} else names, []).append(pair)
+    return groups
+
+
+def _label(names: Sequence[str], plan: Plan) -> str:
+    shown = ["the student alone" if name == plan.baseline else name for name in names]
+    if len(shown) == 1:
+        return f"{shown[0]} is best"
+    return f"{', '.join(shown[:-1])} and {shown[-1]} share the best mean"
+
+
+def _detail(board: pd.DataFrame, plan: Plan, names: Sequence[str], pairs: Sequence[str]) -> str:
+    """What stands behind being best: the numbers themselves for a study of one pair, else the range of the gains."""
+    rows = board[board["pair"].isin(pairs) & board["method"].isin(names)].to_dict("records")
+    if len(plan.pairs) == 1:
+        numbers = [f"{row['acc1']:.1f} ± {row['sd']:.1f} (n = {row['n']}){_over_student(row)}" for row in rows]
+        named = [f"{row['method']} {text}" for row, text in zip(rows, numbers, strict=True)]
+        return ": " + (numbers[0] if len(rows) == 1 else ", ".join(named))
+    gains = [float(row["vs_student"]) for row in rows if math.isfinite(row["vs_student"])]
+    if not gains:
+        return ""
+    low, high = signed(min(gains), 1), signed(max(gains), 1)
+    unclear = sum(_includes_zero(row) for row in rows)
+    zero = f", the interval includes zero in {unclear} of {len(gains)}" if unclear else ""
+    over = "over" if min(gains) > 0 else "against"
+    return f" ({low if low == high else f'{low} to {high}'} {over} the student alone{zero})"
+
+
+def _over_student(row: Mapping[Hashable, Any]) -> str:
+    if not math.isfinite(row["vs_student"]):
+        return ""
+    gain = f", {signed(row['vs_student'], 1)}"
+    if math.isfinite(row["vs_student_low"]):
+        gain += f" [{plain(row['vs_student_low'], 1)}, {plain(row['vs_student_high'], 1)}]"
+    zero = ", an interval that includes zero" if _includes_zero(row) else ""
+    return f"{gain} {'over' if row['vs_student'] > 0 else 'against'} the student alone{zero}"
+
+
+def _includes_zero(row: Mapping[Hashable, Any]) -> bool:
+    return bool(row["vs_student_low"] <= 0 <= row["vs_student_high"])
+
+
+def _unranked(board: pd.DataFrame, plan: Plan) -> str:
+    methods = board[board["method"] != TEACHER]
+    keys = zip(methods["pair"], methods["method"], strict=True)
+    applicable = methods[[plan.why_not(pair, method) is None for pair, method in keys]]
+    unranked = int(applicable["rank"].isna().sum())
+    return f"; {unranked} of {len(applicable)} rows have no rank" if unranked else ""
+
+
+def plain(value: float, digits: int) -> str:
+    """`value` with that many decimals, and never a negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """`value` with its sign and that many decimals; zero has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
+    """What a reader must know to read the table, in full sentences."""
+    tested = "after the last epoch" if plan.select == "last" else "of the epoch with the best validation accuracy"
+    sentences = [
+        f"Selection rule: the network {tested} is the one that was tested.",
+        "± is the standard deviation over seeds. Intervals are 95 % intervals of the mean over seeds (Student's t, "
+        "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows. The teacher is one "
+        "network: n = 1, no spread.",
+        *_about_student(plan),
+        *_about_power(board),
+        f"Ranks order the means within a pair and test nothing; a row needs {MIN_SEEDS} finished seeds and all of its "
+        "planned cells, and equal means share a rank.",
+        "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
+        "the teacher) are in percent, on the test set.",
+        "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
+        "multiply-accumulates (TMAC).",
+    ]
+    return sentences
+
+
+def _about_student(plan: Plan) -> list[str]:
+    if plan.baseline is None:
+        return ["The study has no row for the student alone, so it shows no differences to it and no closed gap."]
+    return [
+        f"Differences to the student alone (row {plan.baseline}) are in percentage points and paired by seed (only "
+        "seeds that both rows have count); in brackets the 95 % interval of their mean.",
+        "The gap closed is (row - student alone) / (teacher - student alone) in percent, over the same paired seeds: 0 "
+        "is the student alone, 100 the teacher.",
+    ]
+
+
+def _about_power(board: pd.DataFrame) -> list[str]:
+    counts = board.loc[(board["method"] != TEACHER) & (board["n"] > 0), "n"]
+    if counts.empty or (n := int(counts.min())) >= SIGN_FLIP_SEEDS:
+        return []
+    return [
+        f"n = {n}: with fewer than {SIGN_FLIP_SEEDS} seeds no paired difference can reach p < 0.05 in an exact "
+        f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+    ]

@@ -1,0 +1,317 @@
+"""What a person writes in studies/*.yaml: strict models, the expansion to cells, and a cell's identity."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark import RULES, yamlfile
+from benchmark.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
+"""What a study, a pair or a row may be called: it becomes a folder's name and a table's row."""
+
+
+def _named(text: str) -> str:
+    if not NAME.fullmatch(text) or ".." in text:
+        raise ValueError("a name has at most 80 letters, digits, spaces or . _ + ( ) - and starts with a letter or digit")
+    return text
+
+
+def _as_mapping(key: str) -> BeforeValidator:
+    """Lets a plain string stand for a mapping with one key: `dataset: digits` is `dataset: {name: digits}`."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+Name = Annotated[str, BeforeValidator(lambda v: _named(v) if isinstance(v, str) else v)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Dataset(_Strict):
+    """Which images: the name of a source of `benchmark.data`."""
+
+    name: str
+
+
+class Split(_Strict):
+    """How the source's training images are divided; its test images are never touched.
+
+    val: share (below 1) or number of the images held out for validation, stratified. train_samples: at most so many of
+    the rest are trained on, stratified; all by default. seed: of the drawing.
+    """
+
+    val: Annotated[float, Field(gt=0)] = 0.1
+    train_samples: Count | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.val >= 1 and self.val != int(self.val):
+            raise ValueError(f"val is {self.val}; give a share below 1 or a whole number of images")
+        return self
+
+
+class Optimizer(_Strict):
+    """SGD or AdamW as PyTorch defines them. `momentum` and `nesterov` are SGD's."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class Schedule(_Strict):
+    """Learning rate over time, set before every step: cosine to zero, steps at epochs, or constant; linear warm-up."""
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    milestones: list[Count] = []
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _milestones(self) -> Self:
+        if (self.name == "step") != bool(self.milestones):
+            raise ValueError("milestones belong to the schedule 'step', which needs them")
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        return self
+
+
+class Augmentation(_Strict):
+    """Per image, on the device: a random crop after zero padding by `crop_padding` pixels, a horizontal flip."""
+
+    crop_padding: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+
+
+class Recipe(_Strict):
+    """How a network is trained; the same for every method of a study."""
+
+    epochs: Count
+    batch_size: Count = 64
+    optimizer: Annotated[Optimizer, _as_mapping("name")] = Optimizer()
+    schedule: Annotated[Schedule, _as_mapping("name")] = Schedule()
+    augmentation: Augmentation = Augmentation()
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _warm_up(self) -> Self:
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(f"schedule.warmup_epochs is {self.schedule.warmup_epochs} of {self.epochs} epochs")
+        return self
+
+
+class Network(_Strict):
+    """A timm model by name, with keyword arguments for `timm.create_model`."""
+
+    model: str
+    kwargs: dict[str, Any] = {}
+
+
+class Teacher(Network):
+    """A network that is trained once, with its own recipe (the study's by default), stored, and then taught from.
+
+    min_accuracy: validation accuracy in percent below which the study refuses to distil.
+    """
+
+    recipe: Recipe | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    min_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+class Pair(_Strict):
+    """A teacher and a student."""
+
+    name: Name
+    teacher: Annotated[Teacher, _as_mapping("model")]
+    student: Annotated[Network, _as_mapping("model")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "name" not in value:
+            names = [v.get("model") if isinstance(v, dict) else v for v in (value.get("teacher"), value.get("student"))]
+            return {"name": "-".join(map(str, names)), **value} if all(names) else value
+        return value
+
+
+class Row(_Strict):
+    """A row of the table: a method (or a composition such as `kd+at`) with its settings, under a name."""
+
+    name: Name
+    method: str
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "name" not in value and "method" in value:
+            return {"name": value["method"], **value}
+        return value
+
+
+class Tracking(_Strict):
+    """Where runs are recorded. experiment: its name in MLflow. uri: an MLflow store or server; a local one by default."""
+
+    experiment: str | None = None
+    uri: str | None = None
+
+
+class Study(_Strict):
+    """One question, and all that it takes to answer it."""
+
+    name: Name
+    question: str = ""
+    dataset: Annotated[Dataset, _as_mapping("name")]
+    split: Split = Split()
+    pairs: Annotated[list[Pair], Field(min_length=1)]
+    methods: Annotated[list[Annotated[Row, _as_mapping("method")]], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    recipe: Recipe
+    select: Literal["last", "best_val"] = "last"
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for what, names in (
+            ("pair", [p.name for p in self.pairs]),
+            ("row of methods", [m.name for m in self.methods]),
+            ("seed", [str(s) for s in self.seeds]),
+        ):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} stands twice; give each a name of its own")
+        return self
+
+    @property
+    def experiment(self) -> str:
+        """The name of the study's experiment in MLflow."""
+        return self.tracking.experiment or f"kd/{self.name}"
+
+    def cells(self) -> list[Cell]:
+        """Every (pair, row, seed), seeds outermost so that whole comparisons finish early."""
+        return [Cell(self, pair, row, seed) for pair in self.pairs for seed in self.seeds for row in self.methods]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of one student; its configuration is its identity."""
+
+    study: Study
+    pair: Pair
+    row: Row
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.pair.name} / {self.row.name} / seed {self.seed}"
+
+    def configuration(self, data: str, teacher: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """All that decides this cell's numbers.
+
+        data: the data set's fingerprint. teacher: SHA-256 of the teacher's weights. settings: the method's, resolved.
+        """
+        study = self.study
+        return {
+            "rules": RULES,
+            "data": {"source": study.dataset.model_dump(), "fingerprint": data, "split": study.split.model_dump()},
+            "teacher": {"model": self.pair.teacher.model, "kwargs": self.pair.teacher.kwargs, "sha256": teacher},
+            "student": self.pair.student.model_dump(),
+            "method": {"name": self.row.method, "settings": settings},
+            "recipe": study.recipe.model_dump(),
+            "select": study.select,
+            "seed": self.seed,
+        }
+
+
+def canonical(configuration: Any) -> str:
+    """The one JSON text of a configuration: sorted keys, no spaces, numbers as Python repeats them."""
+    return json.dumps(configuration, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def identity(configuration: Any) -> str:
+    """12 hexadecimal digits of the SHA-256 of the canonical configuration."""
+    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]
+
+
+def load(path: Path) -> Study:
+    """The study in a YAML file, its methods named, with `"*"` written out. Raises InputError, a line per mistake."""
+    document = yamlfile.read(path)
+    data = document.data
+    if data.get("methods") == "*" or (isinstance(data.get("methods"), list) and "*" in data["methods"]):
+        data = {**data, "methods": _written_out(data["methods"])}
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        raise InputError("\n".join(_line(document, problem) for problem in error.errors())) from None
+    _check_methods(document, study)
+    return study
+
+
+def _written_out(rows: Any) -> list[Any]:
+    """`"*"` stands for every registered method that the list does not name itself."""
+    import methods
+
+    rows = [rows] if isinstance(rows, str) else rows
+    named = {row.get("method") if isinstance(row, dict) else row for row in rows}
+    every = [name for name in methods.names() if name not in named]
+    return [new for row in rows for new in (every if row == "*" else [row])]
+
+
+def _check_methods(document: yamlfile.Document, study: Study) -> None:
+    """Builds every row's method once, so that a bad name or setting is known before anything is trained."""
+    import methods
+
+    problems = []
+    for index, row in enumerate(study.methods):
+        try:
+            methods.create(row.method, **row.settings)
+        except (methods.SettingError, methods.UnknownMethodError) as error:
+            problems.append(f"{document.where(('methods', index))}: methods[{index}]: {error}")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _line(document: yamlfile.Document, problem: Any) -> str:
+    """One pydantic error as `file:line:column: key: what is wrong`."""
+    location = problem["loc"]
+    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
+    where = document.where(location)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(location)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"{where}: {key}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: {key}: missing; this key is required"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{where}: {key + ': ' if key else ''}{message}"
+    return f"{where}: {key}: is {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that are known where a location's last one stands."""
+    model: type[BaseModel] = Study
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation)
+    return sorted(model.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model that an annotation such as `list[Pair]` or `Recipe | None` holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _model_in(arg)) is not None), None)

@@ -1,0 +1,463 @@
+"""The leaderboard's numbers, against hand-made tables of runs and values computed by hand or by scipy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from benchmark.leaderboard import COLUMNS, COST_COLUMNS, Plan, costs, footnotes, headline, leaderboard
+
+PAIR = "r56-r20"
+PLAN = Plan("study", "", (PAIR,), ("student", "kd", "at"), (0, 1, 2), "last", "student")
+T2 = 0.95 * math.sqrt(2 / (1 - 0.95**2))
+"""The 97.5 % quantile of Student's t with two degrees of freedom, in closed form."""
+STUDENT, KD, AT = (90.0, 91.0, 92.0), (92.0, 92.5, 94.0), (91.0, 93.0, 92.0)
+
+
+def run(method, seed, acc1, pair=PAIR, status="FINISHED", reason="", teacher="T", **metrics):
+    return {
+        "run_id": f"{pair}-{method}-{seed}-{status}",
+        "kind": "run",
+        "status": status,
+        "reason": reason,
+        "pair": pair,
+        "method": method,
+        "teacher": "r56",
+        "student": "r20",
+        "dataset": "digits",
+        "seed": seed,
+        "cell": f"{pair}-{method}-{seed}",
+        "teacher_id": teacher,
+        "test/acc1": acc1,
+    } | {name.replace("_", "/", 1): value for name, value in metrics.items()}
+
+
+def teacher(acc1=96.0, pair="r56", identity="T", status="FINISHED", reason="", **metrics):
+    row = run("teacher", 0, acc1, pair, status, reason, identity, **metrics)
+    return row | {"kind": "teacher", "run_id": f"teacher-{identity}-{pair}-{status}"}
+
+
+def row(method, accuracies, pair=PAIR, **metrics):
+    return [run(method, seed, acc1, pair, **metrics) for seed, acc1 in enumerate(accuracies)]
+
+
+def full():
+    return [teacher(), *row("student", STUDENT), *row("kd", KD), *row("at", AT)]
+
+
+def board(runs, plan=PLAN):
+    return leaderboard(pd.DataFrame(runs), plan)
+
+
+def line(runs, method, plan=PLAN, pair=PAIR):
+    table = board(runs, plan)
+    (found,) = table[(table["pair"] == pair) & (table["method"] == method)].to_dict("records")
+    return found | {"rank": None if pd.isna(found["rank"]) else found["rank"]}
+
+
+def methods(table, pair=PAIR):
+    return table.loc[table["pair"] == pair, "method"].tolist()
+
+
+def test_the_table_has_the_promised_columns_and_types():
+    table = board(full())
+    assert tuple(table.columns) == COLUMNS
+    assert str(table["rank"].dtype) == "Int64"
+    assert table["n"].dtype == table["planned"].dtype == "int64"
+    assert all(table[name].dtype == "float64" for name in COLUMNS[5:-1])
+
+
+def test_the_teacher_stands_on_top_and_methods_follow_by_falling_mean():
+    assert methods(board(full())) == ["teacher", "kd", "at", "student"]
+
+
+def test_the_student_alone_stands_where_its_mean_puts_it():
+    runs = [*full()[:4], *row("kd", (89.0, 90.0, 91.0)), *row("at", AT)]
+    assert methods(board(runs)) == ["teacher", "at", "student", "kd"]
+
+
+def test_mean_deviation_and_interval_are_those_worked_by_hand():
+    kd = line(full(), "kd")
+    mean, sd = 278.5 / 3, math.sqrt(((92 - 278.5 / 3) ** 2 + (92.5 - 278.5 / 3) ** 2 + (94 - 278.5 / 3) ** 2) / 2)
+    half = T2 * sd / math.sqrt(3)
+    assert kd["acc1"] == pytest.approx(mean, rel=1e-14)
+    assert kd["sd"] == pytest.approx(sd, rel=1e-12)
+    assert (kd["ci_low"], kd["ci_high"]) == pytest.approx((mean - half, mean + half), rel=1e-12)
+
+
+def test_intervals_agree_with_scipy_over_eight_seeds():
+    values = [70.1, 71.4, 69.8, 70.9, 70.2, 71.1, 70.6, 69.9]
+    plan = dataclasses.replace(PLAN, seeds=tuple(range(8)))
+    kd = line([*row("student", [70.0] * 8), *row("kd", values)], "kd", plan)
+    expected = stats.t.interval(0.95, 7, loc=sum(values) / 8, scale=stats.sem(values))
+    assert (kd["ci_low"], kd["ci_high"]) == pytest.approx(expected, rel=1e-12)
+    gain = stats.ttest_rel(values, [70.0] * 8).confidence_interval(0.95)
+    assert (kd["vs_student_low"], kd["vs_student_high"]) == pytest.approx((gain.low, gain.high), rel=1e-10)
+
+
+def test_the_difference_to_the_student_is_paired_by_seed():
+    at = line(full(), "at")
+    half = T2 * 1.0 / math.sqrt(3)  # differences 1, 2, 0
+    assert at["vs_student"] == 1.0
+    assert (at["vs_student_low"], at["vs_student_high"]) == pytest.approx((1 - half, 1 + half), rel=1e-12)
+
+
+def test_a_paired_difference_uses_only_the_seeds_that_both_rows_have():
+    student = [run("student", 0, 90.0), run("student", 2, 93.0)]
+    runs = [teacher(), *student, run("kd", 0, 91.0), run("kd", 1, 99.0), run("kd", 2, 96.0)]
+    kd = line(runs, "kd")
+    assert kd["acc1"] == pytest.approx(286 / 3)
+    assert kd["vs_student"] == 2.0
+    assert kd["vs_student_high"] == pytest.approx(2 + stats.t.ppf(0.975, 1) * 1.0, rel=1e-12)  # differences 1 and 3
+    assert kd["gap_closed"] == pytest.approx(100 * 2 / (96 - 91.5))
+    assert kd["note"] == "paired with the student alone on 2 of 3 seeds"
+
+
+def test_without_a_common_seed_there_is_no_difference_and_no_gap():
+    kd = line([teacher(), run("student", 0, 90.0), run("kd", 1, 91.0), run("kd", 2, 92.0)], "kd")
+    assert math.isnan(kd["vs_student"])
+    assert math.isnan(kd["gap_closed"])
+    assert kd["note"] == "2 of 3 cells finished; paired with the student alone on 0 of 2 seeds"
+
+
+def test_the_gap_closed_is_the_gain_over_the_teachers_lead_in_percent():
+    assert line(full(), "at")["gap_closed"] == pytest.approx(100 * 1 / 5)
+    assert line(full(), "kd")["gap_closed"] == pytest.approx(100 * (278.5 / 3 - 91) / 5)
+
+
+def test_the_row_of_the_student_alone_is_not_compared_with_itself():
+    student = line(full(), "student")
+    assert all(math.isnan(student[name]) for name in ("vs_student", "vs_student_low", "vs_student_high", "gap_closed"))
+    assert student["note"] == ""
+    assert student["rank"] == 3
+
+
+def test_a_teacher_worse_than_the_student_alone_closes_no_gap_and_the_note_says_so():
+    runs = [teacher(90.5), *full()[1:]]
+    kd = line(runs, "kd")
+    assert math.isnan(kd["gap_closed"])
+    assert kd["note"] == "the teacher is not better than the student alone: no gap to close"
+    assert kd["rank"] == 1
+    assert kd["vs_student"] == pytest.approx(278.5 / 3 - 91)
+
+
+def test_a_teacher_exactly_as_good_as_the_student_alone_closes_no_gap():
+    assert math.isnan(line([teacher(91.0), *full()[1:]], "kd")["gap_closed"])
+
+
+def test_a_study_without_the_student_alone_shows_no_differences_and_still_ranks():
+    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
+    table = board([teacher(), *row("kd", KD), *row("at", AT)], plan)
+    assert table["vs_student"].isna().all()
+    assert table["gap_closed"].isna().all()
+    assert table["rank"].tolist() == [pd.NA, 1, 2]
+
+
+def test_equal_means_share_the_lower_rank_and_keep_the_plans_order():
+    plan = dataclasses.replace(PLAN, methods=("student", "kd", "at", "dkd"))
+    # The same decimals in another order, and others with the same sum, whose binary mean is larger by one bit.
+    runs = [*row("student", (60.0,) * 3), *row("kd", (70.0, 70.1, 70.3)), *row("at", (70.3, 70.0, 70.1))]
+    table = board([*runs, *row("dkd", (70.0, 70.0, 70.4))], plan)
+    assert methods(table) == ["teacher", "kd", "at", "dkd", "student"]
+    assert table["rank"].tolist() == [pd.NA, 1, 1, 1, 4]
+
+
+def test_a_row_with_a_failed_cell_keeps_its_place_but_gets_no_rank():
+    runs = [*full()[:4], run("kd", 0, 99.0), run("kd", 1, math.nan, status="FAILED", reason="loss is\n  nan"),
+            run("kd", 2, 99.0), *row("at", AT)]  # fmt: skip
+    table = board(runs)
+    assert methods(table) == ["teacher", "kd", "at", "student"]
+    assert table["rank"].tolist() == [pd.NA, pd.NA, 1, 2]
+    kd = line(runs, "kd")
+    assert (kd["n"], kd["planned"], kd["acc1"]) == (2, 3, 99.0)
+    assert kd["note"] == "1 of 3 cells failed: loss is nan"
+
+
+def test_the_reason_shown_is_that_of_the_lowest_failed_seed():
+    failed = [run("kd", seed, math.nan, status="FAILED", reason=f"reason {seed}") for seed in (2, 1)]
+    assert line([*full()[:4], run("kd", 0, 90.0), *failed], "kd")["note"] == "2 of 3 cells failed: reason 1"
+
+
+def test_a_failure_without_a_reason_says_that_none_was_recorded():
+    failed = run("kd", 1, math.nan, status="FAILED", reason=math.nan)
+    note = line([run("kd", 0, 90.0), failed, run("kd", 2, 90.0)], "kd")["note"]
+    assert note.startswith("1 of 3 cells failed: no reason recorded")
+
+
+def test_a_cell_that_failed_and_then_finished_counts_as_finished():
+    kd = line([*full(), run("kd", 1, math.nan, status="FAILED", reason="power cut")], "kd")
+    assert (kd["n"], kd["rank"], kd["note"]) == (3, 1, "")
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "KILLED"])
+def test_a_row_with_a_missing_cell_gets_no_rank(status):
+    missing = [run("kd", 2, 99.9, status=status)]  # an unfinished run's accuracy counts for nothing
+    kd = line([*full()[:4], *row("kd", KD[:2]), *missing], "kd")
+    assert kd["n"] == 2
+    assert kd["acc1"] == 92.25
+    assert kd["rank"] is None
+    assert kd["note"] == "2 of 3 cells finished"
+
+
+def test_failed_and_missing_cells_of_one_row_are_both_told():
+    runs = [*full()[:4], run("kd", 0, 90.0), run("kd", 1, math.nan, status="FAILED", reason="no memory")]
+    assert line(runs, "kd")["note"] == "1 of 3 cells failed: no memory; 1 of 3 cells finished"
+
+
+def test_a_finished_cell_without_an_accuracy_does_not_count():
+    kd = line([*full()[:4], *row("kd", (92.0, math.nan, 94.0))], "kd")
+    assert (kd["n"], kd["acc1"], kd["rank"]) == (2, 93.0, None)
+    assert kd["note"] == "1 of 3 cells finished without an accuracy"
+
+
+def test_one_seed_has_a_mean_but_no_spread_and_no_rank():
+    plan = dataclasses.replace(PLAN, seeds=(0,))
+    kd = line([teacher(), run("student", 0, 90.0), run("kd", 0, 92.0)], "kd", plan)
+    assert (kd["n"], kd["acc1"], kd["vs_student"]) == (1, 92.0, 2.0)
+    assert all(math.isnan(kd[name]) for name in ("sd", "ci_low", "ci_high", "vs_student_low", "vs_student_high"))
+    assert kd["rank"] is None
+    assert kd["note"] == "n = 1: no rank under 3 seeds"
+
+
+def test_two_seeds_have_an_interval_but_no_rank():
+    plan = dataclasses.replace(PLAN, seeds=(0, 1))
+    kd = line([*row("student", (90.0, 90.0)), *row("kd", (92.0, 94.0))], "kd", plan)
+    assert kd["sd"] == pytest.approx(math.sqrt(2))
+    assert kd["ci_high"] == pytest.approx(93 + math.tan(math.pi * 0.475))
+    assert kd["rank"] is None
+    assert kd["note"] == "n = 2: no rank under 3 seeds"
+
+
+def test_equal_results_have_an_interval_of_zero_width_around_their_own_value():
+    kd = line([*row("student", (90.0,) * 3), *row("kd", (92.1,) * 3, cost_latency_ms=203.2)], "kd")
+    assert (kd["acc1"], kd["sd"], kd["ci_low"], kd["ci_high"]) == (92.1, 0.0, 92.1, 92.1)
+    assert kd["vs_student_low"] == kd["vs_student"] == kd["vs_student_high"]
+
+
+def test_a_method_that_cannot_run_on_a_pair_is_shown_with_its_reason_and_misses_nothing():
+    plan = dataclasses.replace(PLAN, not_applicable={f"{PAIR}/at": "needs two maps"})
+    runs = [*full()[:4], *row("kd", KD)]
+    at = line(runs, "at", plan)
+    assert (at["n"], at["planned"], at["rank"]) == (0, 0, None)
+    assert at["note"] == "not applicable: needs two maps"
+    assert methods(board(runs, plan)) == ["teacher", "kd", "student", "at"]
+
+
+def test_rows_without_a_finished_run_come_last_in_the_plans_order():
+    plan = dataclasses.replace(PLAN, methods=("zeta", "student", "alpha", "kd"))
+    table = board([teacher(), *row("student", STUDENT), *row("kd", KD)], plan)
+    assert methods(table) == ["teacher", "kd", "student", "zeta", "alpha"]
+    assert table["note"].tolist()[-2:] == ["0 of 3 cells finished"] * 2
+
+
+def test_two_finished_runs_of_one_cell_are_refused_by_name():
+    double = run("kd", 1, 93.0) | {"run_id": "again"}
+    with pytest.raises(ValueError, match=r"r56-r20/kd seed 1: runs again, r56-r20-kd-1-FINISHED"):
+        board([*full(), double])
+
+
+def test_two_finished_runs_of_one_teacher_are_refused():
+    with pytest.raises(ValueError, match="the teacher of r56-r20 has more than one finished run"):
+        board([*full(), teacher() | {"run_id": "again"}])
+
+
+def test_runs_that_the_plan_does_not_name_are_ignored_even_when_they_are_double():
+    others = [run("kd", 7, 10.0), run("kd", 7, 20.0), run("rkd", 0, 99.0), run("kd", 0, 99.0, pair="elsewhere")]
+    pd.testing.assert_frame_equal(board([*full(), *others]), board(full()))
+
+
+def test_the_order_of_the_runs_changes_no_bit():
+    runs = [*full(), run("at", 3, 90.0), run("kd", 1, math.nan, status="FAILED", reason="a")]
+    expected = board(runs)
+    for attempt in range(5):
+        random.Random(attempt).shuffle(runs)
+        pd.testing.assert_frame_equal(board(runs), expected, check_exact=True)
+
+
+def test_the_teacher_is_one_network_with_its_own_costs():
+    metrics = {"test_acc5": 99.0, "cost_params": 8.0e5, "cost_compute_tmac": 4.5}
+    top = line([teacher(96.5, **metrics), *full()[1:]], "teacher")
+    assert (top["n"], top["planned"], top["acc1"], top["rank"]) == (1, 1, 96.5, None)
+    assert (top["acc5"], top["params"], top["compute_tmac"]) == (99.0, 8.0e5, 4.5)
+    assert all(math.isnan(top[name]) for name in ("sd", "ci_low", "vs_student", "gap_closed"))
+
+
+def test_each_pair_gets_the_teacher_whose_identity_its_runs_carry():
+    plan = dataclasses.replace(PLAN, pairs=("a", "b", "c"), methods=("student", "kd"))
+    students = [run("student", seed, 90.0, pair, teacher="") for pair in "abc" for seed in range(3)]
+    taught = {"a": "T1", "b": "T1", "c": "T2"}
+    runs = [run("kd", seed, 92.0, pair, teacher=identity) for pair, identity in taught.items() for seed in range(3)]
+    # Both teachers are the same model, trained on two data sets, and so have the same name.
+    table = board([*students, *runs, teacher(96.0, identity="T1"), teacher(94.0, identity="T2")], plan)
+    assert table.loc[table["method"] == "teacher", "acc1"].tolist() == [96.0, 96.0, 94.0]
+    assert table.loc[table["method"] == "kd", "gap_closed"].tolist() == pytest.approx([100 / 3, 100 / 3, 50])
+
+
+def test_students_of_two_teachers_are_not_put_into_one_table():
+    with pytest.raises(ValueError, match="r56-r20 learned from different teachers: S, T"):
+        board([*full()[:7], *[run("at", seed, 92.0, teacher="S") for seed in range(3)]])
+
+
+def test_a_failed_run_from_another_teacher_and_the_student_alone_do_not_decide_who_the_teacher_is():
+    runs = [*row("student", STUDENT, teacher="S"), *full()[4:], run("at", 1, math.nan, status="FAILED", teacher="S")]
+    assert line([teacher(96.0), teacher(50.0, identity="S"), *runs], "teacher")["acc1"] == 96.0
+
+
+def test_a_teacher_recorded_once_for_each_of_its_pairs_is_found_under_its_pair():
+    plan = dataclasses.replace(PLAN, pairs=("a", "b"), methods=("kd",), baseline=None)
+    runs = [*row("kd", KD, "a"), *row("kd", KD, "b"), teacher(95.0, pair="a"), teacher(96.0, pair="b")]
+    table = board(runs, plan)
+    assert table.loc[table["method"] == "teacher", "acc1"].tolist() == [95.0, 96.0]
+
+
+def test_a_teacher_that_failed_or_is_missing_keeps_its_row():
+    failed = line([teacher(math.nan, status="FAILED", reason="diverged"), *full()[1:]], "teacher")
+    assert (failed["n"], failed["note"]) == (0, "failed: diverged")
+    missing = line(full()[1:], "teacher")
+    assert (missing["n"], missing["note"]) == (0, "the teacher has no finished run with an accuracy")
+    assert math.isnan(line(full()[1:], "kd")["gap_closed"])
+
+
+def test_other_metrics_are_means_over_seeds_and_empty_where_a_seed_lacks_them():
+    kd = [
+        run("kd", seed, 92.0, test_f1=f1, test_ece=ece) for seed, f1, ece in ((0, 90, 2), (1, 91, math.nan), (2, 95, 3))
+    ]
+    found = line([*full()[:4], *kd], "kd")
+    assert found["f1"] == 92.0
+    assert math.isnan(found["ece"])
+    assert math.isnan(found["agreement"])
+
+
+def test_a_study_that_has_not_begun_has_a_whole_but_empty_table():
+    table = board([])
+    assert methods(table) == ["teacher", "student", "kd", "at"]
+    assert table["n"].tolist() == [0] * 4
+    assert table["planned"].tolist() == [1, 3, 3, 3]
+    assert table["rank"].isna().all()
+
+
+def test_costs_are_means_over_the_finished_runs_that_measured_them_in_plan_order():
+    kd = [
+        run("kd", seed, 92.0, cost_train_seconds=s, cost_latency_ms=ms)
+        for seed, s, ms in ((0, 10, 1.5), (1, 20, math.nan))
+    ]
+    failed = run("kd", 2, math.nan, status="FAILED", cost_train_seconds=1000.0)
+    table = costs(pd.DataFrame([teacher(cost_train_seconds=99.0), *row("student", STUDENT), *kd, failed]), PLAN)
+    assert tuple(table.columns) == COST_COLUMNS
+    assert methods(table) == ["teacher", "student", "kd", "at"]
+    assert table["train_seconds"].tolist() == pytest.approx([99.0, math.nan, 15.0, math.nan], nan_ok=True)
+    assert table["latency_ms"].tolist() == pytest.approx([math.nan, math.nan, 1.5, math.nan], nan_ok=True)
+
+
+def test_costs_of_equal_seconds_are_those_seconds():
+    table = costs(pd.DataFrame(row("kd", KD, cost_teacher_seconds=203.2)), PLAN)
+    assert table.set_index("method").loc["kd", "teacher_seconds"] == 203.2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"select": "best_test"}, "'last' or 'best_val', not 'best_test'"),
+        ({"baseline": "ce"}, "baseline 'ce' is not among"),
+        ({"seeds": (0, 0)}, "seeds of study 'study' holds a value twice"),
+        ({"pairs": ()}, "study 'study' has no pairs"),
+        ({"methods": ("student", "teacher")}, "name of the teacher's row"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PLAN, **change)
+
+
+def test_the_headline_of_one_pair_gives_mean_spread_and_paired_gain():
+    runs = [teacher(), *row("student", (93.0, 93.1, 93.5)), *row("kd", (95.0, 95.2, 95.7)), *row("at", (94.0,) * 3)]
+    # differences 2.0, 2.1, 2.2: mean 2.1, sd 0.1, half width 4.3027 * 0.1 / sqrt(3) = 0.248
+    expected = "kd is best on 1 of 1 pairs: 95.3 ± 0.4 (n = 3), +2.1 [1.9, 2.3] over the student alone."
+    assert headline(board(runs), PLAN) == expected
+
+
+def test_the_headline_says_when_the_interval_includes_zero_and_when_rows_have_no_rank():
+    runs = [teacher(), *row("student", STUDENT), *row("at", AT)]
+    expected = (
+        "at is best on 1 of 1 pairs: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an interval that "
+        "includes zero; 1 of 3 rows have no rank."
+    )
+    assert headline(board(runs), PLAN) == expected
+
+
+def test_the_headline_says_when_nothing_beats_the_student_alone():
+    runs = [teacher(), *row("student", STUDENT), *row("kd", (89.0,) * 3), *row("at", (88.0,) * 3)]
+    expected = "The student alone is best on 1 of 1 pairs: 91.0 ± 1.0 (n = 3); no ranked method has a higher mean."
+    assert headline(board(runs), PLAN) == expected
+
+
+def test_the_headline_says_when_nothing_is_ranked():
+    expected = "No method is ranked: a rank needs 3 finished seeds and every planned cell of the row."
+    assert headline(board([]), PLAN) == expected
+    assert headline(board([teacher(), *row("student", STUDENT), run("kd", 0, 99.0)]), PLAN) == expected
+
+
+def test_the_headline_names_all_that_share_the_best_mean():
+    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
+    text = headline(board([*row("kd", (92.0, 93.0, 94.0)), *row("at", (93.0, 93.0, 93.0))], plan), plan)
+    assert text == "kd and at share the best mean on 1 of 1 pairs: kd 93.0 ± 1.0 (n = 3), at 93.0 ± 0.0 (n = 3)."
+
+
+def test_the_headline_of_several_pairs_counts_them():
+    plan = dataclasses.replace(PLAN, pairs=("a", "b", "c", "d"), methods=("student", "kd"))
+    means = {"a": 92.0, "b": 91.0, "c": 89.0}
+    runs = [entry for pair, mean in means.items() for entry in row("kd", (mean,) * 3, pair)]
+    runs += [entry for pair in "abcd" for entry in row("student", (90.0,) * 3, pair)]
+    expected = (
+        "kd is best on 2 of 4 pairs (+1.0 to +2.0 over the student alone); the student alone is best on 1; no method "
+        "is ranked on 1; 1 of 8 rows have no rank."
+    )
+    assert headline(board(runs, plan), plan) == expected
+
+
+def test_rows_that_are_not_applicable_do_not_count_as_unranked_in_the_headline():
+    plan = dataclasses.replace(PLAN, not_applicable={f"{PAIR}/at": "needs two maps"})
+    assert "no rank" not in headline(board([*row("student", STUDENT), *row("kd", KD)], plan), plan)
+
+
+def test_several_pairs_are_ranked_apart_in_the_plans_order():
+    plan = dataclasses.replace(PLAN, pairs=("b", "a"), methods=("student", "kd"))
+    runs = [*row("student", STUDENT, "a"), *row("kd", KD, "a"), *row("student", KD, "b"), *row("kd", STUDENT, "b")]
+    table = board(runs, plan)
+    assert table["pair"].tolist() == ["b"] * 3 + ["a"] * 3
+    assert table["method"].tolist() == ["teacher", "student", "kd", "teacher", "kd", "student"]
+    assert table["rank"].tolist() == [pd.NA, 1, 2, pd.NA, 1, 2]
+
+
+def test_the_footnotes_tell_the_selection_rule_and_the_limit_of_three_seeds():
+    notes = footnotes(board(full()), PLAN)
+    assert notes[0] == "Selection rule: the network after the last epoch is the one that was tested."
+    power = (
+        "n = 3: with fewer than 6 seeds no paired difference can reach p < 0.05 in an exact sign-flip test (smallest "
+        "possible p = 2/2^3 = 0.25)."
+    )
+    assert power in notes
+    best_val = dataclasses.replace(PLAN, select="best_val")
+    assert "best validation accuracy" in footnotes(board(full(), best_val), best_val)[0]
+
+
+def test_the_limit_of_few_seeds_counts_the_shortest_row_and_not_the_teacher():
+    notes = footnotes(board([*full()[:7], run("at", 0, 92.0), run("at", 1, 92.0)]), PLAN)
+    assert sum("2/2^2 = 0.5" in note for note in notes) == 1
+
+
+def test_six_seeds_need_no_word_about_sign_flips():
+    plan = dataclasses.replace(PLAN, seeds=tuple(range(6)), methods=("student", "kd"))
+    table = board([teacher(), *row("student", STUDENT * 2), *row("kd", KD * 2)], plan)
+    assert not any("sign-flip" in note for note in footnotes(table, plan))
+
+
+def test_without_the_student_alone_the_footnotes_say_so():
+    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
+    notes = footnotes(board(full(), plan), plan)
+    assert "The study has no row for the student alone, so it shows no differences to it and no closed gap." in notes

@@ -82,7 +82,7 @@ def _without(count: int, index: Tensor) -> Tensor:
 
 
 def _digits() -> Source:
-    """scikit-learn's digits: 1,797 real images of 8x8, here 32x32 RGB. It has no test set of its own: a quarter is one."""
+    """scikit-learn's digits: 1,797 real images of 8x8, here 32x32 RGB. No test set comes with it: a quarter is one."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -6,9 +6,11 @@ checksum: `start` (each time training begins or goes on), `epoch`, `trained`, `f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zlib
@@ -24,6 +26,7 @@ from benchmark.failpoint import failpoint
 
 Record = dict[str, Any]
 Tensors = dict[str, Tensor]
+SEALED = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -36,16 +39,24 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         failpoint("write.before_replace")
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free >> 20
-        raise InputError(f"{path}: cannot be written ({error.strerror}; {free} MiB free)") from error
-    _sync_folder(path.parent)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(_unwritten(path, error)) from error
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes readable JSON atomically."""
     write_atomically(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    try:
+        free = f"; {shutil.disk_usage(path.parent).free >> 20} MiB free"
+    except OSError:
+        free = ""
+    return f"{path}: cannot be written ({error.strerror}{free})"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -61,6 +72,15 @@ def _sealed_line(record: Record) -> bytes:
     return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
 
 
+def _opened(line: bytes) -> Record | None:
+    """The record in a sealed line; None if a bit of it is not as it was written."""
+    sealed = SEALED.fullmatch(line)
+    if sealed is None or int(sealed[1], 16) != zlib.crc32(sealed[2]):
+        return None
+    record: Record = json.loads(sealed[2])
+    return record
+
+
 def read_journal(path: Path) -> list[Record]:
     """All whole records. A torn last line (a crash in mid-write) is passed over; a broken line before it is refused.
 
@@ -71,12 +91,8 @@ def read_journal(path: Path) -> list[Record]:
     records = []
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
-        try:
-            record: Record = json.loads(line)["record"]
-            whole = _sealed_line(record) == line + b"\n"
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
+        record = _opened(line + b"\n")
+        if record is None:
             raise InputError(f"{path}:{number}: this record is damaged; delete the folder to train the cell again")
         records.append(record)
     return records
@@ -93,12 +109,22 @@ class Journal:
             os.truncate(path, whole)
 
     def append(self, kind: str, **content: Any) -> None:
-        """Adds a record of a kind, with the time in milliseconds unless the content brings its own."""
+        """Adds a record of a kind, with the time in milliseconds unless the content brings its own.
+
+        Raises InputError if the disk refuses it; the journal then ends with the record before.
+        """
         record = {"kind": kind, "time": time.time_ns() // 1_000_000, **content}
-        with self.path.open("ab") as file:
-            file.write(_sealed_line(record))
-            file.flush()
-            os.fsync(file.fileno())
+        line = _sealed_line(record)
+        whole = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, whole)
+            raise InputError(_unwritten(self.path, error)) from error
         self.records.append(record)
 
     def last(self, kind: str) -> Record | None:
@@ -133,7 +159,7 @@ class Checkpoint:
 
 
 class CellFolder:
-    """Where a cell lives: `config.json`, `journal.jsonl`, `checkpoint-*`, `best.*`, `student.safetensors`, `done.json`."""
+    """A cell's files: `config.json`, `journal.jsonl`, `checkpoint-*`, `best.*`, `student.safetensors`, `done.json`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -158,34 +184,32 @@ class CellFolder:
         name = f"checkpoint-{checkpoint.epoch:05d}"
         digest = self._write_tensors(f"{name}.safetensors", checkpoint.tensors)
         failpoint("checkpoint.tensors")
-        write_json(
-            self.path / f"{name}.json", {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
-        )
+        marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
+        write_atomically(self.path / f"{name}.json", _sealed_line(marker))
         failpoint("checkpoint.written")
         for old in self._checkpoints()[2:]:
             self._drop(old)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and a line for every damaged one that was passed over."""
-        warnings = []
+        warnings: list[str] = []
         for marker in self._checkpoints():
             try:
-                content = json.loads(marker.read_text())
+                content = self._read_marker(marker.name)
                 tensors = self.read_tensors(marker.with_suffix(".safetensors").name, content["sha256"])
                 return Checkpoint(content["epoch"], tensors, content["state"]), warnings
-            except (InputError, ValueError, KeyError, OSError) as error:
+            except InputError as error:
                 warnings.append(f"{marker}: damaged, the one before it is used ({error})")
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
         """Keeps the weights of the best validation epoch so far."""
         digest = self._write_tensors("best.safetensors", tensors)
-        write_json(self.path / "best.json", {"epoch": epoch, "sha256": digest})
+        write_atomically(self.path / "best.json", _sealed_line({"epoch": epoch, "sha256": digest}))
 
     def best(self) -> Tensors:
         """The weights that `save_best` kept. Raises InputError if they are damaged."""
-        marker = json.loads((self.path / "best.json").read_text())
-        return self.read_tensors("best.safetensors", marker["sha256"])
+        return self.read_tensors("best.safetensors", self._read_marker("best.json")["sha256"])
 
     def save_student(self, tensors: Tensors) -> str:
         """Writes the weights that are evaluated; returns their SHA-256."""
@@ -194,22 +218,31 @@ class CellFolder:
     def finish(self, content: dict[str, Any]) -> None:
         """Marks the cell as done and drops what was only for going on."""
         write_json(self.path / "done.json", content)
-        for old in self._checkpoints():
-            self._drop(old)
-        for name in ("best.json", "best.safetensors"):
-            (self.path / name).unlink(missing_ok=True)
+        for pattern in ("checkpoint-*", "best.*", ".*.part"):
+            for old in list(self.path.glob(pattern)):
+                old.unlink()
 
     def read_tensors(self, name: str, sha256: str) -> Tensors:
         """A file's tensors on the CPU, after its content was checked. Raises InputError naming file and both hashes."""
         path = self.path / name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise InputError(f"{path}: missing") from None
+        content = self._read(name)
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise InputError(f"{path}: SHA-256 is {found[:12]}..., {sha256[:12]}... was written")
         return safetensors.torch.load(content)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise InputError(f"{self.path / name}: cannot be read ({error.strerror})") from None
+
+    def _read_marker(self, name: str) -> Record:
+        """The JSON beside a file of tensors. Raises InputError if it is not as it was written."""
+        content = _opened(self._read(name))
+        if content is None:
+            raise InputError(f"{self.path / name}: not as it was written")
+        return content
 
     def _write_tensors(self, name: str, tensors: Tensors) -> str:
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}

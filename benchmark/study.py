@@ -10,19 +10,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from benchmark import RULES, yamlfile
 from benchmark.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
 """What a study, a pair or a row may be called: it becomes a folder's name and a table's row."""
+LONGEST = 80
+"""Characters of a wrong value that an error message repeats."""
 
 
 def _named(text: str) -> str:
     if not NAME.fullmatch(text) or ".." in text:
-        raise ValueError("a name has at most 80 letters, digits, spaces or . _ + ( ) - and starts with a letter or digit")
+        rule = "a name has at most 80 letters, digits, spaces or . _ + ( ) - and starts with a letter or digit"
+        raise ValueError(f"is {_shown(text)}; {rule}")
     return text
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
 
 
 def _as_mapping(key: str) -> BeforeValidator:
@@ -30,12 +47,20 @@ def _as_mapping(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"only plain data with finite numbers can be recorded: {error}") from None
+    return values
+
+
 Name = Annotated[str, BeforeValidator(lambda v: _named(v) if isinstance(v, str) else v)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Dataset(_Strict):
@@ -117,7 +142,7 @@ class Network(_Strict):
     """A timm model by name, with keyword arguments for `timm.create_model`."""
 
     model: str
-    kwargs: dict[str, Any] = {}
+    kwargs: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
 
 
 class Teacher(Network):
@@ -143,7 +168,8 @@ class Pair(_Strict):
     def _default_name(cls, value: Any) -> Any:
         if isinstance(value, dict) and "name" not in value:
             names = [v.get("model") if isinstance(v, dict) else v for v in (value.get("teacher"), value.get("student"))]
-            return {"name": "-".join(map(str, names)), **value} if all(names) else value
+            text = "-".join(str(name) for name in names if name) or "pair"
+            return {"name": re.sub(r"[^A-Za-z0-9._+()-]+", "-", text)[:80], **value}
         return value
 
 
@@ -157,13 +183,13 @@ class Row(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _default_name(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "name" not in value and "method" in value:
-            return {"name": value["method"], **value}
+        if isinstance(value, dict) and "name" not in value:
+            return {"name": str(value.get("method", "row")), **value}
         return value
 
 
 class Tracking(_Strict):
-    """Where runs are recorded. experiment: its name in MLflow. uri: an MLflow store or server; a local one by default."""
+    """Where runs are recorded. experiment: its name in MLflow. uri: an MLflow store or server; else a local one."""
 
     experiment: str | None = None
     uri: str | None = None
@@ -183,17 +209,14 @@ class Study(_Strict):
     select: Literal["last", "best_val"] = "last"
     tracking: Tracking = Tracking()
 
-    @model_validator(mode="after")
-    def _unique(self) -> Self:
-        for what, names in (
-            ("pair", [p.name for p in self.pairs]),
-            ("row of methods", [m.name for m in self.methods]),
-            ("seed", [str(s) for s in self.seeds]),
-        ):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
-                raise ValueError(f"{what} {twice[0]!r} stands twice; give each a name of its own")
-        return self
+    @field_validator("pairs", "methods", "seeds")
+    @classmethod
+    def _unique(cls, entries: list[Any]) -> list[Any]:
+        names = [getattr(entry, "name", entry) for entry in entries]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice; give each a name of its own")
+        return entries
 
     @property
     def experiment(self) -> str:
@@ -201,7 +224,7 @@ class Study(_Strict):
         return self.tracking.experiment or f"kd/{self.name}"
 
     def cells(self) -> list[Cell]:
-        """Every (pair, row, seed), seeds outermost so that whole comparisons finish early."""
+        """Every (pair, seed, row), pair by pair and seed by seed, so that whole comparisons finish early."""
         return [Cell(self, pair, row, seed) for pair in self.pairs for seed in self.seeds for row in self.methods]
 
 
@@ -248,28 +271,31 @@ def identity(configuration: Any) -> str:
 def load(path: Path) -> Study:
     """The study in a YAML file, its methods named, with `"*"` written out. Raises InputError, a line per mistake."""
     document = yamlfile.read(path)
-    data = document.data
-    if data.get("methods") == "*" or (isinstance(data.get("methods"), list) and "*" in data["methods"]):
-        data = {**data, "methods": _written_out(data["methods"])}
+    data, rows = document.data, document.data.get("methods")
+    origins: list[int] = []
+    if rows == "*" or (isinstance(rows, list) and "*" in rows):
+        written, origins = _written_out(rows)
+        data = {**data, "methods": written}
     try:
         study = Study.model_validate(data)
     except ValidationError as error:
-        raise InputError("\n".join(_line(document, problem) for problem in error.errors())) from None
-    _check_methods(document, study)
+        raise InputError("\n".join(_line(document, problem, origins) for problem in error.errors())) from None
+    _check_methods(document, study, origins)
     return study
 
 
-def _written_out(rows: Any) -> list[Any]:
-    """`"*"` stands for every registered method that the list does not name itself."""
+def _written_out(rows: Any) -> tuple[list[Any], list[int]]:
+    """`"*"` stands for every registered method that the list does not name itself; and each row's place in the file."""
     import methods
 
     rows = [rows] if isinstance(rows, str) else rows
-    named = {row.get("method") if isinstance(row, dict) else row for row in rows}
+    named = [row.get("method") if isinstance(row, dict) else row for row in rows]
     every = [name for name in methods.names() if name not in named]
-    return [new for row in rows for new in (every if row == "*" else [row])]
+    written = [(new, place) for place, row in enumerate(rows) for new in (every if row == "*" else [row])]
+    return [row for row, _ in written], [place for _, place in written]
 
 
-def _check_methods(document: yamlfile.Document, study: Study) -> None:
+def _check_methods(document: yamlfile.Document, study: Study, origins: list[int]) -> None:
     """Builds every row's method once, so that a bad name or setting is known before anything is trained."""
     import methods
 
@@ -278,14 +304,17 @@ def _check_methods(document: yamlfile.Document, study: Study) -> None:
         try:
             methods.create(row.method, **row.settings)
         except (methods.SettingError, methods.UnknownMethodError) as error:
-            problems.append(f"{document.where(('methods', index))}: methods[{index}]: {error}")
+            place = origins[index] if origins else index
+            problems.append(f"{document.where(('methods', place))}: methods[{place}]: {error}")
     if problems:
         raise InputError("\n".join(problems))
 
 
-def _line(document: yamlfile.Document, problem: Any) -> str:
-    """One pydantic error as `file:line:column: key: what is wrong`."""
+def _line(document: yamlfile.Document, problem: Any, origins: list[int]) -> str:
+    """One pydantic error as `file:line:column: key: what is wrong`. origins: see `_written_out`."""
     location = problem["loc"]
+    if origins and len(location) > 1 and location[0] == "methods":
+        location = ("methods", origins[location[1]], *location[2:])
     key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     where = document.where(location)
     if problem["type"] == "extra_forbidden":
@@ -298,7 +327,7 @@ def _line(document: yamlfile.Document, problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{where}: {key + ': ' if key else ''}{message}"
-    return f"{where}: {key}: is {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{where}: {key}: is {_shown(problem['input'])}; {message[0].lower()}{message[1:]}"
 
 
 def _keys_beside(location: tuple[str | int, ...]) -> list[str]:

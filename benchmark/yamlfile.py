@@ -16,6 +16,8 @@ LARGEST = 1 << 20
 """Bytes: nobody writes a larger study by hand."""
 MOST_VALUES = 100_000
 DEEPEST = 40
+LONGEST = 100
+"""Digits of a whole number."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,17 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-4 as a number, as everybody but YAML 1.1 does."""
+    """SafeLoader that reads 5e-4 as a number, as everybody but YAML 1.1 does, and a date as text."""
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag in _PLAIN]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _TAG + "float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
@@ -54,7 +61,7 @@ def read(path: Path) -> Document:
         text = path.read_text(encoding="utf-8") if path.is_file() and size <= LARGEST else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
     if text is None:
         raise InputError(f"{path}: not a file of at most {LARGEST} bytes")
@@ -62,32 +69,40 @@ def read(path: Path) -> Document:
     try:
         root = yaml.compose(text, Loader=_Loader)
         _walk(path, root, (), marks)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        data = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise InputError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise InputError(f"{path}: a study is a mapping of keys to values; this file holds {type(data).__name__}")
+        held = "nothing" if data is None else f"a {type(data).__name__}"
+        raise InputError(f"{path}: a study is a mapping of keys to values; this file holds {held}")
     return Document(path, data, marks)
 
 
 def _walk(
     path: Path, node: Any, location: tuple[str | int, ...], marks: dict[tuple[str | int, ...], tuple[int, int]]
 ) -> None:
-    """Notes the position of every value; refuses a key that stands twice and what aliases blow up."""
+    """Notes every value's position; refuses what is no plain data, keys that stand twice, and what aliases blow up."""
     if node is None:
         return
     if len(marks) > MOST_VALUES or len(location) > DEEPEST:
         raise InputError(f"{path}: too many or too deeply nested values")
-    marks.setdefault(location, (node.start_mark.line + 1, node.start_mark.column + 1))
+    start = (node.start_mark.line + 1, node.start_mark.column + 1)
+    marks.setdefault(location, start)
+    if node.tag not in _PLAIN:
+        raise InputError(f"{path}:{start[0]}:{start[1]}: the tag {node.tag!r} is not plain data")
+    if node.tag == _TAG + "int" and len(node.value) > LONGEST:
+        raise InputError(f"{path}:{start[0]}:{start[1]}: a whole number of {len(node.value)} digits is too large")
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
-            name = key.value if isinstance(key.value, str) else str(key.value)
+            name = key.value
             at = f"{path}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+            if key.tag not in (_TAG + "str", _TAG + "merge"):
+                raise InputError(f"{at}: a key must be text; put it in quotes")
             if name in seen and name != "<<":
                 raise InputError(f"{at}: key {name!r} stands twice")
             seen.add(name)

@@ -9,7 +9,7 @@ Example:
 """
 
 from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Shapes, Terms
-from methods._registry import UnknownMethodError, create, get, module, names, parts
+from methods._registry import UnknownMethodError, baseline, create, get, module, names, parts
 from methods._settings import Bound, Choice, LogUniform, NonNegative, Positive, Setting, SettingError, Uniform
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Terms",
     "Uniform",
     "UnknownMethodError",
+    "baseline",
     "create",
     "get",
     "module",

@@ -114,6 +114,8 @@ class Method(nn.Module):
     needs: ClassVar[Needs] = Needs()
     small: ClassVar[dict[str, Any]] = {}
     """Settings that make a test quick, where the defaults are heavy."""
+    baseline: ClassVar[bool] = False
+    """Whether this is the student alone, which all others are measured against and teachers are trained with."""
     minimum: ClassVar[float | None] = None
     """Value of every raw term when student and teacher give the same output; None where adapters stand between."""
 

@@ -46,6 +46,14 @@ def get(name: str) -> type[Method]:
     return found[0]
 
 
+def baseline() -> str:
+    """The name of the method that trains the student alone. Raises TypeError unless exactly one says so."""
+    found = [name for name in names() if get(name).baseline]
+    if len(found) != 1:
+        raise TypeError(f"{FOLDER}: exactly one method is the baseline, here {found}")
+    return found[0]
+
+
 def parts(name: str) -> list[str]:
     """The methods that a name is made of: "kd" -> ["kd"], "kd+at" -> ["kd", "at"]. Raises UnknownMethodError."""
     found = [part.strip() for part in name.split("+")]
@@ -57,7 +65,7 @@ def parts(name: str) -> list[str]:
     return found
 
 
-def create(name: str, **settings: Any) -> Method:
+def create(name: str, /, **settings: Any) -> Method:
     """A method by name: `create("kd", temperature=2.0)`, or `create("kd+at", at={"beta": 500.0}, ce=1.0)`.
 
     Raises UnknownMethodError for a name, SettingError for a setting or a value.

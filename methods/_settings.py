@@ -89,10 +89,13 @@ class Setting:
     def checked(self, value: Any, owner: str) -> Any:
         """`value` in the setting's own type; raises SettingError with the value in the message if it may not be."""
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise SettingError(f"{owner}: {self.name} has {value.bit_length()} bits; it must be finite") from None
         if get_origin(self.kind) is Literal:
             options = get_args(self.kind)
-            if value not in options:
+            if not any(value == option and type(value) is type(option) for option in options):
                 raise SettingError(f"{owner}: {self.name} is {value!r}; it may be {', '.join(map(repr, options))}")
             return value
         if not isinstance(value, self.kind) or (self.kind is not bool and isinstance(value, bool)):
@@ -125,7 +128,7 @@ def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], owner: str) -
     known = list(known)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise SettingError(f"{owner}: no setting {name!r}; {hint}")
 
@@ -135,7 +138,7 @@ def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, /, *args: Any, **kwargs: Any) -> None:
         known = settings_of(constructor)
         owner = type(self).__module__.rpartition(".")[2]
         refuse_unknown(kwargs, known, owner)

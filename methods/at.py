@@ -2,7 +2,7 @@
 
 Reduction: mean over samples and positions of the squared difference, summed over stages, as in the authors' code. The
 paper writes a sum of unsquared norms, which is over a hundred times larger, so `beta` is the code's. Where the maps of
-a stage differ in size the larger one is average-pooled to the smaller. All stages are used, the pooled embedding is not.
+a stage differ in size the larger one is average-pooled to the smaller. All stages count, the pooled embedding does not.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ class StudentAlone(Method):
     """No distillation term at all; the engine's cross-entropy, with weight `ce`, is the whole loss."""
 
     formula = "CE(student, labels)"
+    baseline = True
     minimum = 0.0
 
     def __init__(self, ce: Annotated[float, NonNegative] = 1.0):

@@ -1,0 +1,112 @@
+"""What a trained network is measured by: accuracy, F1, calibration, fidelity to its teacher, latency.
+
+All shares are in percent. Latency and memory depend on the machine; everything else is a function of the logits.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.data import Images, batches
+from benchmark.models import TappedModel
+from methods import Needs
+
+CALIBRATION_BINS = 15
+WARM_UPS, REPETITIONS = 5, 30
+
+
+def predict(model: TappedModel, images: Tensor) -> Tensor:
+    """Logits of all images in eval mode and float32.  images: uint8 [N, C, H, W] -> [N, classes]."""
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(part, Needs()).logits.float() for part in batches(images)])
+    model.train(mode)
+    return logits
+
+
+def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
+    """Share of images whose label is among the `top` highest logits, in percent.  [N, classes], [N]."""
+    best = logits.topk(min(top, logits.shape[1]), dim=1).indices
+    return 100 * float((best == labels[:, None]).any(dim=1).double().mean())
+
+
+def macro_f1(logits: Tensor, labels: Tensor) -> float:
+    """Mean over classes of F1, in percent; a class that is neither present nor predicted counts as 0."""
+    classes = logits.shape[1]
+    predicted = logits.argmax(dim=1)
+    confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes).double()
+    hits, present, named = confusion.diag(), confusion.sum(dim=1), confusion.sum(dim=0)
+    return 100 * float((2 * hits / (present + named).clamp_min(1)).mean())
+
+
+def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error over equal-width bins of confidence, in percent.
+
+    Guo et al., ICML 2017, arXiv:1706.04599, eq. 3.  [N, classes], [N].
+    """
+    confidence, predicted = F.softmax(logits.double(), dim=1).max(dim=1)
+    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=torch.float64, device=logits.device)
+    gap.index_add_(0, place, (predicted == labels).double() - confidence)
+    return 100 * float(gap.abs().sum() / len(labels))
+
+
+def agreement(logits: Tensor, teacher: Tensor) -> float:
+    """Share of images where student and teacher name the same class, in percent.  [N, classes] each.
+
+    Stanton et al., NeurIPS 2021, arXiv:2106.05945, eq. 5.
+    """
+    return 100 * float((logits.argmax(dim=1) == teacher.argmax(dim=1)).double().mean())
+
+
+def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str, float]:
+    """All measures of a network's logits; agreement only where there is a teacher."""
+    found = {
+        "acc1": accuracy(logits, labels),
+        "acc5": accuracy(logits, labels, top=5),
+        "f1": macro_f1(logits, labels),
+        "ece": calibration_error(logits, labels),
+    }
+    if teacher is not None:
+        found["agreement"] = agreement(logits, teacher)
+    return found
+
+
+def validate(model: TappedModel, images: Images) -> dict[str, float]:
+    """Top-1 accuracy in percent and mean cross-entropy."""
+    logits = predict(model, images.images)
+    return {"acc1": accuracy(logits, images.labels), "loss": float(F.cross_entropy(logits.double(), images.labels))}
+
+
+def latency(model: TappedModel, batch_size: int = 1) -> float:
+    """Median time of a forward pass in eval mode, in milliseconds, after a warm-up, on the model's device."""
+    device = model.mean.device
+    images = torch.zeros(batch_size, *model.size, device=device)
+    mode = model.training
+    model.eval()
+    times = []
+    with torch.no_grad():
+        for _ in range(WARM_UPS + REPETITIONS):
+            started = time.perf_counter()
+            model(images, Needs())
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(1000 * (time.perf_counter() - started))
+    model.train(mode)
+    return statistics.median(times[WARM_UPS:])
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most memory that this process has held so far, in MiB: on the GPU if there is one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,339 @@
+"""Where a study's cells are trained: the plan, its cohorts, and one process that works them off.
+
+A workspace is a folder with one folder per study (journals, plan) and the teachers that they share. Running a study
+again trains what is not done; nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+import methods
+from benchmark import models, streams, teachers
+from benchmark.cohort import Conditions, Progress, Task, probe, train
+from benchmark.data import Data
+from benchmark.errors import InputError
+from benchmark.journal import CellFolder, write_atomically, write_json
+from benchmark.models import TappedModel
+from benchmark.study import Cell, Recipe, Study, identity
+from benchmark.teachers import Store, Wanted
+from methods import Needs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that was checked against its data and networks, before anything is trained or written.
+
+    cells: those that can run, in the order of the study. not_applicable: "pair/row" -> why the others cannot.
+    macs: of one forward pass per network, by (pair, "teacher" or "student").
+    """
+
+    study: Study
+    text: str
+    data: Data
+    wanted: list[Wanted]
+    cells: list[Cell]
+    not_applicable: dict[str, str]
+    macs: dict[tuple[str, str], int]
+    needs: dict[str, Needs]
+
+    def teacher_of(self, cell: Cell) -> Wanted:
+        """The teacher of a cell."""
+        return next(one for one in self.wanted if cell.pair.name in one.pairs)
+
+    def cohorts(self, cells: Sequence[Cell], size: int | None) -> list[list[Cell]]:
+        """Cells that share teacher and seed (data and recipe are the study's), at most `size` together."""
+
+        def shared(cell: Cell) -> tuple[int, str]:
+            return cell.seed, self.teacher_of(cell).key
+
+        groups = [list(group) for _, group in groupby(sorted(cells, key=self._order(shared)), key=shared)]
+        limit = size or max(1, len(cells))
+        return [group[at : at + limit] for group in groups for at in range(0, len(group), limit)]
+
+    def _order(self, shared: Any) -> Any:
+        """Groups in the order in which the study first needs them."""
+        first: dict[Any, int] = {}
+        for cell in self.cells:
+            first.setdefault(shared(cell), len(first))
+        return lambda cell: first[shared(cell)]
+
+
+@dataclass
+class Summary:
+    """What a run did.  failed: label -> reason."""
+
+    planned: int
+    trained: int = 0
+    already_done: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(study: Study, text: str, source: str, device: torch.device) -> Prepared:
+    """Loads the data and builds every network once.  text: of the study's file; source: its name, for messages.
+
+    Raises InputError, naming file and key, for whatever the study asks that cannot be.
+    """
+    with _named(source):
+        data = Data(study.dataset, study.split, device)
+        data.steps(study.recipe.batch_size)
+        macs: dict[tuple[str, str], int] = {}
+        not_applicable: dict[str, str] = {}
+        for place, pair in enumerate(study.pairs):
+            data.steps((pair.teacher.recipe or study.recipe).batch_size)
+            with streams.seeded(0, "probe"):
+                teacher = _network(data, pair.teacher, f"pairs[{place}].teacher")
+                student = _network(data, pair.student, f"pairs[{place}].student")
+            macs |= {(pair.name, "teacher"): teacher.macs(), (pair.name, "student"): student.macs()}
+            known = probe(student, teacher, len(data.train), study.recipe.batch_size)
+            for row in study.methods:
+                if reason := methods.create(row.method, **row.settings).supports(known):
+                    not_applicable[f"{pair.name}/{row.name}"] = reason
+        cells = [cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable]
+        _refuse_twins(study)
+        needs = {row.name: methods.create(row.method, **row.settings).tapped() for row in study.methods}
+        return Prepared(study, text, data, teachers.wanted(study, data.fingerprint), cells, not_applicable, macs, needs)
+
+
+def _network(data: Data, network: Any, where: str) -> TappedModel:
+    return models.tapped(network, where, data.size, data.classes, data.mean, data.std)
+
+
+def _refuse_twins(study: Study) -> None:
+    """Two rows, or two pairs, that would train the very same thing are a slip of the pen."""
+    for what, entries in (
+        (
+            "methods",
+            [(row.name, [row.method, methods.create(row.method, **row.settings).settings]) for row in study.methods],
+        ),
+        ("pairs", [(pair.name, pair.model_dump(exclude={"name"})) for pair in study.pairs]),
+    ):
+        seen: dict[str, str] = {}
+        for name, content in entries:
+            before = seen.setdefault(identity(content), name)
+            if before != name:
+                raise InputError(f"{what}: {before!r} and {name!r} are the same; leave one out")
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Puts the study's file in front of what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def run(
+    prepared: Prepared,
+    workspace: Path,
+    source: str,
+    environment: dict[str, str],
+    progress: Progress,
+    cohort_size: int | None = None,
+) -> Summary:
+    """Trains all that is not done. Raises InputError if another process is at it, or a teacher is below its gate."""
+    study, data = prepared.study, prepared.data
+    folder = workspace / study.name
+    with locked(folder):
+        write_atomically(folder / "study.yaml", prepared.text.encode())
+        write_json(
+            folder / "split.json", {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()}
+        )
+        _write_plan(prepared, folder, {})
+        store, lent = Store(workspace), {}
+        with _named(source):
+            for want in prepared.wanted:
+                record = folder / "teachers" / want.key
+                lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
+        hashes = {key: teacher.sha256 for key, teacher in lent.items()}
+        ids = _write_plan(prepared, folder, hashes)
+        places = {str(cell): CellFolder(folder / "cells" / ids[str(cell)]) for cell in prepared.cells}
+        summary = Summary(planned=len(prepared.cells))
+        pending = [cell for cell in prepared.cells if not places[str(cell)].done]
+        summary.already_done = summary.planned - len(pending)
+        for cohort in prepared.cohorts(pending, cohort_size):
+            want = prepared.teacher_of(cohort[0])
+            conditions = Conditions(data, study.recipe, cohort[0].seed, study.select, lent[want.key], environment)
+            tasks = [_task(cell, places[str(cell)], _configuration(prepared, cell, hashes)) for cell in cohort]
+            train(tasks, conditions, progress)
+        for cell in pending:
+            if places[str(cell)].done:
+                summary.trained += 1
+            else:
+                failure = places[str(cell)].journal().last("failed")
+                summary.failed[str(cell)] = "not trained" if failure is None else failure["reason"]
+        return summary
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a study's folder against a second process. Raises InputError if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, owner = FileLock(folder / "running.lock"), folder / "running.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = json.loads(owner.read_text())["pid"] if owner.exists() else "unknown"
+        raise InputError(f"{folder}: this study is already running (process {who}); wait for it or stop it") from None
+    try:
+        write_json(owner, {"pid": os.getpid()})
+        yield
+        owner.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
+    """Cell's name -> identity, for every cell whose teacher's SHA-256 is in `hashes`, by the teacher's key."""
+    known = [cell for cell in prepared.cells if prepared.teacher_of(cell).key in hashes]
+    return {str(cell): identity(_configuration(prepared, cell, hashes)) for cell in known}
+
+
+def _configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
+    settings = methods.create(cell.row.method, **cell.row.settings).settings
+    return cell.configuration(prepared.data.fingerprint, hashes[prepared.teacher_of(cell).key], settings)
+
+
+def _task(cell: Cell, folder: CellFolder, configuration: dict[str, Any]) -> Task:
+    settings = configuration["method"]["settings"]
+    return Task(folder, str(cell), configuration, cell.pair.student, cell.row.method, settings)
+
+
+def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict[str, str]:
+    """Writes what the folder's journals belong to, with the cells whose identity is known; returns those."""
+    study, ids = prepared.study, identities(prepared, hashes)
+    baseline = next((row.name for row in study.methods if row.method == methods.baseline()), None)
+    plan = {
+        "study": study.name,
+        "question": study.question,
+        "experiment": study.experiment,
+        "dataset": study.dataset.name,
+        "select": study.select,
+        "baseline": baseline,
+        "pairs": [pair.name for pair in study.pairs],
+        "methods": [row.name for row in study.methods],
+        "seeds": study.seeds,
+        "not_applicable": prepared.not_applicable,
+        "teachers": [
+            {
+                "id": want.key,
+                "folder": f"teachers/{want.key}",
+                "pairs": list(want.pairs),
+                "model": want.pair.teacher.model,
+                "teacher_id": hashes.get(want.key, "")[:12],
+                "seed": want.pair.teacher.seed,
+                "recipe": _flat(want.recipe),
+            }
+            for want in prepared.wanted
+        ],
+        "cells": [
+            {
+                "id": ids[str(cell)],
+                "folder": f"cells/{ids[str(cell)]}",
+                "pair": cell.pair.name,
+                "row": cell.row.name,
+                "method": cell.row.method,
+                "settings": methods.create(cell.row.method, **cell.row.settings).settings,
+                "seed": cell.seed,
+                "teacher": cell.pair.teacher.model,
+                "teacher_id": hashes[prepared.teacher_of(cell).key][:12],
+                "student": cell.pair.student.model,
+                "recipe": _flat(study.recipe),
+            }
+            for cell in prepared.cells
+            if str(cell) in ids
+        ],
+    }
+    write_json(folder / "plan.json", plan)
+    return ids
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """The parts of a recipe that a reader compares first."""
+    return {
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "optimizer": recipe.optimizer.name,
+        "lr": recipe.optimizer.lr,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "schedule": recipe.schedule.name,
+        "precision": recipe.precision,
+    }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan costs.  tmac: multiply-accumulates in 10^12; alone: the same without sharing teacher passes."""
+
+    tmac: float
+    alone: float
+    seconds: float
+
+
+def estimate(prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teachers: Sequence[Wanted]) -> Estimate:
+    """Counts the work of some cohorts and teachers, and measures one batch of each network to tell the time."""
+    data, study = prepared.data, prepared.study
+    timed = {pair.name: _seconds_per_batch(prepared, place) for place, pair in enumerate(study.pairs)}
+    tmac = alone = seconds = 0.0
+    for want in train_teachers:
+        batches = want.recipe.epochs * data.steps(want.recipe.batch_size)
+        work = 3 * prepared.macs[want.pairs[0], "teacher"] * batches * want.recipe.batch_size
+        tmac, alone = tmac + work, alone + work
+        share = want.recipe.batch_size / study.recipe.batch_size
+        seconds += timed[want.pairs[0]]["teacher trains"] * batches * share
+    batches = study.recipe.epochs * data.steps(study.recipe.batch_size)
+    for cohort in cohorts:
+        pair = cohort[0].pair.name
+        looking = sum(prepared.needs[cell.row.name].teacher for cell in cohort)
+        own = sum(3 * prepared.macs[cell.pair.name, "student"] for cell in cohort)
+        look = prepared.macs[pair, "teacher"]
+        samples = batches * study.recipe.batch_size
+        tmac += samples * (own + look * bool(looking))
+        alone += samples * (own + look * looking)
+        seconds += batches * sum(timed[cell.pair.name]["student trains"] for cell in cohort)
+        seconds += batches * timed[pair]["teacher looks"] * bool(looking)
+    return Estimate(tmac / 1e12, alone / 1e12, seconds)
+
+
+def _seconds_per_batch(prepared: Prepared, place: int) -> dict[str, float]:
+    pair, data = prepared.study.pairs[place], prepared.data
+    images = torch.rand(prepared.study.recipe.batch_size, *data.size, device=data.device)
+    with streams.seeded(0, "probe"):
+        teacher = _network(data, pair.teacher, f"pairs[{place}].teacher").to(data.device)
+        student = _network(data, pair.student, f"pairs[{place}].student").to(data.device)
+    return {
+        "teacher looks": _timed(teacher, images, learns=False),
+        "teacher trains": _timed(teacher, images, learns=True),
+        "student trains": _timed(student, images, learns=True),
+    }
+
+
+def _timed(model: TappedModel, images: Tensor, learns: bool, repetitions: int = 5) -> float:
+    """Seconds for one batch, the best of a few."""
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    model.train(learns)
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        with torch.set_grad_enabled(learns):
+            loss = F.cross_entropy(model(images, Needs()).logits, labels)
+        if learns:
+            torch.autograd.backward(loss)
+        if images.device.type == "cuda":
+            torch.cuda.synchronize(images.device)
+        times.append(time.perf_counter() - started)
+    return min(times)

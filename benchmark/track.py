@@ -1,0 +1,632 @@
+"""From the journals of a study to MLflow and back. No other file knows MLflow.
+
+The journals are the truth and MLflow is a picture of them: `sync` may run at any time and any number of times, may be
+killed at any moment, and an MLflow store that is lost is filled again. So a training never waits for its tracking.
+MLflow, torch and pandas take seconds to import: they are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import difflib
+import functools
+import http.client
+import json
+import logging
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.leaderboard import Plan
+
+KIND, SYNCED = "kdbench.kind", "kdbench.synced"
+STUDY, PLAN = "kdbench.study", "kdbench.plan"
+RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
+
+IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
+"""Tags that say what a run is; columns of `runs`."""
+
+LONGEST_TAG = 5000
+"""Characters. MLflow 3.17 takes 8,000 for a run and 20,000 for an experiment, older servers 5,000."""
+
+TRIES = 3
+LONGEST_WAIT = 60.0
+"""Seconds between two attempts to reach a store that does not answer."""
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+# MLflow's own values keep asking a dead server for four minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+
+_CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
+_QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
+
+Records = list[dict[str, Any]]
+
+
+class TrackingError(Exception):
+    """MLflow's store cannot be reached or refuses: one line, without passwords. No recorded result is lost by it."""
+
+
+def shown(text: str) -> str:
+    """An address, or a message with addresses in it, with names and passwords before an @ and query values masked."""
+    return _QUERY_VALUE.sub(r"\1=***", _CREDENTIALS.sub("***@", text))
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where MLflow keeps runs.
+
+    uri: `sqlite:////absolute/path` or the address of a server. artifacts: `file:///` address of the folder for the
+    files of runs; None where the server decides.
+    """
+
+    uri: str
+    artifacts: str | None
+
+    def __repr__(self) -> str:
+        return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
+
+    @property
+    def database(self) -> Path | None:
+        """The file of a local store."""
+        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:") else None
+
+
+def store(workspace: Path, uri: str | None) -> Store:
+    """The store of a workspace, or the one at `uri`: a path as `sqlite:///path`, or http(s).
+
+    Raises InputError for any other address.
+    """
+    address = uri or f"sqlite:///{workspace.absolute()}/mlflow.db"
+    if address.startswith(("http://", "https://")):
+        return Store(address.rstrip("/"), None)
+    file = address.removeprefix("sqlite:///")
+    if file in ("", address):
+        raise InputError(
+            f"{shown(address)}: not an MLflow store that can be used; give http(s)://host:port of an MLflow server, or "
+            "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
+        )
+    database = Path(file).absolute()
+    return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri())
+
+
+def _mlflow() -> Any:
+    os.environ.update(_ENVIRONMENT)
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    # MLflow 3.17's own table definitions do this on SQLAlchemy 2.1.
+    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
+    import mlflow
+
+    # It reports the making of tables, and every error with a traceback; errors reach the user as TrackingError.
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    return mlflow
+
+
+class _Client:
+    """MLflow's client. Its calls try again while the store is busy, and fail with TrackingError only."""
+
+    def __init__(self, store: Store):
+        self._uri = store.uri
+        self._client = self._patiently(_mlflow().MlflowClient, store.uri)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return functools.partial(self._patiently, getattr(self._client, name))
+
+    def search(self, experiment_id: str, condition: str) -> list[Any]:
+        """All pages of MLflow's runs that meet a condition and are not deleted."""
+        found: list[Any] = []
+        token = None
+        while token != "":
+            page = self.search_runs([experiment_id], condition, max_results=1000, page_token=token)
+            found += page
+            token = page.token or ""
+        return found
+
+    def _patiently(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        tries = 0
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except (MlflowException, SQLAlchemyError, OSError) as error:
+                tries += 1
+                if tries == TRIES or getattr(error, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
+                    reason = " ".join(shown(str(error)).split())
+                    raise TrackingError(f"{shown(self._uri)}: MLflow failed: {reason[:400]}") from None
+            time.sleep(tries)
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What `sync` did: the experiment (None before there is a plan), and how many runs it touched in which way."""
+
+    experiment_id: str | None
+    created: int
+    updated: int
+    unchanged: int
+
+
+def sync(folder: Path, store: Store) -> Synced:
+    """Makes MLflow show what a study's plan and journals hold, and writes only what is missing there.
+
+    folder: the study's. Cells that have not begun get no run. Runs of cells that were trained again or have left the
+    plan stay, as `superseded`.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses; what was written so far stays, the rest comes next time.
+        InputError: a journal is damaged, or the experiment belongs to another study.
+    """
+    from benchmark.journal import read_journal
+
+    if not (folder / "plan.json").exists():
+        return Synced(None, 0, 0, 0)
+    with FileLock(folder / "sync.lock"):
+        plan = json.loads((folder / "plan.json").read_text())
+        entries = list(_entries(folder, plan))
+        journals = {entry.key: read_journal(entry.folder / "journal.jsonl") for entry in entries}
+        running = _held(folder / "running.lock")
+        client, experiment = _prepare(store, plan)
+        recorded = _recorded(client, experiment.experiment_id, plan["study"])
+        outcomes = []
+        for entry in entries:
+            if records := journals[entry.key]:
+                projection = _Projection(client, experiment.experiment_id, folder, entry, records, running)
+                outcomes.append(projection.write(recorded.get(entry.key, [])))
+        retired = 0
+        # While teachers are trained the plan does not know its cells yet.
+        if all(teacher.get("teacher_id") for teacher in plan["teachers"]):
+            gone = recorded.keys() - journals.keys()
+            retired = sum(_retire(client, run) for key in gone for run in recorded[key])
+    created, updated, unchanged = (outcomes.count(what) for what in ("created", "updated", "unchanged"))
+    return Synced(experiment.experiment_id, created, updated + retired, unchanged)
+
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A cell or a teacher of the plan, as a run of MLflow: what is known of it before it has begun."""
+
+    key: Key
+    name: str
+    folder: Path
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+
+
+def _key(tags: Mapping[str, str]) -> Key:
+    """What a run is found by: two rows of a study may have the same settings, and so the same cell on disk."""
+    if tags["method"] == TEACHER:
+        return (TEACHER, tags["cell"])
+    return (tags["cell"], tags["pair"], tags["method"])
+
+
+def _entries(folder: Path, plan: Mapping[str, Any]) -> Iterator[_Entry]:
+    common = {"kdbench.schema": "1", "study": plan["study"], "dataset": plan["dataset"]}
+    for cell in plan["cells"]:
+        named = {name: str(cell[name]) for name in ("pair", "teacher", "teacher_id", "student", "seed")}
+        tags = {**common, **named, KIND: RUN, "method": cell["row"], "cell": cell["id"]}
+        settings = cell["settings"] if "+" in cell["method"] else {cell["method"]: cell["settings"]}
+        params = dict(_flat({**settings, "recipe": cell["recipe"]}))
+        name = f"{cell['row']} {cell['pair']} s{cell['seed']}"
+        yield _Entry(_key(tags), name, folder / cell["folder"], tags, params)
+    for teacher in plan["teachers"]:
+        tags = {
+            **common, KIND: TEACHER, "method": TEACHER, "pair": ", ".join(teacher["pairs"]),
+            "teacher": teacher["model"], "teacher_id": teacher.get("teacher_id") or "", "student": "",
+            "seed": str(teacher["seed"]), "cell": teacher["id"],
+        }  # fmt: skip
+        params = dict(_flat({"recipe": teacher["recipe"]}))
+        name = f"{TEACHER} {tags['pair']} s{tags['seed']}"
+        yield _Entry(_key(tags), name, folder / teacher["folder"], tags, params)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _held(lock: Path) -> bool:
+    """Whether a living process holds a lock."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _prepare(store: Store, plan: Mapping[str, Any]) -> tuple[_Client, Any]:
+    """A client and the study's experiment, with its tags up to date; the database and the experiment if there are none.
+
+    Raises InputError if the experiment is another study's.
+    """
+    name = plan["experiment"]
+    with _creation(store):
+        client = _Client(store)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            experiment = client.get_experiment(client.create_experiment(name, artifact_location=store.artifacts))
+        elif experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        owner = experiment.tags.get(STUDY, plan["study"])
+        if owner != plan["study"]:
+            raise InputError(
+                f"experiment {name!r} at {shown(store.uri)} holds the study {owner!r}; "
+                f"give {plan['study']!r} another one (key tracking.experiment)"
+            )
+        for key, value in {STUDY: plan["study"], PLAN: _pack(plan)}.items():
+            if experiment.tags.get(key) != value:
+                client.set_experiment_tag(experiment.experiment_id, key, value)
+    return client, experiment
+
+
+@contextlib.contextmanager
+def _creation(store: Store) -> Iterator[None]:
+    """Lets one process at a time make a local store's tables and experiments."""
+    if store.database is None:
+        yield
+        return
+    try:
+        store.database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{store.database}.lock"):
+            yield
+    except OSError as error:
+        raise TrackingError(f"{store.database}: cannot be written ({error.strerror})") from None
+
+
+def _pack(plan: Mapping[str, Any]) -> str:
+    """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
+    names = ("study", "question", "pairs", "methods", "seeds", "select", "baseline", "not_applicable")
+    content = {name: plan[name] for name in names} | {"datasets": dict.fromkeys(plan["pairs"], plan["dataset"])}
+    text = json.dumps(content, sort_keys=True)
+    return text if len(text) <= LONGEST_TAG else base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _unpack(tag: str) -> dict[str, Any]:
+    text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def _recorded(client: _Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
+    """MLflow's runs of a study's cells and teachers, those superseded last."""
+    found: dict[Key, list[Any]] = {}
+    runs = client.search(experiment_id, f"tags.study = '{study}'")
+    for run in sorted(runs, key=lambda run: (run.data.tags.get(KIND) == SUPERSEDED, run.info.run_id)):
+        if run.data.tags.get(KIND) in (RUN, TEACHER, SUPERSEDED):
+            found.setdefault(_key(run.data.tags), []).append(run)
+    return found
+
+
+def _retire(client: _Client, run: Any) -> bool:
+    """Tags a run as superseded, unless it is. Returns whether it was not."""
+    if run.data.tags[KIND] == SUPERSEDED:
+        return False
+    if run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "KILLED")
+    client.set_tag(run.info.run_id, KIND, SUPERSEDED)
+    return True
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """One journal, on its way to its run."""
+
+    client: _Client
+    experiment_id: str
+    study: Path
+    entry: _Entry
+    records: Records
+    running: bool
+
+    def write(self, candidates: Sequence[Any]) -> str:
+        """Writes what the run lacks, or a new run. Returns `created`, `updated` or `unchanged`.
+
+        candidates: runs with the entry's key. One that began at another moment, or knows more than the journal, shows
+        an earlier training of the cell.
+        """
+        own = next(filter(self._shows, candidates), None)
+        retired = [_retire(self.client, run) for run in candidates if run is not own]
+        run = self._create() if own is None else own
+        changes = [self._write_records(run), self._write_labels(run), self._write_status(run)]
+        if own is None:
+            return "created"
+        return "updated" if any(changes + retired) else "unchanged"
+
+    def _shows(self, run: Any) -> bool:
+        return run.info.start_time == self.records[0]["time"] and _synced(run) <= len(self.records)
+
+    def _create(self) -> Any:
+        start = self.records[0]["time"]
+        tags = {name: value for name, value in self.entry.tags.items() if value}
+        return self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=self.entry.name)
+
+    def _write_records(self, run: Any) -> bool:
+        """Files and metrics. The tag that counts the records follows later: after a crash between, the same is written.
+
+        MLflow keeps one of two points with equal key, step, time and value.
+        """
+        new = self.records[_synced(run) :]
+        if len(new) == len(self.records):
+            files = (self.entry.folder / "config.json", self.study / "split.json", self.study / "study.yaml")
+            for path in filter(Path.exists, files):
+                self.client.log_artifact(run.info.run_id, str(path))
+        if any(record["kind"] == "start" for record in new):
+            text = json.dumps(self._environments()[-1], indent=2, sort_keys=True)
+            self.client.log_text(run.info.run_id, text, "environment.json")
+        self.client.log_batch(run.info.run_id, metrics=list(self._metrics(new)))
+        return bool(new)
+
+    def _metrics(self, records: Records) -> Iterator[Any]:
+        from mlflow.entities import Metric
+
+        epochs = sum(record["kind"] == "epoch" for record in self.records)
+        for record in records:
+            step = record["epoch"] + 1 if record["kind"] == "epoch" else epochs
+            for key, value in record.get("metrics", {}).items():
+                if math.isfinite(value):
+                    yield Metric(key, value, record["time"], step)
+
+    def _write_labels(self, run: Any) -> bool:
+        from mlflow.entities import Param, RunTag
+
+        tags = [RunTag(k, v) for k, v in self._tags().items() if run.data.tags.get(k, "") != v]
+        params = [Param(k, v) for k, v in self.entry.params.items() if k not in run.data.params]
+        self.client.log_batch(run.info.run_id, params=params, tags=tags)
+        return bool(tags or params)
+
+    def _tags(self) -> dict[str, str]:
+        first, last = self._environments()[0], self._environments()[-1]
+        drift = sorted(key for key in first | last if first.get(key) != last.get(key))
+        reason = self.records[-1]["reason"] if self.records[-1]["kind"] == "failed" else ""
+        changing = {"git_commit": last.get("git_commit", ""), "kdbench.drift": ", ".join(drift), "reason": reason}
+        short = {name: value[:LONGEST_TAG] for name, value in changing.items()}
+        return {**self.entry.tags, **short, SYNCED: str(len(self.records))}
+
+    def _environments(self) -> list[dict[str, str]]:
+        return [record["environment"] for record in self.records if record["kind"] == "start"]
+
+    def _write_status(self, run: Any) -> bool:
+        status, end = self._status()
+        if status == run.info.status and (status == "RUNNING" or end == run.info.end_time):
+            return False
+        if status == "RUNNING":
+            self.client.update_run(run.info.run_id, status)
+        else:
+            self.client.set_terminated(run.info.run_id, status, end)
+        return True
+
+    def _status(self) -> tuple[str, int]:
+        """MLflow's status, and the time of the record that decided it in milliseconds."""
+        for record in self.records:
+            if record["kind"] == "final":
+                return "FINISHED", record["time"]
+        last = self.records[-1]
+        if last["kind"] == "failed":
+            return "FAILED", last["time"]
+        return "RUNNING" if self.running else "KILLED", last["time"]
+
+
+def _synced(run: Any) -> int:
+    return int(run.data.tags.get(SYNCED, 0))
+
+
+def follow(
+    folder: Path, store: Store, stop: Callable[[], bool], *, warn: Callable[[str], None], every: float = 1.0
+) -> bool:
+    """Keeps MLflow up to date while a study is trained, until `stop` says so; then syncs once more.
+
+    every: seconds between two looks at the journals; MLflow is called only if they have grown. A store that fails is
+    told to `warn` once, and asked less and less often. Let go of `running.lock` before `stop` turns true: then the last
+    sync shows an interrupted cell as KILLED. Returns whether the last sync succeeded.
+    """
+    seen: Any = None
+    warned, wait, due = False, every, 0.0
+    while True:
+        last, now = stop(), _sizes(folder)
+        if last or (now != seen and time.monotonic() >= due):
+            try:
+                sync(folder, store)
+                seen, wait, done = now, every, True
+            except (TrackingError, InputError) as error:
+                done, wait = False, min(2 * wait, LONGEST_WAIT)
+                if not warned:
+                    warn(f"{error}; training goes on, and `kdbench sync {folder.name}` will record these runs later")
+                warned = True
+            due = time.monotonic() + wait
+            if last:
+                return done
+        time.sleep(every)
+
+
+def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of the plan and of every journal."""
+    sizes = {}
+    for path in (folder / "plan.json", *folder.glob("*/*/journal.jsonl")):
+        with contextlib.suppress(FileNotFoundError):
+            stat = path.stat()
+            sizes[path] = (stat.st_size, stat.st_mtime_ns)
+    return sizes
+
+
+def runs(experiment: str, store: Store) -> pd.DataFrame:
+    """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
+
+    Columns: run_id, kind, status, reason, those of `IDENTITY`, and every metric `test/...` and `cost/...` that a run
+    has logged (NaN where one has not).
+
+    Raises:
+        InputError: the store has no such experiment.
+        TrackingError: the store cannot be reached.
+    """
+    import pandas as pd
+
+    client, found = _existing(experiment, store)
+    lines = [
+        _line(run, kind)
+        for kind in (RUN, TEACHER)
+        for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
+    ]
+    order = ("kind", "pair", "method", "seed", "cell", "run_id")
+    lines.sort(key=lambda line: [line[name] for name in order])
+    head = ["run_id", "kind", "status", "reason", *IDENTITY]
+    metrics = sorted({name for line in lines for name in line} - set(head))
+    return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
+
+
+def _line(run: Any, kind: str) -> dict[str, Any]:
+    tags = run.data.tags
+    line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status, "reason": tags.get("reason", "")}
+    line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
+    return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/"))}
+
+
+def plan(experiment: str, store: Store) -> Plan:
+    """The plan of the study that an experiment holds.
+
+    Raises:
+        InputError: the store has no such experiment, or no study of kdbench is in it.
+        TrackingError: the store cannot be reached.
+    """
+    from benchmark.leaderboard import Plan
+
+    _, found = _existing(experiment, store)
+    if PLAN not in found.tags:
+        raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
+    content = _unpack(found.tags[PLAN])
+    return Plan(**content | {name: tuple(content[name]) for name in ("pairs", "methods", "seeds")})
+
+
+def _existing(experiment: str, store: Store) -> tuple[_Client, Any]:
+    known: list[str] = []
+    if store.database is None or store.database.exists():
+        client = _Client(store)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None and found.lifecycle_stage == "active":
+            return client, found
+        known = [other.name for other in client.search_experiments() if STUDY in other.tags]
+    near = difflib.get_close_matches(experiment, known)
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    else:
+        hint = f"there are {', '.join(known)}" if known else "it holds no study yet"
+    raise InputError(f"{shown(store.uri)}: no experiment {experiment!r}; {hint}")
+
+
+def addresses(base_url: str, experiment_id: str) -> dict[str, str]:
+    """Where a browser finds MLflow's `start` page and the `runs` of an experiment, without a password.
+
+    MLflow opens in its mode for language models, without runs, unless the part after the # says otherwise.
+    """
+    url = urlsplit(base_url)
+    base = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}/#/experiments"
+    mode = "?workflowType=machine_learning"
+    return {"start": base + mode, "runs": f"{base}/{experiment_id}/runs{mode}"}
+
+
+def serve(store: Store, host: str = "127.0.0.1", port: int = 5000, patience: float = 120.0) -> subprocess.Popen[bytes]:
+    """Starts MLflow's own server, with its pages, for a local store, and waits until it answers.
+
+    patience: seconds to wait. The server and its children are a process group of their own; end them with `end`.
+
+    Raises:
+        InputError: the store is a server itself, there is no store yet, or the port is in use.
+        TrackingError: the server died or does not answer; its last line says why.
+    """
+    if store.database is None or store.artifacts is None:
+        raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
+    if not store.database.exists():
+        raise InputError(f"{store.database}: nothing is recorded there yet")
+    _check_port(host, port)
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri,
+        "--artifacts-destination", store.artifacts, "--host", host, "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    environment = {**os.environ, **_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _await(server, host, port, log, patience)
+        except BaseException:
+            end(server)
+            raise
+    return server
+
+
+def end(server: subprocess.Popen[bytes]) -> None:
+    """Ends a server of `serve`, with its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(f"port {port} on {host} cannot be used ({error.strerror}); choose another one") from None
+
+
+def _await(server: subprocess.Popen[bytes], host: str, port: int, log: IO[bytes], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and server.poll() is None:
+        if _answers(host, port):
+            return
+        time.sleep(0.2)
+    log.seek(0)
+    said = log.read().decode(errors="replace").strip().splitlines()
+    what = "does not answer" if server.poll() is None else "died"
+    raise TrackingError(f"MLflow's server {what}; its last line: {said[-1] if said else 'none'}")
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

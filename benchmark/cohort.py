@@ -22,7 +22,7 @@ from torch import Tensor
 import methods
 from benchmark import evaluate, models, streams
 from benchmark.data import Data
-from benchmark.errors import InputError, SealedError
+from benchmark.errors import InputError, SealedError, first_line
 from benchmark.journal import CellFolder, Checkpoint, Finished, Record
 from benchmark.models import TappedModel
 from benchmark.study import Network, Recipe
@@ -31,6 +31,9 @@ from methods import Batch, Needs, Output, Probe, Shapes
 
 class Progress:
     """What a cohort tells while it runs; this one says nothing. A `cell` is a task's label."""
+
+    def planned(self, cells: Sequence[str], epochs: int) -> None:
+        """These cells will be trained, for so many epochs each."""
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Training begins at an epoch, counted from 0."""
@@ -441,8 +444,9 @@ def _isolated(member: Member) -> Iterator[None]:
 
 def _record_failure(task: Task, error: Exception, progress: Progress) -> None:
     """Says in the journal why a task failed; the trace lies beside it."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    reason = first if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {first}"
+    reason = (
+        first_line(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {first_line(error)}"
+    )
     (task.folder.path / "error.txt").write_text("".join(traceback.format_exception(error)))
     task.folder.journal().append("failed", reason=reason)
     progress.failed(task.label, reason)

@@ -10,11 +10,25 @@ from pathlib import Path
 import torch
 
 from benchmark import RULES, __version__
+from benchmark.errors import InputError, first_line
 
 
 def device(name: str | None) -> torch.device:
-    """The device of that name; the GPU if there is one, by default.  Raises RuntimeError for a name that is none."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device of that name; the GPU if there is one, by default. Raises InputError for one that cannot be used."""
+    try:
+        found = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device: {name!r} cannot be used here ({first_line(error)}); leave it out, or say cpu"
+        ) from None
+    return found
+
+
+def make_repeatable() -> None:
+    """Has cuDNN choose the same deterministic kernels every time."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def environment(device: torch.device) -> dict[str, str]:

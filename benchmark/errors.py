@@ -7,3 +7,8 @@ class InputError(Exception):
 
 class SealedError(RuntimeError):
     """The test data were asked for by something that has not finished its training."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message up to its first line break, or its kind where it has none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -165,6 +165,7 @@ def run(
         summary = Summary(planned=len(prepared.cells))
         pending = [cell for cell in prepared.cells if not places[str(cell)].done]
         summary.already_done = summary.planned - len(pending)
+        progress.planned([str(cell) for cell in pending], study.recipe.epochs)
         for cohort in prepared.cohorts(pending, cohort_size):
             want = prepared.teacher_of(cohort[0])
             conditions = Conditions(data, study.recipe, cohort[0].seed, study.select, lent[want.key], environment)
@@ -185,7 +186,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, owner = FileLock(folder / "running.lock"), folder / "running.json"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # whoever only looks whether it is held holds it for a moment
     except Timeout:
         who = json.loads(owner.read_text())["pid"] if owner.exists() else "unknown"
         raise InputError(f"{folder}: this study is already running (process {who}); wait for it or stop it") from None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, first_line
 from benchmark.study import Network
 from methods import Needs, Output, Shapes
 
@@ -103,7 +103,7 @@ class TappedModel(nn.Module):
                 self.network.eval()
                 found = self.network.forward_intermediates(self._blank(), output_fmt="NCHW", intermediates_only=True)
         except (AttributeError, AssertionError, TypeError, ValueError) as error:
-            self.notes["maps"] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            self.notes["maps"] = first_line(error)
             return ()
         shapes = [tuple(one.shape[1:]) for one in found]
         by_size = {shape[1:]: place for place, shape in enumerate(shapes)}
@@ -146,7 +146,7 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
     try:
         made: nn.Module = timm.create_model(name, num_classes=classes, in_chans=size[0], **network.kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError) as error:
-        raise InputError(f"{where}: timm cannot make {name!r} with {network.kwargs}: {_first_line(error)}") from error
+        raise InputError(f"{where}: timm cannot make {name!r} with {network.kwargs}: {first_line(error)}") from error
     return made
 
 
@@ -159,8 +159,4 @@ def tapped(
         return TappedModel(made, size, mean, std)
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         shape = "x".join(map(str, size))
-        raise InputError(f"{where}: {network.model!r} cannot take images of {shape}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(f"{where}: {network.model!r} cannot take images of {shape}: {first_line(error)}") from error

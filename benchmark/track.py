@@ -159,9 +159,16 @@ class _Client:
             except (MlflowException, SQLAlchemyError, OSError) as error:
                 tries += 1
                 if tries == TRIES or getattr(error, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
-                    reason = " ".join(shown(str(error)).split())
-                    raise TrackingError(f"{shown(self._uri)}: MLflow failed: {reason[:400]}") from None
+                    raise TrackingError(f"{shown(self._uri)}: {_reason(error)}") from None
             time.sleep(tries)
+
+
+def _reason(error: Exception) -> str:
+    """What MLflow complains of, as one line without passwords; of a dead server it tells the innermost error."""
+    text = " ".join(shown(str(error)).split())
+    if text.startswith("API request") and ("Max retries exceeded" in text or "timed out" in text):
+        return "the server cannot be reached: " + text.rpartition(": ")[2].rstrip("\"')")[:400]
+    return f"MLflow failed: {text[:400]}"
 
 
 @dataclass(frozen=True)
@@ -565,7 +572,7 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000, patience: flo
 
     Raises:
         InputError: the store is a server itself, there is no store yet, or the port is in use.
-        TrackingError: the server died or does not answer; its last line says why.
+        TrackingError: the server died or does not answer; its last error is told.
     """
     if store.database is None or store.artifacts is None:
         raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
@@ -591,13 +598,15 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000, patience: flo
 
 def end(server: subprocess.Popen[bytes]) -> None:
     """Ends a server of `serve`, with its children."""
+    deadline = time.monotonic() + 10
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            server.poll()
+            os.killpg(server.pid, 0)
         os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    server.wait()
 
 
 def _check_port(host: str, port: int) -> None:
@@ -616,9 +625,9 @@ def _await(server: subprocess.Popen[bytes], host: str, port: int, log: IO[bytes]
             return
         time.sleep(0.2)
     log.seek(0)
-    said = log.read().decode(errors="replace").strip().splitlines()
-    what = "does not answer" if server.poll() is None else "died"
-    raise TrackingError(f"MLflow's server {what}; its last line: {said[-1] if said else 'none'}")
+    said = log.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+    last = next((line for line in reversed(said) if "Error" in line), said[-1])
+    raise TrackingError(f"MLflow's server {'does not answer' if server.poll() is None else 'died'}; it said: {last}")
 
 
 def _answers(host: str, port: int) -> bool:

@@ -29,7 +29,7 @@ class Paper:
     link: str
 
     def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue} {self.year}. {self.link}"
+        return f"{self.authors.rstrip('.')}. {self.title}. {self.venue} {self.year}. {self.link}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""What a person can read about the methods: the list of all, and the card of one."""
+
+from __future__ import annotations
+
+import inspect
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+import methods
+from benchmark.console import table
+from methods import Method, Needs, Setting
+
+
+def catalogue() -> RenderableType:
+    """All methods, a line each."""
+    rows = []
+    for name in methods.names():
+        kind = methods.get(name)
+        where = f"{kind.paper.venue} {kind.paper.year}" if kind.paper else ""
+        rows.append([name, _title(name), where, needs(kind.needs), kind.formula])
+    return table("", ["method", "what", "published", "needs", "formula"], rows)
+
+
+def card(name: str) -> RenderableType:
+    """Everything about one method. Raises UnknownMethodError."""
+    kind = methods.get(name)
+    about = Text(inspect.cleandoc(methods.module(name).__doc__ or ""))
+    facts = [["formula", kind.formula], ["needs", needs(kind.needs)]]
+    if kind.paper is not None:
+        facts.insert(0, ["paper", str(kind.paper)])
+    settings = [_setting(setting) for setting in kind.schema().values()]
+    return Group(
+        Text(name, style="bold"),
+        about,
+        Text(),
+        table("", ["", ""], facts),
+        Text(),
+        table("settings", ["name", "default", "legal", "search space"], settings),
+        Text(),
+        Text(_example(name, kind)),
+    )
+
+
+def needs(what: Needs) -> str:
+    """What is tapped for a method, in words."""
+    return ", ".join(n for n in ("logits", "embedding", "maps") if getattr(what, n)) or "no teacher"
+
+
+def _title(name: str) -> str:
+    """The first sentence of a method's header."""
+    first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
+    return first.split(". ")[0].rstrip(".")
+
+
+def _setting(setting: Setting) -> list[str]:
+    legal = setting.kind.__name__ if isinstance(setting.kind, type) else str(setting.kind).removeprefix("typing.")
+    if setting.bound is not None:
+        legal += f" {setting.bound}"
+    return [setting.name, str(setting.default), legal, str(setting.search or "not searched")]
+
+
+def _example(name: str, kind: type[Method]) -> str:
+    setting = next(iter(kind.schema().values()))
+    return f"in a study: - {{method: {name}, settings: {{{setting.name}: {setting.default}}}}}"

@@ -1,0 +1,314 @@
+"""The command line. Heavy packages are imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmark.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from benchmark.cohort import Progress
+    from benchmark.execute import Prepared, Summary
+    from benchmark.study import Study
+    from benchmark.track import Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="kdbench: compare knowledge-distillation methods fairly, and keep every number.",
+)
+output, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+
+
+@dataclass
+class Options:
+    """What stands before the command."""
+
+    workspace: Path = Path("runs")
+    debug: bool = False
+
+
+options = Options()
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's file.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's file, or its name.")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        show_envvar=True,
+        help="MLflow store or server; by default the study's own, else a local one in the workspace.",
+    ),
+]
+
+
+@app.callback()
+def before(
+    workspace: Annotated[
+        Path, typer.Option(envvar="KDBENCH_WORKSPACE", help="Folder for journals, teachers and the local MLflow store.")
+    ] = Path("runs"),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    """Options for all commands."""
+    options.workspace, options.debug = workspace.absolute(), debug
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")] = False,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow while training.")] = True,
+    cohort_size: Annotated[int | None, typer.Option(min=1, help="Students that train side by side, at most.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; the GPU if there is one by default.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Train what a study asks for and is not done, then show its leaderboard."""
+    from benchmark import environment, execute
+    from benchmark.study import load
+
+    loaded = load(study)
+    where = _store(loaded, tracking_uri) if track else None
+    chosen = environment.device(device)
+    prepared = execute.prepare(loaded, study.read_text(), str(study), chosen)
+    if dry_run:
+        _print_plan(prepared, cohort_size)
+        return
+    environment.make_repeatable()
+    folder = options.workspace / loaded.name
+    with _progress() as progress, _follower(folder, where, progress) as recorded:
+        summary = execute.run(
+            prepared, options.workspace, str(study), environment.environment(chosen), progress, cohort_size
+        )
+    _print_summary(summary, prepared)
+    if where is None:
+        messages.print(f"recorded in {folder}; `kdbench sync {study}` puts it into MLflow", soft_wrap=True)
+    elif recorded():
+        _print_leaderboard(loaded.experiment, where)
+        messages.print(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/", soft_wrap=True)
+        messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
+    if summary.failed:
+        raise SystemExit(1)
+
+
+@app.command()
+def leaderboard(
+    study: StudyName,
+    results: Annotated[Path, typer.Option(help="Folder that gets a folder with the study's tables.")] = Path("results"),
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Print a study's table, computed from its MLflow runs alone, and write it as CSV, Markdown and pictures."""
+    from benchmark import report
+
+    experiment, where = _experiment(study, tracking_uri)
+    board, costs, plan = _print_leaderboard(experiment, where)
+    for path in report.write(board, costs, plan, results / plan.study):
+        messages.print(f"wrote {path}", soft_wrap=True)
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="A method, for its card.")] = None) -> None:
+    """List the distillation methods, or show the card of one: paper, formula, settings, search space."""
+    from benchmark import cards
+
+    output.print(cards.catalogue() if name is None else cards.card(name), soft_wrap=True)
+
+
+@app.command()
+def sync(
+    study: StudyName,
+    tracking_uri: TrackingUri = None,
+    follow: Annotated[bool, typer.Option(hidden=True, help="Go on until standard input ends.")] = False,
+) -> None:
+    """Bring a study's journals into MLflow; at any time, as often as you like."""
+    from benchmark import track
+
+    folder = _folder(study)
+    where = _store(_loaded(study), tracking_uri)
+    if follow:
+        ended = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        for each in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group; the parent's end is this one's
+            signal.signal(each, signal.SIG_IGN)
+        done = track.follow(folder, where, ended.is_set, warn=lambda line: print(line, file=sys.stderr, flush=True))
+        raise SystemExit(0 if done else 3)
+    found = track.sync(folder, where)
+    output.print(
+        f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged in {track.shown(where.uri)}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def status(study: StudyName) -> None:
+    """Show how far a study is, from its journals."""
+    from benchmark import overview
+
+    output.print(overview.state(_folder(study)))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
+    from benchmark import track
+
+    where = track.store(options.workspace, tracking_uri)
+    if where.artifacts is None:
+        output.print(f"this server is running already; its runs: {track.addresses(where.uri)['start']}", soft_wrap=True)
+        return
+    base = f"http://127.0.0.1:{port}"
+    server = track.serve(where, port=port)
+    try:
+        output.print(f"runs: {track.addresses(base)['start']}\nCtrl+C stops the server", soft_wrap=True)
+        for experiment, identity in track.experiments(where).items():
+            output.print(f"{experiment}: {track.addresses(base, identity)['runs']}", soft_wrap=True)
+        server.wait()
+    finally:
+        track.stop(server)
+
+
+def _store(study: Study | None, uri: str | None) -> Store:
+    """The option or the environment first, then the study's own, then the workspace's."""
+    from benchmark import track
+
+    return track.store(options.workspace, uri or (study.tracking.uri if study is not None else None))
+
+
+def _loaded(study: str) -> Study | None:
+    """The study of a file; None for a name."""
+    from benchmark.study import load
+
+    path = Path(study)
+    return load(path) if path.suffix in (".yaml", ".yml") else None
+
+
+def _folder(study: str) -> Path:
+    """The folder of a study, by file or name. Raises InputError if it was never run here."""
+    loaded = _loaded(study)
+    folder = options.workspace / (study if loaded is None else loaded.name)
+    if not (folder / "plan.json").exists():
+        known = sorted(path.parent.name for path in options.workspace.glob("*/plan.json"))
+        there = f"there are {', '.join(known)}" if known else "no study was run there yet"
+        raise InputError(f"{study}: no such study in {options.workspace}; {there}")
+    return folder
+
+
+def _experiment(study: str, uri: str | None) -> tuple[str, Store]:
+    """A study's experiment in MLflow, and the store that holds it."""
+    import json
+
+    loaded = _loaded(study)
+    if loaded is not None:
+        return loaded.experiment, _store(loaded, uri)
+    plan = options.workspace / study / "plan.json"
+    experiment = json.loads(plan.read_text())["experiment"] if plan.exists() else f"kd/{study}"
+    return experiment, _store(None, uri)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A live display on a terminal, lines elsewhere."""
+    from benchmark.console import LiveProgress, PlainProgress
+
+    if messages.is_terminal:
+        with LiveProgress(messages) as live:
+            yield live
+    else:
+        yield PlainProgress(messages)
+
+
+@contextmanager
+def _follower(folder: Path, store: Store | None, progress: Progress) -> Iterator[Callable[[], bool]]:
+    """A process that feeds MLflow from the journals while this one trains; afterwards, whether all is recorded.
+
+    It ends by itself when its standard input does, however this process ends.
+    """
+    if store is None:
+        yield lambda: False
+        return
+    command = [sys.executable, "-m", "benchmark", "--workspace", str(folder.parent), "sync", folder.name, "--follow"]
+    address = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}  # not an argument: it may hold a password
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=address)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    lines = process.stderr
+    reader = threading.Thread(target=lambda: [progress.warn(line.rstrip()) for line in lines], daemon=True)
+    reader.start()
+    try:
+        yield lambda: process.returncode == 0
+    finally:
+        process.stdin.close()
+        process.wait()
+        reader.join()
+
+
+def _print_plan(prepared: Prepared, cohort_size: int | None) -> None:
+    """What `run` would do: cells, cohorts, cost."""
+    from benchmark import overview
+
+    output.print(overview.plan(prepared, options.workspace, cohort_size))
+
+
+def _print_summary(summary: Summary, prepared: Prepared) -> None:
+    """Counts, rows that cannot run, and failures, on standard error."""
+    messages.print(
+        f"{summary.trained} cells trained, {summary.already_done} done before, {len(summary.failed)} failed",
+        soft_wrap=True,
+    )
+    for what, reasons in (("not applicable", prepared.not_applicable), ("failed", summary.failed)):
+        for name, reason in reasons.items():
+            messages.print(f"{what}: {name}: {reason}", markup=False, soft_wrap=True)
+
+
+def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any]:
+    """Prints the table of an experiment; returns table, costs and plan."""
+    from benchmark import leaderboard as tables
+    from benchmark import report, track
+
+    plan = track.plan(experiment, store)
+    runs = track.runs(experiment, store)
+    try:
+        board, costs = tables.leaderboard(runs, plan), tables.costs(runs, plan)
+    except ValueError as error:
+        raise InputError(f"experiment {experiment}: {error}") from error
+    report.to_console(board, costs, plan, output)
+    return board, costs, plan
+
+
+def _stop(number: int, _: object) -> None:
+    print("kdbench: stopped; the same command goes on from here", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Runs the command line; every expected error is one line and a code."""
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        app()
+    except Exception as error:
+        if options.debug:
+            raise
+        if isinstance(error, InputError):
+            lines, code = str(error).splitlines(), 2
+        else:
+            lines = [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]
+            code = 1
+        for line in lines:
+            print(f"kdbench: {line}", file=sys.stderr)
+        raise SystemExit(code) from None

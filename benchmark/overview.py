@@ -1,0 +1,96 @@
+"""How far a study is, from its journals; and what a run of it would do."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from benchmark.console import table
+from benchmark.execute import Prepared, estimate, identities
+from benchmark.journal import CellFolder, Record, read_journal
+from benchmark.teachers import Store
+
+
+def state(folder: Path) -> RenderableType:
+    """A line per teacher and cell of a study's folder."""
+    plan = json.loads((folder / "plan.json").read_text())
+    running = _held(folder / "running.lock")
+    rows = []
+    for entry in plan["teachers"]:
+        rows.append([", ".join(entry["pairs"]), "teacher", str(entry["seed"]), *_state(folder, entry, running)])
+    for entry in plan["cells"]:
+        rows.append([entry["pair"], entry["row"], str(entry["seed"]), *_state(folder, entry, running)])
+    count = len(plan["pairs"]) * len(plan["methods"]) - len(plan["not_applicable"])
+    planned = count * len(plan["seeds"])
+    done = sum((folder / entry["folder"] / "done.json").exists() for entry in plan["cells"])
+    headers = ["pair", "method", "seed", "cell", "state", "epoch", "validation %", "test %", "last record"]
+    now = "running" if running else "not running"
+    return Group(Text(f"{plan['study']}: {done} of {planned} cells done, {now}"), table("", headers, rows))
+
+
+def _state(folder: Path, entry: dict[str, Any], running: bool) -> list[str]:
+    records = read_journal(folder / entry["folder"] / "journal.jsonl")
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    reached = f"{len(epochs)}/{entry['recipe']['epochs']}"
+    validation = f"{epochs[-1]['metrics']['val/acc1']:.2f}" if epochs else ""
+    final = next((record for record in records if record["kind"] == "final"), None)
+    test = f"{final['metrics']['test/acc1']:.2f}" if final else ""
+    when = f"{datetime.fromtimestamp(records[-1]['time'] / 1000):%Y-%m-%d %H:%M:%S}" if records else ""
+    return [entry["id"], _word(records, running), reached, validation, test, when]
+
+
+def _word(records: list[Record], running: bool) -> str:
+    kinds = {record["kind"] for record in records}
+    if "final" in kinds:
+        return "done"
+    if records and records[-1]["kind"] == "failed":
+        return f"failed: {records[-1]['reason']}"
+    if not records:
+        return "waiting"
+    return "training" if running else "stopped"
+
+
+def _held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
+    """The cells, cohorts and cost of a run; identities of cells whose teacher is known."""
+    study, store = prepared.study, Store(workspace)
+    cards = {want.key: store.card(want.key) for want in prepared.wanted}
+    ids = identities(prepared, {key: card["sha256"] for key, card in cards.items() if card is not None})
+    folder = workspace / study.name / "cells"
+    done = {label for label, name in ids.items() if CellFolder(folder / name).done}
+    pending = [cell for cell in prepared.cells if str(cell) not in done]
+    cohorts = prepared.cohorts(pending, cohort_size)
+    place = {str(cell): str(number) for number, cohort in enumerate(cohorts, start=1) for cell in cohort}
+    rows = []
+    for cell in study.cells():
+        label, pair = str(cell), f"{cell.pair.name}/{cell.row.name}"
+        what = f"not applicable: {prepared.not_applicable[pair]}" if pair in prepared.not_applicable else ""
+        what = what or ("done" if label in done else f"cohort {place[label]}")
+        rows.append([cell.pair.name, cell.row.name, str(cell.seed), ids.get(label, "after its teacher"), what])
+    missing = [want for want in prepared.wanted if cards[want.key] is None]
+    lines = [f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done"]
+    lines += [f"teacher {want.pair.teacher.model}: " + _teacher(cards[want.key]) for want in prepared.wanted]
+    cost = estimate(prepared, cohorts, missing)
+    spared = f"; {cost.alone:.3g} without sharing the teacher's passes" if cost.alone > cost.tmac else ""
+    time = timedelta(seconds=round(cost.seconds))
+    lines.append(f"cost: {cost.tmac:.3g} x 10^12 multiply-accumulates{spared}; about {time} here")
+    return Group(table("", ["pair", "method", "seed", "cell", "plan"], rows), Text("\n".join(lines)))
+
+
+def _teacher(card: dict[str, Any] | None) -> str:
+    return "will be trained" if card is None else f"in the store, {card['val/acc1']:.2f} % on validation"

@@ -1,0 +1,86 @@
+"""A study so small that it trains in a second, and what tests read from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from benchmark import environment, execute, study
+from benchmark.cohort import Progress
+from benchmark.journal import read_journal
+
+TEACHER, STUDENT = "test_resnet", "test_byobnet"
+
+CLOCKED = ("samples_per_second", "cost/latency_ms", "cost/train_seconds", "cost/teacher_seconds", "cost/peak_memory_mb")
+"""Metrics that depend on the clock or the machine's load."""
+
+
+def tiny(methods: Sequence[Any] = ("student", "kd"), **changes: Any) -> dict[str, Any]:
+    """A study on 48 digits: 2 epochs of 3 batches; the teacher learns for one epoch."""
+    recipe = {"epochs": 2, "batch_size": 16, "augmentation": {"crop_padding": 2, "flip": True}}
+    content: dict[str, Any] = {
+        "name": "tiny",
+        "dataset": "digits",
+        "split": {"val": 40, "train_samples": 48},
+        "pairs": [
+            {"name": "pair", "teacher": {"model": TEACHER, "recipe": {**recipe, "epochs": 1}}, "student": STUDENT}
+        ],
+        "methods": list(methods),
+        "seeds": [0],
+        "recipe": recipe,
+    }
+    content["recipe"] = {**recipe, **changes.pop("recipe", {})}
+    return {**content, **changes}
+
+
+def write_study(path: Path, content: dict[str, Any]) -> Path:
+    """The study as a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run(workspace: Path, content: dict[str, Any], progress: Progress | None = None, **options: Any) -> execute.Summary:
+    """Runs a study in this process, on the CPU."""
+    path = write_study(workspace / "study.yaml", content)
+    device = torch.device("cpu")
+    prepared = execute.prepare(study.load(path), path.read_text(), str(path), device)
+    known = environment.environment(device)
+    return execute.run(prepared, workspace, str(path), known, progress or Progress(), **options)
+
+
+def plan(workspace: Path, name: str = "tiny") -> dict[str, Any]:
+    """A study's plan."""
+    found: dict[str, Any] = json.loads((workspace / name / "plan.json").read_text())
+    return found
+
+
+def folders(workspace: Path, name: str = "tiny") -> dict[str, Path]:
+    """The folders of a study's cells by "row/seed"."""
+    return {f"{c['row']}/{c['seed']}": workspace / name / c["folder"] for c in plan(workspace, name)["cells"]}
+
+
+def bits(folder: Path) -> dict[str, Any]:
+    """All that a cell's training determines: weights by hash, and every metric that no clock measures."""
+    records = read_journal(folder / "journal.jsonl")
+    epochs = [_timeless(r["metrics"]) for r in records if r["kind"] == "epoch"]
+    trained = [r["sha256"] for r in records if r["kind"] == "trained"]
+    final = [_timeless(r["metrics"]) for r in records if r["kind"] == "final"]
+    assert len(trained) == len(final) == 1
+    return {"epochs": epochs, "sha256": trained[0], "final": final[0]}
+
+
+def _timeless(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in CLOCKED}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty workspace."""
+    return tmp_path / "runs"

@@ -9,6 +9,7 @@ from rich.text import Text
 
 import methods
 from benchmark.console import table
+from benchmark.errors import InputError
 from methods import Method, Needs, Setting
 
 
@@ -23,8 +24,11 @@ def catalogue() -> RenderableType:
 
 
 def card(name: str) -> RenderableType:
-    """Everything about one method. Raises UnknownMethodError."""
-    kind = methods.get(name)
+    """Everything about one method. Raises InputError if there is none of this name."""
+    try:
+        kind = methods.get(name)
+    except methods.UnknownMethodError as error:
+        raise InputError(str(error)) from None
     about = Text(inspect.cleandoc(methods.module(name).__doc__ or ""))
     facts = [["formula", kind.formula], ["needs", needs(kind.needs)]]
     if kind.paper is not None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from benchmark.errors import InputError, first_line
+from benchmark.errors import InputError, TrackingError, first_line
 
 if TYPE_CHECKING:
     from benchmark.cohort import Progress
@@ -93,9 +93,9 @@ def run(
             prepared, options.workspace, str(study), environment.environment(chosen), progress, cohort_size
         )
     _print_summary(summary, prepared)
-    if where is None:
+    if not recorded():
         messages.print(f"recorded in {folder}; `kdbench sync {study}` puts it into MLflow", soft_wrap=True)
-    elif recorded():
+    elif where is not None:
         _print_leaderboard(loaded.experiment, where)
         messages.print(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/", soft_wrap=True)
         messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
@@ -135,16 +135,13 @@ def sync(
     """Bring a study's journals into MLflow; at any time, as often as you like."""
     from benchmark import track
 
-    folder = _folder(study)
     where = _store(_loaded(study), tracking_uri)
     if follow:
-        ended = threading.Event()
-        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
         for each in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group; the parent's end is this one's
             signal.signal(each, signal.SIG_IGN)
-        done = track.follow(folder, where, ended.is_set, warn=lambda line: print(line, file=sys.stderr, flush=True))
-        raise SystemExit(0 if done else 3)
-    found = track.sync(folder, where)
+        threading.Thread(target=_read_all, args=(ended := threading.Event(),), daemon=True).start()
+        raise SystemExit(0 if track.follow(options.workspace / study, where, ended.is_set, warn=_say) else 3)
+    found = track.sync(_folder(study), where)
     output.print(
         f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged in {track.shown(where.uri)}",
         soft_wrap=True,
@@ -168,18 +165,36 @@ def ui(
     from benchmark import track
 
     where = track.store(options.workspace, tracking_uri)
-    if where.artifacts is None:
-        output.print(f"this server is running already; its runs: {track.addresses(where.uri)['start']}", soft_wrap=True)
+    if where.database is None:
+        output.print("this server is running already")
+        _print_addresses(where.uri, where)
         return
     base = f"http://127.0.0.1:{port}"
     server = track.serve(where, port=port)
     try:
-        output.print(f"runs: {track.addresses(base)['start']}\nCtrl+C stops the server", soft_wrap=True)
-        for experiment, identity in track.experiments(where).items():
-            output.print(f"{experiment}: {track.addresses(base, identity)['runs']}", soft_wrap=True)
+        _print_addresses(base, where)
+        output.print("Ctrl+C stops the server")
         server.wait()
     finally:
-        track.stop(server)
+        track.end(server)
+
+
+def _print_addresses(base: str, where: Store) -> None:
+    """Where a browser finds each study's runs."""
+    from benchmark import track
+
+    for name, identity in track.experiments(where).items():
+        output.print(f"{name}: {track.addresses(base, identity)['runs']}", soft_wrap=True)
+
+
+def _read_all(ended: threading.Event) -> None:
+    """Waits for the end of standard input."""
+    sys.stdin.read()
+    ended.set()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _store(study: Study | None, uri: str | None) -> Store:
@@ -246,8 +261,7 @@ def _follower(folder: Path, store: Store | None, progress: Progress) -> Iterator
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=address)
     assert process.stdin is not None
     assert process.stderr is not None
-    lines = process.stderr
-    reader = threading.Thread(target=lambda: [progress.warn(line.rstrip()) for line in lines], daemon=True)
+    reader = threading.Thread(target=_pass_on, args=(process.stderr, progress), daemon=True)
     reader.start()
     try:
         yield lambda: process.returncode == 0
@@ -255,6 +269,11 @@ def _follower(folder: Path, store: Store | None, progress: Progress) -> Iterator
         process.stdin.close()
         process.wait()
         reader.join()
+
+
+def _pass_on(lines: IO[str], progress: Progress) -> None:
+    for line in lines:
+        progress.warn(line.rstrip())
 
 
 def _print_plan(prepared: Prepared, cohort_size: int | None) -> None:
@@ -300,15 +319,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False))
     except Exception as error:
         if options.debug:
             raise
-        if isinstance(error, InputError):
-            lines, code = str(error).splitlines(), 2
-        else:
-            lines = [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]
-            code = 1
-        for line in lines:
+        for line in _lines(error):
             print(f"kdbench: {line}", file=sys.stderr)
-        raise SystemExit(code) from None
+        raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether the command line itself was wrong. Typer's own class for it is private."""
+    return hasattr(error, "format_message")
+
+
+def _lines(error: Exception) -> list[str]:
+    if isinstance(error, InputError | TrackingError):
+        return str(error).splitlines()
+    if _is_usage(error):
+        message = error.format_message()  # type: ignore[attr-defined]
+        return [f"{message}; `kdbench --help` shows what there is"] if message else []
+    return [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]

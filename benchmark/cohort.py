@@ -277,7 +277,7 @@ class Member:
         """Chooses the weights by the study's rule, stores them, opens the test data, and marks the cell as done."""
         folder, data = self.task.folder, self.conditions.data
         if self.conditions.select == "best_val":
-            self.student.network.load_state_dict(folder.best())
+            self.student.network.load_state_dict(folder.best(int(self.best["epoch"])))
         epoch = self.conditions.recipe.epochs - 1 if self.conditions.select == "last" else int(self.best["epoch"])
         sha256 = folder.save_student(self.student.network.state_dict())
         if self.journal.last("trained") is None:

@@ -5,6 +5,10 @@ class InputError(Exception):
     """A mistake in what a person wrote or passed: printed as it is (a line per problem), exit code 2, no traceback."""
 
 
+class TrackingError(Exception):
+    """MLflow's store cannot be reached or refuses: one line, without passwords. No recorded result is lost by it."""
+
+
 class SealedError(RuntimeError):
     """The test data were asked for by something that has not finished its training."""
 

@@ -199,7 +199,7 @@ class CellFolder:
                 tensors = self.read_tensors(marker.with_suffix(".safetensors").name, content["sha256"])
                 return Checkpoint(content["epoch"], tensors, content["state"]), warnings
             except InputError as error:
-                warnings.append(f"{marker}: damaged, the one before it is used ({error})")
+                warnings.append(f"{marker}: damaged, training goes on from before it ({error})")
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
@@ -207,9 +207,12 @@ class CellFolder:
         digest = self._write_tensors("best.safetensors", tensors)
         write_atomically(self.path / "best.json", _sealed_line({"epoch": epoch, "sha256": digest}))
 
-    def best(self) -> Tensors:
-        """The weights that `save_best` kept. Raises InputError if they are damaged."""
-        return self.read_tensors("best.safetensors", self._read_marker("best.json")["sha256"])
+    def best(self, epoch: int) -> Tensors:
+        """The weights that `save_best` kept. Raises InputError if they are damaged or another epoch's."""
+        marker = self._read_marker("best.json")
+        if marker["epoch"] != epoch:
+            raise InputError(f"{self.path}: best.json is not of epoch {epoch}; delete the folder to train it again")
+        return self.read_tensors("best.safetensors", marker["sha256"])
 
     def save_student(self, tensors: Tensors) -> str:
         """Writes the weights that are evaluated; returns their SHA-256."""

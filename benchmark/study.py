@@ -47,6 +47,11 @@ def _as_mapping(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _tight(method: str) -> str:
+    """A composition has one spelling, because a cell's identity holds it: `kd + at` is `kd+at`."""
+    return "+".join(part.strip() for part in method.split("+"))
+
+
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     try:
         canonical(values)
@@ -96,6 +101,14 @@ class Optimizer(_Strict):
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
+    @model_validator(mode="after")
+    def _without_effect(self) -> Self:
+        if self.name != "sgd" and (self.momentum, self.nesterov) != (0.9, False):
+            raise ValueError(f"momentum and nesterov belong to the optimizer 'sgd'; {self.name!r} has none")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
 
 class Schedule(_Strict):
     """Learning rate over time, set before every step: cosine to zero, steps at epochs, or constant; linear warm-up."""
@@ -111,6 +124,8 @@ class Schedule(_Strict):
             raise ValueError("milestones belong to the schedule 'step', which needs them")
         if self.milestones != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
+        if self.name != "step" and self.gamma != 0.1:
+            raise ValueError("gamma belongs to the schedule 'step'")
         return self
 
 
@@ -135,6 +150,9 @@ class Recipe(_Strict):
     def _warm_up(self) -> Self:
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(f"schedule.warmup_epochs is {self.schedule.warmup_epochs} of {self.epochs} epochs")
+        late = [milestone for milestone in self.schedule.milestones if milestone >= self.epochs]
+        if late:
+            raise ValueError(f"schedule.milestones holds {late[0]}, which {self.epochs} epochs never reach")
         return self
 
 
@@ -177,14 +195,14 @@ class Row(_Strict):
     """A row of the table: a method (or a composition such as `kd+at`) with its settings, under a name."""
 
     name: Name
-    method: str
+    method: Annotated[str, AfterValidator(_tight)]
     settings: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _default_name(cls, value: Any) -> Any:
         if isinstance(value, dict) and "name" not in value:
-            return {"name": str(value.get("method", "row")), **value}
+            return {"name": _tight(str(value.get("method", "row"))), **value}
         return value
 
 

@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, TrackingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +66,6 @@ _CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
 
 Records = list[dict[str, Any]]
-
-
-class TrackingError(Exception):
-    """MLflow's store cannot be reached or refuses: one line, without passwords. No recorded result is lost by it."""
 
 
 def shown(text: str) -> str:
@@ -545,13 +541,18 @@ def _existing(experiment: str, store: Store) -> tuple[_Client, Any]:
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == "active":
             return client, found
-        known = [other.name for other in client.search_experiments() if STUDY in other.tags]
+        known = list(experiments(store))
     near = difflib.get_close_matches(experiment, known)
     if near:
         hint = f"did you mean {' or '.join(map(repr, near))}?"
     else:
         hint = f"there are {', '.join(known)}" if known else "it holds no study yet"
     raise InputError(f"{shown(store.uri)}: no experiment {experiment!r}; {hint}")
+
+
+def experiments(store: Store) -> dict[str, str]:
+    """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
+    return {one.name: one.experiment_id for one in _Client(store).search_experiments() if STUDY in one.tags}
 
 
 def addresses(base_url: str, experiment_id: str) -> dict[str, str]:

@@ -239,7 +239,7 @@ def test_test_images_are_opened_only_by_cells_that_are_trained_and_change_no_wei
     def poisoned(self: data.Data, evidence: Any) -> data.Images:
         opened.append(any(r["kind"] == "trained" for r in read_journal(evidence.folder / "journal.jsonl")))
         true = unseal(self, evidence)
-        return data.Images(true.images, (true.labels + 1) % 10)
+        return data.Images(true.images, torch.zeros_like(true.labels))
 
     monkeypatch.setattr(data.Data, "test", poisoned)
     run(workspace, tiny([row(name) for name in ROWS], select="last"))

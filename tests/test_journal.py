@@ -288,7 +288,7 @@ def test_all_checkpoints_damaged_is_none_with_a_line_for_each(folder):
 def test_the_best_weights_come_back_and_damage_to_them_is_refused(folder):
     folder.save_best(1, {"w": torch.ones(2)})
     folder.save_best(3, {"w": torch.full((2,), 3.0)})
-    assert folder.best()["w"].tolist() == [3.0, 3.0]
+    assert folder.best(3)["w"].tolist() == [3.0, 3.0]
     for name in ("best.json", "best.safetensors"):
         file = folder.path / name
         whole = file.read_bytes()
@@ -298,8 +298,10 @@ def test_the_best_weights_come_back_and_damage_to_them_is_refused(folder):
             else:
                 file.write_bytes(content)
             with pytest.raises(InputError, match=name):
-                folder.best()
+                folder.best(3)
         file.write_bytes(whole)
+    with pytest.raises(InputError, match="not of epoch 1"):
+        folder.best(1)
 
 
 def test_a_finished_cell_keeps_its_record_and_its_student_and_nothing_else(folder):

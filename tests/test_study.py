@@ -109,6 +109,18 @@ WRONG = [
         [f"15:3: recipe.epochs: is '{'x' * 79}...; input should be a valid integer"],
     ),
     ("milestones: [4, 8]", "milestones: [8, 4]", ["18:3: recipe.schedule: milestones must rise"]),
+    (
+        "milestones: [4, 8]",
+        "milestones: [4, 10]",
+        ["14:1: recipe: schedule.milestones holds 10, which 10 epochs never reach"],
+    ),
+    ("name: step, milestones: [4, 8]", "gamma: 0.2", ["18:3: recipe.schedule: gamma belongs to the schedule 'step'"]),
+    (
+        "name: sgd",
+        "name: adamw, nesterov: true",
+        ["17:3: recipe.optimizer: momentum and nesterov belong to the optimizer 'sgd'; 'adamw' has none"],
+    ),
+    ("name: sgd", "momentum: 0.0, nesterov: true", ["17:3: recipe.optimizer: nesterov needs a momentum above 0"]),
     ("milestones: [4, 8], ", "", ["18:3: recipe.schedule: milestones belong to the schedule 'step'"]),
     ("warmup_epochs: 1", "warmup_epochs: 10", ["14:1: recipe: schedule.warmup_epochs is 10 of 10 epochs"]),
     ("val: 0.2", "val: 1.5", ["4:1: split: val is 1.5; give a share below 1 or a whole number of images"]),
@@ -293,6 +305,11 @@ def test_an_identity_changes_with_everything_that_decides_a_number(file, old, ne
     settings = "settings: {temperature: 2}"
     text = changed(old, new).replace(settings, "settings: {kd: {temperature: 2}}") if "kd+at," in new else None
     assert identified(loaded(file, text or changed(old, new))) != identified(loaded(file))
+
+
+def test_a_composition_has_one_identity_however_it_is_spaced(file):
+    spaced = loaded(file, changed("method: kd+at", "method: kd + at"))
+    assert spaced == loaded(file)
 
 
 def test_an_identity_changes_with_the_data_the_teachers_weights_and_the_rules(file, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from benchmark.errors import InputError, TrackingError, first_line
 
@@ -30,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="kdbench: compare knowledge-distillation methods fairly, and keep every number.",
 )
+UNFOLDED = 10_000
+"""Columns: more than any table has."""
+
 output, messages = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -113,8 +116,8 @@ def leaderboard(
     from benchmark import report
 
     experiment, where = _experiment(study, tracking_uri)
-    board, costs, plan = _print_leaderboard(experiment, where)
-    for path in report.write(board, costs, plan, results / plan.study):
+    board, costs, plan, provenance = _print_leaderboard(experiment, where)
+    for path in report.write(board, costs, plan, results / plan.study, provenance):
         messages.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -123,7 +126,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="A method, for its c
     """List the distillation methods, or show the card of one: paper, formula, settings, search space."""
     from benchmark import cards
 
-    output.print(cards.catalogue() if name is None else cards.card(name), soft_wrap=True)
+    _show(cards.catalogue() if name is None else cards.card(name))
 
 
 @app.command()
@@ -137,7 +140,7 @@ def sync(
 
     where = _store(_loaded(study), tracking_uri)
     if follow:
-        for each in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group; the parent's end is this one's
+        for each in (signal.SIGINT, signal.SIGTERM):  # whoever stops all processes; the parent's end is this one's
             signal.signal(each, signal.SIG_IGN)
         threading.Thread(target=_read_all, args=(ended := threading.Event(),), daemon=True).start()
         raise SystemExit(0 if track.follow(options.workspace / study, where, ended.is_set, warn=_say) else 3)
@@ -153,7 +156,7 @@ def status(study: StudyName) -> None:
     """Show how far a study is, from its journals."""
     from benchmark import overview
 
-    output.print(overview.state(_folder(study)))
+    _show(overview.state(_folder(study)))
 
 
 @app.command()
@@ -191,6 +194,12 @@ def _read_all(ended: threading.Event) -> None:
     """Waits for the end of standard input."""
     sys.stdin.read()
     ended.set()
+
+
+def _show(what: RenderableType) -> None:
+    """Prints tables, folded to a terminal's width; elsewhere not at all, because a program looks for whole words."""
+    wide = output if output.is_terminal else Console(highlight=False, width=UNFOLDED)
+    wide.print(what)
 
 
 def _say(line: str) -> None:
@@ -258,7 +267,9 @@ def _follower(folder: Path, store: Store | None, progress: Progress) -> Iterator
         return
     command = [sys.executable, "-m", "benchmark", "--workspace", str(folder.parent), "sync", folder.name, "--follow"]
     address = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}  # not an argument: it may hold a password
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=address)
+    process = subprocess.Popen(  # in a group of its own: Ctrl+C could reach it before it has learned to ignore that
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=address, process_group=0
+    )
     assert process.stdin is not None
     assert process.stderr is not None
     reader = threading.Thread(target=_pass_on, args=(process.stderr, progress), daemon=True)
@@ -272,15 +283,16 @@ def _follower(folder: Path, store: Store | None, progress: Progress) -> Iterator
 
 
 def _pass_on(lines: IO[str], progress: Progress) -> None:
-    for line in lines:
-        progress.warn(line.rstrip())
+    with lines:
+        for line in lines:
+            progress.warn(line.rstrip())
 
 
 def _print_plan(prepared: Prepared, cohort_size: int | None) -> None:
     """What `run` would do: cells, cohorts, cost."""
     from benchmark import overview
 
-    output.print(overview.plan(prepared, options.workspace, cohort_size))
+    _show(overview.plan(prepared, options.workspace, cohort_size))
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
@@ -294,8 +306,8 @@ def _print_summary(summary: Summary, prepared: Prepared) -> None:
             messages.print(f"{what}: {name}: {reason}", markup=False, soft_wrap=True)
 
 
-def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any]:
-    """Prints the table of an experiment; returns table, costs and plan."""
+def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any, list[str]]:
+    """Prints the table of an experiment; returns table, costs, plan and provenance."""
     from benchmark import leaderboard as tables
     from benchmark import report, track
 
@@ -306,7 +318,7 @@ def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any]:
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
     report.to_console(board, costs, plan, output)
-    return board, costs, plan
+    return board, costs, plan, tables.provenance(runs)
 
 
 def _stop(number: int, _: object) -> None:
@@ -337,6 +349,6 @@ def _lines(error: Exception) -> list[str]:
     if isinstance(error, InputError | TrackingError):
         return str(error).splitlines()
     if _is_usage(error):
-        message = error.format_message()  # type: ignore[attr-defined]
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
         return [f"{message}; `kdbench --help` shows what there is"] if message else []
     return [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]

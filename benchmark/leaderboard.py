@@ -360,6 +360,17 @@ def _table(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Dat
     return table.astype(types)
 
 
+def provenance(runs: pd.DataFrame) -> list[str]:
+    """Where the numbers of a table were made: a line for each environment of its finished runs and teachers."""
+    lines = []
+    finished = runs[runs["status"] == "FINISHED"] if len(runs) else runs
+    for environment, made in finished.groupby("environment") if len(finished) else ():
+        students = int((made["kind"] == "run").sum())
+        counts = [(students, "student"), (len(made) - students, "teacher")]
+        lines.append(", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts if n) + f": {environment}")
+    return lines
+
+
 def headline(board: pd.DataFrame, plan: Plan) -> str:
     """The result in one sentence; it states means and intervals and claims no significance."""
     groups = _winners(board, plan)
@@ -392,8 +403,8 @@ def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]
 def _label(names: Sequence[str], plan: Plan) -> str:
     shown = ["the student alone" if name == plan.baseline else name for name in names]
     if len(shown) == 1:
-        return f"{shown[0]} is best"
-    return f"{', '.join(shown[:-1])} and {shown[-1]} share the best mean"
+        return f"{shown[0]} has the highest mean"
+    return f"{', '.join(shown[:-1])} and {shown[-1]} share the highest mean"
 
 
 def _detail(board: pd.DataFrame, plan: Plan, names: Sequence[str], pairs: Sequence[str]) -> str:

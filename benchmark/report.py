@@ -69,10 +69,16 @@ def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Co
         console.width = width
 
 
-def to_markdown(board: pd.DataFrame, costs: pd.DataFrame | None, plan: Plan, picture: str | None = None) -> str:
+def to_markdown(
+    board: pd.DataFrame,
+    costs: pd.DataFrame | None,
+    plan: Plan,
+    picture: str | None = None,
+    provenance: Sequence[str] = (),
+) -> str:
     """A page for GitHub. Without `costs` it holds no clock-measured number and points to `costs.csv`.
 
-    `picture` is the path of the main figure relative to the page.
+    `picture` is the path of the main figure relative to the page; `provenance` holds lines about where it was made.
     """
     parts = [f"# {_escaped(plan.study)}: leaderboard"]
     if plan.question:
@@ -86,6 +92,8 @@ def to_markdown(board: pd.DataFrame, costs: pd.DataFrame | None, plan: Plan, pic
             parts.append("\n".join(f"* {_escaped(note)}" for note in notes))
     parts += ["## Costs by the clock", _markdown_costs(board, costs, plan)]
     parts += ["## How to read the tables", "\n".join(f"* {_escaped(note)}" for note in footnotes(board, plan))]
+    if provenance:
+        parts += ["## Where it was trained", "\n".join(f"* {_escaped(line)}" for line in provenance)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -105,10 +113,12 @@ def _exact(value: Any) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def write(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, folder: Path) -> list[Path]:
+def write(
+    board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, folder: Path, provenance: Sequence[str] = ()
+) -> list[Path]:
     """Writes `leaderboard.csv`, `.md`, `.svg` and `.png`, and `costs.csv`; each file is replaced as a whole.
 
-    All but `costs.csv` are equal byte for byte between two trainings with equal results.
+    All but `costs.csv` are equal byte for byte between two trainings with equal results and `provenance`.
     """
     with matplotlib.rc_context(_STYLE):
         drawn = figure(board, plan)
@@ -118,7 +128,7 @@ def write(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, folder: Path) ->
     contents = {
         "leaderboard.csv": to_csv(board).encode(),
         "costs.csv": to_csv(costs).encode(),
-        "leaderboard.md": to_markdown(board, None, plan, picture="leaderboard.png").encode(),
+        "leaderboard.md": to_markdown(board, None, plan, "leaderboard.png", provenance).encode(),
         "leaderboard.svg": svg.getvalue(),
         "leaderboard.png": png.getvalue(),
     }

@@ -417,6 +417,7 @@ class _Projection:
         drift = sorted(key for key in first | last if first.get(key) != last.get(key))
         reason = self.records[-1]["reason"] if self.records[-1]["kind"] == "failed" else ""
         changing = {"git_commit": last.get("git_commit", ""), "kdbench.drift": ", ".join(drift), "reason": reason}
+        changing["environment"] = _in_short(last)
         short = {name: value[:LONGEST_TAG] for name, value in changing.items()}
         return {**self.entry.tags, **short, SYNCED: str(len(self.records))}
 
@@ -442,6 +443,15 @@ class _Projection:
         if last["kind"] == "failed":
             return "FAILED", last["time"]
         return "RUNNING" if self.running else "KILLED", last["time"]
+
+
+def _in_short(environment: Mapping[str, str]) -> str:
+    """The part of an environment that a reader of a table asks for first."""
+    names = {
+        "kdbench": "kdbench", "rules": "Rules", "git_commit": "commit", "python": "Python", "torch": "torch",
+        "timm": "timm", "device_name": "on", "threads": "threads",
+    }  # fmt: skip
+    return ", ".join(f"{label} {environment[name]}" for name, label in names.items() if environment.get(name))
 
 
 def _synced(run: Any) -> int:
@@ -489,8 +499,8 @@ def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
 def runs(experiment: str, store: Store) -> pd.DataFrame:
     """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
 
-    Columns: run_id, kind, status, reason, those of `IDENTITY`, and every metric `test/...` and `cost/...` that a run
-    has logged (NaN where one has not).
+    Columns: run_id, kind, status, reason, environment (in words), those of `IDENTITY`, and every metric `test/...` and
+    `cost/...` that a run has logged (NaN where one has not).
 
     Raises:
         InputError: the store has no such experiment.
@@ -506,14 +516,15 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     ]
     order = ("kind", "pair", "method", "seed", "cell", "run_id")
     lines.sort(key=lambda line: [line[name] for name in order])
-    head = ["run_id", "kind", "status", "reason", *IDENTITY]
+    head = ["run_id", "kind", "status", "reason", "environment", *IDENTITY]
     metrics = sorted({name for line in lines for name in line} - set(head))
     return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
 
 
 def _line(run: Any, kind: str) -> dict[str, Any]:
     tags = run.data.tags
-    line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status, "reason": tags.get("reason", "")}
+    line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
+    line |= {name: tags.get(name, "") for name in ("reason", "environment")}
     line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
     return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/"))}
 

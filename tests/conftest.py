@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from commandline import Ended, ended, launched, leaderboard
 
 from benchmark import environment, execute, study
 from benchmark.cohort import Progress
@@ -84,3 +86,36 @@ def _timeless(metrics: dict[str, float]) -> dict[str, float]:
 def workspace(tmp_path: Path) -> Path:
     """An empty workspace."""
     return tmp_path / "runs"
+
+
+ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_environment() -> Iterator[None]:
+    """A developer's own settings reach no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "KDBENCH_WORKSPACE", "KDBENCH_FAILPOINT"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A study that ran to its end while MLflow was fed: what it printed, and the files of its leaderboard."""
+
+    workspace: Path
+    study: Path
+    ended: Ended
+    results: Path
+    files: dict[str, bytes]
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    """Trained once, for many tests to read; a test that writes takes a workspace of its own."""
+    folder = tmp_path_factory.mktemp("tracked")
+    file = write_study(folder / "tiny.yaml", tiny(ROWS, seeds=list(SEEDS)))
+    workspace, results = folder / "runs", folder / "results"
+    done = ended(launched("--workspace", workspace, "run", file, "--device", "cpu"))
+    return Tracked(workspace, file, done, results, leaderboard(workspace, file, results))

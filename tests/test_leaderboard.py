@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmark.leaderboard import COLUMNS, COST_COLUMNS, Plan, costs, footnotes, headline, leaderboard
+from benchmark.leaderboard import COLUMNS, COST_COLUMNS, Plan, costs, footnotes, headline, leaderboard, provenance
 
 PAIR = "r56-r20"
 PLAN = Plan("study", "", (PAIR,), ("student", "kd", "at"), (0, 1, 2), "last", "student")
@@ -377,22 +377,25 @@ def test_a_plan_that_makes_no_sense_is_refused(change, message):
 def test_the_headline_of_one_pair_gives_mean_spread_and_paired_gain():
     runs = [teacher(), *row("student", (93.0, 93.1, 93.5)), *row("kd", (95.0, 95.2, 95.7)), *row("at", (94.0,) * 3)]
     # differences 2.0, 2.1, 2.2: mean 2.1, sd 0.1, half width 4.3027 * 0.1 / sqrt(3) = 0.248
-    expected = "kd is best on 1 of 1 pairs: 95.3 ± 0.4 (n = 3), +2.1 [1.9, 2.3] over the student alone."
+    expected = "kd has the highest mean on 1 of 1 pairs: 95.3 ± 0.4 (n = 3), +2.1 [1.9, 2.3] over the student alone."
     assert headline(board(runs), PLAN) == expected
 
 
 def test_the_headline_says_when_the_interval_includes_zero_and_when_rows_have_no_rank():
     runs = [teacher(), *row("student", STUDENT), *row("at", AT)]
     expected = (
-        "at is best on 1 of 1 pairs: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an interval that "
-        "includes zero; 1 of 3 rows have no rank."
+        "at has the highest mean on 1 of 1 pairs: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an "
+        "interval that includes zero; 1 of 3 rows have no rank."
     )
     assert headline(board(runs), PLAN) == expected
 
 
 def test_the_headline_says_when_nothing_beats_the_student_alone():
     runs = [teacher(), *row("student", STUDENT), *row("kd", (89.0,) * 3), *row("at", (88.0,) * 3)]
-    expected = "The student alone is best on 1 of 1 pairs: 91.0 ± 1.0 (n = 3); no ranked method has a higher mean."
+    expected = (
+        "The student alone has the highest mean on 1 of 1 pairs: 91.0 ± 1.0 (n = 3); "
+        "no ranked method has a higher mean."
+    )
     assert headline(board(runs), PLAN) == expected
 
 
@@ -405,7 +408,16 @@ def test_the_headline_says_when_nothing_is_ranked():
 def test_the_headline_names_all_that_share_the_best_mean():
     plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
     text = headline(board([*row("kd", (92.0, 93.0, 94.0)), *row("at", (93.0, 93.0, 93.0))], plan), plan)
-    assert text == "kd and at share the best mean on 1 of 1 pairs: kd 93.0 ± 1.0 (n = 3), at 93.0 ± 0.0 (n = 3)."
+    assert text == "kd and at share the highest mean on 1 of 1 pairs: kd 93.0 ± 1.0 (n = 3), at 93.0 ± 0.0 (n = 3)."
+
+
+def test_provenance_counts_the_finished_networks_of_each_environment():
+    places = ("here", "here", "there", "here")
+    made = zip([teacher(), *row("kd", KD)], places, strict=True)
+    entries = [{**entry, "environment": place} for entry, place in made]
+    entries.append({**entries[-1], "status": "FAILED", "environment": "nowhere"})
+    assert provenance(pd.DataFrame(entries)) == ["2 students, 1 teacher: here", "1 student: there"]
+    assert provenance(pd.DataFrame()) == []
 
 
 def test_the_headline_of_several_pairs_counts_them():
@@ -414,8 +426,8 @@ def test_the_headline_of_several_pairs_counts_them():
     runs = [entry for pair, mean in means.items() for entry in row("kd", (mean,) * 3, pair)]
     runs += [entry for pair in "abcd" for entry in row("student", (90.0,) * 3, pair)]
     expected = (
-        "kd is best on 2 of 4 pairs (+1.0 to +2.0 over the student alone); the student alone is best on 1; no method "
-        "is ranked on 1; 1 of 8 rows have no rank."
+        "kd has the highest mean on 2 of 4 pairs (+1.0 to +2.0 over the student alone); the student alone has the "
+        "highest mean on 1; no method is ranked on 1; 1 of 8 rows have no rank."
     )
     assert headline(board(runs, plan), plan) == expected
 

@@ -165,7 +165,7 @@ def test_the_page_holds_headline_tables_and_footnotes():
     page = report.to_markdown(board, clock, plan, picture="leaderboard.png").splitlines()
     assert page[0] == "# small: leaderboard"
     assert page[2] == "Which is best?"
-    assert page[4].startswith("**at is best on 1 of 1 pairs: 71.0 ± 0.6 (n = 3), +1.8 [")
+    assert page[4].startswith("**at has the highest mean on 1 of 1 pairs: 71.0 ± 0.6 (n = 3), +1.8 [")
     assert page[6].endswith("(leaderboard.png)")
     assert "## r56-r20, cifar100" in page
     kd = "| kd | 3 | 70.30 ± 0.30 | [69.55, 71.05] | +1.10 [0.85, 1.35] | 26% | 91.50 | 69.8 | 4.2 | 78.0 |"
@@ -174,6 +174,8 @@ def test_the_page_holds_headline_tables_and_footnotes():
     assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
     assert "| r56-r20 | at | 2.00 | 100 | 25.0 | 2230 |" in page
     assert page[-1].startswith("* Compute is what training this row alone")
+    told = report.to_markdown(board, clock, plan, provenance=["9 students: torch 2"]).splitlines()
+    assert told[-3:] == ["## Where it was trained", "", "* 9 students: torch 2"]
 
 
 def test_every_row_of_a_page_has_as_many_cells_as_its_header():

@@ -239,7 +239,8 @@ def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
     assert run.data.tags == {
         "kdbench.kind": "run", "kdbench.schema": "1", "kdbench.synced": "5", "study": "small", "method": "kd+at",
         "pair": "a-b", "teacher": "resnet18", "teacher_id": "f" * 12, "student": "test_byobnet", "dataset": "digits",
-        "seed": "0", "cell": Study.cell("kd+at", 0)["id"], "git_commit": "abc", "mlflow.runName": "kd+at a-b s0",
+        "seed": "0", "cell": Study.cell("kd+at", 0)["id"], "git_commit": "abc",
+        "environment": "commit abc, Python 3.11", "mlflow.runName": "kd+at a-b s0",
     }  # fmt: skip
     recipe = {"recipe.epochs": "2", "recipe.batch_size": "32", "recipe.lr": "0.05"}
     assert run.data.params == {"kd.temperature": "4.0", "at.beta": "1000.0", "at.p": "2", "ce": "1.0", **recipe}
@@ -529,7 +530,19 @@ def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
     Study(tmp_path, rows=("student", "kd", "kd+at"), seeds=(0, 1, 2)).finish()
     track.sync(tmp_path / "small", store)
     table = track.runs("kd/small", store)
-    head = ["run_id", "kind", "status", "reason", "pair", "method", "teacher", "teacher_id", "student", "dataset"]
+    head = [
+        "run_id",
+        "kind",
+        "status",
+        "reason",
+        "environment",
+        "pair",
+        "method",
+        "teacher",
+        "teacher_id",
+        "student",
+        "dataset",
+    ]
     assert list(table.columns) == [*head, "seed", "cell", "cost/params", "test/acc1", "test/f1"]
     assert table["seed"].dtype == "int64"
     assert list(table["method"]) == 3 * ["kd"] + 3 * ["kd+at"] + 3 * ["student"] + ["teacher"]

@@ -1,0 +1,369 @@
+"""What a person sees of every command: tables, addresses, and one line for each mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+import signal
+import socket
+import statistics
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import Ended, alive, ended, in_mlflow, kdbench, launched, leaderboard
+from conftest import ROWS, SEEDS, TEACHER, Tracked, plan, tiny, write_study
+from filelock import FileLock
+
+import methods
+
+COUNT = len(ROWS) * len(SEEDS)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to call commands in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Mistakes
+
+BARE = "import sys; from benchmark import cli; cli.main()"
+
+
+def refused(pattern: str, *arguments: Any) -> None:
+    """Calls a command that must end with code 2 and one line, and leave nothing behind."""
+    before = sorted(Path.cwd().rglob("*"))
+    found = kdbench(*arguments)
+    assert re.fullmatch(f"kdbench: {pattern}\n", found.err)
+    assert (found.code, found.out) == (2, "")
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"selct": "last"}, r":\d+:1: selct: unknown key; did you mean 'select'\?"),
+    ({"recipe": {"epoch": 2}}, r":\d+:3: recipe\.epoch: unknown key; did you mean 'epochs'\?"),
+    ({"recipe": {"epochs": "two"}}, r":\d+:3: recipe\.epochs: is 'two'; input should be a valid integer.*"),
+    ({"seeds": [0, "1"]}, r":\d+:3: seeds\[1\]: is '1'; input should be a valid integer"),
+    ({"methods": ["kd", "fitnt"]}, r":\d+:3: methods\[1\]: unknown method 'fitnt'; did you mean 'fitnet'\?"),
+    (
+        {"methods": [{"method": "kd", "settings": {"temprature": 2}}]},
+        r":\d+:3: methods\[0\]: kd: no setting 'temprature'; did you mean 'temperature'\?",
+    ),
+    ({"dataset": "digit"}, r": dataset: no data set 'digit'; did you mean 'digits'\?"),
+    (
+        {"pairs": [{"teacher": TEACHER, "student": "test_byobnetz"}]},
+        r": pairs\[0\]\.student: timm has no model 'test_byobnetz'; did you mean 'test_byobnet'\?",
+    ),
+    ({"tracking": {"uri": "./mlruns"}}, r"\./mlruns: not an MLflow store .*; give .*sqlite:///path/to/mlflow\.db.*"),
+]
+
+
+@pytest.mark.parametrize(("change", "pattern"), MISTAKES, ids=[next(iter(change)) for change, _ in MISTAKES])
+def test_a_mistake_in_a_study_is_one_line_with_file_key_and_remedy_and_leaves_nothing(
+    change: dict[str, Any], pattern: str, here: Path
+) -> None:
+    write_study(here / "my.yaml", tiny(**change))
+    refused(f"my\\.yaml{pattern}" if pattern.startswith(":") else pattern, "run", "my.yaml")
+
+
+def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
+    (here / "my.yaml").write_text("name: [tiny\nseeds: 0\n")
+    refused(r"my\.yaml:2:6: not valid YAML: .*", "run", "my.yaml")
+    (here / "my.yaml").write_text("- tiny\n")
+    refused(r"my\.yaml: a study is a mapping of keys to values; this file holds a list", "run", "my.yaml")
+
+
+WRONG_COMMANDS = [
+    (("run", "none.yaml"), r"none\.yaml: no such file"),
+    (("run", "."), r"\.: not a file of at most \d+ bytes"),
+    (("run", "my.yaml", "--device", "cpux"), r"--device: 'cpux' cannot be used here \(.*\); leave it out, or say cpu"),
+    (("run", "my.yaml", "--device", "cuda:99"), r"--device: 'cuda:99' cannot be used here .*"),
+    (("run", "my.yaml", "--devise", "cpu"), r"No such option: --devise .*--device.*; `kdbench --help` shows .*"),
+    (("run", "my.yaml", "--cohort-size", "0"), r"Invalid value for '--cohort-size': .*; `kdbench --help` shows .*"),
+    (("run",), r"Missing argument 'STUDY\.yaml'; `kdbench --help` shows what there is"),
+    (("--workspace",), r"Option '--workspace' requires an argument; `kdbench --help` shows what there is"),
+    (("rnu", "my.yaml"), r"No such command 'rnu'.*; `kdbench --help` shows what there is"),
+    (("methods", "fitnets"), r"unknown method 'fitnets'; did you mean 'fitnet'\?"),
+    (("status", "tiny"), r"tiny: no such study in .*/runs; no study was run there yet"),
+    (("sync", "tiny"), r"tiny: no such study in .*/runs; no study was run there yet"),
+    (("leaderboard", "tiny"), r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet"),
+    (("status", "none.yaml"), r"none\.yaml: no such file"),
+    (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study was run there yet"),
+    (("leaderboard", "my.yaml"), r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet"),
+    (("ui",), r".*/runs/mlflow\.db: nothing is recorded there yet"),
+    (("ui", "--port", "http"), r"Invalid value for '--port': .*; `kdbench --help` shows what there is"),
+]
+
+
+@pytest.mark.parametrize(("command", "pattern"), WRONG_COMMANDS, ids=[" ".join(words) for words, _ in WRONG_COMMANDS])
+def test_a_mistake_on_the_command_line_is_one_line_with_a_remedy_and_leaves_nothing(
+    command: tuple[str, ...], pattern: str, here: Path
+) -> None:
+    write_study(here / "my.yaml", tiny())
+    refused(pattern, *command)
+
+
+@pytest.mark.parametrize(
+    ("command", "pattern"),
+    [
+        ("status", r"tinny: no such study in .*; there are tiny"),
+        ("sync", r"tinny: no such study in .*; there are tiny"),
+        ("leaderboard", r"sqlite:///.*: no experiment 'kd/tinny'; did you mean 'kd/tiny'\?"),
+    ],
+)
+def test_a_study_that_is_not_there_is_told_with_those_that_are(command: str, pattern: str, tracked: Tracked) -> None:
+    refused(pattern, "--workspace", tracked.workspace, command, "tinny")
+
+
+def test_a_mistake_shows_its_trace_only_when_asked(here: Path) -> None:
+    plain, asked = (ended(launched(*words, cwd=here)) for words in (["sync", "x"], ["--debug", "sync", "x"]))
+    assert (plain.code, plain.out) == (2, "")
+    assert plain.err == f"kdbench: x: no such study in {here}/runs; no study was run there yet\n"
+    assert asked.err.startswith("Traceback")
+    assert f"InputError: x: no such study in {here}/runs" in asked.err
+    assert not list(here.iterdir())
+
+
+def test_an_unexpected_error_is_one_line_that_names_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> None:
+        raise ValueError("out of luck\nin two lines")
+
+    monkeypatch.setattr("benchmark.cards.card", broken)
+    line = "kdbench: ValueError: out of luck; `kdbench --debug ...` shows where\n"
+    assert kdbench("methods", "kd") == Ended(1, "", line)
+    with pytest.raises(ValueError, match="out of luck"):
+        kdbench("--debug", "methods", "kd")
+
+
+# What a command imports
+
+
+def test_help_answers_without_the_heavy_packages() -> None:
+    heavy = {"torch", "timm", "mlflow", "optuna", "pandas", "sklearn", "matplotlib"}
+    code = f"import atexit, sys; atexit.register(lambda: print(sorted({heavy} & set(sys.modules)))); {BARE}"
+    found = ended(launched("--help", command=[sys.executable, "-W", "error", "-c", code]))
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines()[-1] == "[]"
+    for command in ("run", "leaderboard", "methods", "sync", "status", "ui"):
+        assert f" {command} " in found.out
+
+
+@pytest.fixture(scope="module")
+def untracked(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A workspace in which the same study was trained by a process that cannot import MLflow, and what it printed."""
+    workspace = tmp_path_factory.mktemp("untracked") / "runs"
+    code = f"import sys; sys.modules['mlflow'] = sys.modules['optuna'] = None; {BARE}"
+    command = [sys.executable, "-W", "error", "-c", code]
+    words = ("--workspace", workspace, "run", tracked.study, "--no-track", "--device", "cpu")
+    return workspace, ended(launched(*words, command=command))
+
+
+def test_without_tracking_mlflow_need_not_be_there(untracked: tuple[Path, Ended], tracked: Tracked) -> None:
+    workspace, found = untracked
+    assert (found.code, found.out) == (0, "")
+    assert f"{COUNT} cells trained, 0 done before, 0 failed\n" in found.err
+    assert found.err.endswith(f"recorded in {workspace}/tiny; `kdbench sync {tracked.study}` puts it into MLflow\n")
+    assert not (workspace / "mlflow.db").exists()
+
+
+# A study from its plan to its leaderboard
+
+
+def test_a_dry_run_shows_cells_cohorts_and_cost_and_writes_nothing(tracked: Tracked, here: Path) -> None:
+    found = kdbench("run", tracked.study, "--dry-run")
+    cells = [line.split() for line in found.out.splitlines()[1 : COUNT + 1]]
+    expected = [["pair", row, str(seed)] for seed in SEEDS for row in ROWS]
+    assert [cell[:3] for cell in cells] == expected
+    assert [cell[-1] for cell in cells] == ["1"] * 3 + ["2"] * 3 + ["3"] * 3
+    assert f"\n{COUNT} cells to train in 3 cohorts, 0 done\nteacher {TEACHER}: will be trained\ncost: " in found.out
+    work = sum(run["cost/compute_tmac"] for run in in_mlflow(tracked.workspace))
+    assert f"; {work:.3g} without sharing the teacher's passes; about 0:" in found.out
+    assert (found.code, found.err) == (0, "")
+    smaller = kdbench("run", tracked.study, "--dry-run", "--cohort-size", "2")
+    assert f"\n{COUNT} cells to train in 6 cohorts, 0 done\n" in smaller.out
+    assert not list(here.iterdir())
+
+
+def test_a_dry_run_of_a_finished_study_names_its_cells_and_leaves_nothing_to_do(tracked: Tracked) -> None:
+    found = kdbench("--workspace", tracked.workspace, "run", tracked.study, "--dry-run")
+    cells = [line.split() for line in found.out.splitlines()[1 : COUNT + 1]]
+    assert [cell[3:] for cell in cells] == [[cell["id"], "done"] for cell in plan(tracked.workspace)["cells"]]
+    assert f"\n0 cells to train in 0 cohorts, {COUNT} done\nteacher {TEACHER}: in the store, " in found.out
+
+
+def test_a_tracked_run_prints_its_leaderboard_and_a_second_one_trains_nothing_and_prints_the_same(
+    tracked: Tracked,
+) -> None:
+    assert tracked.ended.code == 0
+    assert f"{COUNT} cells trained, 0 done before, 0 failed\n" in tracked.ended.err
+    assert "warning" not in tracked.ended.err
+    for row in ("teacher", *ROWS):
+        assert re.search(rf"^{row} +[13] +\d", tracked.ended.out, re.MULTILINE)
+    again = kdbench("--workspace", tracked.workspace, "run", tracked.study, "--device", "cpu")
+    assert (again.code, again.out) == (0, tracked.ended.out)
+    assert again.err.startswith(f"0 cells trained, {COUNT} done before, 0 failed\n")
+    assert len(in_mlflow(tracked.workspace)) == COUNT + 1
+
+
+def by_row(text: str) -> dict[str, dict[str, str]]:
+    return {line["method"]: line for line in csv.DictReader(io.StringIO(text))}
+
+
+def test_the_files_of_a_leaderboard_hold_the_numbers_that_are_in_mlflow(tracked: Tracked) -> None:
+    runs, files = in_mlflow(tracked.workspace), tracked.files
+    lines = by_row(files["leaderboard.csv"].decode())
+    costs = by_row((tracked.results / "tiny" / "costs.csv").read_text())
+    assert set(files) == {f"leaderboard.{kind}" for kind in ("csv", "md", "svg", "png")}
+    assert set(lines) == set(costs) == {"teacher", *ROWS}
+    for row, line in lines.items():
+        of_row = [run for run in runs if run["method"] == row]
+        accuracies = [run["test/acc1"] for run in of_row]
+        mean = statistics.fmean(accuracies)
+        assert int(line["n"]) == len(of_row) == (1 if row == "teacher" else len(SEEDS))
+        assert float(line["acc1"]) == pytest.approx(mean, rel=1e-12)
+        assert float(costs[row]["latency_ms"]) == pytest.approx(statistics.fmean(r["cost/latency_ms"] for r in of_row))
+        shown = f"{mean:.2f}" if row == "teacher" else f"{mean:.2f} ± {statistics.stdev(accuracies):.2f}"
+        assert f"| {row} | {len(of_row)} | {shown} |" in files["leaderboard.md"].decode().replace("**", "")
+        assert row == "teacher" or f"<!-- {mean:.2f} -->" in files["leaderboard.svg"].decode()
+    assert files["leaderboard.png"].startswith(b"\x89PNG")
+
+
+def test_a_leaderboard_needs_nothing_but_mlflow(tracked: Tracked, tmp_path: Path) -> None:
+    workspace = tmp_path / "runs"
+    workspace.mkdir()
+    (workspace / "mlflow.db").write_bytes((tracked.workspace / "mlflow.db").read_bytes())
+    assert leaderboard(workspace, "tiny", tmp_path / "results") == tracked.files
+
+
+def test_a_study_trained_without_mlflow_gives_the_same_files_once_it_is_synced(
+    untracked: tuple[Path, Ended], tracked: Tracked, tmp_path: Path
+) -> None:
+    workspace, _ = untracked
+    where = f"in sqlite:///{workspace}/mlflow.db\n"
+    first, second = (kdbench("--workspace", workspace, "sync", name) for name in (tracked.study, "tiny"))
+    assert first == Ended(0, f"{COUNT + 1} runs added, 0 updated, 0 unchanged {where}", "")
+    assert second == Ended(0, f"0 runs added, 0 updated, {COUNT + 1} unchanged {where}", "")
+    assert leaderboard(workspace, "tiny", tmp_path) == tracked.files
+
+
+# How far a study is
+
+
+def test_status_shows_every_cell_of_a_finished_study_as_done(tracked: Tracked) -> None:
+    found = kdbench("--workspace", tracked.workspace, "status", tracked.study)
+    head, _, teacher, *cells = found.out.splitlines()
+    assert head == f"tiny: {COUNT} of {COUNT} cells done, not running"
+    assert teacher.split()[:2] + teacher.split()[4:6] == ["pair", "teacher", "done", "1/1"]
+    test = {(run["method"], run["seed"]): f"{run['test/acc1']:.2f}" for run in in_mlflow(tracked.workspace)}
+    seen = [line.split() for line in cells]
+    planned = [(cell["row"], str(cell["seed"]), cell["id"]) for cell in plan(tracked.workspace)["cells"]]
+    assert [tuple(cell[1:4]) for cell in seen] == planned
+    assert all(cell[4:6] == ["done", "2/2"] and cell[7] == test[cell[1], cell[2]] for cell in seen)
+
+
+def test_a_failed_cell_gives_code_1_and_stays_in_table_and_status_with_its_reason(workspace: Path) -> None:
+    rows = ["student", {"name": "wild", "method": "kd", "settings": {"weight": 3e38}}]
+    file = write_study(workspace / "study.yaml", tiny(rows))
+    found = kdbench("--workspace", workspace, "run", file, "--device", "cpu")
+    reason = r"non-finite loss at epoch 1, step \d \(term ce\)"
+    assert found.code == 1
+    assert "1 cells trained, 0 done before, 1 failed\n" in found.err
+    assert re.search(rf"^failed: pair / wild / seed 0: {reason}$", found.err, re.MULTILINE)
+    assert re.search(r"^wild +0/1 +- ", found.out, re.MULTILINE)
+    assert re.search(rf"^\* wild: .*{reason}", found.out, re.MULTILINE)
+    lines = kdbench("--workspace", workspace, "status", "tiny").out.splitlines()
+    assert lines[0] == "tiny: 1 of 2 cells done, not running"
+    assert re.fullmatch(rf"pair +wild +0 +[0-9a-f]{{12}} +failed: {reason} +0/2 .*", lines[-1])
+
+
+def test_status_before_between_and_during_the_training_of_cells(workspace: Path) -> None:
+    file = write_study(workspace / "study.yaml", tiny(["student", "kd"]))
+    words = ("--workspace", workspace, "run", file, "--no-track", "--device", "cpu")
+    # Written are the teacher's checkpoint, those of both first epochs, and the student's second.
+    killed = ended(launched(*words, env={"KDBENCH_FAILPOINT": "checkpoint.written:4"}))
+    assert killed.code == -signal.SIGKILL
+
+    def states() -> list[str]:
+        head, _, *lines = kdbench("--workspace", workspace, "status", "tiny").out.splitlines()
+        return [head, *(" ".join(line.split()[1:2] + line.split()[4:6]) for line in lines)]
+
+    assert states() == [
+        "tiny: 0 of 2 cells done, not running", "teacher done 1/1", "student stopped 1/2", "kd stopped 1/2"
+    ]  # fmt: skip
+    with FileLock(workspace / "tiny" / "running.lock"):
+        assert states()[0] == "tiny: 0 of 2 cells done, running"
+        assert states()[2:] == ["student training 1/2", "kd training 1/2"]
+    for folder in (workspace / "tiny" / "cells").iterdir():
+        (folder / "journal.jsonl").unlink()
+    assert states()[2:] == ["student waiting 0/2", "kd waiting 0/2"]
+
+
+# Methods
+
+
+def test_the_list_of_methods_has_a_line_for_each() -> None:
+    found = kdbench("methods")
+    assert (found.code, found.err) == (0, "")
+    head, *lines = found.out.splitlines()
+    assert head.split() == ["method", "what", "published", "needs", "formula"]
+    assert [line.split()[0] for line in lines] == methods.names()
+    for line in lines:
+        kind = methods.get(line.split()[0])
+        assert line.rstrip().endswith(kind.formula)
+        assert kind.paper is None or f"{kind.paper.venue} {kind.paper.year}" in line
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_methods_card_shows_paper_formula_settings_and_search_space(name: str) -> None:
+    found = kdbench("methods", name)
+    kind = methods.get(name)
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert (found.code, found.err, lines[0]) == (0, "", name)
+    assert f"formula {' '.join(kind.formula.split())}" in lines
+    assert kind.paper is None or f"paper {kind.paper}" in lines
+    for setting in kind.schema().values():
+        (line,) = (line for line in lines if line.startswith(f"{setting.name} {setting.default} "))
+        assert line.endswith(str(setting.search or "not searched"))
+    assert (methods.module(name).__doc__ or "").splitlines()[0] in found.out
+
+
+# MLflow's page
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def page(workspace: Path, port: int) -> Iterator[str]:
+    """The first line of `kdbench ui`, while it serves; afterwards it was ended as by Ctrl+C."""
+    process = launched("--workspace", workspace, "ui", "--port", port, command=[sys.executable, "-m", "benchmark"])
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGINT)
+        found = ended(process)
+    assert (found.code, found.err) == (130, "kdbench: stopped; the same command goes on from here\n")
+
+
+def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(tracked: Tracked, port: int) -> None:
+    with page(tracked.workspace, port) as line:
+        address = line.removeprefix("kd/tiny: ").strip()
+        expected = rf"http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?workflowType=machine_learning"
+        assert re.fullmatch(expected, address)
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert b"<title>MLflow</title>" in answer.read()
+        refused(rf"port {port} on 127\.0\.0\.1 cannot be used .*; choose another one", "--workspace",
+                tracked.workspace, "ui", "--port", port)  # fmt: skip
+    assert alive(tracked.workspace) == []

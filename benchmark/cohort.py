@@ -120,7 +120,8 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
 def probe(student: TappedModel, teacher: TappedModel | None, samples: int, batch_size: int) -> Probe:
     """What a method may know of a pair before training; stage maps are paired from the deepest on."""
     beside = Shapes(()) if teacher is None else teacher.shapes
-    depth = min(len(student.shapes.maps), len(beside.maps))
+    counts = len(student.shapes.maps), len(beside.maps)
+    depth = min(counts) or max(counts)  # where one side has none, the other keeps what it has
     notes = {f"student.{what}": why for what, why in student.notes.items()}
     if teacher is not None:
         notes |= {f"teacher.{what}": why for what, why in teacher.notes.items()}
@@ -128,7 +129,7 @@ def probe(student: TappedModel, teacher: TappedModel | None, samples: int, batch
 
 
 def _deepest(shapes: Shapes, depth: int) -> Shapes:
-    return Shapes(shapes.logits, shapes.embedding, shapes.maps[len(shapes.maps) - depth :])
+    return Shapes(shapes.logits, shapes.embedding, shapes.maps[-depth:] if depth else ())
 
 
 def _in_float32(output: Output) -> Output:

@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ RECORDS = ("config.json", "journal.jsonl", "done.json")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A teacher that a study needs.  where: its first place in the study; pairs: the names of all that share it."""
+    """A teacher that a study needs.
+
+    where: its first place in the study. pairs: the names of all that share it. gate: the place of the strictest
+    `min_accuracy` among them.
+    """
 
     configuration: dict[str, Any]
     pair: Pair
@@ -36,6 +40,7 @@ class Wanted:
     pairs: tuple[str, ...]
     recipe: Recipe
     min_accuracy: float | None
+    gate: str
 
     @property
     def key(self) -> str:
@@ -55,9 +60,9 @@ def wanted(study: Study, fingerprint: str) -> list[Wanted]:
         one = _wanted(study, place, pair, fingerprint)
         before = found.get(one.key)
         if before is not None:
-            gates = [gate for gate in (before.min_accuracy, one.min_accuracy) if gate is not None]
+            strict = max(before, one, key=lambda want: -1.0 if want.min_accuracy is None else want.min_accuracy)
             pairs = (*before.pairs, pair.name)
-            one = Wanted(one.configuration, before.pair, before.where, pairs, one.recipe, max(gates, default=None))
+            one = replace(before, pairs=pairs, min_accuracy=strict.min_accuracy, gate=strict.gate)
         found[one.key] = one
     return list(found.values())
 
@@ -76,7 +81,8 @@ def _wanted(study: Study, place: int, pair: Pair, fingerprint: str) -> Wanted:
         "select": study.select,
         "seed": teacher.seed,
     }
-    return Wanted(configuration, pair, f"pairs[{place}].teacher", (pair.name,), recipe, teacher.min_accuracy)
+    where = f"pairs[{place}].teacher"
+    return Wanted(configuration, pair, where, (pair.name,), recipe, teacher.min_accuracy, f"{where}.min_accuracy")
 
 
 class Store:
@@ -92,6 +98,8 @@ class Store:
             return None
         try:
             card: dict[str, Any] = json.loads(path.read_text())
+            if not isinstance(card, dict) or not {"sha256", "val/acc1"} <= card.keys():
+                raise ValueError("not a teacher's card")
         except ValueError as error:
             hint = f"delete the folder {path.parent} to train this teacher again"
             raise InputError(f"{path}: damaged ({error}); {hint}") from error
@@ -143,7 +151,7 @@ def obtain(
     assert card is not None
     if want.min_accuracy is not None and card["val/acc1"] < want.min_accuracy:
         raise InputError(
-            f"{want.where}.min_accuracy: is {want.min_accuracy:g}, but {want.pair.teacher.model} reaches "
+            f"{want.gate}: is {want.min_accuracy:g}, but {want.pair.teacher.model} reaches "
             f"{card['val/acc1']:.2f} % on validation; train it longer or ask for less"
         )
     return load(want, store, data)

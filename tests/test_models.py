@@ -166,7 +166,6 @@ def test_operations_are_those_of_all_convolutions_and_linear_layers(name):
     assert model.macs() == sum(counted)
 
 
-@pytest.mark.xfail(strict=True, reason="PyTorch's counter knows no attention on a CPU")
 def test_operations_of_attention_are_counted():
     tokens, width, hidden, depth = 17, 64, 192, 6
     block = tokens * (width * 3 * width + width * width + 2 * width * hidden) + 2 * tokens * tokens * width
@@ -223,7 +222,6 @@ def test_a_model_that_cannot_be_made_is_refused_in_one_line_with_its_place(name,
     assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="timm's errors of other kinds are passed on as they are")
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [("test_vit", {"patch_size": 0}), ("test_resnet", {"block": "x"}), ("test_resnet", {"checkpoint_path": "none"})],
@@ -267,7 +265,7 @@ def test_a_network_with_several_classifiers_gives_no_embedding():
     "side",
     [
         "student",
-        pytest.param("teacher", marks=pytest.mark.xfail(strict=True, reason="the student is blamed, without a reason")),
+        "teacher",
     ],
 )
 def test_a_method_says_with_the_networks_own_reason_why_it_cannot_run(side):

@@ -199,7 +199,6 @@ def test_a_teacher_at_its_gate_teaches(copy: Path) -> None:
     assert summary.trained == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the first pair that shares the teacher is named")
 def test_the_gate_of_a_second_pair_is_named_by_its_own_place(copy: Path) -> None:
     with pytest.raises(InputError, match=r"pairs\[1\]\.teacher\.min_accuracy: is 99\.5"):
         run(copy, {**two_pairs((None, 99.5)), "name": "gated"})
@@ -238,7 +237,6 @@ def test_a_damaged_card_is_one_line_with_a_remedy(text: str, copy: Path) -> None
     assert len(message.splitlines()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="only what is no JSON is told")
 @pytest.mark.parametrize("text", ["[]", "{}", '"card"'])
 def test_a_card_that_holds_something_else_is_one_line_too(text: str, copy: Path) -> None:
     (stored(copy) / "card.json").write_text(text)

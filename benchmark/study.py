@@ -212,6 +212,15 @@ class Tracking(_Strict):
     experiment: str | None = None
     uri: str | None = None
 
+    @field_validator("uri")
+    @classmethod
+    def _without_password(cls, uri: str | None) -> str | None:
+        if uri is not None and "@" in uri:
+            raise ValueError(
+                "holds a name or a password, and studies are copied beside their runs; use MLFLOW_TRACKING_URI"
+            )
+        return uri
+
 
 class Study(_Strict):
     """One question, and all that it takes to answer it."""

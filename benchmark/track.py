@@ -306,9 +306,22 @@ def _creation(store: Store) -> Iterator[None]:
     try:
         store.database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{store.database}.lock"):
+            if not store.database.exists():
+                _make_tables(store, store.database)
             yield
     except OSError as error:
         raise TrackingError(f"{store.database}: cannot be written ({error.strerror})") from None
+
+
+def _make_tables(store: Store, database: Path) -> None:
+    """A local store appears with all of its tables at once: MLflow cannot go on where it was killed making them."""
+    _mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    part = database.with_name(f".{database.name}.part")
+    part.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{part}", store.artifacts).engine.dispose()
+    part.replace(database)
 
 
 def _pack(plan: Mapping[str, Any]) -> str:

@@ -121,6 +121,11 @@ WRONG = [
         ["17:3: recipe.optimizer: momentum and nesterov belong to the optimizer 'sgd'; 'adamw' has none"],
     ),
     ("name: sgd", "momentum: 0.0, nesterov: true", ["17:3: recipe.optimizer: nesterov needs a momentum above 0"]),
+    (
+        "experiment: mine",
+        "uri: 'http://user:secret@host'",
+        ["21:12: tracking.uri: holds a name or a password, and studies are copied beside their runs; use MLFLOW_TRA"],
+    ),
     ("milestones: [4, 8], ", "", ["18:3: recipe.schedule: milestones belong to the schedule 'step'"]),
     ("warmup_epochs: 1", "warmup_epochs: 10", ["14:1: recipe: schedule.warmup_epochs is 10 of 10 epochs"]),
     ("val: 0.2", "val: 1.5", ["4:1: split: val is 1.5; give a share below 1 or a whole number of images"]),

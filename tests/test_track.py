@@ -526,6 +526,23 @@ def test_a_plan_that_waits_for_its_teacher_supersedes_nothing(store, small):
 # Reading back
 
 
+def test_a_store_whose_making_was_killed_halfway_is_made_again(tmp_path, store):
+    Study(tmp_path, rows=("student",), seeds=(0,)).finish()
+    die = (
+        "import os, sys; from pathlib import Path; from sqlalchemy import Engine, event; from benchmark import track\n"
+        "left = [40]\n"
+        "@event.listens_for(Engine, 'before_cursor_execute')\n"
+        "def count(*_):\n"
+        "    left[0] -= 1\n"
+        "    left[0] or os.kill(os.getpid(), 9)\n"
+        "folder = Path(sys.argv[1])\n"
+        "track.sync(folder, track.store(folder, sys.argv[2]))\n"
+    )
+    arguments = [sys.executable, "-c", die, str(tmp_path / "small"), store.uri]
+    assert subprocess.run(arguments, cwd=Path(track.__file__).parents[1]).returncode == -9
+    assert track.sync(tmp_path / "small", store).created == 2
+
+
 def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
     Study(tmp_path, rows=("student", "kd", "kd+at"), seeds=(0, 1, 2)).finish()
     track.sync(tmp_path / "small", store)

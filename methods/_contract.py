@@ -29,7 +29,8 @@ class Paper:
     link: str
 
     def __str__(self) -> str:
-        return f"{self.authors.rstrip('.')}. {self.title}. {self.venue} {self.year}. {self.link}"
+        title = self.title if self.title.endswith(("?", "!")) else f"{self.title}."
+        return f"{self.authors.rstrip('.')}. {title} {self.venue} {self.year}. {self.link}"
 
 
 @dataclass(frozen=True)

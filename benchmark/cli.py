@@ -165,7 +165,7 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
-    from benchmark import track
+    from benchmark import server, track
 
     where = track.store(options.workspace, tracking_uri)
     if where.database is None:
@@ -173,21 +173,21 @@ def ui(
         _print_addresses(where.uri, where)
         return
     base = f"http://127.0.0.1:{port}"
-    server = track.serve(where, port=port)
+    process = server.serve(where, port=port)
     try:
         _print_addresses(base, where)
         output.print("Ctrl+C stops the server")
-        server.wait()
+        process.wait()
     finally:
-        track.end(server)
+        server.end(process)
 
 
 def _print_addresses(base: str, where: Store) -> None:
     """Where a browser finds each study's runs."""
-    from benchmark import track
+    from benchmark import server, track
 
     for name, identity in track.experiments(where).items():
-        output.print(f"{name}: {track.addresses(base, identity)['runs']}", soft_wrap=True)
+        output.print(f"{name}: {server.addresses(base, identity)['runs']}", soft_wrap=True)
 
 
 def _read_all(ended: threading.Event) -> None:

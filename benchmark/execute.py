@@ -6,8 +6,6 @@ again trains what is not done; nothing else.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 import methods
@@ -27,6 +24,7 @@ from benchmark.cohort import Conditions, Progress, Task, probe, train
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.journal import CellFolder, write_atomically, write_json
+from benchmark.locks import locked
 from benchmark.models import TappedModel
 from benchmark.study import Cell, Recipe, Study, identity
 from benchmark.teachers import Store, Wanted
@@ -178,24 +176,6 @@ def run(
                 failure = places[str(cell)].journal().last("failed")
                 summary.failed[str(cell)] = "not trained" if failure is None else failure["reason"]
         return summary
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a study's folder against a second process. Raises InputError if there is one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(folder / "running.lock"), folder / "running.json"
-    try:
-        lock.acquire(timeout=1)  # whoever only looks whether it is held holds it for a moment
-    except Timeout:
-        who = json.loads(owner.read_text())["pid"] if owner.exists() else "unknown"
-        raise InputError(f"{folder}: this study is already running (process {who}); wait for it or stop it") from None
-    try:
-        write_json(owner, {"pid": os.getpid()})
-        yield
-        owner.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from benchmark import locks
 from benchmark.console import table
 from benchmark.execute import Prepared, estimate, identities
 from benchmark.journal import CellFolder, Record, read_journal
@@ -20,7 +20,7 @@ from benchmark.teachers import Store
 def state(folder: Path) -> RenderableType:
     """A line per teacher and cell of a study's folder."""
     plan = json.loads((folder / "plan.json").read_text())
-    running = _held(folder / "running.lock")
+    running = locks.running(folder)
     rows = []
     for entry in plan["teachers"]:
         rows.append([", ".join(entry["pairs"]), "teacher", str(entry["seed"]), *_state(folder, entry, running)])
@@ -54,16 +54,6 @@ def _word(records: list[Record], running: bool) -> str:
     if not records:
         return "waiting"
     return "training" if running else "stopped"
-
-
-def _held(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:

@@ -1,4 +1,4 @@
-"""From the journals of a study to MLflow and back. No other file knows MLflow.
+"""From the journals of a study to MLflow and back. No other file imports MLflow.
 
 The journals are the truth and MLflow is a picture of them: `sync` may run at any time and any number of times, may be
 killed at any moment, and an MLflow store that is lost is filled again. So a training never waits for its tracking.
@@ -11,28 +11,22 @@ import base64
 import contextlib
 import difflib
 import functools
-import http.client
 import json
 import logging
 import math
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from benchmark import locks
 from benchmark.errors import InputError, TrackingError
 
 if TYPE_CHECKING:
@@ -54,7 +48,7 @@ TRIES = 3
 LONGEST_WAIT = 60.0
 """Seconds between two attempts to reach a store that does not answer."""
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -112,7 +106,7 @@ def store(workspace: Path, uri: str | None) -> Store:
 
 
 def _mlflow() -> Any:
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     # MLflow 3.17's own table definitions do this on SQLAlchemy 2.1.
@@ -195,7 +189,7 @@ def sync(folder: Path, store: Store) -> Synced:
         plan = json.loads((folder / "plan.json").read_text())
         entries = list(_entries(folder, plan))
         journals = {entry.key: read_journal(entry.folder / "journal.jsonl") for entry in entries}
-        running = _held(folder / "running.lock")
+        running = locks.running(folder)
         client, experiment = _prepare(store, plan)
         recorded = _recorded(client, experiment.experiment_id, plan["study"])
         outcomes = []
@@ -259,17 +253,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value if isinstance(value, str) else json.dumps(value)
-
-
-def _held(lock: Path) -> bool:
-    """Whether a living process holds a lock."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _prepare(store: Store, plan: Mapping[str, Any]) -> tuple[_Client, Any]:
@@ -577,90 +560,3 @@ def _existing(experiment: str, store: Store) -> tuple[_Client, Any]:
 def experiments(store: Store) -> dict[str, str]:
     """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
     return {one.name: one.experiment_id for one in _Client(store).search_experiments() if STUDY in one.tags}
-
-
-def addresses(base_url: str, experiment_id: str) -> dict[str, str]:
-    """Where a browser finds MLflow's `start` page and the `runs` of an experiment, without a password.
-
-    MLflow opens in its mode for language models, without runs, unless the part after the # says otherwise.
-    """
-    url = urlsplit(base_url)
-    base = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}/#/experiments"
-    mode = "?workflowType=machine_learning"
-    return {"start": base + mode, "runs": f"{base}/{experiment_id}/runs{mode}"}
-
-
-def serve(store: Store, host: str = "127.0.0.1", port: int = 5000, patience: float = 120.0) -> subprocess.Popen[bytes]:
-    """Starts MLflow's own server, with its pages, for a local store, and waits until it answers.
-
-    patience: seconds to wait. The server and its children are a process group of their own; end them with `end`.
-
-    Raises:
-        InputError: the store is a server itself, there is no store yet, or the port is in use.
-        TrackingError: the server died or does not answer; its last error is told.
-    """
-    if store.database is None or store.artifacts is None:
-        raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
-    if not store.database.exists():
-        raise InputError(f"{store.database}: nothing is recorded there yet")
-    _check_port(host, port)
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri,
-        "--artifacts-destination", store.artifacts, "--host", host, "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    environment = {**os.environ, **_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _await(server, host, port, log, patience)
-        except BaseException:
-            end(server)
-            raise
-    return server
-
-
-def end(server: subprocess.Popen[bytes]) -> None:
-    """Ends a server of `serve`, with its children."""
-    deadline = time.monotonic() + 10
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            time.sleep(0.05)
-            server.poll()
-            os.killpg(server.pid, 0)
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InputError(f"port {port} on {host} cannot be used ({error.strerror}); choose another one") from None
-
-
-def _await(server: subprocess.Popen[bytes], host: str, port: int, log: IO[bytes], patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and server.poll() is None:
-        if _answers(host, port):
-            return
-        time.sleep(0.2)
-    log.seek(0)
-    said = log.read().decode(errors="replace").strip().splitlines() or ["nothing"]
-    last = next((line for line in reversed(said) if "Error" in line), said[-1])
-    raise TrackingError(f"MLflow's server {'does not answer' if server.poll() is None else 'died'}; it said: {last}")
-
-
-def _answers(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=2)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -15,7 +15,7 @@ from commandline import Ended, alive, ended, in_mlflow, kdbench, launched, leade
 from conftest import ROWS, SEEDS, Tracked, bits, folders, tiny, write_study
 
 from benchmark.console import PlainProgress
-from benchmark.execute import locked
+from benchmark.locks import locked
 
 COUNT = len(ROWS) * len(SEEDS)
 CANARY = "canary-4c1d"

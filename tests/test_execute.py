@@ -14,7 +14,7 @@ import torch
 from conftest import STUDENT, TEACHER, folders, plan, run, tiny
 from filelock import FileLock
 
-from benchmark import execute, models, study
+from benchmark import execute, locks, models, study
 from benchmark.cohort import Conditions, Progress, Task
 from benchmark.errors import InputError
 from benchmark.execute import Prepared, estimate, identities
@@ -259,7 +259,7 @@ def test_the_split_that_was_used_is_recorded(ran: Path) -> None:
 
 def test_a_study_that_is_running_is_refused_for_a_second_process(workspace: Path) -> None:
     hold = (
-        "import sys; from pathlib import Path; from benchmark.execute import locked\n"
+        "import sys; from pathlib import Path; from benchmark.locks import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", hold, str(workspace / "tiny")]
@@ -274,7 +274,7 @@ def test_a_study_that_is_running_is_refused_for_a_second_process(workspace: Path
     assert str(error.value) == expected
     assert remembering.trained == []
     assert sorted(path.name for path in (workspace / "tiny").iterdir()) == ["running.lock"]
-    with execute.locked(workspace / "tiny"):
+    with locks.locked(workspace / "tiny"):
         pass
 
 
@@ -287,16 +287,16 @@ def test_a_lock_is_free_after_an_error_and_an_owner_that_nobody_knows_is_told(
         held.append(FileLock(path))
         return held[-1]
 
-    monkeypatch.setattr(execute, "FileLock", kept)
-    with pytest.raises(ZeroDivisionError), execute.locked(tmp_path):
+    monkeypatch.setattr(locks, "FileLock", kept)
+    with pytest.raises(ZeroDivisionError), locks.locked(tmp_path):
         raise ZeroDivisionError
-    with execute.locked(tmp_path):
+    with locks.locked(tmp_path):
         assert json.loads((tmp_path / "running.json").read_text())["pid"]
     assert not (tmp_path / "running.json").exists()
     with (
         FileLock(tmp_path / "running.lock", is_singleton=False),
         pytest.raises(InputError, match=r"\(process unknown\)"),
-        execute.locked(tmp_path),
+        locks.locked(tmp_path),
     ):
         pass
 

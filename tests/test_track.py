@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from benchmark import track
+from benchmark import server, track
 from benchmark.errors import InputError
 from benchmark.journal import Journal, write_json
 from benchmark.leaderboard import leaderboard
@@ -617,7 +617,7 @@ def test_an_unknown_experiment_is_named_with_its_neighbours(tmp_path, store, sma
 
 
 def test_addresses_open_the_mode_that_shows_runs_and_hold_no_password():
-    assert track.addresses(f"http://me:{CANARY}@host:5000/base/", "7") == {
+    assert server.addresses(f"http://me:{CANARY}@host:5000/base/", "7") == {
         "start": "http://host:5000/base/#/experiments?workflowType=machine_learning",
         "runs": "http://host:5000/base/#/experiments/7/runs?workflowType=machine_learning",
     }
@@ -746,7 +746,7 @@ def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, tem
     shutil.copy(template, workspace / "mlflow.db")
     store, port = track.store(workspace, None), free_port()
     track.sync(direct.folder, store)
-    server = track.serve(store, port=port)
+    process = server.serve(store, port=port)
     try:
         run = one(store, "kd", study="direct").info.run_id
         listed = json.loads(get(port, f"/api/2.0/mlflow/artifacts/list?run_id={run}"))["files"]
@@ -763,11 +763,11 @@ def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, tem
         run = one(remote, "kd", study="through").info.run_id
         assert len(client(remote).list_artifacts(run)) == 4
         with pytest.raises(InputError, match="is a server already"):
-            track.serve(remote, port=free_port())
+            server.serve(remote, port=free_port())
         with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 cannot be used .*choose another one"):
-            track.serve(store, port=port)
+            server.serve(store, port=port)
     finally:
-        track.end(server)
+        server.end(process)
     with pytest.raises(ConnectionRefusedError):
         get(port, "/health")
     assert list(elsewhere.iterdir()) == []
@@ -777,12 +777,12 @@ def test_a_server_that_dies_says_why(tmp_path):
     store = track.store(tmp_path, None)
     store.database.write_text("no database at all, whatever its name says")
     with pytest.raises(track.TrackingError, match=r"died; it said: .*file is not a database"):
-        track.serve(store, port=free_port())
+        server.serve(store, port=free_port())
 
 
 def test_there_is_nothing_to_serve_before_the_first_sync(tmp_path):
     with pytest.raises(InputError, match="nothing is recorded there yet"):
-        track.serve(track.store(tmp_path, None))
+        server.serve(track.store(tmp_path, None))
 
 
 def test_the_packed_plan_is_plain_text():

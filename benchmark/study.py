@@ -69,27 +69,75 @@ class _Strict(BaseModel):
 
 
 class Dataset(_Strict):
-    """Which images: the name of a source of `benchmark.data`."""
+    """Which images, and how they are read; `benchmark.data.sources` says what the names mean.
+
+    name: `digits`, `torch/<torchvision's name>`, `hfds/<hub name or folder>`, or `folder/<path>` of class folders.
+    root: the folder that relative names are looked for in, and downloads go to. input_key, target_key: columns of a
+    Hugging Face data set. train_split, test_split: the source's names of its parts; by default `train`, and the first
+    of `test`, `validation`, `val` that there is. image_size: height and width to which images are brought; by default
+    they must be equally large. loading: `resident` decodes all images once and keeps them on the device; `streamed`
+    decodes each whenever it is needed, in `workers` processes.
+    """
 
     name: str
+    root: str = "data"
+    input_key: str | None = None
+    target_key: str | None = None
+    train_split: str | None = None
+    test_split: str | None = None
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    loading: Literal["resident", "streamed"] = "resident"
+    workers: Annotated[int, Field(ge=0)] = 2
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the images: neither where they lie nor how many processes read them."""
+        return self.model_dump(exclude={"root", "workers"}, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _without_effect(self) -> Self:
+        hugging_face = self.name.startswith("hfds/")
+        for key in ("input_key", "target_key"):
+            if getattr(self, key) is not None and not hugging_face:
+                raise ValueError(f"{key} belongs to a Hugging Face data set, 'hfds/...'")
+        spare = self.model_fields_set - {"name", "root", "workers"}
+        if self.name == "digits" and spare:
+            raise ValueError(f"digits has no {min(spare)}; leave it out")
+        if self.loading == "streamed" and self.image_size is None:
+            raise ValueError("loading 'streamed' needs image_size")
+        return self
+
+
+def _share_or_count(value: float) -> float:
+    if value >= 1 and value != int(value):
+        raise ValueError(f"is {value}; give a share below 1 or a whole number of images")
+    return value
+
+
+Portion = Annotated[float, AfterValidator(_share_or_count)]
 
 
 class Split(_Strict):
     """How the source's training images are divided; its test images are never touched.
 
-    val: share (below 1) or number of the images held out for validation, stratified. train_samples: at most so many of
-    the rest are trained on, stratified; all by default. seed: of the drawing.
+    val: share (below 1) or number of the images held out for validation, stratified; 0 for the `legacy` protocol of
+    published tables, which trains on all and validates on none. train_samples: share or number of the rest that are
+    trained on, stratified; all by default. seed: of the drawing.
     """
 
-    val: Annotated[float, Field(gt=0)] = 0.1
-    train_samples: Count | None = None
+    val: Annotated[Portion, Field(ge=0)] = 0.1
+    train_samples: Annotated[Portion, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.val >= 1 and self.val != int(self.val):
-            raise ValueError(f"val is {self.val}; give a share below 1 or a whole number of images")
-        return self
+    @property
+    def legacy(self) -> bool:
+        """Whether nothing is held out for validation."""
+        return self.val == 0
+
+
+def _split_by_name(value: Any) -> Any:
+    """`split: legacy` is `split: {val: 0}`."""
+    return {"val": 0} if value == "legacy" else value
 
 
 class Optimizer(_Strict):
@@ -129,22 +177,49 @@ class Schedule(_Strict):
         return self
 
 
-class Augmentation(_Strict):
-    """Per image, on the device: a random crop after zero padding by `crop_padding` pixels, a horizontal flip."""
+class RandAugment(_Strict):
+    """RandAugment (Cubuk et al., 2020, arXiv:1909.13719): `operations` random ones per image, at one magnitude."""
 
+    operations: Annotated[int, Field(ge=1, le=8)] = 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+
+
+class Augmentation(_Strict):
+    """What happens to each image before it is trained on, in this order.
+
+    resized_crop: smallest share of the area of a random crop with a random aspect, brought to the image size (streamed
+    images only). crop_padding: a random crop after zero padding by so many pixels (resident images only). flip: a
+    horizontal flip of every second one. randaugment: random operations on colours and geometry. cutout: side in pixels
+    of a square at a random place that takes the data set's mean colour (DeVries & Taylor, 2017, arXiv:1708.04552).
+    """
+
+    resized_crop: Annotated[float, Field(gt=0, le=1)] | None = None
     crop_padding: Annotated[int, Field(ge=0)] = 0
     flip: bool = False
+    randaugment: RandAugment | None = None
+    cutout: Count | None = None
 
 
 class Recipe(_Strict):
-    """How a network is trained; the same for every method of a study."""
+    """How a network is trained; the same for every method of a study.
+
+    mixup: alpha of mixup (Zhang et al., 2018, arXiv:1710.09412), one draw per batch. cutmix: alpha of CutMix (Yun et
+    al., 2019, arXiv:1905.04899). With both, each batch is mixed by one of the two, by a fair coin.
+    """
 
     epochs: Count
     batch_size: Count = 64
     optimizer: Annotated[Optimizer, _as_mapping("name")] = Optimizer()
     schedule: Annotated[Schedule, _as_mapping("name")] = Schedule()
     augmentation: Augmentation = Augmentation()
+    mixup: Annotated[float, Field(gt=0)] | None = None
+    cutmix: Annotated[float, Field(gt=0)] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides a training."""
+        return self.model_dump(exclude_none=True)
 
     @model_validator(mode="after")
     def _warm_up(self) -> Self:
@@ -156,22 +231,58 @@ class Recipe(_Strict):
         return self
 
 
+Colour = Annotated[list[float], Field(min_length=1, max_length=4)]
+
+
 class Network(_Strict):
-    """A timm model by name, with keyword arguments for `timm.create_model`."""
+    """A timm model by name, with keyword arguments for `timm.create_model`.
+
+    pretrained: starts from timm's weights. image_size: height and width that it wants; the shared batch is resized for
+    it. mean, std: per channel, in [0, 1], of its normalisation. By default a network sees images as large as they are,
+    normalised by its pretrained weights' mean and deviation if it has such weights, else by the training images'.
+    """
 
     model: str
     kwargs: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
+    pretrained: bool = False
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    mean: Colour | None = None
+    std: Colour | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the network and what it sees."""
+        return self.model_dump(include=set(Network.model_fields), exclude_none=True)
+
+    @model_validator(mode="after")
+    def _normalisation(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}; deviations are above 0")
+        return self
 
 
 class Teacher(Network):
     """A network that is trained once, with its own recipe (the study's by default), stored, and then taught from.
 
-    min_accuracy: validation accuracy in percent below which the study refuses to distil.
+    weights: the first digits of the SHA-256 of stored weights (`kdbench teachers list`), which are taken as they are.
+    So are pretrained weights whose classes are the data set's, unless a recipe is given. min_accuracy: in percent,
+    below which the study refuses to distil; on the validation images, or on the test images where weights that were not
+    trained here may have learned from those.
     """
 
     recipe: Recipe | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    weights: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     min_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _without_training(self) -> Self:
+        for key, off in (("recipe", None), ("seed", 0), ("pretrained", False), ("mean", None), ("image_size", None)):
+            if self.weights is not None and getattr(self, key) != off:
+                raise ValueError(f"{key} has no effect on stored weights; leave it out")
+        return self
 
 
 class Pair(_Strict):
@@ -228,7 +339,7 @@ class Study(_Strict):
     name: Name
     question: str = ""
     dataset: Annotated[Dataset, _as_mapping("name")]
-    split: Split = Split()
+    split: Annotated[Split, BeforeValidator(_split_by_name)] = Split()
     pairs: Annotated[list[Pair], Field(min_length=1)]
     methods: Annotated[list[Annotated[Row, _as_mapping("method")]], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -245,10 +356,28 @@ class Study(_Strict):
             raise ValueError(f"{twice[0]!r} stands twice; give each a name of its own")
         return entries
 
+    @model_validator(mode="after")
+    def _legacy(self) -> Self:
+        if self.split.legacy and self.select != "last":
+            raise ValueError(f"select is {self.select!r}, but a split without validation images leaves only 'last'")
+        streamed = self.dataset.loading == "streamed"
+        recipes = [self.recipe, *(pair.teacher.recipe for pair in self.pairs if pair.teacher.recipe)]
+        for augmentation in (recipe.augmentation for recipe in recipes):
+            if streamed and augmentation.crop_padding:
+                raise ValueError("augmentation.crop_padding is for resident images; streamed ones have resized_crop")
+            if not streamed and augmentation.resized_crop is not None:
+                raise ValueError("augmentation.resized_crop is for streamed images; resident ones have crop_padding")
+        return self
+
     @property
     def experiment(self) -> str:
         """The name of the study's experiment in MLflow."""
         return self.tracking.experiment or f"kd/{self.name}"
+
+    def data(self, fingerprint: str) -> dict[str, Any]:
+        """What decides the images that a network of this study sees."""
+        split = self.split.model_dump(exclude_none=True)
+        return {"source": self.dataset.identity, "fingerprint": fingerprint, "split": split}
 
     def cells(self) -> list[Cell]:
         """Every (pair, seed, row), pair by pair and seed by seed, so that whole comparisons finish early."""
@@ -267,19 +396,20 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.pair.name} / {self.row.name} / seed {self.seed}"
 
-    def configuration(self, data: str, teacher: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def configuration(self, data: str, teacher: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
         """All that decides this cell's numbers.
 
-        data: the data set's fingerprint. teacher: SHA-256 of the teacher's weights. settings: the method's, resolved.
+        data: the data set's fingerprint. teacher: its network, and the SHA-256 of its weights. settings: the method's,
+        resolved.
         """
         study = self.study
         return {
             "rules": RULES,
-            "data": {"source": study.dataset.model_dump(), "fingerprint": data, "split": study.split.model_dump()},
-            "teacher": {"model": self.pair.teacher.model, "kwargs": self.pair.teacher.kwargs, "sha256": teacher},
-            "student": self.pair.student.model_dump(),
+            "data": study.data(data),
+            "teacher": teacher,
+            "student": self.pair.student.identity,
             "method": {"name": self.row.method, "settings": settings},
-            "recipe": study.recipe.model_dump(),
+            "recipe": study.recipe.identity,
             "select": study.select,
             "seed": self.seed,
         }

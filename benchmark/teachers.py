@@ -74,10 +74,10 @@ def _wanted(study: Study, place: int, pair: Pair, fingerprint: str) -> Wanted:
     configuration = {
         "rules": RULES,
         "role": "teacher",
-        "data": {"source": study.dataset.model_dump(), "fingerprint": fingerprint, "split": study.split.model_dump()},
+        "data": study.data(fingerprint),
         "student": {"model": teacher.model, "kwargs": teacher.kwargs},
         "method": {"name": alone, "settings": methods.create(alone).settings},
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.identity,
         "select": study.select,
         "seed": teacher.seed,
     }

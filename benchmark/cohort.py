@@ -21,7 +21,7 @@ from torch import Tensor
 
 import methods
 from benchmark import evaluate, models, streams
-from benchmark.data import Data
+from benchmark.data import Data, Loaded
 from benchmark.errors import InputError, SealedError, first_line
 from benchmark.journal import CellFolder, Checkpoint, Finished, Record
 from benchmark.models import TappedModel
@@ -79,7 +79,7 @@ class Teacher:
 
     def test_logits(self, data: Data, evidence: Finished) -> Tensor:
         """Its logits on the test images, computed once, for a cell whose training is over."""
-        images = data.test(evidence).images
+        images = data.test(evidence)
         if self._test_logits is None:
             self._test_logits = evaluate.predict(self.model, images)
         return self._test_logits
@@ -195,7 +195,7 @@ class Member:
         task.folder.begin(task.configuration)
         with streams.seeded(conditions.seed, "student"):
             self.student = models.tapped(task.student, task.label, data.size, data.classes, data.mean, data.std)
-        pair = probe(self.student, None if teacher is None else teacher.model, len(data.train), recipe.batch_size)
+        pair = probe(self.student, None if teacher is None else teacher.model, data.samples, recipe.batch_size)
         self.method = methods.create(task.method, **task.settings)
         with streams.seeded(conditions.seed, "adapters"):
             self.method.build(pair)
@@ -221,7 +221,7 @@ class Member:
         """Whether this member takes part in an epoch."""
         return not self.failed and self.epoch == epoch
 
-    def step(self, images: Tensor, labels: Tensor, index: Tensor, teacher: Output | None, step: int) -> None:
+    def step(self, loaded: Loaded, teacher: Output | None, step: int) -> None:
         """One batch: forward, loss, backward, update. Nothing is read back from the device."""
         conditions, recipe = self.conditions, self.conditions.recipe
         torch.manual_seed(streams.derive(conditions.seed, "step", self.epoch, step))
@@ -230,18 +230,19 @@ class Member:
             group["lr"] = rate
         with self.watch.running():
             with conditions.autocast():
-                output = _in_float32(self.student(images, Needs(embedding=self.needs.embedding, maps=self.needs.maps)))
+                output = _in_float32(self.student(loaded.images, Needs(embedding=self.needs.embedding, maps=self.needs.maps)))
             output = Output(output.logits, output.embedding, output.maps[len(output.maps) - self.depth :])
-            seen = Output(images.new_empty(0)) if teacher is None else _only(teacher, self.needs, self.depth)
-            terms = self.method(output, seen, Batch(labels, index, self.epoch, recipe.epochs))
-            cross_entropy = F.cross_entropy(output.logits, labels)
+            seen = Output(loaded.images.new_empty(0)) if teacher is None else _only(teacher, self.needs, self.depth)
+            terms = self.method(output, seen, Batch(loaded.labels, loaded.index, self.epoch, recipe.epochs))
+            target = loaded.labels if loaded.targets is None else loaded.targets
+            cross_entropy = F.cross_entropy(output.logits, target)
             total = self.method.ce * cross_entropy
             for weight, value in terms.values():
                 total = total + weight * value
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()
             self.optimizer.step()
-        correct = (output.logits.detach().argmax(dim=1) == labels).float().mean()
+        correct = (output.logits.detach().argmax(dim=1) == loaded.labels).float().mean()
         values = [total, cross_entropy, *(value for _, value in terms.values()), correct]
         self._rows.append(torch.stack([value.detach().float() for value in values]))
         self._names = ["total", "ce", *terms]
@@ -256,23 +257,31 @@ class Member:
         shared = teacher_seconds if self.needs.teacher else 0.0
         self.seconds = {"own": self.seconds["own"] + own, "teacher": self.seconds["teacher"] + shared}
         means = table.mean(dim=0).tolist()
-        validation = evaluate.validate(self.student, self.conditions.data.val)
         metrics = {f"loss/{name}": value for name, value in zip(self._names, means[:-1], strict=True)}
         metrics |= {f"weight/{name}": weight for name, weight in self._weights.items()}
-        metrics |= {"train/acc1": 100 * means[-1], "val/acc1": validation["acc1"], "val/loss": validation["loss"]}
+        metrics["train/acc1"] = 100 * means[-1]
+        metrics |= self._validation()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
         metrics["samples_per_second"] = len(table) * self.conditions.recipe.batch_size / max(own + shared, 1e-9)
-        if not math.isfinite(validation["loss"]):
-            raise FloatingPointError(f"non-finite validation loss after epoch {self.epoch + 1}")
-        if validation["acc1"] > self.best["val/acc1"]:
-            self.best = {"epoch": self.epoch, "val/acc1": validation["acc1"]}
-            if self.conditions.select == "best_val":
-                self.task.folder.save_best(self.epoch, self.student.network.state_dict())
         record = {"epoch": self.epoch, "time": time.time_ns() // 1_000_000, "metrics": metrics}
         self.task.folder.save(self._checkpoint(record))
         self._record(record)
         self.progress.epoch(self.task.label, self.epoch, self.conditions.recipe.epochs, metrics)
         self.epoch += 1
+
+    def _validation(self) -> dict[str, float]:
+        """The metrics of the validation images, if there are any; keeps the weights of the best epoch."""
+        images = self.conditions.data.val
+        if images is None:
+            return {}
+        found = evaluate.validate(self.student, images)
+        if not math.isfinite(found["loss"]):
+            raise FloatingPointError(f"non-finite validation loss after epoch {self.epoch + 1}")
+        if found["acc1"] > self.best["val/acc1"]:
+            self.best = {"epoch": self.epoch, "val/acc1": found["acc1"]}
+            if self.conditions.select == "best_val":
+                self.task.folder.save_best(self.epoch, self.student.network.state_dict())
+        return {"val/acc1": found["acc1"], "val/loss": found["loss"]}
 
     def finish(self) -> None:
         """Chooses the weights by the study's rule, stores them, opens the test data, and marks the cell as done."""
@@ -287,7 +296,7 @@ class Member:
         test = data.test(evidence)
         teacher = self.conditions.teacher
         against = None if teacher is None else teacher.test_logits(data, evidence)
-        scores = evaluate.quality(evaluate.predict(self.student, test.images), test.labels, against)
+        scores = evaluate.quality(evaluate.predict(self.student, test), test.labels, against)
         metrics = {f"test/{name}": value for name, value in scores.items()} | self._costs()
         final = self.journal.last("final")
         if final is None:
@@ -329,16 +338,12 @@ class Member:
     def _costs(self) -> dict[str, float]:
         recipe, teacher = self.conditions.recipe, self.conditions.teacher
         samples = recipe.epochs * self.conditions.steps * recipe.batch_size
-        macs = self.student.macs()
+        costs = evaluate.costs(self.student)
         shared = teacher.macs if teacher is not None and self.needs.teacher else 0
-        return {
-            "cost/params": float(self.student.parameter_count()),
-            "cost/macs": float(macs),
-            "cost/compute_tmac": samples * (3 * macs + shared) / 1e12,
-            "cost/latency_ms": evaluate.latency(self.student),
+        return costs | {
+            "cost/compute_tmac": samples * (3 * costs["cost/macs"] + shared) / 1e12,
             "cost/train_seconds": self.seconds["own"],
             "cost/teacher_seconds": self.seconds["teacher"],
-            "cost/peak_memory_mb": evaluate.peak_memory(self.conditions.data.device),
         }
 
     def _checkpoint(self, record: Record) -> Checkpoint:
@@ -410,21 +415,19 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
 
 
 def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) -> None:
-    data, recipe, teacher = conditions.data, conditions.recipe, conditions.teacher
+    data, teacher = conditions.data, conditions.teacher
     watch = _Stopwatch(data.device)
-    for step, (images, labels, index) in enumerate(
-        data.epoch(conditions.seed, epoch, recipe.batch_size, recipe.augmentation)
-    ):
+    for step, loaded in enumerate(data.epoch(conditions.seed, epoch, conditions.recipe)):
         active = [member for member in members if member.active(epoch)]
         if not active:
             return
         seen = None
         if teacher is not None and any(member.needs.teacher for member in active):
             with watch.running(), conditions.autocast():
-                seen = teacher.look(images)
+                seen = teacher.look(loaded.images)
         for member in active:
             with _isolated(member):
-                member.step(images, labels, index, seen, step)
+                member.step(loaded, seen, step)
     seconds = watch.read()
     for member in members:
         if member.active(epoch):

@@ -118,7 +118,9 @@ class LiveProgress(Progress):
 
 
 def _accuracy(metrics: Mapping[str, float]) -> str:
-    return f"train {metrics['train/acc1']:.1f} %, validation {metrics['val/acc1']:.1f} %"
+    """Of the parts that there are: the legacy protocol has no validation."""
+    parts = {"train": "train/acc1", "validation": "val/acc1"}
+    return ", ".join(f"{name} {metrics[key]:.1f} %" for name, key in parts.items() if key in metrics)
 
 
 def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.data import Images, batches
+from benchmark.data import Images
 from benchmark.models import TappedModel
 from methods import Needs
 
@@ -21,12 +21,12 @@ CALIBRATION_BINS = 15
 WARM_UPS, REPETITIONS = 5, 30
 
 
-def predict(model: TappedModel, images: Tensor) -> Tensor:
-    """Logits of all images in eval mode and float32.  images: uint8 [N, C, H, W] -> [N, classes]."""
+def predict(model: TappedModel, images: Images) -> Tensor:
+    """Logits of all images in eval mode and float32: [N, classes]."""
     mode = model.training
     model.eval()
     with torch.no_grad():
-        logits = torch.cat([model(part, Needs()).logits.float() for part in batches(images)])
+        logits = torch.cat([model(part, Needs()).logits.float() for part in images.batches()])
     model.train(mode)
     return logits
 
@@ -82,7 +82,7 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
 
 def validate(model: TappedModel, images: Images) -> dict[str, float]:
     """Top-1 accuracy in percent and mean cross-entropy."""
-    logits = predict(model, images.images)
+    logits = predict(model, images)
     return {"acc1": accuracy(logits, images.labels), "loss": float(F.cross_entropy(logits.double(), images.labels))}
 
 
@@ -102,6 +102,16 @@ def latency(model: TappedModel, batch_size: int = 1) -> float:
             times.append(1000 * (time.perf_counter() - started))
     model.train(mode)
     return statistics.median(times[WARM_UPS:])
+
+
+def costs(model: TappedModel) -> dict[str, float]:
+    """What a network costs wherever it came from: its size, its operations, its time for one image, the memory."""
+    return {
+        "cost/params": float(model.parameter_count()),
+        "cost/macs": float(model.macs()),
+        "cost/latency_ms": latency(model),
+        "cost/peak_memory_mb": peak_memory(model.mean.device),
+    }
 
 
 def peak_memory(device: torch.device) -> float:

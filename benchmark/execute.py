@@ -7,7 +7,7 @@ again trains what is not done; nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,14 +20,15 @@ from torch import Tensor
 
 import methods
 from benchmark import models, streams, teachers
-from benchmark.cohort import Conditions, Progress, Task, probe, train
+from benchmark.cohort import Conditions, Progress, Task, Teacher, probe, train
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.journal import CellFolder, write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.models import TappedModel
-from benchmark.study import Cell, Recipe, Study, identity
-from benchmark.teachers import Store, Wanted
+from benchmark.store import Store
+from benchmark.study import Cell, Network, Recipe, Study, identity
+from benchmark.teachers import Wanted
 from methods import Needs
 
 
@@ -80,33 +81,44 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def prepare(study: Study, text: str, source: str, device: torch.device) -> Prepared:
-    """Loads the data and builds every network once.  text: of the study's file; source: its name, for messages.
+def prepare(
+    study: Study, text: str, source: str, device: torch.device, workspace: Path, say: Callable[[str], None]
+) -> Prepared:
+    """Loads the data and builds every network once.
 
-    Raises InputError, naming file and key, for whatever the study asks that cannot be.
+    text: of the study's file. source: its name, for messages. workspace: has the decoded data and the teachers. say:
+    is told, in a line, what takes time or was mended. Raises InputError, naming file and key, for whatever the study
+    asks that cannot be.
     """
     with _named(source):
-        data = Data(study.dataset, study.split, device)
+        data = load_data(study, device, workspace, say)
         data.steps(study.recipe.batch_size)
         macs: dict[tuple[str, str], int] = {}
         not_applicable: dict[str, str] = {}
+        wanted = teachers.wanted(study, data, Store(workspace))
+        taught = {name: want.network for want in wanted for name in want.pairs}
         for place, pair in enumerate(study.pairs):
             data.steps((pair.teacher.recipe or study.recipe).batch_size)
             with streams.seeded(0, "probe"):
-                teacher = _network(data, pair.teacher, f"pairs[{place}].teacher")
+                teacher = _network(data, taught[pair.name], f"pairs[{place}].teacher")
                 student = _network(data, pair.student, f"pairs[{place}].student")
             macs |= {(pair.name, "teacher"): teacher.macs(), (pair.name, "student"): student.macs()}
-            known = probe(student, teacher, len(data.train), study.recipe.batch_size)
+            known = probe(student, teacher, data.samples, study.recipe.batch_size)
             for row in study.methods:
                 if reason := methods.create(row.method, **row.settings).supports(known):
                     not_applicable[f"{pair.name}/{row.name}"] = reason
         cells = [cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable]
         _refuse_twins(study)
         needs = {row.name: methods.create(row.method, **row.settings).tapped() for row in study.methods}
-        return Prepared(study, text, data, teachers.wanted(study, data.fingerprint), cells, not_applicable, macs, needs)
+        return Prepared(study, text, data, wanted, cells, not_applicable, macs, needs)
 
 
-def _network(data: Data, network: Any, where: str) -> TappedModel:
+def load_data(study: Study, device: torch.device, workspace: Path, say: Callable[[str], None]) -> Data:
+    """The images of a study; decoded ones are kept in the workspace."""
+    return Data(study.dataset, study.split, device, workspace / "data", say)
+
+
+def _network(data: Data, network: Network, where: str) -> TappedModel:
     return models.tapped(network, where, data.size, data.classes, data.mean, data.std)
 
 
@@ -147,16 +159,7 @@ def run(
     study, data = prepared.study, prepared.data
     folder = workspace / study.name
     with locked(folder):
-        write_atomically(folder / "study.yaml", prepared.text.encode())
-        write_json(
-            folder / "split.json", {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()}
-        )
-        _write_plan(prepared, folder, {})
-        store, lent = Store(workspace), {}
-        with _named(source):
-            for want in prepared.wanted:
-                record = folder / "teachers" / want.key
-                lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
+        lent = _obtain(prepared, workspace, source, environment, progress)
         hashes = {key: teacher.sha256 for key, teacher in lent.items()}
         ids = _write_plan(prepared, folder, hashes)
         places = {str(cell): CellFolder(folder / "cells" / ids[str(cell)]) for cell in prepared.cells}
@@ -178,6 +181,30 @@ def run(
         return summary
 
 
+def obtain_teachers(
+    prepared: Prepared, workspace: Path, source: str, environment: dict[str, str], progress: Progress
+) -> None:
+    """Trains or fetches the teachers of a study that the store lacks, and no student."""
+    with locked(workspace / prepared.study.name):
+        _obtain(prepared, workspace, source, environment, progress)
+
+
+def _obtain(
+    prepared: Prepared, workspace: Path, source: str, environment: dict[str, str], progress: Progress
+) -> dict[str, Teacher]:
+    """All teachers of a study, by key, measured; its folder then tells what its journals belong to."""
+    data, folder, store = prepared.data, workspace / prepared.study.name, Store(workspace)
+    write_atomically(folder / "study.yaml", prepared.text.encode())
+    write_json(folder / "split.json", {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()})
+    _write_plan(prepared, folder, {})
+    lent = {}
+    with _named(source):
+        for want in prepared.wanted:
+            record = folder / "teachers" / want.key
+            lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
+    return lent
+
+
 def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
     """Cell's name -> identity, for every cell whose teacher's SHA-256 is in `hashes`, by the teacher's key."""
     known = [cell for cell in prepared.cells if prepared.teacher_of(cell).key in hashes]
@@ -186,7 +213,9 @@ def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
 
 def _configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
     settings = methods.create(cell.row.method, **cell.row.settings).settings
-    return cell.configuration(prepared.data.fingerprint, hashes[prepared.teacher_of(cell).key], settings)
+    want = prepared.teacher_of(cell)
+    teacher = {**want.network.identity, "sha256": hashes[want.key]}
+    return cell.configuration(prepared.data.fingerprint, teacher, settings)
 
 
 def _task(cell: Cell, folder: CellFolder, configuration: dict[str, Any]) -> Task:
@@ -204,6 +233,7 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
         "experiment": study.experiment,
         "dataset": study.dataset.name,
         "select": study.select,
+        "protocol": "legacy" if study.split.legacy else "validated",
         "baseline": baseline,
         "pairs": [pair.name for pair in study.pairs],
         "methods": [row.name for row in study.methods],
@@ -214,10 +244,10 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
                 "id": want.key,
                 "folder": f"teachers/{want.key}",
                 "pairs": list(want.pairs),
-                "model": want.pair.teacher.model,
+                "model": want.network.model,
                 "teacher_id": hashes.get(want.key, "")[:12],
                 "seed": want.pair.teacher.seed,
-                "recipe": _flat(want.recipe),
+                "recipe": {"epochs": 0} if want.recipe is None else _flat(want.recipe),
             }
             for want in prepared.wanted
         ],
@@ -271,6 +301,8 @@ def estimate(prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teache
     timed = {pair.name: _seconds_per_batch(prepared, place) for place, pair in enumerate(study.pairs)}
     tmac = alone = seconds = 0.0
     for want in train_teachers:
+        if want.recipe is None:
+            continue
         batches = want.recipe.epochs * data.steps(want.recipe.batch_size)
         work = 3 * prepared.macs[want.pairs[0], "teacher"] * batches * want.recipe.batch_size
         tmac, alone = tmac + work, alone + work
@@ -292,9 +324,10 @@ def estimate(prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teache
 
 def _seconds_per_batch(prepared: Prepared, place: int) -> dict[str, float]:
     pair, data = prepared.study.pairs[place], prepared.data
+    taught = next(want.network for want in prepared.wanted if pair.name in want.pairs)
     images = torch.rand(prepared.study.recipe.batch_size, *data.size, device=data.device)
     with streams.seeded(0, "probe"):
-        teacher = _network(data, pair.teacher, f"pairs[{place}].teacher").to(data.device)
+        teacher = _network(data, taught, f"pairs[{place}].teacher").to(data.device)
         student = _network(data, pair.student, f"pairs[{place}].student").to(data.device)
     return {
         "teacher looks": _timed(teacher, images, learns=False),

@@ -59,6 +59,16 @@ def _unwritten(path: Path, error: OSError) -> str:
     return f"{path}: cannot be written ({error.strerror}{free})"
 
 
+def sha256(tensors: Tensors) -> str:
+    """Of the file that these tensors become."""
+    return hashlib.sha256(_packed(tensors)).hexdigest()
+
+
+def _packed(tensors: Tensors) -> bytes:
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    return safetensors.torch.save(plain)
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -248,8 +258,7 @@ class CellFolder:
         return content
 
     def _write_tensors(self, name: str, tensors: Tensors) -> str:
-        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        content = safetensors.torch.save(plain)
+        content = _packed(tensors)
         write_atomically(self.path / name, content)
         return hashlib.sha256(content).hexdigest()
 

@@ -54,6 +54,7 @@ class Plan:
 
     `methods` are row names in the study's order; `baseline` is the one that trains the student alone. `not_applicable`
     maps "pair/method" to a reason. `datasets` maps a pair to its data set, for titles only.
+    `protocol` is `legacy` where no images were held out for validation.
 
     Raises:
         ValueError: pairs, methods or seeds are empty or hold one twice, a method is named like the teacher's row,
@@ -69,6 +70,7 @@ class Plan:
     baseline: str | None
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = "validated"
 
     def __post_init__(self) -> None:
         named: dict[str, tuple[Any, ...]] = {"pairs": self.pairs, "methods": self.methods, "seeds": self.seeds}
@@ -461,6 +463,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
     tested = "after the last epoch" if plan.select == "last" else "of the epoch with the best validation accuracy"
     sentences = [
         f"Selection rule: the network {tested} is the one that was tested.",
+        *_about_protocol(plan),
         "± is the standard deviation over seeds. Intervals are 95 % intervals of the mean over seeds (Student's t, "
         "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows. The teacher is one "
         "network: n = 1, no spread.",
@@ -474,6 +477,12 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "multiply-accumulates (TMAC).",
     ]
     return sentences
+
+
+def _about_protocol(plan: Plan) -> list[str]:
+    if plan.protocol != "legacy":
+        return []
+    return ["Legacy protocol: all training images were trained on and none held out, as for most published tables."]
 
 
 def _about_student(plan: Plan) -> list[str]:

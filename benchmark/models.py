@@ -1,15 +1,18 @@
 """Any timm model as a tapped model: logits, pooled embedding and stage maps from one forward pass.
 
-A tapped model normalises for itself, so teacher and student can share a batch and still see what each was made for.
+A tapped model resizes and normalises for itself, so teacher and student can share a batch and still see what each was
+made for.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import InputError, first_line
@@ -21,42 +24,62 @@ MAX_STAGES = 4
 
 RESERVED = {"num_classes": "the data set", "in_chans": "the data set", "features_only": "the engine"}
 
+Route = Callable[[Any, Tensor, Sequence[int] | None], tuple[Tensor, list[Tensor]]]
+"""A way to the maps: network, its input and the stages (all where None) -> logits, and maps as NCHW."""
+
 
 class TappedModel(nn.Module):
-    """A timm network that normalises its input and gives what methods ask for.
+    """A timm network that resizes and normalises its input and gives what methods ask for.
 
-    network: any timm model for images of `size` (C, H, W). mean, std: per channel, in the range [0, 1].
+    network: any timm model. size: (C, H, W) of the images in a batch. mean, std: per channel, in the range [0, 1].
+    image_size: height and width that the network sees; by default those of the batch.
     `notes` says for `embedding` and `maps` why they cannot be tapped, where they cannot.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, size: tuple[int, ...], mean: Sequence[float], std: Sequence[float]):
+    def __init__(
+        self,
+        network: nn.Module,
+        size: tuple[int, ...],
+        mean: Sequence[float],
+        std: Sequence[float],
+        image_size: int | None = None,
+    ):
         super().__init__()
         self.network: Any = network
         self.size = size
+        self.image_size = image_size
         self.notes: dict[str, str] = {}
         self.stages: list[int] = []
+        self._route: Route | None = None
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        self.shapes = self._probe()
+        with self._quietly():
+            self.shapes = self._probe()
 
     def forward(self, images: Tensor, needs: Needs) -> Output:
         """Logits always, the rest as asked for.  images: float32 [N, C, H, W] in [0, 1]."""
-        normalised = (images - self.mean) / self.std
+        prepared = self.prepared(images)
         seen: list[Tensor] = []
         remove = self._watch_embedding(seen) if needs.embedding and "embedding" not in self.notes else None
         try:
-            if needs.maps and self.stages:
-                last, maps = self.network.forward_intermediates(normalised, indices=self.stages, output_fmt="NCHW")
-                logits = self.network.forward_head(last)
+            if needs.maps and self._route is not None and self.stages:
+                logits, maps = self._route(self.network, prepared, self.stages)
             else:
-                logits, maps = self.network(normalised), []
+                logits, maps = self.network(prepared), []
         finally:
             if remove is not None:
                 remove()
         return Output(logits, seen[0] if seen else None, tuple(maps))
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """What the network sees of a batch: resized where it wants another size, and normalised."""
+        wanted = _seen(self.size, self.image_size)[1:]
+        if self.image_size is not None and images.shape[2:] != wanted:
+            images = F.interpolate(images, wanted, mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean) / self.std
 
     def taps(self) -> Needs:
         """Everything that this network can give."""
@@ -73,23 +96,23 @@ class TappedModel(nn.Module):
 
         counter = FlopCounterMode(display=False)
         # Fused attention is counted on some devices only; as plain matrix products it is counted on all.
-        with sdpa_kernel(SDPBackend.MATH), counter:
-            self._quiet_forward(Needs())
+        with self._quietly(), sdpa_kernel(SDPBackend.MATH), counter:
+            self(self._image(), Needs())
         return int(counter.get_total_flops()) // 2
 
     def _watch_embedding(self, seen: list[Tensor]) -> Callable[[], None]:
         """The classifier's input is the embedding, whatever the head does before it."""
         classifier = self.network.get_classifier()
-        if not isinstance(classifier, nn.Module):
+        if not isinstance(classifier, nn.Module) or isinstance(classifier, nn.ModuleList):
             raise TypeError("the network has several classifiers")
-        return classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])).remove
+        return classifier.register_forward_pre_hook(lambda _, inputs: seen.append(_vector(inputs[0]))).remove
 
     def _probe(self) -> Shapes:
         """Finds out by small forward passes what can be tapped, and with which shapes."""
         maps = self._probe_maps()
-        logits = self._quiet_forward(Needs()).logits
+        logits = self(self._image(), Needs()).logits
         try:
-            embedding = self._quiet_forward(Needs(embedding=True)).embedding
+            embedding = self(self._image(), Needs(embedding=True)).embedding
         except (AttributeError, TypeError) as error:
             self.notes["embedding"] = str(error)
         else:
@@ -99,43 +122,48 @@ class TappedModel(nn.Module):
         return Shapes(tuple(logits.shape[1:]), (), maps)
 
     def _probe_maps(self) -> tuple[tuple[int, ...], ...]:
-        """Chooses the stages: the last map of each size, or evenly spaced ones where all have the same size."""
-        try:
-            with torch.no_grad():
-                self.network.eval()
-                found = self.network.forward_intermediates(self._blank(), output_fmt="NCHW", intermediates_only=True)
-        except (AttributeError, AssertionError, TypeError, ValueError) as error:
-            self.notes["maps"] = first_line(error)
-            return ()
-        shapes = [tuple(one.shape[1:]) for one in found]
-        by_size = {shape[1:]: place for place, shape in enumerate(shapes)}
-        if len(by_size) > 1:
-            self.stages = sorted(by_size.values())[-MAX_STAGES:]
-        else:
-            count = min(MAX_STAGES, len(shapes))
-            self.stages = [len(shapes) * (n + 1) // count - 1 for n in range(count)]
-        return tuple(shapes[place] for place in self.stages)
+        """Takes the first route to maps that leaves the logits as they are; notes the reasons where there is none."""
+        image = self.prepared(self._image())
+        logits = self.network(image)
+        reasons = []
+        for route in (_by_intermediates, _by_hooks):
+            try:
+                stages = _chosen([tuple(one.shape) for one in route(self.network, image, None)[1]])
+                found, maps = route(self.network, image, stages)
+                if not _same(found, logits):
+                    raise ValueError("the head makes other logits of the last map than the network does")
+            except Exception as error:  # whatever 1,300 models make of it
+                reasons.append(first_line(error))
+            else:
+                self._route, self.stages = route, stages
+                return tuple(tuple(one.shape[1:]) for one in maps)
+        self.notes["maps"] = "; ".join(dict.fromkeys(reasons))
+        return ()
 
-    def _quiet_forward(self, needs: Needs) -> Output:
-        """One blank image through the network in eval mode; leaves the mode as it was."""
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Eval mode without gradients; afterwards the mode is as it was."""
         mode = self.training
         self.eval()
-        with torch.no_grad():
-            output: Output = self(self._blank(), needs)
-        self.train(mode)
-        return output
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(mode)
 
-    def _blank(self) -> Tensor:
-        return torch.zeros(1, *self.size, device=self.mean.device)
+    def _image(self) -> Tensor:
+        """One image of noise: in a blank one, two different networks could agree. Draws from no global stream."""
+        noise = torch.rand(1, *self.size, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+        return noise.to(self.mean.device)
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
-    """A timm model with fresh weights from torch's global stream, for images of `size` (C, H, W).
+    """A timm model for a batch of images of `size` (C, H, W): pretrained, or fresh from torch's global stream.
 
-    where: the network's place in the study, for the message. Raises InputError if timm has no such model, or refuses.
+    where: the network's place in the study, for the message. Raises InputError if timm has no such model or weights,
+    or refuses.
     """
-    import timm
-
+    timm = _timm()
     name = network.model
     known = timm.list_models() if not timm.is_model(name) else []
     if known:
@@ -145,20 +173,167 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
     for key, owner in RESERVED.items():
         if key in network.kwargs:
             raise InputError(f"{where}.kwargs.{key}: is set by {owner}; leave it out")
+    if "pretrained_cfg_overlay" in network.kwargs and not network.pretrained:
+        raise InputError(f"{where}.kwargs.pretrained_cfg_overlay: has no effect without `pretrained: true`")
     try:
-        made: nn.Module = timm.create_model(name, num_classes=classes, in_chans=size[0], **network.kwargs)
+        return _made(network, _seen(size, network.image_size), classes)
     except Exception as error:  # whatever 1,300 models make of wrong arguments
-        raise InputError(f"{where}: timm cannot make {name!r} with {network.kwargs}: {first_line(error)}") from error
-    return made
+        wanted, remedy = f"with {network.kwargs}", ""
+        if network.pretrained:
+            wanted = f"from pretrained weights {wanted}"
+            remedy = "; train it without `pretrained`, or name a file: kwargs.pretrained_cfg_overlay: {file: ...}"
+        raise InputError(f"{where}: timm cannot make {name!r} {wanted}: {first_line(error)}{remedy}") from error
 
 
 def tapped(
     network: Network, where: str, size: tuple[int, ...], classes: int, mean: Sequence[float], std: Sequence[float]
 ) -> TappedModel:
-    """`create`, tapped. Raises InputError if the model cannot take images of this size."""
+    """`create`, tapped, with a normalisation of its own where it has one.
+
+    mean, std: of the data set's training images. Raises InputError if the model cannot take images of this size.
+    """
     made = create(network, where, size, classes)
+    seen = _seen(size, network.image_size)
+    colours = _colours(network, made, where, size[0]) or (mean, std)
     try:
-        return TappedModel(made, size, mean, std)
-    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
-        shape = "x".join(map(str, size))
-        raise InputError(f"{where}: {network.model!r} cannot take images of {shape}: {first_line(error)}") from error
+        model = TappedModel(made, size, *colours, network.image_size)
+        if model.shapes.logits != (classes,):
+            raise ValueError(f"it gives {model.shapes.logits} per image where {classes} logits are expected")
+    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError, TypeError) as error:
+        shape, known = "x".join(map(str, seen)), "x".join(map(str, _config(network).input_size))
+        reason = f"cannot take images of {shape}: {first_line(error)}; it was made for {known}, see image_size"
+        raise InputError(f"{where}: {network.model!r} {reason}") from error
+    return model
+
+
+def head_is_pretrained(network: Network, classes: int) -> bool:
+    """Whether the pretrained weights' classes are as many as the data set's, so that timm keeps their head."""
+    return network.pretrained and bool(_config(network).num_classes == classes)
+
+
+def has_fixed_size(network: Network) -> bool:
+    """Whether the model is built for one image size, which `create` tells it."""
+    return bool(_config(network).fixed_input_size)
+
+
+def _timm() -> Any:
+    """timm, which knows this package's own networks as well."""
+    import timm
+
+    import benchmark.zoo  # noqa: F401
+
+    return timm
+
+
+def _config(network: Network) -> Any:
+    """What timm knows of a model and its pretrained weights: `timm.models.PretrainedCfg`."""
+    _timm()
+    from timm.models import resolve_pretrained_cfg
+
+    given = [network.kwargs.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay")]
+    return resolve_pretrained_cfg(network.model, *given)
+
+
+def _made(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
+    """The model, told the size of the images that it sees, where it is built for one size."""
+    config = _config(network)
+    if network.pretrained and not config.has_weights:
+        raise ValueError("there are none")
+    sized = {"img_size": seen[1:]} if config.fixed_input_size else {}
+    kwargs = {**sized, **network.kwargs}
+    made: nn.Module = _timm().create_model(
+        network.model, pretrained=network.pretrained, num_classes=classes, in_chans=seen[0], **kwargs
+    )
+    return made
+
+
+def _colours(
+    network: Network, made: nn.Module, where: str, channels: int
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Mean and deviation that the study or the pretrained weights give. Raises InputError for other channels."""
+    mean, std = network.mean, network.std
+    if mean is None and network.pretrained:
+        config: Any = made.pretrained_cfg
+        mean, std = config["mean"], config["std"]
+    if mean is None or std is None:
+        return None
+    for key, values in (("mean", mean), ("std", std)):
+        if len(values) != channels:
+            raise InputError(f"{where}.{key}: has {len(values)} values, but the images have {channels} channels")
+    return mean, std
+
+
+def _seen(size: tuple[int, ...], image_size: int | None) -> tuple[int, ...]:
+    """Shape (C, H, W) of what a network sees of images of `size`."""
+    return size if image_size is None else (size[0], image_size, image_size)
+
+
+def _vector(taken: Tensor) -> Tensor:
+    """A map of one position, which classifiers that are 1x1 convolutions take, is a vector."""
+    return taken.flatten(1) if taken.dim() == 4 and taken.shape[2:] == (1, 1) else taken
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether all bits agree; on the meta device, where there are none, whether the shapes do."""
+    return one.shape == other.shape and (one.is_meta or torch.equal(one, other))
+
+
+def _chosen(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """The stages to tap: the last map of each size, or evenly spaced ones where all have the same size.
+
+    shapes: of all maps, [N, C, H, W]. Raises ValueError where one is no map, or there is none.
+    """
+    for shape in shapes:
+        if len(shape) != 4:
+            raise ValueError(f"a tap of shape {shape} is not a map")
+    if not shapes:
+        raise ValueError("the network names no stages")
+    by_size = {shape[2:]: place for place, shape in enumerate(shapes)}
+    if len(by_size) > 1:
+        return sorted(by_size.values())[-MAX_STAGES:]
+    count = min(MAX_STAGES, len(shapes))
+    return [len(shapes) * (n + 1) // count - 1 for n in range(count)]
+
+
+def _by_intermediates(network: Any, images: Tensor, stages: Sequence[int] | None) -> tuple[Tensor, list[Tensor]]:
+    """The route that timm offers: it gives the last map and the stages', and the head makes the logits."""
+    last, maps = network.forward_intermediates(images, indices=stages, output_fmt="NCHW")
+    return network.forward_head(last), maps
+
+
+def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None) -> tuple[Tensor, list[Tensor]]:
+    """The other route: the network runs as ever, and the modules that `feature_info` names are watched."""
+    every = getattr(network.feature_info, "info", network.feature_info)
+    features = every if stages is None else [every[stage] for stage in stages]
+    seen: dict[int, Tensor] = {}
+    handles = [_watch(network, feature, place, seen) for place, feature in enumerate(features)]
+    try:
+        logits = network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    return logits, [_nchw(seen[place], feature["num_chs"], channels_last) for place, feature in enumerate(features)]
+
+
+def _watch(network: nn.Module, feature: Any, place: int, seen: dict[int, Tensor]) -> Any:
+    """Writes what a module gives, or takes (`hook_type`), into `seen` at `place`.  -> the hook's handle."""
+    module = network.get_submodule(feature["module"])
+
+    def note(_: nn.Module, inputs: Any, output: Any = None) -> None:
+        tap = inputs if output is None else output
+        seen[place] = tap[0] if isinstance(tap, tuple | list) else tap
+
+    if feature.get("hook_type") == "forward_pre":
+        return module.register_forward_pre_hook(note)
+    return module.register_forward_hook(note)
+
+
+def _nchw(tap: Tensor, channels: int, last: bool) -> Tensor:
+    """A map with its channels, of which there are so many, at axis 1; `last` decides where both axes could be meant."""
+    if tap.dim() != 4:
+        return tap
+    axes = [axis for axis in ((3, 1) if last else (1, 3)) if tap.shape[axis] == channels]
+    if not axes:
+        raise ValueError(f"a tap of shape {tuple(tap.shape)} has no axis of {channels} channels")
+    return tap if axes[0] == 1 else tap.permute(0, 3, 1, 2).contiguous()

@@ -14,7 +14,8 @@ from benchmark import locks
 from benchmark.console import table
 from benchmark.execute import Prepared, estimate, identities
 from benchmark.journal import CellFolder, Record, read_journal
-from benchmark.teachers import Store
+from benchmark.store import Card, Store
+from benchmark.teachers import Wanted
 
 
 def state(folder: Path) -> RenderableType:
@@ -38,7 +39,8 @@ def _state(folder: Path, entry: dict[str, Any], running: bool) -> list[str]:
     records = read_journal(folder / entry["folder"] / "journal.jsonl")
     epochs = [record for record in records if record["kind"] == "epoch"]
     reached = f"{len(epochs)}/{entry['recipe']['epochs']}"
-    validation = f"{epochs[-1]['metrics']['val/acc1']:.2f}" if epochs else ""
+    accuracy = epochs[-1]["metrics"].get("val/acc1") if epochs else None
+    validation = "" if accuracy is None else f"{accuracy:.2f}"
     final = next((record for record in records if record["kind"] == "final"), None)
     test = f"{final['metrics']['test/acc1']:.2f}" if final else ""
     when = f"{datetime.fromtimestamp(records[-1]['time'] / 1000):%Y-%m-%d %H:%M:%S}" if records else ""
@@ -54,6 +56,17 @@ def _word(records: list[Record], running: bool) -> str:
     if not records:
         return "waiting"
     return "training" if running else "stopped"
+
+
+def teachers(store: Store) -> RenderableType:
+    """A line per stored teacher."""
+    rows = []
+    for card in store.cards():
+        validation = f"{card['val/acc1']:.2f}" if "val/acc1" in card else ""
+        network, data = card["network"], f"{card['dataset']['name']} ({card['fingerprint'][:8]})"
+        accuracies = [validation, f"{card['test/acc1']:.2f}"]
+        rows.append([card["sha256"][:12], network["model"], data, *accuracies, card["source"]])
+    return table("", ["weights", "model", "data", "validation %", "test %", "source"], rows)
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
@@ -74,7 +87,7 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
         rows.append([cell.pair.name, cell.row.name, str(cell.seed), ids.get(label, "after its teacher"), what])
     missing = [want for want in prepared.wanted if cards[want.key] is None]
     lines = [f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done"]
-    lines += [f"teacher {want.pair.teacher.model}: " + _teacher(cards[want.key]) for want in prepared.wanted]
+    lines += [f"{want.label}: {_teacher(want, cards[want.key])}" for want in prepared.wanted]
     cost = estimate(prepared, cohorts, missing)
     spared = f"; {cost.alone:.3g} without sharing the teacher's passes" if cost.alone > cost.tmac else ""
     time = timedelta(seconds=round(cost.seconds))
@@ -82,5 +95,8 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     return Group(table("", ["pair", "method", "seed", "cell", "plan"], rows), Text("\n".join(lines)))
 
 
-def _teacher(card: dict[str, Any] | None) -> str:
-    return "will be trained" if card is None else f"in the store, {card['val/acc1']:.2f} % on validation"
+def _teacher(want: Wanted, card: Card | None) -> str:
+    if card is None:
+        return "its pretrained weights will be measured" if want.recipe is None else "will be trained"
+    images = "validation" if "val/acc1" in card else "test"
+    return f"in the store, {card.get('val/acc1', card['test/acc1']):.2f} % on the {images} images"

@@ -268,8 +268,8 @@ class Teacher(Network):
 
     weights: the first digits of the SHA-256 of stored weights (`kdbench teachers list`), which are taken as they are.
     So are pretrained weights whose classes are the data set's, unless a recipe is given. min_accuracy: in percent,
-    below which the study refuses to distil; on the validation images, or on the test images where weights that were not
-    trained here may have learned from those.
+    below which the study refuses to distil; on the validation images of the teacher's training, or on the test images
+    where it had none, or was trained elsewhere and may have learned from them.
     """
 
     recipe: Recipe | None = None
@@ -279,7 +279,7 @@ class Teacher(Network):
 
     @model_validator(mode="after")
     def _without_training(self) -> Self:
-        for key, off in (("recipe", None), ("seed", 0), ("pretrained", False), ("mean", None), ("image_size", None)):
+        for key, off in (("recipe", None), ("seed", 0), ("pretrained", False)):
             if self.weights is not None and getattr(self, key) != off:
                 raise ValueError(f"{key} has no effect on stored weights; leave it out")
         return self

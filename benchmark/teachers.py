@@ -1,7 +1,4 @@
-"""Teachers: trained once by the same engine, stored by the hash of how, taught from by many studies.
-
-The store is a folder per teacher, `teachers/<key>/` in the workspace: weights, card, and the record of the training.
-"""
+"""Teachers: trained by the same engine, or taken from timm or a file; stored once, measured, taught from by many."""
 
 from __future__ import annotations
 
@@ -16,48 +13,49 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import methods
-from benchmark import RULES, models, streams
+from benchmark import RULES, evaluate, models, streams, weights
 from benchmark.cohort import Conditions, Progress, Task, Teacher, train
 from benchmark.data import Data
 from benchmark.errors import InputError
-from benchmark.journal import CellFolder, Tensors, read_journal, write_json
-from benchmark.study import Pair, Recipe, Study, identity
-
-RECORDS = ("config.json", "journal.jsonl", "done.json")
+from benchmark.journal import CellFolder, Finished, sha256
+from benchmark.models import TappedModel
+from benchmark.store import Card, Store
+from benchmark.study import Network, Pair, Recipe, Study, identity
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A teacher that a study needs.
 
-    where: its first place in the study. pairs: the names of all that share it. gate: the place of the strictest
-    `min_accuracy` among them.
+    key: its folder in the store. network: what is built for its weights. where: its first place in the study. pairs:
+    the names of all that share it. recipe: of its training, None where it is taken as it is. gate: the place of the
+    strictest `min_accuracy` among them.
     """
 
+    key: str
     configuration: dict[str, Any]
+    network: Network
     pair: Pair
     where: str
     pairs: tuple[str, ...]
-    recipe: Recipe
+    recipe: Recipe | None
     min_accuracy: float | None
     gate: str
 
     @property
-    def key(self) -> str:
-        """The identity of its training."""
-        return identity(self.configuration)
-
-    @property
     def label(self) -> str:
         """Its name for people."""
-        return f"teacher {self.pair.teacher.model}"
+        return f"teacher {self.network.model}"
 
 
-def wanted(study: Study, fingerprint: str) -> list[Wanted]:
-    """The teachers of a study, each once, in the order of its pairs."""
+def wanted(study: Study, data: Data, store: Store) -> list[Wanted]:
+    """The teachers of a study, each once, in the order of its pairs.
+
+    Raises InputError for stored weights that are not there, or are another network's or for other classes.
+    """
     found: dict[str, Wanted] = {}
     for place, pair in enumerate(study.pairs):
-        one = _wanted(study, place, pair, fingerprint)
+        one = _wanted(study, place, pair, data, store)
         before = found.get(one.key)
         if before is not None:
             strict = max(before, one, key=lambda want: -1.0 if want.min_accuracy is None else want.min_accuracy)
@@ -67,128 +65,205 @@ def wanted(study: Study, fingerprint: str) -> list[Wanted]:
     return list(found.values())
 
 
-def _wanted(study: Study, place: int, pair: Pair, fingerprint: str) -> Wanted:
-    teacher = pair.teacher
-    recipe = teacher.recipe or study.recipe
-    alone = methods.baseline()
-    configuration = {
-        "rules": RULES,
-        "role": "teacher",
-        "data": study.data(fingerprint),
-        "student": {"model": teacher.model, "kwargs": teacher.kwargs},
-        "method": {"name": alone, "settings": methods.create(alone).settings},
-        "recipe": recipe.identity,
-        "select": study.select,
-        "seed": teacher.seed,
-    }
-    where = f"pairs[{place}].teacher"
-    return Wanted(configuration, pair, where, (pair.name,), recipe, teacher.min_accuracy, f"{where}.min_accuracy")
+def _wanted(study: Study, place: int, pair: Pair, data: Data, store: Store) -> Wanted:
+    teacher, where = pair.teacher, f"pairs[{place}].teacher"
+    common = {"rules": RULES, "role": "teacher", "data": study.data(data.fingerprint)}
+    network: Network = teacher
+    recipe = None
+    if teacher.weights is not None:
+        card = _agreeing(store.find(teacher.weights, f"{where}.weights"), teacher, where, data)
+        network, key = Network(**card["network"]), card["key"]
+        configuration = {**common, "student": network.identity, "sha256": card["sha256"]}
+    elif teacher.recipe is None and models.head_is_pretrained(teacher, data.classes):
+        configuration = {**common, "student": teacher.identity, "classes": data.classes}
+        key = identity(configuration)
+    else:
+        recipe, alone = teacher.recipe or study.recipe, methods.baseline()
+        configuration = {
+            **common,
+            "student": teacher.identity,
+            "method": {"name": alone, "settings": methods.create(alone).settings},
+            "recipe": recipe.identity,
+            "select": study.select,
+            "seed": teacher.seed,
+        }
+        key = identity(configuration)
+    gate = f"{where}.min_accuracy"
+    return Wanted(key, configuration, network, pair, where, (pair.name,), recipe, teacher.min_accuracy, gate)
 
 
-class Store:
-    """The teachers of a workspace."""
-
-    def __init__(self, workspace: Path):
-        self.folder = workspace / "teachers"
-
-    def card(self, key: str) -> dict[str, Any] | None:
-        """What is known of a teacher: its hash, accuracies and configuration. None if it is not in the store."""
-        path = self.folder / key / "card.json"
-        if not path.exists():
-            return None
-        try:
-            card: dict[str, Any] = json.loads(path.read_text())
-            if not isinstance(card, dict) or not {"sha256", "val/acc1"} <= card.keys():
-                raise ValueError("not a teacher's card")
-        except ValueError as error:
-            hint = f"delete the folder {path.parent} to train this teacher again"
-            raise InputError(f"{path}: damaged ({error}); {hint}") from error
-        return card
-
-    def weights(self, key: str, sha256: str) -> Tensors:
-        """A teacher's state dict. Raises InputError if the file is missing or is not the one that was measured."""
-        return CellFolder(self.folder / key).read_tensors("student.safetensors", sha256)
-
-    def publish(self, key: str, record: CellFolder) -> None:
-        """Takes over a finished training: the whole folder appears at once, its card last."""
-        done = json.loads((record.path / "done.json").read_text())
-        journal = read_journal(record.path / "journal.jsonl")
-        epoch = next(r["metrics"] for r in journal if r["kind"] == "epoch" and r["epoch"] == done["epoch"])
-        new = self.folder / f".{key}.part"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name in (*RECORDS, "student.safetensors"):
-            shutil.copyfile(record.path / name, new / name)
-        accuracies = {"val/acc1": epoch["val/acc1"], "test/acc1": done["metrics"]["test/acc1"]}
-        write_json(new / "card.json", {"key": key, "sha256": done["sha256"], **accuracies})
-        shutil.rmtree(self.folder / key, ignore_errors=True)
-        new.rename(self.folder / key)
-
-    def lend_record(self, key: str, record: Path) -> None:
-        """Puts the record of a stored teacher's training beside a study's own, so that it can be tracked with them."""
-        if (record / "done.json").exists():
-            return
-        shutil.rmtree(record, ignore_errors=True)
-        record.mkdir(parents=True)
-        for name in RECORDS:
-            shutil.copyfile(self.folder / key / name, record / name)
+def _agreeing(card: Card, teacher: Network, where: str, data: Data) -> Card:
+    """The card. Raises InputError if the study says something else of the network than its card does."""
+    stored = Network(**card["network"])
+    for key in ("model", "kwargs", "image_size", "mean", "std"):
+        told, kept = getattr(teacher, key), getattr(stored, key)
+        if told != kept and (key in ("model", "kwargs") or told is not None):
+            raise InputError(f"{where}.{key}: is {told}, but these weights are of a network with {kept}")
+    if card["classes"] != data.classes:
+        raise InputError(f"{where}.weights: tell {card['classes']} classes apart; the data set has {data.classes}")
+    return card
 
 
 def obtain(
     want: Wanted, store: Store, record: Path, data: Data, environment: dict[str, str], progress: Progress
 ) -> Teacher:
-    """A teacher from the store, trained first if it is not there; its training's record is in `record` afterwards.
+    """A teacher from the store, made first if it is not there; `record` then tells how it came and what it reaches.
 
-    Raises InputError if it is below the accuracy that the study asks for, or could not be trained.
+    Raises InputError if it is below the accuracy that the study asks for, or could not be made.
     """
     store.folder.mkdir(parents=True, exist_ok=True)
     if store.card(want.key) is None:
         with _alone(store.folder / f"{want.key}.lock", want, progress):
             if store.card(want.key) is None:
-                _train(want, store, CellFolder(record), data, environment, progress)
-    store.lend_record(want.key, record)
+                _make(want, store, CellFolder(record), data, environment, progress)
     card = store.card(want.key)
     assert card is not None
-    if want.min_accuracy is not None and card["val/acc1"] < want.min_accuracy:
+    teacher = load(card, want.where, store, data)
+    at_home = card["fingerprint"] == data.fingerprint
+    if at_home:
+        store.lend_record(want.key, record)
+    elif not (record / "done.json").exists():
+        shutil.rmtree(record, ignore_errors=True)
+        _measure(CellFolder(record), want.configuration, teacher.model, data, environment)
+        (record / "student.safetensors").unlink()
+    _check_gate(want, card, record, at_home)
+    return teacher
+
+
+def _check_gate(want: Wanted, card: Card, record: Path, at_home: bool) -> None:
+    known = json.loads((record / "done.json").read_text())["metrics"]["test/acc1"]
+    reached, images = (card["val/acc1"], "validation") if at_home and "val/acc1" in card else (known, "test")
+    if want.min_accuracy is not None and reached < want.min_accuracy:
+        remedy = "train it longer" if want.recipe is not None else "take another"
         raise InputError(
-            f"{want.gate}: is {want.min_accuracy:g}, but {want.pair.teacher.model} reaches "
-            f"{card['val/acc1']:.2f} % on validation; train it longer or ask for less"
+            f"{want.gate}: is {want.min_accuracy:g}, but {want.network.model} reaches {reached:.2f} % on the {images} "
+            f"images; {remedy} or ask for less"
         )
-    return load(want, store, data)
 
 
-def load(want: Wanted, store: Store, data: Data) -> Teacher:
-    """A teacher that is in the store."""
-    card = store.card(want.key)
-    assert card is not None
+def load(card: Card, where: str, store: Store, data: Data) -> Teacher:
+    """A teacher of the store, with the normalisation that it was trained with.  where: its place, for messages."""
     with streams.seeded(0, "teacher"):
-        model = models.tapped(want.pair.teacher, want.where, data.size, data.classes, data.mean, data.std)
-    model.network.load_state_dict(store.weights(want.key, card["sha256"]))
+        model = models.tapped(Network(**card["network"]), where, data.size, data.classes, data.mean, data.std)
+    weights.fit(model.network, store.weights(card), card["network"]["model"], where)
     return Teacher(model.to(data.device), card["sha256"])
 
 
-def _train(
-    want: Wanted,
-    store: Store,
-    record: CellFolder,
-    data: Data,
-    environment: dict[str, str],
-    progress: Progress,
+def take(source: str, file: Path, pair: Pair, study: Study, store: Store, data: Data, known: dict[str, str]) -> Card:
+    """Imports the weights in a file as the teacher of a pair, measured on the test images; returns their card.
+
+    source: where the file came from, for the card. known: the environment. Weights that are in the store already are
+    measured anew. Raises InputError if they do not fit the network.
+    """
+    network = Network(**pair.teacher.identity | {"pretrained": False})
+    with streams.seeded(0, "teacher"):
+        model = models.tapped(network, "teacher", data.size, data.classes, data.mean, data.std)
+    weights.fit(model.network, weights.read(file), network.model, str(file))
+    model.to(data.device)
+    digest = sha256(model.network.state_dict())
+    key = identity({"rules": RULES, "role": "teacher", "student": _explicit(network, model), "sha256": digest})
+    configuration = {
+        "rules": RULES, "role": "teacher", "data": study.data(data.fingerprint), "student": network.identity,
+        "source": source, "sha256": digest,
+    }  # fmt: skip
+    with FileLock(_folder(store) / f"{key}.lock"):
+        _take_over(key, configuration, source, network, model, store, data, known)
+    card = store.card(key)
+    assert card is not None
+    return card
+
+
+def check(card: Card, store: Store, data: Data) -> float:
+    """Top-1 accuracy in percent that a stored teacher reaches now on its test images.
+
+    Raises InputError if its weights are not those that were stored.
+    """
+    teacher = load(card, card["key"], store, data)
+    images = data.test(Finished(store.folder / card["key"]))
+    return evaluate.accuracy(evaluate.predict(teacher.model, images), images.labels)
+
+
+def _make(
+    want: Wanted, store: Store, record: CellFolder, data: Data, environment: dict[str, str], progress: Progress
 ) -> None:
+    if want.recipe is not None:
+        _train(want, want.recipe, store, record, data, environment, progress)
+        return
+    model = models.tapped(want.network, want.where, data.size, data.classes, data.mean, data.std).to(data.device)
+    _take_over(want.key, want.configuration, "timm", want.network, model, store, data, environment)
+
+
+def _take_over(
+    key: str, configuration: dict[str, Any], source: str, network: Network, model: TappedModel, store: Store,
+    data: Data, environment: dict[str, str],
+) -> None:  # fmt: skip
+    """Measures a network that was trained elsewhere, and stores it."""
+    record = CellFolder(_folder(store) / f".{key}.new")
+    shutil.rmtree(record.path, ignore_errors=True)
+    _measure(record, configuration, model, data, environment)
+    store.publish(record, _card(key, source, network, model, data))
+    shutil.rmtree(record.path)
+
+
+def _measure(
+    record: CellFolder, configuration: dict[str, Any], model: TappedModel, data: Data, environment: dict[str, str]
+) -> None:
+    """Evaluates a finished network, with the same records as the end of a training here leaves."""
+    record.begin(configuration)
+    journal = record.journal()
+    journal.append("start", epoch=0, environment=environment)
+    digest = record.save_student(model.network.state_dict())
+    journal.append("trained", epoch=0, sha256=digest)
+    test = data.test(Finished(record.path))
+    scores = evaluate.quality(evaluate.predict(model, test), test.labels, None)
+    metrics = {f"test/{name}": value for name, value in scores.items()} | evaluate.costs(model)
+    journal.append("final", metrics=metrics)
+    record.finish({"sha256": digest, "epoch": 0, "metrics": metrics})
+
+
+def _card(key: str, source: str, network: Network, model: TappedModel, data: Data) -> Card:
+    """What a record does not tell itself. The normalisation is written out, so that other data do not change it."""
+    return {
+        "key": key,
+        "network": _explicit(network, model),
+        "classes": data.classes,
+        "dataset": data.dataset.model_dump(),
+        "fingerprint": data.fingerprint,
+        "source": source,
+    }
+
+
+def _explicit(network: Network, model: TappedModel) -> dict[str, Any]:
+    mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
+    return {**network.identity, "pretrained": False, "mean": mean, "std": std}
+
+
+def _train(
+    want: Wanted, recipe: Recipe, store: Store, record: CellFolder, data: Data, environment: dict[str, str],
+    progress: Progress,
+) -> None:  # fmt: skip
     """Trains a teacher as a cohort of one, in a stream of its own, and publishes it."""
     if record.done and not (record.path / "student.safetensors").exists():
         shutil.rmtree(record.path)
     configuration = want.configuration
     settings = configuration["method"]["settings"]
-    task = Task(record, want.label, configuration, want.pair.teacher, configuration["method"]["name"], settings)
+    task = Task(record, want.label, configuration, want.network, configuration["method"]["name"], settings)
     if not record.done:
         seed = streams.derive(want.pair.teacher.seed, "teacher")
-        train([task], Conditions(data, want.recipe, seed, configuration["select"], None, environment), progress)
+        train([task], Conditions(data, recipe, seed, configuration["select"], None, environment), progress)
     if not record.done:
         reason = next((r["reason"] for r in reversed(record.journal().records) if r["kind"] == "failed"), "")
-        raise InputError(f"{want.where}: {want.pair.teacher.model} could not be trained: {reason}")
-    store.publish(want.key, record)
+        raise InputError(f"{want.where}: {want.network.model} could not be trained: {reason}")
+    with streams.seeded(0, "teacher"):
+        model = models.tapped(want.network, want.where, data.size, data.classes, data.mean, data.std)
+    card = _card(want.key, "trained", want.network, model, data)
+    store.publish(record, {**card, "recipe": recipe.identity, "seed": want.pair.teacher.seed})
     (record.path / "student.safetensors").unlink()
+
+
+def _folder(store: Store) -> Path:
+    store.folder.mkdir(parents=True, exist_ok=True)
+    return store.folder
 
 
 @contextmanager

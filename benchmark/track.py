@@ -309,7 +309,7 @@ def _make_tables(store: Store, database: Path) -> None:
 
 def _pack(plan: Mapping[str, Any]) -> str:
     """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
-    names = ("study", "question", "pairs", "methods", "seeds", "select", "baseline", "not_applicable")
+    names = ("study", "question", "pairs", "methods", "seeds", "select", "protocol", "baseline", "not_applicable")
     content = {name: plan[name] for name in names} | {"datasets": dict.fromkeys(plan["pairs"], plan["dataset"])}
     text = json.dumps(content, sort_keys=True)
     return text if len(text) <= LONGEST_TAG else base64.b64encode(zlib.compress(text.encode(), 9)).decode()
@@ -490,6 +490,19 @@ def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
             stat = path.stat()
             sizes[path] = (stat.st_size, stat.st_mtime_ns)
     return sizes
+
+
+def fetch(address: str, store: Store, folder: Path) -> Path:
+    """The file of a run's artifact, `runs:/RUN/PATH`, copied into a folder.
+
+    Raises:
+        InputError: the address names no file of a run.
+        TrackingError: the store cannot be reached, or has no such run or artifact.
+    """
+    run, _, path = address.removeprefix("runs:/").partition("/")
+    if not run or not path:
+        raise InputError(f"{address}: not the address of a run's file, runs:/RUN/PATH")
+    return Path(_Client(store).download_artifacts(run, path, str(folder)))
 
 
 def runs(experiment: str, store: Store) -> pd.DataFrame:

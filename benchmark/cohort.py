@@ -230,7 +230,9 @@ class Member:
             group["lr"] = rate
         with self.watch.running():
             with conditions.autocast():
-                output = _in_float32(self.student(loaded.images, Needs(embedding=self.needs.embedding, maps=self.needs.maps)))
+                output = _in_float32(
+                    self.student(loaded.images, Needs(embedding=self.needs.embedding, maps=self.needs.maps))
+                )
             output = Output(output.logits, output.embedding, output.maps[len(output.maps) - self.depth :])
             seen = Output(loaded.images.new_empty(0)) if teacher is None else _only(teacher, self.needs, self.depth)
             terms = self.method(output, seen, Batch(loaded.labels, loaded.index, self.epoch, recipe.epochs))

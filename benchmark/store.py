@@ -1,4 +1,4 @@
-"""The teachers of a workspace: a folder each, `teachers/<key>/`, with weights, card, and the record of how they came."""
+"""The teachers of a workspace: each has a folder, `teachers/<key>/`, with weights, card and the record of its making."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def read(path: Path) -> Tensors:
     try:
         if path.suffix == ".safetensors":
             return _bare(path, safetensors.torch.load_file(path))
-        return _bare(path, torch.load(path, map_location="cpu", weights_only=True))
+        with warnings.catch_warnings(action="ignore"):  # of what it finds odd in a file that is refused right after
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return _bare(path, content)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds more than tensors, or is damaged, and is not opened, because that can run code; "

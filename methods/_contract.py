@@ -72,7 +72,8 @@ class Output:
 class Batch:
     """What a method may know of a batch besides the outputs.
 
-    labels: [N] int64; of the larger part where mixup or CutMix mixed two images. index: [N] int64, each sample's fixed place in the training set, 0 to samples-1.
+    labels: [N] int64; of the larger part where mixup or CutMix mixed two images. index: [N] int64, each sample's fixed
+    place in the training set, 0 to samples-1.
     epoch: counted from 0. epochs: how many there will be.
     """
 

@@ -52,7 +52,7 @@ def run(workspace: Path, content: dict[str, Any], progress: Progress | None = No
     """Runs a study in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
     device = torch.device("cpu")
-    prepared = execute.prepare(study.load(path), path.read_text(), str(path), device)
+    prepared = execute.prepare(study.load(path), path.read_text(), str(path), device, workspace, print)
     known = environment.environment(device)
     return execute.run(prepared, workspace, str(path), known, progress or Progress(), **options)
 

@@ -26,7 +26,8 @@ SHA256 = "ab" * 32
 
 
 def prepared(content: dict[str, Any]) -> Prepared:
-    return execute.prepare(study.Study.model_validate(content), "text", "study.yaml", torch.device("cpu"))
+    checked = study.Study.model_validate(content)
+    return execute.prepare(checked, "text", "study.yaml", torch.device("cpu"), Path("nowhere"), print)
 
 
 def pairs(**teachers: dict[str, Any]) -> list[dict[str, Any]]:
@@ -143,9 +144,8 @@ def test_a_run_trains_the_cohorts_of_the_plan_with_what_they_share(
     ],
 )
 def test_rows_that_would_train_the_same_are_refused(rows: list[Any], message: str) -> None:
-    content = study.Study.model_validate(tiny([row if isinstance(row, dict) else {"method": row} for row in rows]))
     with pytest.raises(InputError) as error:
-        execute.prepare(content, "text", "study.yaml", torch.device("cpu"))
+        prepared(tiny([row if isinstance(row, dict) else {"method": row} for row in rows]))
     assert str(error.value) == message
 
 

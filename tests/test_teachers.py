@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from benchmark import cohort, data, study, teachers
 from benchmark.cohort import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
+from benchmark.store import Store
 
 
 def two_pairs(gates: tuple[float | None, float | None] = (None, None), **second: Any) -> dict[str, Any]:
@@ -38,6 +40,12 @@ def stored(workspace: Path) -> Path:
     """The folder of the only teacher in the store."""
     (folder,) = (path for path in (workspace / "teachers").iterdir() if path.is_dir())
     return folder
+
+
+def wanted(content: dict[str, Any], fingerprint: str = "fingerprint") -> list[teachers.Wanted]:
+    """The teachers that a study wants, whatever its data are."""
+    images: Any = SimpleNamespace(fingerprint=fingerprint, classes=10)
+    return teachers.wanted(study.Study.model_validate(content), images, Store(Path("nowhere")))
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -144,20 +152,20 @@ def test_two_pairs_with_one_teacher_train_it_once(workspace: Path) -> None:
     ],
 )
 def test_a_teacher_is_another_one_if_it_is_trained_in_another_way(second: dict[str, Any], keys: int) -> None:
-    found = teachers.wanted(study.Study.model_validate(two_pairs(**second)), "fingerprint")
+    found = wanted(two_pairs(**second))
     assert len(found) == len({want.key for want in found}) == keys
     assert [name for want in found for name in want.pairs] == ["pair", "other"]
     assert found[0].where == "pairs[0].teacher"
 
 
 def test_a_teachers_key_is_as_it_always_was() -> None:
-    (want,) = teachers.wanted(study.Study.model_validate(tiny()), "fingerprint")
+    (want,) = wanted(tiny())
     assert want.key == "c0291e588122"  # another key would train every stored teacher again
 
 
 def test_a_teachers_key_changes_with_the_data_and_the_selection_and_not_with_the_students() -> None:
     def key(content: dict[str, Any], fingerprint: str = "fingerprint") -> str:
-        (want,) = teachers.wanted(study.Study.model_validate(content), fingerprint)
+        (want,) = wanted(content, fingerprint)
         return want.key
 
     same = {**tiny(["at"], seeds=[5, 6], recipe={"epochs": 9}), "name": "other", "question": "why?"}
@@ -175,7 +183,7 @@ def test_a_teachers_key_changes_with_the_data_and_the_selection_and_not_with_the
     ("gates", "expected"), [((None, None), None), ((30, None), 30), ((None, 30), 30), ((30, 60), 60), ((60, 30), 60)]
 )
 def test_the_strictest_gate_of_all_pairs_holds(gates: tuple[float | None, float | None], expected: float) -> None:
-    (want,) = teachers.wanted(study.Study.model_validate(two_pairs(gates)), "fingerprint")
+    (want,) = wanted(two_pairs(gates))
     assert want.min_accuracy == expected
 
 
@@ -186,7 +194,7 @@ def test_a_teacher_below_its_gate_teaches_nobody_and_is_named(copy: Path) -> Non
         run(copy, {**with_teacher(tiny(["student"]), min_accuracy=99.5), "name": "gated"}, counting)
     assert str(error.value) == (
         f"{copy / 'study.yaml'}: pairs[0].teacher.min_accuracy: is 99.5, but {TEACHER} reaches {accuracy:.2f} % "
-        "on validation; train it longer or ask for less"
+        "on the validation images; train it longer or ask for less"
     )
     assert counting.teachers == counting.students == []
     assert not (copy / "gated" / "cells").exists()
@@ -233,7 +241,7 @@ def test_a_damaged_card_is_one_line_with_a_remedy(text: str, copy: Path) -> None
         run(copy, {**tiny(["kd"]), "name": "second"})
     message = str(error.value)
     assert f"{path}: damaged (" in message
-    assert message.endswith(f"; delete the folder {path.parent} to train this teacher again")
+    assert message.endswith(f"; delete the folder {path.parent} to train or import this teacher again")
     assert len(message.splitlines()) == 1
 
 
@@ -277,7 +285,7 @@ def test_a_training_that_ended_before_it_was_published_is_not_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(teachers.Store, "publish", killed)
+        patch.setattr(Store, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             run(workspace, tiny(["student"]))
     counting = Counting()
@@ -306,7 +314,10 @@ def test_a_teacher_looks_with_the_weights_that_were_stored(copy: Path, monkeypat
     monkeypatch.setattr(teachers, "load", kept)
     run(copy, tiny(["student"]))
     (teacher,) = seen
-    weights = teachers.Store(copy).weights(stored(copy).name, teacher.sha256)
+    card = Store(copy).card(stored(copy).name)
+    assert card is not None
+    assert teacher.sha256 == card["sha256"]
+    weights = Store(copy).weights(card)
     assert all(torch.equal(value, weights[name]) for name, value in teacher.model.network.state_dict().items())
 
 

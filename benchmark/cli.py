@@ -412,7 +412,8 @@ def _print_plan(prepared: Prepared, cohort_size: int | None) -> None:
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
     """Counts, rows that cannot run, and failures, on standard error."""
     messages.print(
-        f"{summary.trained} cells trained, {summary.already_done} done before, {len(summary.failed)} failed",
+        f"{summary.trained} {'cell' if summary.trained == 1 else 'cells'} trained, {summary.already_done} done before, "
+        f"{len(summary.failed)} failed",
         soft_wrap=True,
     )
     for what, reasons in (("not applicable", prepared.not_applicable), ("failed", summary.failed)):

@@ -103,6 +103,7 @@ class TappedModel(nn.Module):
     def _watch_embedding(self, seen: list[Tensor]) -> Callable[[], None]:
         """The classifier's input is the embedding, whatever the head does before it."""
         classifier = self.network.get_classifier()
+        classifier = getattr(classifier, "fc", classifier)  # the layer itself, where timm names the head around it
         if not isinstance(classifier, nn.Module) or isinstance(classifier, nn.ModuleList):
             raise TypeError("the network has several classifiers")
         return classifier.register_forward_pre_hook(lambda _, inputs: seen.append(_vector(inputs[0]))).remove
@@ -163,11 +164,9 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
     where: the network's place in the study, for the message. Raises InputError if timm has no such model or weights,
     or refuses.
     """
-    timm = _timm()
     name = network.model
-    known = timm.list_models() if not timm.is_model(name) else []
-    if known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if not _timm().is_model(name):
+        near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`timm.list_models()` lists what there is"
         raise InputError(f"{where}: timm has no model {name!r}; {hint}")
     for key, owner in RESERVED.items():
@@ -204,6 +203,12 @@ def tapped(
         reason = f"cannot take images of {shape}: {first_line(error)}; it was made for {known}, see image_size"
         raise InputError(f"{where}: {network.model!r} {reason}") from error
     return model
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the models that match, where `*`, `?` and `[...]` stand for letters: timm's, and this package's own."""
+    found: list[str] = _timm().list_models(pattern)
+    return found
 
 
 def head_is_pretrained(network: Network, classes: int) -> bool:
@@ -312,6 +317,9 @@ def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None) -> tup
     finally:
         for handle in handles:
             handle.remove()
+    unused = [feature["module"] for place, feature in enumerate(features) if place not in seen]
+    if unused:
+        raise ValueError(f"the network does not call its {unused[0]!r}")
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     return logits, [_nchw(seen[place], feature["num_chs"], channels_last) for place, feature in enumerate(features)]
 

@@ -1,4 +1,4 @@
-"""The teachers of a workspace: each has a folder, `teachers/<key>/`, with weights, card and the record of its making."""
+"""The teachers of a workspace: each has a folder, `teachers/<key>/`, with weights, card and record."""
 
 from __future__ import annotations
 

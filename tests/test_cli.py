@@ -274,7 +274,7 @@ def test_a_failed_cell_gives_code_1_and_stays_in_table_and_status_with_its_reaso
     found = kdbench("--workspace", workspace, "run", file, "--device", "cpu")
     reason = r"non-finite loss at epoch 1, step \d \(term ce\)"
     assert found.code == 1
-    assert "1 cells trained, 0 done before, 1 failed\n" in found.err
+    assert "1 cell trained, 0 done before, 1 failed\n" in found.err
     assert re.search(rf"^failed: pair / wild / seed 0: {reason}$", found.err, re.MULTILINE)
     assert re.search(r"^wild +0/1 +- ", found.out, re.MULTILINE)
     assert re.search(rf"^\* wild: .*{reason}", found.out, re.MULTILINE)

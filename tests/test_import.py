@@ -180,7 +180,7 @@ def test_train_makes_the_teachers_of_a_study_and_no_student(workspace: Path) -> 
     assert TEACHER in done.out
     assert plan(workspace)["cells"] == []
     run = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
-    assert "1 cells trained" in run.err
+    assert "1 cell trained" in run.err
     (digits,) = {cell["teacher_id"] for cell in plan(workspace)["cells"]}
     content = study_with({"weights": digits})
     write_study(study, {**content, "name": "second", "split": {"val": 50, "train_samples": 40}})

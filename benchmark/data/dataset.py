@@ -31,7 +31,7 @@ class Data:
 
         Raises InputError for a source that is missing or damaged, and for a split that leaves no images.
         """
-        self.name, self.device = dataset.name, device
+        self.dataset, self.name, self.device = dataset, dataset.name, device
         self._source = open_resident(dataset, device, cache, say)
         facts, labels = self._source.facts, self._source.labels
         self.classes, self.fingerprint, self.size = facts.classes, facts.fingerprint, facts.size

@@ -222,8 +222,11 @@ def verify_teachers(
     from benchmark.study import Dataset, Split
 
     store, chosen = Teachers(options.workspace), environment.device(device)
-    cards = [store.find(digits, "verify") for digits in weights] if weights else list(store.cards())
-    broken = 0
+    every, damaged = store.cards()
+    cards = [store.find(digits, "verify") for digits in weights] if weights else every
+    broken = 0 if weights else len(damaged)
+    for line in [] if weights else damaged:
+        output.print(line, soft_wrap=True)
     for card in cards:
         name = f"{card['key']} {card['network']['model']}"
         try:

@@ -61,12 +61,14 @@ def _word(records: list[Record], running: bool) -> str:
 def teachers(store: Store) -> RenderableType:
     """A line per stored teacher."""
     rows = []
-    for card in store.cards():
+    cards, damaged = store.cards()
+    for card in cards:
         validation = f"{card['val/acc1']:.2f}" if "val/acc1" in card else ""
         network, data = card["network"], f"{card['dataset']['name']} ({card['fingerprint'][:8]})"
         accuracies = [validation, f"{card['test/acc1']:.2f}"]
         rows.append([card["sha256"][:12], network["model"], data, *accuracies, card["source"]])
-    return table("", ["weights", "model", "data", "validation %", "test %", "source"], rows)
+    found = table("", ["weights", "model", "data", "validation %", "test %", "source"], rows)
+    return Group(found, Text("\n".join(damaged))) if damaged else found
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:

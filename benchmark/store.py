@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,23 @@ class Store:
             raise InputError(f"{path}: damaged ({error}); {hint}") from error
         return card
 
-    def cards(self) -> Iterator[Card]:
-        """All cards, by key."""
+    def cards(self) -> tuple[list[Card], list[str]]:
+        """All cards, by key; and a line for each that is damaged."""
+        cards, damaged = [], []
         for path in sorted(self.folder.glob("*/card.json")):
-            if not path.parent.name.startswith(".") and (card := self.card(path.parent.name)) is not None:
-                yield card
+            if path.parent.name.startswith("."):
+                continue
+            try:
+                card = self.card(path.parent.name)
+            except InputError as error:
+                damaged.append(str(error))
+            else:
+                cards += [card] if card is not None else []
+        return cards, damaged
 
     def find(self, digits: str, where: str) -> Card:
         """The teacher whose weights' SHA-256 begins so. Raises InputError, naming `where`, if it is not just one."""
-        found = [card for card in self.cards() if card["sha256"].startswith(digits)]
+        found = [card for card in self.cards()[0] if card["sha256"].startswith(digits)]
         if len(found) == 1:
             return found[0]
         if found:

@@ -234,8 +234,8 @@ def _card(key: str, source: str, network: Network, model: TappedModel, data: Dat
 
 
 def _explicit(network: Network, model: TappedModel) -> dict[str, Any]:
-    mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
-    return {**network.identity, "pretrained": False, "mean": mean, "std": std}
+    seen = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
+    return {**seen, **network.identity, "pretrained": False}
 
 
 def _train(

@@ -213,7 +213,10 @@ def names(pattern: str = "*") -> list[str]:
 
 def head_is_pretrained(network: Network, classes: int) -> bool:
     """Whether the pretrained weights' classes are as many as the data set's, so that timm keeps their head."""
-    return network.pretrained and bool(_config(network).num_classes == classes)
+    try:
+        return network.pretrained and bool(_config(network).num_classes == classes)
+    except Exception:  # a tag or an overlay that timm does not know; `create` says so
+        return False
 
 
 def has_fixed_size(network: Network) -> bool:
@@ -241,10 +244,7 @@ def _config(network: Network) -> Any:
 
 def _made(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
     """The model, told the size of the images that it sees, where it is built for one size."""
-    config = _config(network)
-    if network.pretrained and not config.has_weights:
-        raise ValueError("there are none")
-    sized = {"img_size": seen[1:]} if config.fixed_input_size else {}
+    sized = {"img_size": seen[1:]} if has_fixed_size(network) else {}
     kwargs = {**sized, **network.kwargs}
     made: nn.Module = _timm().create_model(
         network.model, pretrained=network.pretrained, num_classes=classes, in_chans=seen[0], **kwargs

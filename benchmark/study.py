@@ -100,9 +100,14 @@ class Dataset(_Strict):
         for key in ("input_key", "target_key"):
             if getattr(self, key) is not None and not hugging_face:
                 raise ValueError(f"{key} belongs to a Hugging Face data set, 'hfds/...'")
-        spare = self.model_fields_set - {"name", "root", "workers"}
+        free = {"name", "root", "workers"}
+        spare = [
+            key
+            for key, field in Dataset.model_fields.items()
+            if key not in free and getattr(self, key) != field.default
+        ]
         if self.name == "digits" and spare:
-            raise ValueError(f"digits has no {min(spare)}; leave it out")
+            raise ValueError(f"digits has no {spare[0]}; leave it out")
         if self.loading == "streamed" and self.image_size is None:
             raise ValueError("loading 'streamed' needs image_size")
         return self

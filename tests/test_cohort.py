@@ -217,11 +217,11 @@ def test_students_of_one_seed_start_from_the_same_weights_and_see_the_same_batch
     first: dict[str, torch.Tensor] = {}
     step = cohort.Member.step
 
-    def spy(self: cohort.Member, images: torch.Tensor, *rest: Any) -> None:
+    def spy(self: cohort.Member, loaded: data.Loaded, *rest: Any) -> None:
         if self.epoch == 0 and rest[-1] == 0 and self.conditions.teacher is not None:
             parameters = torch.cat([p.detach().flatten() for p in self.student.parameters()])
-            first[self.task.label] = torch.cat([parameters, images.flatten()])
-        step(self, images, *rest)
+            first[self.task.label] = torch.cat([parameters, loaded.images.flatten()])
+        step(self, loaded, *rest)
 
     monkeypatch.setattr(cohort.Member, "step", spy)
     run(workspace, tiny(["student", "fitnet"], seeds=[0, 1]))
@@ -236,10 +236,11 @@ def test_test_images_are_opened_only_by_cells_that_are_trained_and_change_no_wei
     opened: list[bool] = []
     unseal = data.Data.test
 
-    def poisoned(self: data.Data, evidence: Any) -> data.Images:
+    def poisoned(self: data.Data, evidence: Any) -> data.Resident:
         opened.append(any(r["kind"] == "trained" for r in read_journal(evidence.folder / "journal.jsonl")))
         true = unseal(self, evidence)
-        return data.Images(true.images, torch.zeros_like(true.labels))
+        assert isinstance(true, data.Resident)
+        return data.Resident(true.images, torch.zeros_like(true.labels))
 
     monkeypatch.setattr(data.Data, "test", poisoned)
     run(workspace, tiny([row(name) for name in ROWS], select="last"))

@@ -102,7 +102,9 @@ def test_the_normalisation_of_the_import_is_the_one_that_is_used(file: Path, dig
     write_study(study, study_with({"mean": [0.1, 0.4, 0.3], "std": colours["std"], "weights": digits}))
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--dry-run")
     assert done.code == 2
-    assert "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but these weights are of a network with [0.5, 0.4, 0.3]" in done.err
+    assert (
+        "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but these weights are of a network with [0.5, 0.4, 0.3]" in done.err
+    )
 
 
 def test_weights_that_nobody_imported_are_one_line_with_the_remedy(workspace: Path) -> None:

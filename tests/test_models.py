@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmark import models
@@ -16,22 +18,22 @@ from methods import Needs, create
 
 SIZE, MEAN, STD = (3, 32, 32), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 VIT = ("test_vit", {"img_size": 32, "patch_size": 8})
-REFUSING = {"test_coatnet", "test_maxvit", "test_vit", "test_vit3", "test_vit_relpos"}
-"""Their attention has one image size, other than 32x32, unless arguments change it."""
+SWIN = ("swin_tiny_patch4_window7_224", {"embed_dim": 24, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]})
+"""Its blocks give maps as NHWC."""
 FAMILIES = [
-    *((name, {}) for name in timm.list_models("test_*") if name not in REFUSING),
+    *((name, {}) for name in timm.list_models("test_*")),
     VIT,
-    ("test_vit3", {"img_size": 32, "patch_size": 8}),
+    SWIN,
     ("resnet10t", {}),
     ("mobilenetv3_small_050", {}),
 ]
 EVERYTHING = Needs(logits=True, embedding=True, maps=True)
 
 
-def made(name, kwargs=None, size=SIZE, classes=10):
+def made(name, kwargs=None, size=SIZE, classes=10, **wishes):
     torch.manual_seed(0)
     channels = size[0]
-    network = Network(model=name, kwargs=kwargs or {})
+    network = Network(model=name, kwargs=kwargs or {}, **wishes)
     return models.tapped(network, "pairs[0].student", size, classes, MEAN[:channels], STD[:channels]).eval()
 
 
@@ -55,6 +57,20 @@ class Plain(nn.Module):
 
     def forward(self, images):
         return self.head(self.conv(images).mean(dim=(2, 3)))
+
+
+class Pointwise(Plain):
+    """Its classifier is a 1x1 convolution over the pooled map."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(4, 10, 1)
+
+    def get_classifier(self):
+        return self.head
+
+    def forward(self, images):
+        return self.head(self.conv(images).mean(dim=(2, 3), keepdim=True)).flatten(1)
 
 
 class Convolutional(Plain):
@@ -211,7 +227,7 @@ def test_a_network_of_one_map_size_gives_evenly_spaced_maps_that_end_with_the_la
         ("test_resnet", {"flavour": 3}, "timm cannot make 'test_resnet' with {'flavour': 3}: "),
         ("test_vit", {"embed_dim": 31}, "timm cannot make 'test_vit' with {'embed_dim': 31}: "),
         ("test_resnet", {"global_pool": ""}, "'test_resnet' cannot take images of 3x32x32: "),
-        ("test_vit3", {}, "'test_vit3' cannot take images of 3x32x32: "),
+        ("test_vit3", {"img_size": 160}, "'test_vit3' cannot take images of 3x32x32: "),
         ("inception_v3", {}, "'inception_v3' cannot take images of 3x32x32: "),
     ],
 )
@@ -254,6 +270,19 @@ def test_a_classifier_that_takes_maps_gives_no_embedding():
     assert not model.taps().embedding
 
 
+def test_an_embedding_of_one_position_is_a_vector(images):
+    model = TappedModel(Pointwise(), SIZE, MEAN, STD)
+    assert model.shapes.embedding == (4,)
+    assert model(images, EVERYTHING).embedding.shape == (2, 4)
+
+
+def test_the_layer_inside_a_head_that_timm_names_as_the_classifier_takes_the_embedding(images):
+    model = made("sequencer2d_s", {"layers": [1, 1, 1, 1]})
+    output = model(images, EVERYTHING)
+    assert isinstance(model.network.get_classifier().fc, nn.Linear)
+    assert output.embedding.shape == (2, 384)
+
+
 def test_a_network_with_several_classifiers_gives_no_embedding():
     kwargs = {"img_size": 32, "patch_size": 16, "depth": 2, "embed_dim": 24}
     model = made("deit_tiny_distilled_patch16_224", kwargs)
@@ -283,3 +312,282 @@ def test_stages_are_paired_from_the_deepest_on():
         assert pair.student.maps == student.shapes.maps[-2:]
         assert pair.teacher.maps == teacher.shapes.maps[-2:]
         assert (pair.samples, pair.batch_size) == (16, 4)
+
+
+def as_seen(images, mean, std):
+    return (images - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
+
+
+def bits_of(model, images):
+    with torch.no_grad():
+        return model(images, Needs()).logits
+
+
+def test_a_network_sees_the_shared_batch_in_the_size_that_it_wants(images):
+    model, seen = made("test_resnet", image_size=48), []
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(images, Needs())
+    expected = F.interpolate(images, (48, 48), mode="bilinear", align_corners=False, antialias=True)
+    assert torch.equal(seen[0], as_seen(expected, MEAN, STD))
+    assert model.size == SIZE
+    assert [shape[1] for shape in model.shapes.maps] == [12, 6, 3, 2]
+
+
+def test_a_smaller_image_is_averaged_and_not_sampled():
+    stripes = torch.zeros(1, *SIZE)
+    stripes[..., ::2] = 1
+    seen = made("test_resnet", image_size=8).prepared(stripes)[..., 2:-2]
+    assert (seen - as_seen(torch.full_like(seen, 0.5), MEAN, STD)).abs().max() < 0.1
+
+
+def test_an_image_of_the_size_that_is_wanted_is_left_as_it_is(images):
+    model = made("test_resnet", image_size=32)
+    assert torch.equal(model.prepared(images), as_seen(images, MEAN, STD))
+    assert torch.equal(bits_of(model, images), bits_of(made("test_resnet"), images))
+
+
+def test_operations_are_counted_at_the_size_that_the_network_sees():
+    assert made("test_resnet", image_size=64).macs() == made("test_resnet", size=(3, 64, 64)).macs()
+    assert made("test_resnet", image_size=64).macs() > 3 * made("test_resnet").macs()
+
+
+def test_a_model_built_for_one_size_is_told_the_size_that_it_sees():
+    assert made("test_vit").network.patch_embed.img_size == (32, 32)
+    assert made("test_vit", size=(3, 64, 32)).network.patch_embed.img_size == (64, 32)
+    assert made("test_vit", image_size=48).network.patch_embed.img_size == (48, 48)
+    assert models.has_fixed_size(Network(model="test_vit"))
+    assert not models.has_fixed_size(Network(model="test_resnet"))
+
+
+def test_a_size_in_the_study_has_precedence_over_that_which_the_network_would_be_told():
+    with pytest.raises(InputError, match="cannot take images of 3x32x32: "):
+        made("test_vit3", {"img_size": 64})
+    assert made("test_vit3", {"img_size": 64}, image_size=64).shapes.logits == (10,)
+
+
+def test_a_refused_size_names_the_one_that_the_model_was_made_for():
+    with pytest.raises(InputError, match=r"it was made for 3x299x299, see image_size$"):
+        made("inception_v3")
+
+
+def test_the_networks_of_the_zoo_are_models_like_any_other():
+    assert made("cifar_resnet8").shapes.maps == ((16, 32, 32), (32, 16, 16), (64, 8, 8))
+    assert made("cifar_resnet8").shapes.embedding == (64,)
+    assert "cifar_resnet8" in models.names("cifar_*")
+
+
+def test_a_networks_own_normalisation_replaces_that_of_the_data(images):
+    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    model = made("test_resnet", mean=mean, std=std)
+    assert torch.equal(model.prepared(images), as_seen(images, mean, std))
+
+
+@pytest.mark.parametrize(("key", "other"), [("mean", [0.5] * 3), ("std", [0.5] * 3)])
+def test_a_normalisation_for_another_number_of_channels_is_refused(key, other):
+    given = {"mean": [0.5] * 3, "std": [0.5] * 3, key: [0.5]}
+    with pytest.raises(
+        InputError, match=rf"^pairs\[0\]\.student\.{key}: has 1 values, but the images have 3 channels$"
+    ):
+        made("test_resnet", **given)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of weights that another random stream drew, for 10 classes."""
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), path)
+    return path
+
+
+def from_file(path, **changes):
+    overlay = {"file": str(path), "num_classes": 10, **changes}
+    return Network(model="test_resnet", pretrained=True, kwargs={"pretrained_cfg_overlay": overlay})
+
+
+def tapped(network, classes=10, size=SIZE):
+    torch.manual_seed(0)
+    return models.tapped(network, "pairs[0].teacher", size, classes, (0.5,) * size[0], (0.5,) * size[0])
+
+
+def test_pretrained_weights_are_read_from_a_local_file(weights):
+    stored, network = load_file(weights), from_file(weights)
+    assert models.head_is_pretrained(network, 10)
+    state = tapped(network).network.state_dict()
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(state[name], value) for name, value in stored.items())
+
+
+def test_pretrained_weights_of_other_classes_get_a_fresh_head(weights):
+    stored, network = load_file(weights), from_file(weights)
+    assert not models.head_is_pretrained(network, 7)
+    state = tapped(network, classes=7).network.state_dict()
+    fresh = {name for name, value in stored.items() if not torch.equal(state[name], value)}
+    assert fresh == {"fc.weight", "fc.bias"}
+    assert torch.equal(state["fc.weight"], tapped(network, classes=7).network.state_dict()["fc.weight"])
+
+
+def test_a_head_is_pretrained_only_where_the_weights_are():
+    assert models.head_is_pretrained(Network(model="test_resnet", pretrained=True), 1000)
+    assert not models.head_is_pretrained(Network(model="test_resnet"), 1000)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"model": "test_resnet.nobodys"}, {"kwargs": {"pretrained_cfg_overlay": {"fil": 1}}}]
+)
+def test_weights_that_timm_cannot_even_name_have_no_pretrained_head_and_are_refused_when_made(wrong):
+    network = Network(**{"model": "test_resnet", "pretrained": True, **wrong})
+    assert not models.head_is_pretrained(network, 1000)
+    with pytest.raises(InputError, match="from pretrained weights"):
+        tapped(network)
+
+
+def test_a_pretrained_network_is_normalised_as_its_weights_were(weights, images):
+    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+    assert torch.equal(tapped(from_file(weights, mean=mean, std=std)).prepared(images), as_seen(images, mean, std))
+    own = Network(**{**from_file(weights, mean=mean, std=std).model_dump(), "mean": [0.5] * 3, "std": [0.25] * 3})
+    assert torch.equal(tapped(own).prepared(images), as_seen(images, [0.5] * 3, [0.25] * 3))
+
+
+def test_pretrained_weights_for_colour_need_a_normalisation_where_images_are_grey(weights):
+    with pytest.raises(InputError, match=r"^pairs\[0\]\.teacher\.mean: has 3 values, but the images have 1 channels$"):
+        tapped(from_file(weights), size=(1, 32, 32))
+
+
+def test_a_file_of_weights_that_is_missing_or_damaged_is_refused_in_one_line(tmp_path, weights):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"x" * 100)
+    other = tmp_path / "other.safetensors"
+    save_file({"conv1.weight": torch.zeros(1)}, other)
+    for path in (tmp_path / "missing.safetensors", damaged, other):
+        with pytest.raises(InputError) as error:
+            tapped(from_file(path))
+        assert str(error.value).startswith("pairs[0].teacher: timm cannot make 'test_resnet' from pretrained weights")
+        assert "train it without `pretrained`, or name a file" in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet8", "test_resnet.nobodys", "resnet10t_unknown"])
+def test_weights_that_do_not_exist_are_refused_in_one_line(name):
+    with pytest.raises(InputError) as error:
+        tapped(Network(model=name, pretrained=True))
+    assert str(error.value).startswith("pairs[0].teacher: timm ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_with_the_remedy(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no route to host\nat line 3")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
+    with pytest.raises(InputError) as error:
+        tapped(Network(model="test_resnet", pretrained=True))
+    assert "'test_resnet' from pretrained weights with {}: no route to host; train it without" in str(error.value)
+
+
+def test_where_pretrained_weights_lie_is_refused_without_pretrained(weights):
+    kwargs = from_file(weights).kwargs
+    with pytest.raises(InputError, match=r"kwargs\.pretrained_cfg_overlay: has no effect without `pretrained: true`$"):
+        made("test_resnet", kwargs)
+
+
+def retapped(network):
+    return TappedModel(network, SIZE, MEAN, STD).eval()
+
+
+def without_intermediates(model):
+    """The same network, tapped by hooks."""
+
+    def refuse(*_, **__):
+        raise AttributeError("it has none")
+
+    model.network.forward_intermediates = refuse
+    return retapped(model.network)
+
+
+@pytest.mark.parametrize("family", [("test_resnet", {}), ("test_convnext", {}), SWIN], ids=lambda family: family[0])
+def test_hooks_give_the_same_maps_where_a_network_has_no_other_way(family, images):
+    model = made(*family)
+    with torch.no_grad():
+        expected = model(images, EVERYTHING)
+        hooked = without_intermediates(model)
+        output = hooked(images, EVERYTHING)
+    assert hooked.stages == model.stages
+    assert hooked.shapes == model.shapes
+    assert hooked.notes == {}
+    assert torch.equal(output.logits, expected.logits)
+    assert torch.equal(output.embedding, expected.embedding)
+    assert all(torch.equal(*pair) for pair in zip(output.maps, expected.maps, strict=True))
+
+
+def test_hooks_are_taken_where_the_head_would_make_other_logits_of_the_last_map(images):
+    network = made("test_resnet").network
+    head = network.forward_head
+    network.forward_head = lambda features, pre_logits=False: 2 * head(features, pre_logits)
+    network.forward = lambda inputs: head(network.forward_features(inputs))
+    model = retapped(network)
+    with torch.no_grad():
+        assert torch.equal(model(images, EVERYTHING).logits, model(images, Needs()).logits)
+    assert model.shapes == made("test_resnet").shapes
+
+
+def test_a_blank_image_would_not_tell_that_the_head_makes_other_logits():
+    network = made("test_resnet").network
+    intermediates = network.forward_intermediates
+
+    def colour_only(inputs, **options):
+        return intermediates(inputs[..., :1, :1].expand_as(inputs).contiguous(), **options)
+
+    network.forward_intermediates = colour_only
+    network.feature_info = []
+    assert retapped(network).notes["maps"].startswith("the head makes other logits of the last map than")
+
+
+def test_hooked_modules_that_take_the_map_are_watched_before_they_run(images):
+    model = made("test_resnet")
+    network, last = model.network, model.network.feature_info[-1]
+    network.feature_info = [{**last, "module": "global_pool", "hook_type": "forward_pre"}]
+    hooked = without_intermediates(model)
+    with torch.no_grad():
+        assert torch.equal(hooked(images, EVERYTHING).maps[0], network.forward_features(hooked.prepared(images)))
+
+
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [
+        ({"module": "fc", "num_chs": 10}, "it has none; a tap of shape (1, 10) is not a map"),
+        ({"module": "layer4", "num_chs": 7}, "it has none; a tap of shape (1, 96, 1, 1) has no axis of 7 channels"),
+        ({"module": "layer9", "num_chs": 7}, "it has none; ResNet has no attribute `layer9`"),
+        ({"module": "spare", "num_chs": 7}, "it has none; the network does not call its 'spare'"),
+    ],
+)
+def test_a_network_that_no_hook_helps_says_why_its_maps_cannot_be_tapped(feature, reason, images):
+    model = made("test_resnet")
+    model.network.spare = nn.Identity()
+    model.network.feature_info = [feature]
+    flat = without_intermediates(model)
+    assert flat.notes == {"maps": reason}
+    assert flat.taps() == Needs(logits=True, embedding=True)
+    assert flat(images, EVERYTHING).maps == ()
+    pair = probe(made("test_resnet"), flat, samples=16, batch_size=4)
+    assert create("fitnet").supports(pair) == f"maps of the teacher: {reason}"
+
+
+def test_tapping_draws_nothing_from_torchs_global_stream_and_leaves_no_hook():
+    network = made("test_resnet").network
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    without_intermediates(retapped(network)).macs()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_a_network_is_ready_to_train_after_it_was_tapped():
+    model = TappedModel(made("test_resnet").network, SIZE, MEAN, STD)
+    assert model.training
+    assert all(module.training for module in model.modules())
+
+
+def test_a_network_that_gives_no_logits_is_refused():
+    with pytest.raises(InputError, match=r"cannot take images of 3x32x32: it gives \(.*\) per image where 10 logits"):
+        made("gemma4_vit_167m_enc", {"depth": 1, "global_pool": "avg"})

@@ -128,7 +128,7 @@ WRONG = [
     ),
     ("milestones: [4, 8], ", "", ["18:3: recipe.schedule: milestones belong to the schedule 'step'"]),
     ("warmup_epochs: 1", "warmup_epochs: 10", ["14:1: recipe: schedule.warmup_epochs is 10 of 10 epochs"]),
-    ("val: 0.2", "val: 1.5", ["4:1: split: val is 1.5; give a share below 1 or a whole number of images"]),
+    ("val: 0.2", "val: 1.5", ["4:9: split.val: is 1.5; give a share below 1 or a whole number of images"]),
     ("val: 0.2", "val: .inf", ["4:9: split.val: is inf; input should be a finite number"]),
     ("drop: 0.1", "drop: .nan", ["8:62: pairs[1].student.kwargs: only plain data with finite numbers"]),
     ("method: kd,", "method: fitnt,", ["11:5: methods[1]: unknown method 'fitnt'; did you mean 'fitnet'?"]),
@@ -150,7 +150,7 @@ WRONG = [
     (
         "dataset: digits\nsplit: {val: 0.2",
         "dataset: 3\nsplit: {val: -1",
-        ["3:1: dataset: is 3; ", "4:9: split.val: is -1; input should be greater than 0"],
+        ["3:1: dataset: is 3; ", "4:9: split.val: is -1; input should be greater than or equal to 0"],
     ),
 ]
 
@@ -218,7 +218,7 @@ def test_cells_come_pair_by_pair_and_seed_by_seed(file):
 def identified(study, index=10, data="fingerprint", teacher="weights"):
     cell = study.cells()[index]
     settings = methods.create(cell.row.method, **cell.row.settings).settings
-    return identity(cell.configuration(data, teacher, settings))
+    return identity(cell.configuration(data, {**cell.pair.teacher.identity, "sha256": teacher}, settings))
 
 
 def test_an_identity_is_twelve_digits_of_the_canonical_text(file):

@@ -22,14 +22,9 @@ def crop(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
 
     images: [N, C, H, W]; top, left: int64 [N], 0 to 2 * padding -> [N, C, H, W].
     """
-    count, channels, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4)
-    device = images.device
-    rows = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
-    columns = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
-    sample = torch.arange(count, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[sample, channel, rows, columns]
+    height, width = images.shape[2:]
+    windows = F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # [N, C, corner, corner, H, W]
+    return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
@@ -67,12 +62,13 @@ def operations() -> dict[str, Operation]:
 
     Cubuk et al., 2020, arXiv:1909.13719; pixels from outside are black, as there.
     """
-    from torchvision.transforms.v2 import functional as transform
+    from torchvision.transforms.v2 import functional as transform  # type: ignore[import-untyped]
 
     def affine(images: Tensor, x: float = 0, y: float = 0, shear_x: float = 0, shear_y: float = 0) -> Tensor:
         shear = [math.degrees(math.atan(shear_x)), math.degrees(math.atan(shear_y))]
         corner = [0.0, 0.0] if shear_x or shear_y else None
-        return transform.affine(images, 0.0, [int(x), int(y)], 1.0, shear, center=corner)
+        moved: Tensor = transform.affine(images, 0.0, [int(x), int(y)], 1.0, shear, center=corner)
+        return moved
 
     return {
         "Identity": Operation(lambda images, _: images),

@@ -32,7 +32,7 @@ FORMAT = 1
 T = TypeVar("T")
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """An entry is not as it was written."""
 
 
@@ -63,23 +63,24 @@ def key(dataset: Dataset, located: Located) -> str:
 def write_card(folder: Path, facts: Facts) -> None:
     """Writes the facts, with a checksum."""
     content = asdict(facts)
-    (folder / "card.json").write_text(json.dumps({"check": _check(content), "facts": content}, indent=1))
+    (folder / "card.json").write_text(json.dumps({"check": check(content), "facts": content}, indent=1))
 
 
 def read_card(folder: Path) -> Facts:
-    """The facts of an entry. Raises Damaged if the file is not as it was written."""
+    """The facts of an entry. Raises DamagedError if the file is not as it was written."""
     try:
         card = json.loads((folder / "card.json").read_bytes())
         content = card["facts"]
-        if _check(content) != card["check"]:
-            raise Damaged("card.json: wrong checksum")
+        if check(content) != card["check"]:
+            raise DamagedError("card.json: wrong checksum")
         tuples = {name: tuple(content[name]) for name in ("size", "mean", "std")}
         return Facts(**{**content, **tuples})
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise Damaged(f"card.json: {error}") from None
+        raise DamagedError(f"card.json: {error}") from None
 
 
-def _check(content: Any) -> str:
+def check(content: Any) -> str:
+    """A checksum of plain data."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
@@ -94,7 +95,7 @@ def entry(folder: Path, opened: Callable[[Path], T], build: Callable[[Path], Non
             if folder.exists():
                 try:
                     return opened(folder)
-                except Damaged as error:
+                except DamagedError as error:
                     say(f"{folder}: damaged ({error}); the data set is read again")
                     shutil.rmtree(folder)
             part = folder.with_suffix(".part")

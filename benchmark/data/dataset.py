@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,11 +12,14 @@ from benchmark import streams
 from benchmark.data.augmentation import Squares
 from benchmark.data.images import Images, Loaded
 from benchmark.data.mixing import Mixer
-from benchmark.data.resident import open_resident
+from benchmark.data.resident import ResidentSource, open_resident
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError
 from benchmark.journal import Finished
 from benchmark.study import Dataset, Recipe, Split
+
+if TYPE_CHECKING:
+    from benchmark.data.streamed import StreamedSource
 
 
 class Data:
@@ -32,7 +36,13 @@ class Data:
         Raises InputError for a source that is missing or damaged, and for a split that leaves no images.
         """
         self.dataset, self.name, self.device = dataset, dataset.name, device
-        self._source = open_resident(dataset, device, cache, say)
+        self._source: ResidentSource | StreamedSource
+        if dataset.loading == "streamed":
+            from benchmark.data.streamed import open_streamed  # timm takes seconds to import
+
+            self._source = open_streamed(dataset, device, cache, say)
+        else:
+            self._source = open_resident(dataset, device, cache, say)
         facts, labels = self._source.facts, self._source.labels
         self.classes, self.fingerprint, self.size = facts.classes, facts.fingerprint, facts.size
         self.mean, self.std = facts.mean, facts.std

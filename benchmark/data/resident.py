@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmark.data import cache
 from benchmark.data.augmentation import Draws
-from benchmark.data.cache import Damaged, Facts
+from benchmark.data.cache import DamagedError, Facts
 from benchmark.data.sources import Part, Source, locate
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
@@ -105,7 +105,7 @@ def open_resident(dataset: Dataset, device: torch.device, folder: Path, say: Cal
 
 
 def _decode(dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[Any]], None]) -> Facts:
-    """Decodes all images and hands them to `write` in pieces, named train.images, train.labels, test.images, test.labels.
+    """Decodes all images and hands them to `write` in pieces, named {train,test}.{images,labels}.
 
     Raises InputError for an image that is damaged or of another size than the first.
     """
@@ -150,10 +150,10 @@ def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
     """Makes an image uint8 [3, H, W]: as large as it is, or its middle with the shorter side brought to a size."""
     if image_size is None:
         return lambda image: np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-    from timm.data import create_transform
+    from timm.data.transforms_factory import create_transform
 
     transform = create_transform(image_size, interpolation="bicubic", crop_pct=1.0, use_prefetcher=True)
-    return lambda image: transform(image).numpy()
+    return lambda image: np.ascontiguousarray(transform(image).numpy())
 
 
 def _head(shape: tuple[int, ...], kind: str) -> bytes:
@@ -161,21 +161,21 @@ def _head(shape: tuple[int, ...], kind: str) -> bytes:
 
 
 def _opened(folder: Path) -> tuple[Facts, Resident, Resident]:
-    """What `_decode` wrote into a folder, memory-mapped. Raises Damaged if it is not as it was written."""
+    """What `_decode` wrote into a folder, memory-mapped. Raises DamagedError if it is not as it was written."""
     facts, digest, parts = cache.read_card(folder), hashlib.sha256(), []
     for name, count in (("train", facts.train), ("test", facts.test)):
         arrays = []
         for what, shape, kind in (("images", (count, *facts.size), np.uint8), ("labels", (count,), np.int64)):
             path = folder / f"{name}.{what}"
             if not path.exists() or path.stat().st_size != np.prod(shape) * np.dtype(kind).itemsize:
-                raise Damaged(f"{path.name} is not as long as it was")
+                raise DamagedError(f"{path.name} is not as long as it was")
             array = np.memmap(path, kind, mode="c", shape=shape)
             digest.update(_head(shape, array.dtype.name))
             digest.update(array.data)
             arrays.append(torch.from_numpy(array))
         parts.append(Resident(*arrays))
     if digest.hexdigest() != facts.fingerprint:
-        raise Damaged(f"SHA-256 is {digest.hexdigest()[:12]}..., {facts.fingerprint[:12]}... was written")
+        raise DamagedError(f"SHA-256 is {digest.hexdigest()[:12]}..., {facts.fingerprint[:12]}... was written")
     return facts, parts[0], parts[1]
 
 

@@ -129,19 +129,22 @@ def _digits() -> Source:
     return Source(_Digits(pixels[train], labels[train]), _Digits(pixels[test], labels[test]), classes=10)
 
 
-class _Files(Part):
+class Files(Part):
     """Images in files.  names: relative to the folder."""
 
     def __init__(self, folder: Path, names: list[str], labels: list[int]):
         self.folder, self.names, self.labels = folder, names, torch.tensor(labels, dtype=torch.int64)
 
     def where(self, place: int) -> str:
+        """The path of a file."""
         return str(self.folder / self.names[place])
 
     def read(self, place: int) -> Path:
+        """The path of a file."""
         return self.folder / self.names[place]
 
     def digest(self, place: int) -> str:
+        """SHA-256 of a file. Raises InputError if it cannot be read."""
         try:
             with self.read(place).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -149,22 +152,30 @@ class _Files(Part):
             raise InputError(f"{self.where(place)}: cannot be read ({error.strerror})") from None
 
     def title(self, place: int) -> str:
+        """The name of a file."""
         return self.names[place]
+
+    def stamps(self) -> Iterator[tuple[str, int, int]]:
+        """Name, size and time of each file, by which a changed one is known."""
+        for name in self.names:
+            status = (self.folder / name).stat()
+            yield name, status.st_size, status.st_mtime_ns
 
 
 def files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """All files below a folder, by name relative to it, sorted."""
+    """All files below a folder, by name relative to it, sorted. Raises InputError for a link that leads nowhere."""
     found = [Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names]
     for path in sorted(found):
-        yield path.relative_to(folder).as_posix(), path.stat()
+        try:
+            yield path.relative_to(folder).as_posix(), path.stat()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _signature(folder: Path) -> list[Any]:
-    return [str(folder), hashlib.sha256(repr(_stamps(folder)).encode()).hexdigest()]
-
-
-def _stamps(folder: Path) -> list[tuple[str, int, int]]:
-    return [(name, status.st_size, status.st_mtime_ns) for name, status in files(folder)]
+def _signature(folder: Path) -> list[str]:
+    """Of a folder: its place, and names, sizes and times of all its files."""
+    stamps = [(name, status.st_size, status.st_mtime_ns) for name, status in files(folder)]
+    return [str(folder), hashlib.sha256(repr(stamps).encode()).hexdigest()]
 
 
 def _local(dataset: Dataset, name: str) -> Path | None:
@@ -206,7 +217,7 @@ def _class_folders(train: Path, test: Path) -> Source:
                 raise InputError(f"dataset: {folder / name} has no images")
             names += [f"{name}/{file}" for file in found]
             labels += [label] * len(found)
-        parts.append(_Files(folder, names, labels))
+        parts.append(Files(folder, names, labels))
     odd = sorted(set(classes[0]) ^ set(classes[1]))
     if odd:
         there, missing = (train, test) if odd[0] in classes[0] else (test, train)
@@ -240,14 +251,15 @@ def _torch(dataset: Dataset, name: str) -> Located:
     def load(_: Path) -> Source:
         parts = [_torchvision(dataset.name, root, split) for split in (train, test)]
         classes = len(getattr(parts[0], "classes", ())) or 1 + max(map(int, parts[0].targets))
-        return Source(*(_Torch(dataset.name, part, classes) for part in parts), classes=classes)
+        train_part, test_part = (_Torch(dataset.name, part, classes) for part in parts)
+        return Source(train_part, test_part, classes)
 
     return Located(str(root), load)
 
 
 def _torchvision(name: str, root: Path, split: str) -> Any:
-    """torchvision's data set, downloaded if it is not in its folder."""
-    from timm.data import create_dataset
+    """A data set of torchvision, downloaded if it is not in its folder."""
+    from timm.data.dataset_factory import create_dataset
 
     try:
         try:
@@ -302,49 +314,44 @@ def _hugging_face_parts(dataset: Dataset, name: str, cache: str, folder: Path | 
 
 
 def _reader(dataset: Dataset, name: str, cache: str, splits: tuple[str, ...], folder: Path | None) -> Any:
-    """timm's reader of the first of some splits that there is, after its columns were checked."""
-    from timm.data import create_dataset
+    """The reader by timm of the first of some splits that there is, after its columns were checked."""
+    from timm.data.dataset_factory import create_dataset
 
-    keys = {"input_key": dataset.input_key or "image", "target_key": dataset.target_key or "label"}
+    images, labels = dataset.input_key or "image", dataset.target_key or "label"
     error: Exception | None = None
     for split in splits:
         try:
-            reader = create_dataset(f"hfds/{name}", root=cache, split=split, **keys).reader
+            reader = create_dataset(f"hfds/{name}", root=cache, split=split, input_key=images, target_key=labels).reader
         except Exception as raised:  # whatever the library raises, the data set is what is wrong
             error = raised
             if "Unknown split" in str(raised):
                 continue
             break
-        columns = reader.dataset.column_names
-        # A column that the cast to images has made up is empty.
-        original = [column for column in columns if column != keys["input_key"] or _has_images(reader)]
-        for key, column in keys.items():
-            if column not in original:
-                known = ", ".join(original)
-                raise InputError(f"dataset: {dataset.name} has no column {column!r}; set {key} to one of {known}")
         if not len(reader):
             raise InputError(f"dataset: {dataset.name}: {split} has no images")
+        table = reader.dataset.data
+        # timm's cast to images makes a column up, of nulls, where there is none.
+        columns = [name for name in table.column_names if name != images or table.column(name).null_count < len(reader)]
+        for key, column in (("input_key", images), ("target_key", labels)):
+            if column not in columns:
+                known = ", ".join(columns)
+                raise InputError(f"dataset: {dataset.name} has no column {column!r}; set {key} to one of {known}")
         return reader
     assert error is not None
     if "Unknown split" in str(error):
         raise InputError(f"dataset: {dataset.name}: {first_line(error)}; set train_split and test_split") from error
     if "cast" in str(error):
-        column = keys["input_key"]
-        raise InputError(f"dataset: {dataset.name}: column {column!r} holds no images; set input_key") from error
+        raise InputError(f"dataset: {dataset.name}: column {images!r} holds no images; set input_key") from error
     if folder is None:
         looked = f"neither {Path(dataset.root, name)} nor {name} is a folder, and the Hugging Face hub does not give it"
         raise InputError(f"dataset: {dataset.name}: {looked} ({first_line(error)})") from error
     raise InputError(f"dataset: {folder} cannot be read ({first_line(error)}); restore or replace it") from error
 
 
-def _has_images(reader: Any) -> bool:
-    return reader.image_key in reader.dataset.data.column_names
-
-
 @contextmanager
 def _quiet(progress: bool) -> Iterator[None]:
     """The `datasets` library logs nothing inside, for its errors become one line; downloads show their progress."""
-    import datasets
+    import datasets  # type: ignore[import-untyped]
 
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels, shown = [logger.level for logger in loggers], datasets.are_progress_bars_disabled()

@@ -183,7 +183,10 @@ class Schedule(_Strict):
 
 
 class RandAugment(_Strict):
-    """RandAugment (Cubuk et al., 2020, arXiv:1909.13719): `operations` random ones per image, at one magnitude."""
+    """RandAugment (Cubuk et al., 2020, arXiv:1909.13719): `operations` random ones per image, at one magnitude.
+
+    magnitude: on torchvision's scale, 0 to 30, for resident images; on timm's, 0 to 10, for streamed ones.
+    """
 
     operations: Annotated[int, Field(ge=1, le=8)] = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9

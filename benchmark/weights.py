@@ -56,7 +56,7 @@ def _bare(path: Path, content: Any) -> Tensors:
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
-    return content
+    return dict(content)
 
 
 def _is_state(content: dict[Any, Any]) -> bool:

@@ -28,6 +28,8 @@ def opened_folder(tmp_path, **options):
 
 
 def test_a_folder_of_class_folders_is_read_by_names_in_order(tmp_path):
+    class_folders(tmp_path / "mine")
+    (tmp_path / "mine/train/.hidden").mkdir()
     data = opened_folder(tmp_path)
     assert (data.classes, data.samples, data.size) == (3, 24, (3, 10, 12))
     images = training(data)
@@ -242,7 +244,7 @@ def test_without_a_network_a_name_that_is_no_folder_is_refused(tmp_path, monkeyp
     assert message.endswith("does not give it (Couldn't reach 'some/where' on the Hub)")
     monkeypatch.setattr(timm.data.dataset_factory, "create_dataset", failing(URLError("no network")))
     message = refused("torch/cifar10", tmp_path)
-    assert message.startswith("dataset: torch/cifar10 is not in HERE and cannot be downloaded (<urlopen error no net")
+    assert message.startswith("dataset: torch/cifar10 is not in HERE, or damaged, and cannot be downloaded (<urlopen")
     assert message.endswith("; put it there or set dataset.root")
 
 

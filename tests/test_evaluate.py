@@ -12,7 +12,7 @@ from conftest import STUDENT
 from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from benchmark import evaluate, models
-from benchmark.data import Images
+from benchmark.data import Resident
 from benchmark.study import Network
 
 HALF = (0.5, 0.5, 0.5)
@@ -46,7 +46,7 @@ def model():
 def images():
     draw = torch.Generator().manual_seed(2)
     pixels = torch.randint(0, 256, (600, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    return Images(pixels, torch.randint(0, 10, (600,), generator=draw))
+    return Resident(pixels, torch.randint(0, 10, (600,), generator=draw))
 
 
 @pytest.mark.parametrize("classes", [2, 5, 10, 100])

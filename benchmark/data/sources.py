@@ -27,7 +27,7 @@ from benchmark.data.split import stratified, without
 from benchmark.errors import InputError, first_line
 from benchmark.study import Dataset
 
-TORCH = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "imagenet", "places365")
+TORCH = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet", "places365")
 TEST_SPLITS = ("test", "validation", "val")
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -163,13 +163,14 @@ class Files(Part):
 
 
 def files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """All files below a folder, by name relative to it, sorted. Raises InputError for a link that leads nowhere."""
-    found = [Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names]
-    for path in sorted(found):
-        try:
-            yield path.relative_to(folder).as_posix(), path.stat()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    """All files below a folder, by name relative to it, in order. Raises InputError for a link that leads nowhere."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for path in (f"{parent}/{name}" for name in sorted(names)):
+            try:
+                yield path[len(str(folder)) + 1 :], os.stat(path)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _signature(folder: Path) -> list[str]:
@@ -204,10 +205,14 @@ def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
     return found
 
 
+def _class_names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
 def _class_folders(train: Path, test: Path) -> Source:
     parts, classes = [], []
     for folder in (train, test):
-        classes.append(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+        classes.append(_class_names(folder))
         if not classes[-1]:
             raise InputError(f"dataset: {folder} has no folders; it must hold one for each class")
         names, labels = [], []
@@ -268,7 +273,7 @@ def _torchvision(name: str, root: Path, split: str) -> Any:
             root.mkdir(parents=True, exist_ok=True)
             return create_dataset(name, root=str(root), split=split, download=True)
     except Exception as error:  # whatever torchvision raises, it has no whole data set
-        message = f"dataset: {name} is not in {root} and cannot be downloaded ({first_line(error)})"
+        message = f"dataset: {name} is not in {root}, or damaged, and cannot be downloaded ({first_line(error)})"
         raise InputError(f"{message}; put it there or set dataset.root") from error
 
 
@@ -282,8 +287,8 @@ class _HuggingFace(Part):
         return f"{self.name}: image {place}"
 
     def read(self, place: int) -> IO[bytes]:
-        found: IO[bytes] = self.reader[place][0]
-        return io.BytesIO(found.read()) if isinstance(found, io.BufferedReader) else found
+        with self.reader[place][0] as found:
+            return io.BytesIO(found.read())
 
 
 def _hugging_face(dataset: Dataset, name: str) -> Located:

@@ -173,7 +173,7 @@ def test_quality_holds_each_measure_under_its_name_and_agreement_only_with_a_tea
 def test_predicting_gives_the_models_logits_in_eval_mode_and_changes_nothing(training, model, images):
     model.train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    logits = evaluate.predict(model, images.images)
+    logits = evaluate.predict(model, images)
     assert model.training == model.network.training == training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not logits.requires_grad
@@ -186,7 +186,7 @@ def test_predicting_gives_the_models_logits_in_eval_mode_and_changes_nothing(tra
 
 def test_validation_is_accuracy_and_mean_cross_entropy(model, images):
     some = images.take(torch.arange(100))
-    logits = evaluate.predict(model, some.images)
+    logits = evaluate.predict(model, some)
     found = evaluate.validate(model, some)
     assert found["acc1"] == pytest.approx(100 * accuracy_score(some.labels, logits.argmax(dim=1)))
     expected = log_loss(some.labels, torch.softmax(logits.double(), dim=1), labels=range(10))

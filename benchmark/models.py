@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,15 +18,26 @@ from torch import Tensor, nn
 
 from benchmark.errors import InputError, first_line
 from benchmark.study import Network
-from methods import Needs, Output, Shapes
+from methods import Classifier, Needs, Output, Shapes
 
 MAX_STAGES = 4
 """So many stage maps are tapped at most, counted from the deepest."""
 
 RESERVED = {"num_classes": "the data set", "in_chans": "the data set", "features_only": "the engine"}
 
-Route = Callable[[Any, Tensor, Sequence[int] | None], tuple[Tensor, list[Tensor]]]
-"""A way to the maps: network, its input and the stages (all where None) -> logits, and maps as NCHW."""
+
+@dataclass(frozen=True)
+class Taps:
+    """What a route gives.  maps: NCHW; before: the same before the last activation; last: what the head takes."""
+
+    logits: Tensor
+    maps: list[Tensor]
+    before: list[Tensor]
+    last: Tensor | None = None
+
+
+Route = Callable[[Any, Tensor, Sequence[int] | None, bool], Taps]
+"""A way to the maps: network, its input, the stages (all where None), and whether `before` is wanted."""
 
 
 class TappedModel(nn.Module):
@@ -33,7 +45,7 @@ class TappedModel(nn.Module):
 
     network: any timm model. size: (C, H, W) of the images in a batch. mean, std: per channel, in the range [0, 1].
     image_size: height and width that the network sees; by default those of the batch.
-    `notes` says for `embedding` and `maps` why they cannot be tapped, where they cannot.
+    `notes` says for `embedding`, `maps`, `pooled` and `classifier` why they cannot be tapped, where they cannot.
     """
 
     mean: Tensor
@@ -54,6 +66,7 @@ class TappedModel(nn.Module):
         self.notes: dict[str, str] = {}
         self.stages: list[int] = []
         self._route: Route | None = None
+        self._axes: tuple[int, ...] = ()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         with self._quietly():
@@ -65,14 +78,21 @@ class TappedModel(nn.Module):
         seen: list[Tensor] = []
         remove = self._watch_embedding(seen) if needs.embedding and "embedding" not in self.notes else None
         try:
-            if needs.maps and self._route is not None and self.stages:
-                logits, maps = self._route(self.network, prepared, self.stages)
+            if needs.stages and self._route is not None and self.stages:
+                taps = self._route(self.network, prepared, self.stages, needs.preactivations)
             else:
-                logits, maps = self.network(prepared), []
+                taps = Taps(self.network(prepared), [], [])
         finally:
             if remove is not None:
                 remove()
-        return Output(logits, seen[0] if seen else None, tuple(maps))
+        return Output(
+            taps.logits,
+            seen[0] if seen else None,
+            tuple(taps.maps) if needs.maps else (),
+            tuple(taps.before) if needs.preactivations else (),
+            self._pooled(taps.last) if needs.pooled else None,
+            self.classifier() if needs.classifier else None,
+        )
 
     def prepared(self, images: Tensor) -> Tensor:
         """What the network sees of a batch: resized where it wants another size, and normalised."""
@@ -83,7 +103,17 @@ class TappedModel(nn.Module):
 
     def taps(self) -> Needs:
         """Everything that this network can give."""
-        return Needs(logits=True, embedding=bool(self.shapes.embedding), maps=bool(self.shapes.maps))
+        maps, embedding = bool(self.shapes.maps), bool(self.shapes.embedding)
+        pooled, classifier = bool(self.shapes.pooled), self.shapes.classifier
+        return Needs(True, embedding, maps, preactivations=maps, pooled=pooled, classifier=classifier)
+
+    def classifier(self) -> Classifier | None:
+        """The layer from embedding to logits; None if it is not a linear one."""
+        layer: Any = self._head()
+        weight = getattr(layer, "weight", None)
+        if not isinstance(layer, nn.Linear | nn.Conv2d) or not isinstance(weight, Tensor):
+            return None
+        return Classifier(weight.flatten(1), layer.bias) if weight.flatten(1).shape[1:] == self.shapes.embedding else None
 
     def parameter_count(self) -> int:
         """How many numbers the network learns."""
@@ -91,36 +121,61 @@ class TappedModel(nn.Module):
 
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one image: half of what PyTorch's counter calls FLOPs."""
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-        from torch.utils.flop_counter import FlopCounterMode
-
-        counter = FlopCounterMode(display=False)
-        # Fused attention is counted on some devices only; as plain matrix products it is counted on all.
-        with self._quietly(), sdpa_kernel(SDPBackend.MATH), counter:
-            self(self._image(), Needs())
-        return int(counter.get_total_flops()) // 2
+        with self._quietly():
+            return count_macs(lambda: self(self._image(), Needs()))
 
     def _watch_embedding(self, seen: list[Tensor]) -> Callable[[], None]:
         """The classifier's input is the embedding, whatever the head does before it."""
-        classifier = self.network.get_classifier()
-        classifier = getattr(classifier, "fc", classifier)  # the layer itself, where timm names the head around it
+        classifier = self._head()
         if not isinstance(classifier, nn.Module) or isinstance(classifier, nn.ModuleList):
             raise TypeError("the network has several classifiers")
         return classifier.register_forward_pre_hook(lambda _, inputs: seen.append(_vector(inputs[0]))).remove
 
+    def _head(self) -> Any:
+        """The layer that makes the logits, also where timm names the head around it."""
+        classifier = self.network.get_classifier()
+        return getattr(classifier, "fc", classifier)
+
     def _probe(self) -> Shapes:
         """Finds out by small forward passes what can be tapped, and with which shapes."""
         maps = self._probe_maps()
-        logits = self(self._image(), Needs()).logits
+        output = self(self._image(), Needs())
+        logits = tuple(output.logits.shape[1:])
         try:
             embedding = self(self._image(), Needs(embedding=True)).embedding
         except (AttributeError, TypeError) as error:
             self.notes["embedding"] = str(error)
+            embedding = None
         else:
-            if embedding is not None and embedding.dim() == 2:
-                return Shapes(tuple(logits.shape[1:]), tuple(embedding.shape[1:]), maps)
-            self.notes["embedding"] = "the classifier does not take one vector per image"
-        return Shapes(tuple(logits.shape[1:]), (), maps)
+            if embedding is None or embedding.dim() != 2:
+                self.notes["embedding"] = "the classifier does not take one vector per image"
+                embedding = None
+        if embedding is None:
+            self.notes["classifier"] = self.notes["pooled"] = "there is no embedding"
+            return Shapes(logits, (), maps)
+        self.shapes = Shapes(logits, tuple(embedding.shape[1:]), maps)
+        linear = self.classifier() is not None
+        if not linear:
+            self.notes["classifier"] = "it is not a linear layer"
+        return Shapes(logits, self.shapes.embedding, maps, self._probe_pooled(embedding), linear)
+
+    def _probe_pooled(self, embedding: Tensor) -> tuple[int, ...]:
+        """Finds out whether the embedding is the average of the map that the head takes, and that map's axes."""
+        if self._route is not None and not embedding.is_meta:
+            last = self._route(self.network, self.prepared(self._image()), self.stages, False).last
+            for axes in ((0, 1, 2, 3), (0, 3, 1, 2)):  # NCHW, and NHWC
+                if last is not None and last.dim() == 4:
+                    turned = last.permute(axes)
+                    mean = turned.mean(dim=(2, 3))
+                    if mean.shape == embedding.shape and torch.allclose(mean, embedding, rtol=1e-4, atol=1e-5):
+                        self._axes = axes
+                        return tuple(turned.shape[1:])
+        self.notes["pooled"] = "the embedding is not the average of a map"
+        return ()
+
+    def _pooled(self, last: Tensor | None) -> Tensor | None:
+        """The map that is averaged into the embedding, as NCHW."""
+        return last.permute(self._axes) if last is not None and self._axes else None
 
     def _probe_maps(self) -> tuple[tuple[int, ...], ...]:
         """Takes the first route to maps that leaves the logits as they are; notes the reasons where there is none."""
@@ -129,15 +184,15 @@ class TappedModel(nn.Module):
         reasons = []
         for route in (_by_intermediates, _by_hooks):
             try:
-                stages = _chosen([tuple(one.shape) for one in route(self.network, image, None)[1]])
-                found, maps = route(self.network, image, stages)
-                if not _same(found, logits):
+                stages = _chosen([tuple(one.shape) for one in route(self.network, image, None, False).maps])
+                found = route(self.network, image, stages, True)
+                if not _same(found.logits, logits):
                     raise ValueError("the head makes other logits of the last map than the network does")
             except Exception as error:  # whatever 1,300 models make of it
                 reasons.append(first_line(error))
             else:
                 self._route, self.stages = route, stages
-                return tuple(tuple(one.shape[1:]) for one in maps)
+                return tuple(tuple(one.shape[1:]) for one in found.maps)
         self.notes["maps"] = "; ".join(dict.fromkeys(reasons))
         return ()
 
@@ -156,6 +211,48 @@ class TappedModel(nn.Module):
         """One image of noise: in a blank one, two different networks could agree. Draws from no global stream."""
         noise = torch.rand(1, *self.size, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
         return noise.to(self.mean.device)
+
+
+def count_macs(run: Callable[[], object]) -> int:
+    """Multiply-accumulates of what `run` does: half of what PyTorch's counter calls FLOPs."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    # Fused attention is counted on some devices only; as plain matrix products it is counted on all.
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+class DeployedModel(nn.Module):
+    """A student whose logits come from a head that its method brought; otherwise it is used as a tapped model is.
+
+    head: takes the student's `Output`, as far as `needs` asks for it, and gives logits.
+    """
+
+    def __init__(self, student: TappedModel, head: nn.Module, needs: Needs):
+        super().__init__()
+        self.student, self.head, self.needs = student, head, needs
+        self.size, self.mean = student.size, student.mean
+
+    def forward(self, images: Tensor, needs: Needs) -> Output:
+        """Logits alone.  images: float32 [N, C, H, W] in [0, 1]."""
+        return Output(self.head(self.student(images, self.needs)))
+
+    def parameter_count(self) -> int:
+        """How many numbers the student learns, and those of the head, whether learned or taken from the teacher."""
+        return self.student.parameter_count() + sum(value.numel() for value in self.head.state_dict().values())
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass of one image."""
+        mode = self.training
+        self.eval()
+        image = torch.zeros(1, *self.size, device=self.mean.device)
+        with torch.no_grad():
+            found = count_macs(lambda: self(image, Needs()))
+        self.train(mode)
+        return found
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
@@ -300,13 +397,17 @@ def _chosen(shapes: Sequence[tuple[int, ...]]) -> list[int]:
     return [len(shapes) * (n + 1) // count - 1 for n in range(count)]
 
 
-def _by_intermediates(network: Any, images: Tensor, stages: Sequence[int] | None) -> tuple[Tensor, list[Tensor]]:
+def _by_intermediates(network: Any, images: Tensor, stages: Sequence[int] | None, before: bool) -> Taps:
     """The route that timm offers: it gives the last map and the stages', and the head makes the logits."""
-    last, maps = network.forward_intermediates(images, indices=stages, output_fmt="NCHW")
-    return network.forward_head(last), maps
+    if before and stages is not None and hasattr(network, "forward_taps"):  # the zoo's own nets
+        last, maps, early = network.forward_taps(images, stages)
+    else:
+        last, maps = network.forward_intermediates(images, indices=stages, output_fmt="NCHW")
+        early = maps
+    return Taps(network.forward_head(last), maps, early, last)
 
 
-def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None) -> tuple[Tensor, list[Tensor]]:
+def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None, before: bool) -> Taps:
     """The other route: the network runs as ever, and the modules that `feature_info` names are watched."""
     every = getattr(network.feature_info, "info", network.feature_info)
     features = every if stages is None else [every[stage] for stage in stages]
@@ -321,7 +422,8 @@ def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None) -> tup
     if unused:
         raise ValueError(f"the network does not call its {unused[0]!r}")
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-    return logits, [_nchw(seen[place], feature["num_chs"], channels_last) for place, feature in enumerate(features)]
+    maps = [_nchw(seen[place], feature["num_chs"], channels_last) for place, feature in enumerate(features)]
+    return Taps(logits, maps, maps)
 
 
 def _watch(network: nn.Module, feature: Any, place: int, seen: dict[int, Tensor]) -> Any:

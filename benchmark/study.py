@@ -49,7 +49,7 @@ def _as_mapping(key: str) -> BeforeValidator:
 
 def _tight(method: str) -> str:
     """A composition has one spelling, because a cell's identity holds it: `kd + at` is `kd+at`."""
-    return "+".join(part.strip() for part in method.split("+"))
+    return re.sub(r"\s*([+()])\s*", r"\1", method).strip()
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

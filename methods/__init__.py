@@ -8,14 +8,15 @@ Example:
     loss = kd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
 """
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Shapes, Terms
-from methods._registry import UnknownMethodError, baseline, create, get, module, names, parts
+from methods._contract import Batch, Classifier, Method, Needs, Output, Paper, Probe, Shapes, Terms
+from methods._registry import UnknownMethodError, baseline, create, get, module, names, parts, schema
 from methods._settings import Bound, Choice, LogUniform, NonNegative, Positive, Setting, SettingError, Uniform
 
 __all__ = [
     "Batch",
     "Bound",
     "Choice",
+    "Classifier",
     "LogUniform",
     "Method",
     "Needs",
@@ -36,4 +37,5 @@ __all__ = [
     "module",
     "names",
     "parts",
+    "schema",
 ]

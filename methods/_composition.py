@@ -1,20 +1,23 @@
-"""Several methods as one: the union of their terms over one student, written `kd+at`."""
+"""Methods made of methods: a union of terms over one student, written `kd+at`, and wrappers, written `ls(dkd)`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
 from methods._contract import Batch, Method, Needs, Output, Probe, Terms
-from methods._settings import NonNegative, Setting
+from methods._settings import NonNegative, Setting, SettingError
 
 
 class Composition(Method, checked=False):
     """The terms of all parts together. Cross-entropy counts once, with the largest of the parts' weights unless given.
 
     Each part keeps its own weights: `kd+at` is 1 CE + 0.9 KD + 1000 AT, because AT was published with full
-    cross-entropy. `settings` holds each part's settings under its name.
+    cross-entropy. `settings` holds each part's settings under its name. A stage before the training, and the training
+    itself, are as long as the part that wants them longest. Raises SettingError where the parts learn from different
+    networks, or more than one replaces the student's head at inference.
     """
 
     def __init__(self, parts: Mapping[str, Method], ce: float | None = None):
@@ -23,6 +26,12 @@ class Composition(Method, checked=False):
         self.methods: dict[str, Method] = dict(parts)
         self.ce = max(part.ce for part in parts.values()) if ce is None else _weight(ce, "+".join(parts))
         self.settings = {name: part.settings for name, part in parts.items()} | {"ce": self.ce}
+        self.pre_training = max(part.pre_training for part in parts.values())
+        self.length = max(part.length for part in parts.values())
+        try:
+            self.tapped()
+        except ValueError as error:
+            raise SettingError(f"{'+'.join(parts)}: {error}") from None
 
     def tapped(self) -> Needs:
         """The union of what the parts need."""
@@ -45,11 +54,58 @@ class Composition(Method, checked=False):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """All terms; a name that two parts share gets its part's name in front."""
-        union: Terms = {}
-        for name, part in self.methods.items():
-            for term, value in part(student, teacher, batch).items():
-                union[f"{name}.{term}" if term in union else term] = value
-        return union
+        return _union({name: part(student, teacher, batch) for name, part in self.methods.items()})
+
+    def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
+        """The terms of all parts that have such a stage."""
+        early = {name: part for name, part in self.methods.items() if part.pre_training}
+        return _union({name: part.pre_train(student, teacher, batch) for name, part in early.items()})
+
+    def deployed(self) -> nn.Module | None:
+        """The head of the part that has one. Raises SettingError where several have."""
+        heads = {name: head for name, part in self.methods.items() if (head := part.deployed()) is not None}
+        if len(heads) > 1:
+            raise SettingError(f"{' and '.join(heads)} both replace the student's head; leave one out")
+        return next(iter(heads.values()), None)
+
+
+class Wrapper(Method, checked=False):
+    """A method that changes what another one sees; the settings, and everything else, are the other one's.
+
+    published: settings that the wrapper's paper gives for a method, in place of that method's own defaults.
+    """
+
+    published: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A wrapper's constructor takes no settings, so none are checked."""
+        super().__init_subclass__(checked=False, **kwargs)
+
+    def __init__(self, inner: Method):
+        nn.Module.__init__(self)
+        self.inner = inner
+        self.ce, self.settings = inner.ce, inner.settings
+        self.pre_training, self.length = inner.pre_training, inner.length
+
+    def tapped(self) -> Needs:
+        """What the wrapped method needs."""
+        return self.inner.tapped()
+
+    def supports(self, probe: Probe) -> str | None:
+        """The wrapped method's reason."""
+        return self.inner.supports(probe)
+
+    def build(self, probe: Probe) -> None:
+        """Builds the wrapped method."""
+        self.inner.build(probe)
+
+
+def _union(terms: Mapping[str, Terms]) -> Terms:
+    union: Terms = {}
+    for name, found in terms.items():
+        for term, value in found.items():
+            union[f"{name}.{term}" if term in union else term] = value
+    return union
 
 
 def _weight(ce: float, owner: str) -> float:

@@ -2,14 +2,17 @@
 
 A method's file holds a pure function (the paper's formula) and a thin `Method` around it, which holds the settings and
 the adapters. The engine reads what the method `needs`, asks `supports`, calls `build` once with probed shapes, and then
-calls it once per batch; cross-entropy with the weight `ce` is added by the engine.
+calls it once per batch; cross-entropy with the weight `ce` is added by the engine. What goes beyond a loss is declared:
+another network as teacher (`Needs.companion`), a second view of the images (`Needs.views`), a stage before the training
+(`pre_training`), a longer training (`length`), another network at inference (`deployed`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods._settings import Setting, checked_constructor, settings_of
@@ -33,25 +36,65 @@ class Paper:
         return f"{self.authors.rstrip('.')}. {title} {self.venue} {self.year}. {self.link}"
 
 
+Companion = Literal["", "peer", "earlier", "untrained"]
+
+
 @dataclass(frozen=True)
 class Needs:
-    """What the engine must tap for a method; whatever is not asked for is None or empty in its `Output`.
+    """What the engine must give to a method; whatever is not asked for is None or empty in its `Output`.
 
     logits: the teacher's logits (the student's are always there). embedding: both pooled penultimate features.
-    maps: both networks' stage maps, aligned from the deepest stage on.
+    maps: both networks' stage maps, aligned from the deepest stage on. preactivations: the same before each stage's
+    last activation. pooled: the map whose average over positions is the embedding; None for a network that has none.
+    classifier: the layer between embedding and logits. views: the logits of a second, strongly augmented view.
+    companion: which network stands in for the study's teacher: a `peer` of the student's architecture that learns
+    beside it, an `earlier` one that was trained alone before, or an `untrained` one of the teacher's architecture.
     """
 
     logits: bool = False
     embedding: bool = False
     maps: bool = False
+    preactivations: bool = False
+    pooled: bool = False
+    classifier: bool = False
+    views: bool = False
+    companion: Companion = ""
 
     def __or__(self, other: Needs) -> Needs:
-        return Needs(self.logits or other.logits, self.embedding or other.embedding, self.maps or other.maps)
+        """What two methods need together. Raises ValueError where they would learn from different networks."""
+        sources = {needs.companion or "teacher" for needs in (self, other) if needs.any}
+        if len(sources) > 1:
+            raise ValueError(f"one learns from the {' and one from the '.join(sorted(sources))} network")
+        names = ("logits", "embedding", "maps", "preactivations", "pooled", "classifier", "views")
+        either = {name: getattr(self, name) or getattr(other, name) for name in names}
+        return Needs(**either, companion=self.companion or other.companion)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is needed of another network."""
+        return self.logits or self.embedding or self.stages or self.classifier or self.views
+
+    @property
+    def stages(self) -> bool:
+        """Whether anything is needed from inside the networks."""
+        return self.maps or self.preactivations or self.pooled
 
     @property
     def teacher(self) -> bool:
-        """Whether a teacher is needed at all."""
-        return self.logits or self.embedding or self.maps
+        """Whether the study's teacher is needed at all."""
+        return self.any and not self.companion
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The layer from embedding to logits.  weight: [classes, D]; bias: [classes], or None."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def __call__(self, embedding: Tensor) -> Tensor:
+        """[..., D] -> logits [..., classes]."""
+        return F.linear(embedding, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -60,12 +103,18 @@ class Output:
 
     logits: [N, classes], before the softmax. embedding: [N, D], the input of the classifier. maps: one [N, C, H, W] per
     stage, shallow to deep; teacher and student have equally many, paired stage by stage from the deep end.
+    preactivations: the same before each stage's last activation; the maps themselves where the network has none.
+    pooled: [N, D, H, W], whose average over positions is the embedding. second: logits of the second view.
     The teacher's output for a method that needs nothing of it has empty logits, [0].
     """
 
     logits: Tensor
     embedding: Tensor | None = None
     maps: tuple[Tensor, ...] = ()
+    preactivations: tuple[Tensor, ...] = ()
+    pooled: Tensor | None = None
+    classifier: Classifier | None = None
+    second: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +134,33 @@ class Batch:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes of one network's taps without the batch axis; empty where it cannot be tapped."""
+    """Shapes of one network's taps without the batch axis; empty where it cannot be tapped.
+
+    classifier: whether the logits are a linear function of the embedding.
+    """
 
     logits: tuple[int, ...]
     embedding: tuple[int, ...] = ()
     maps: tuple[tuple[int, ...], ...] = ()
+    pooled: tuple[int, ...] = ()
+    classifier: bool = False
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the engine measured of a pair before training: all that a method's adapters may be built from."""
+    """What the engine measured of a pair before training: all that a method's adapters may be built from.
+
+    samples: in the training set. labels: int64 [samples], theirs. classifier: the teacher's. notes: why a tap such as
+    "student.maps" is missing.
+    """
 
     student: Shapes
     teacher: Shapes
     samples: int
     batch_size: int
     notes: dict[str, str] = field(default_factory=dict)
+    labels: Tensor | None = None
+    classifier: Classifier | None = None
 
 
 class Method(nn.Module):
@@ -120,9 +180,19 @@ class Method(nn.Module):
     """Whether this is the student alone, which all others are measured against and teachers are trained with."""
     minimum: ClassVar[float | None] = None
     """Value of every raw term when student and teacher give the same output; None where adapters stand between."""
+    control: ClassVar[bool] = False
+    """Whether this is a control: it says what is gained without anything that a teacher knows."""
+    wraps: ClassVar[str] = ""
+    """Of a wrapper: the method that it wraps where none is named."""
+    assumes_batch: ClassVar[int | None] = None
+    """The batch size that the published weight was found with, where the loss depends on it in no simple way."""
 
     settings: dict[str, Any]
     ce: float = 1.0
+    pre_training: float = 0.0
+    """Length of the stage before the training, as a share of the recipe's epochs; it is rounded up."""
+    length: float = 1.0
+    """Epochs of the training, as a multiple of the recipe's."""
 
     def __init_subclass__(cls, checked: bool = True, **kwargs: Any) -> None:
         """Makes the subclass's constructor check its arguments; `checked=False` where they are not settings."""
@@ -142,11 +212,13 @@ class Method(nn.Module):
     def supports(self, probe: Probe) -> str | None:
         """Why this method cannot run on a pair, in a few words; None if it can."""
         needs = self.tapped()
+        maps = needs.maps or needs.preactivations
         for side, shapes in (("student", probe.student), ("teacher", probe.teacher)):
-            for what in ("embedding", "maps"):
-                if getattr(needs, what) and not getattr(shapes, what):
-                    why = probe.notes.get(f"{side}.{what}", "cannot be tapped")
-                    return f"{what} of the {side}: {why}"
+            for what, wanted in (("embedding", needs.embedding), ("maps", maps)):
+                if wanted and not getattr(shapes, what):
+                    return lacking(probe, side, what)
+        if needs.classifier and not probe.teacher.classifier:
+            return lacking(probe, "teacher", "classifier")
         return None
 
     def build(self, probe: Probe) -> None:
@@ -155,3 +227,16 @@ class Method(nn.Module):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """The loss terms of one batch, computed in float32 whatever the precision of the networks."""
         raise NotImplementedError
+
+    def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
+        """The loss terms of one batch of the stage before the training, whose whole loss they are."""
+        raise NotImplementedError
+
+    def deployed(self) -> nn.Module | None:
+        """What makes the logits at inference, from the student's `Output`; None where it is the student's own head."""
+        return None
+
+
+def lacking(probe: Probe, side: str, what: str) -> str:
+    """The reason that a network has no tap of a kind."""
+    return f"{what} of the {side}: {probe.notes.get(f'{side}.{what}', 'cannot be tapped')}"

@@ -170,6 +170,20 @@ class StagedNet(Classifier):
             return maps
         return (self.tail(x) if end == len(stages) else x), maps
 
+    def forward_taps(self, x: Tensor, indices: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Final features, the maps after these stages, and the same maps before each stage's last ReLU."""
+        take = _taken(len(self.stages()), indices)
+        maps, before = [], []
+        x = self.stem(x)
+        for place, stage in enumerate(self.stages()):
+            if place not in take:
+                x = stage(x)
+                continue
+            x, early = self.before_relu(place, x)
+            maps.append(x)
+            before.append(early)
+        return self.tail(x), maps, before
+
 
 def _taken(count: int, indices: int | Sequence[int] | None) -> set[int]:
     """Places of the stages asked for, counted from 0."""

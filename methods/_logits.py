@@ -10,13 +10,10 @@ from methods._contract import Batch
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)) of each sample, without T^2.  [N, classes] each -> [N].
-
-    A class of logit -inf in both has no part in it.
-    """
+    """KL(softmax(teacher / T) || softmax(student / T)) of each sample, without T^2.  [N, classes] each -> [N]."""
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    return (log_teacher.exp() * (log_teacher - log_student)).nan_to_num(nan=0.0).sum(dim=1)
+    return (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
 
 
 def of_target(values: Tensor, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from rich.console import Console, RenderableType
 from benchmark.errors import InputError, TrackingError, first_line
 
 if TYPE_CHECKING:
-    from benchmark.cohort import Progress
+    from benchmark.conditions import Progress
     from benchmark.execute import Prepared, Summary
     from benchmark.study import Study
     from benchmark.track import Store

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cohort import Progress
+from benchmark.conditions import Progress
 
 QUIET_SECONDS = 5.0
 """Plain output tells of epochs at most this often."""
@@ -79,9 +79,9 @@ class LiveProgress(Progress):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def planned(self, cells: Sequence[str], epochs: int) -> None:
+    def planned(self, cells: Mapping[str, int]) -> None:
         """One bar for all cells together."""
-        bar = self._bars.add_task(f"{len(cells)} cells", total=len(cells) * epochs)
+        bar = self._bars.add_task(f"{len(cells)} cells", total=sum(cells.values()))
         self._tasks |= dict.fromkeys(cells, bar)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
@@ -118,8 +118,10 @@ class LiveProgress(Progress):
 
 
 def _accuracy(metrics: Mapping[str, float]) -> str:
-    """Of the parts that there are: the legacy protocol has no validation."""
+    """Of the parts that there are: the legacy protocol has no validation, a stage before the training only a loss."""
     parts = {"train": "train/acc1", "validation": "val/acc1"}
+    if "early/loss/total" in metrics:
+        return f"before the training, loss {metrics['early/loss/total']:.3g}"
     return ", ".join(f"{name} {metrics[key]:.1f} %" for name, key in parts.items() if key in metrics)
 
 

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.data import Images
-from benchmark.models import TappedModel
+from benchmark.models import Evaluated
 from methods import Needs
 
 CALIBRATION_BINS = 15
 WARM_UPS, REPETITIONS = 5, 30
 
 
-def predict(model: TappedModel, images: Images) -> Tensor:
+def predict(model: Evaluated, images: Images) -> Tensor:
     """Logits of all images in eval mode and float32: [N, classes]."""
     mode = model.training
     model.eval()
@@ -80,13 +80,13 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
     return found
 
 
-def validate(model: TappedModel, images: Images) -> dict[str, float]:
+def validate(model: Evaluated, images: Images) -> dict[str, float]:
     """Top-1 accuracy in percent and mean cross-entropy."""
     logits = predict(model, images)
     return {"acc1": accuracy(logits, images.labels), "loss": float(F.cross_entropy(logits.double(), images.labels))}
 
 
-def latency(model: TappedModel, batch_size: int = 1) -> float:
+def latency(model: Evaluated, batch_size: int = 1) -> float:
     """Median time of a forward pass in eval mode, in milliseconds, after a warm-up, on the model's device."""
     device = model.mean.device
     images = torch.zeros(batch_size, *model.size, device=device)
@@ -104,7 +104,7 @@ def latency(model: TappedModel, batch_size: int = 1) -> float:
     return statistics.median(times[WARM_UPS:])
 
 
-def costs(model: TappedModel) -> dict[str, float]:
+def costs(model: Evaluated) -> dict[str, float]:
     """What a network costs wherever it came from: its size, its operations, its time for one image, the memory."""
     return {
         "cost/params": float(model.parameter_count()),

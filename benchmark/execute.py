@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import methods
-from benchmark import models, streams, teachers
-from benchmark.cohort import Conditions, Progress, Task, Teacher, probe, train
+from benchmark import models, streams, teachers, work
+from benchmark.cohort import train
+from benchmark.conditions import Conditions, Progress, Task, Teacher, probe
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.journal import CellFolder, write_atomically, write_json
@@ -29,7 +30,7 @@ from benchmark.models import TappedModel
 from benchmark.store import Store
 from benchmark.study import Cell, Network, Recipe, Study, identity
 from benchmark.teachers import Wanted
-from methods import Needs
+from methods import Method, Needs
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Prepared:
     cells: list[Cell]
     not_applicable: dict[str, str]
     macs: dict[tuple[str, str], int]
-    needs: dict[str, Needs]
 
     def teacher_of(self, cell: Cell) -> Wanted:
         """The teacher of a cell."""
@@ -103,19 +103,33 @@ def prepare(
                 teacher = _network(data, taught[pair.name], f"pairs[{place}].teacher")
                 student = _network(data, pair.student, f"pairs[{place}].student")
             macs |= {(pair.name, "teacher"): teacher.macs(), (pair.name, "student"): student.macs()}
-            known = probe(student, teacher, data.samples, study.recipe.batch_size)
             for row in study.methods:
-                if reason := methods.create(row.method, **row.settings).supports(known):
+                method = methods.create(row.method, **row.settings)
+                size = study.recipe.batch_size
+                known = probe(student, teacher, method.tapped(), data.samples, size, data.labels)
+                if reason := method.supports(known):
                     not_applicable[f"{pair.name}/{row.name}"] = reason
         cells = [cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable]
         _refuse_twins(study)
-        needs = {row.name: methods.create(row.method, **row.settings).tapped() for row in study.methods}
-        return Prepared(study, text, data, wanted, cells, not_applicable, macs, needs)
+        _tell_of_batches(study, say)
+        return Prepared(study, text, data, wanted, cells, not_applicable, macs)
 
 
 def load_data(study: Study, device: torch.device, workspace: Path, say: Callable[[str], None]) -> Data:
     """The images of a study; decoded ones are kept in the workspace."""
     return Data(study.dataset, study.split, device, workspace / "data", say)
+
+
+def _tell_of_batches(study: Study, say: Callable[[str], None]) -> None:
+    """Names the rows whose published weights belong to another batch size than the recipe's."""
+    size = study.recipe.batch_size
+    found: dict[int, list[str]] = {}
+    for row in study.methods:
+        parts = methods.create(row.method, **row.settings).modules()
+        for assumed in {part.assumes_batch for part in parts if isinstance(part, Method)} - {None, size}:
+            found.setdefault(assumed or 0, []).append(row.name)
+    for assumed, rows in found.items():
+        say(f"published weights of {', '.join(rows)} were found with batches of {assumed}, this recipe has {size}")
 
 
 def _network(data: Data, network: Network, where: str) -> TappedModel:
@@ -166,11 +180,13 @@ def run(
         summary = Summary(planned=len(prepared.cells))
         pending = [cell for cell in prepared.cells if not places[str(cell)].done]
         summary.already_done = summary.planned - len(pending)
-        progress.planned([str(cell) for cell in pending], study.recipe.epochs)
+        progress.planned({str(cell): work.length(_method(cell), study.recipe).total for cell in pending})
         for cohort in prepared.cohorts(pending, cohort_size):
             want = prepared.teacher_of(cohort[0])
             conditions = Conditions(data, study.recipe, cohort[0].seed, study.select, lent[want.key], environment)
-            tasks = [_task(cell, places[str(cell)], _configuration(prepared, cell, hashes)) for cell in cohort]
+            tasks = [
+                _task(cell, places[str(cell)], _configuration(prepared, cell, hashes), want.network) for cell in cohort
+            ]
             train(tasks, conditions, progress)
         for cell in pending:
             if places[str(cell)].done:
@@ -212,15 +228,19 @@ def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
 
 
 def _configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
-    settings = methods.create(cell.row.method, **cell.row.settings).settings
+    settings = _method(cell).settings
     want = prepared.teacher_of(cell)
     teacher = {**want.network.identity, "sha256": hashes[want.key]}
     return cell.configuration(prepared.data.fingerprint, teacher, settings)
 
 
-def _task(cell: Cell, folder: CellFolder, configuration: dict[str, Any]) -> Task:
+def _task(cell: Cell, folder: CellFolder, configuration: dict[str, Any], teacher: Network) -> Task:
     settings = configuration["method"]["settings"]
-    return Task(folder, str(cell), configuration, cell.pair.student, cell.row.method, settings)
+    return Task(folder, str(cell), configuration, cell.pair.student, cell.row.method, settings, teacher)
+
+
+def _method(cell: Cell) -> Method:
+    return methods.create(cell.row.method, **cell.row.settings)
 
 
 def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict[str, str]:
@@ -258,7 +278,7 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
                 "pair": cell.pair.name,
                 "row": cell.row.name,
                 "method": cell.row.method,
-                "settings": methods.create(cell.row.method, **cell.row.settings).settings,
+                "settings": _method(cell).settings,
                 "seed": cell.seed,
                 "teacher": cell.pair.teacher.model,
                 "teacher_id": hashes[prepared.teacher_of(cell).key][:12],
@@ -304,21 +324,25 @@ def estimate(prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teache
         if want.recipe is None:
             continue
         batches = want.recipe.epochs * data.steps(want.recipe.batch_size)
-        work = 3 * prepared.macs[want.pairs[0], "teacher"] * batches * want.recipe.batch_size
-        tmac, alone = tmac + work, alone + work
+        passes = 3 * prepared.macs[want.pairs[0], "teacher"] * batches * want.recipe.batch_size
+        tmac, alone = tmac + passes, alone + passes
         share = want.recipe.batch_size / study.recipe.batch_size
         seconds += timed[want.pairs[0]]["teacher trains"] * batches * share
-    batches = study.recipe.epochs * data.steps(study.recipe.batch_size)
+    steps = data.steps(study.recipe.batch_size)
+    images = steps * study.recipe.batch_size
     for cohort in cohorts:
-        pair = cohort[0].pair.name
-        looking = sum(prepared.needs[cell.row.name].teacher for cell in cohort)
-        own = sum(3 * prepared.macs[cell.pair.name, "student"] for cell in cohort)
+        pair, longest = cohort[0].pair.name, 0
         look = prepared.macs[pair, "teacher"]
-        samples = batches * study.recipe.batch_size
-        tmac += samples * (own + look * bool(looking))
-        alone += samples * (own + look * looking)
-        seconds += batches * sum(timed[cell.pair.name]["student trains"] for cell in cohort)
-        seconds += batches * timed[pair]["teacher looks"] * bool(looking)
+        for cell in cohort:
+            method, student = _method(cell), prepared.macs[cell.pair.name, "student"]
+            taught = method.tapped().teacher
+            whole = work.compute(method, study.recipe, images, student, look)
+            own = work.compute(method, study.recipe, images, student, 0) if taught else whole
+            tmac, alone = tmac + own, alone + whole
+            seconds += own / (3 * student * images) * steps * timed[cell.pair.name]["student trains"]
+            longest = max(longest, work.length(method, study.recipe).total if taught else 0)
+        tmac += longest * images * look
+        seconds += longest * steps * timed[pair]["teacher looks"]
     return Estimate(tmac / 1e12, alone / 1e12, seconds)
 
 

@@ -1,7 +1,8 @@
 """The record of a cell on disk: configuration, append-only journal, checkpoints, done marker.
 
 Everything else (MLflow, leaderboards) can be rebuilt from these files. A journal holds one JSON record per line with a
-checksum: `start` (each time training begins or goes on), `epoch`, `trained`, `final`, `failed`.
+checksum: `start` (each time training begins or goes on), `early` (an epoch of the stage before the training, where the
+method has one), `epoch`, `trained`, `final`, `failed`.
 """
 
 from __future__ import annotations
@@ -141,10 +142,9 @@ class Journal:
         """The newest record of a kind."""
         return next((record for record in reversed(self.records) if record["kind"] == kind), None)
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs are recorded."""
-        return sum(record["kind"] == "epoch" for record in self.records)
+    def count(self, kind: str) -> int:
+        """How many records of a kind there are."""
+        return sum(record["kind"] == kind for record in self.records)
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,15 @@ class TappedModel(nn.Module):
         return Needs(True, embedding, maps, preactivations=maps, pooled=pooled, classifier=classifier)
 
     def classifier(self) -> Classifier | None:
-        """The layer from embedding to logits; None if it is not a linear one."""
+        """The layer from embedding to logits; None if there is no embedding or the layer is not a linear one."""
+        if "embedding" in self.notes:
+            return None
         layer: Any = self._head()
         weight = getattr(layer, "weight", None)
         if not isinstance(layer, nn.Linear | nn.Conv2d) or not isinstance(weight, Tensor):
             return None
-        return Classifier(weight.flatten(1), layer.bias) if weight.flatten(1).shape[1:] == self.shapes.embedding else None
+        flat = weight.flatten(1)
+        return Classifier(flat, layer.bias) if flat.shape[1:] == self.shapes.embedding else None
 
     def parameter_count(self) -> int:
         """How many numbers the network learns."""
@@ -122,7 +125,7 @@ class TappedModel(nn.Module):
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one image: half of what PyTorch's counter calls FLOPs."""
         with self._quietly():
-            return count_macs(lambda: self(self._image(), Needs()))
+            return _count_macs(lambda: self(self._image(), Needs()))
 
     def _watch_embedding(self, seen: list[Tensor]) -> Callable[[], None]:
         """The classifier's input is the embedding, whatever the head does before it."""
@@ -161,7 +164,7 @@ class TappedModel(nn.Module):
 
     def _probe_pooled(self, embedding: Tensor) -> tuple[int, ...]:
         """Finds out whether the embedding is the average of the map that the head takes, and that map's axes."""
-        if self._route is not None and not embedding.is_meta:
+        if self._route is not None and self.stages and not embedding.is_meta:
             last = self._route(self.network, self.prepared(self._image()), self.stages, False).last
             for axes in ((0, 1, 2, 3), (0, 3, 1, 2)):  # NCHW, and NHWC
                 if last is not None and last.dim() == 4:
@@ -213,7 +216,7 @@ class TappedModel(nn.Module):
         return noise.to(self.mean.device)
 
 
-def count_macs(run: Callable[[], object]) -> int:
+def _count_macs(run: Callable[[], object]) -> int:
     """Multiply-accumulates of what `run` does: half of what PyTorch's counter calls FLOPs."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -234,7 +237,8 @@ class DeployedModel(nn.Module):
     def __init__(self, student: TappedModel, head: nn.Module, needs: Needs):
         super().__init__()
         self.student, self.head, self.needs = student, head, needs
-        self.size, self.mean = student.size, student.mean
+        self.size: tuple[int, ...] = student.size
+        self.mean: Tensor = student.mean
 
     def forward(self, images: Tensor, needs: Needs) -> Output:
         """Logits alone.  images: float32 [N, C, H, W] in [0, 1]."""
@@ -250,9 +254,13 @@ class DeployedModel(nn.Module):
         self.eval()
         image = torch.zeros(1, *self.size, device=self.mean.device)
         with torch.no_grad():
-            found = count_macs(lambda: self(image, Needs()))
+            found = _count_macs(lambda: self(image, Needs()))
         self.train(mode)
         return found
+
+
+Evaluated = TappedModel | DeployedModel
+"""What is measured and tested."""
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:

@@ -146,18 +146,31 @@ def _split_by_name(value: Any) -> Any:
 
 
 class Optimizer(_Strict):
-    """SGD or AdamW as PyTorch defines them. `momentum` and `nesterov` are SGD's."""
+    """SGD or AdamW as PyTorch defines them, or DOT, which is SGD with two momenta (see `methods._dot`).
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    momentum: of SGD; of DOT the mean of both momenta. nesterov: SGD's. delta: by which DOT's momentum of distillation
+    lies above the mean, and that of the task below it; 0.075 by default.
+    """
+
+    name: Literal["sgd", "adamw", "dot"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    delta: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _without_effect(self) -> Self:
-        if self.name != "sgd" and (self.momentum, self.nesterov) != (0.9, False):
+        if self.name == "adamw" and (self.momentum, self.nesterov) != (0.9, False):
             raise ValueError(f"momentum and nesterov belong to the optimizer 'sgd'; {self.name!r} has none")
+        if self.name == "dot" and self.nesterov:
+            raise ValueError("nesterov belongs to the optimizer 'sgd'")
+        if self.name == "dot" and self.delta is None:
+            object.__setattr__(self, "delta", 0.075)  # written out, so that it is part of a cell's identity
+        if self.name != "dot" and self.delta is not None:
+            raise ValueError("delta belongs to the optimizer 'dot'")
+        if self.delta is not None and not self.delta <= min(self.momentum, 1 - self.momentum):
+            raise ValueError(f"delta is {self.delta}; momentum {self.momentum} with and without it must lie in [0, 1]")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -228,6 +241,14 @@ class Recipe(_Strict):
     def identity(self) -> dict[str, Any]:
         """What decides a training."""
         return self.model_dump(exclude_none=True)
+
+    def stretched(self, length: float) -> Recipe:
+        """The same for a training so many times as long; the milestones of the schedule move with it."""
+        if length == 1:
+            return self
+        milestones = [round(length * milestone) for milestone in self.schedule.milestones]
+        schedule = self.schedule.model_copy(update={"milestones": milestones})
+        return self.model_copy(update={"epochs": max(1, round(length * self.epochs)), "schedule": schedule})
 
     @model_validator(mode="after")
     def _warm_up(self) -> Self:

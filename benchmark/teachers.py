@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 import methods
 from benchmark import RULES, evaluate, models, streams, weights
-from benchmark.cohort import Conditions, Progress, Task, Teacher, train
+from benchmark.cohort import train
+from benchmark.conditions import Conditions, Progress, Task, Teacher
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.journal import CellFolder, Finished, sha256

@@ -397,7 +397,7 @@ class _Projection:
 
         epochs = sum(record["kind"] == "epoch" for record in self.records)
         for record in records:
-            step = record["epoch"] + 1 if record["kind"] == "epoch" else epochs
+            step = record["epoch"] + 1 if record["kind"] in ("early", "epoch") else epochs
             for key, value in record.get("metrics", {}).items():
                 if math.isfinite(value):
                     yield Metric(key, value, record["time"], step)

@@ -16,6 +16,7 @@ class StudentAlone(Method):
 
     formula = "CE(student, labels)"
     baseline = True
+    control = True
     minimum = 0.0
 
     def __init__(self, ce: Annotated[float, NonNegative] = 1.0):

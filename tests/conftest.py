@@ -14,7 +14,7 @@ import yaml
 from commandline import Ended, ended, launched, leaderboard
 
 from benchmark import environment, execute, study
-from benchmark.cohort import Progress
+from benchmark.conditions import Progress
 from benchmark.journal import read_journal
 
 TEACHER, STUDENT = "test_resnet", "test_byobnet"

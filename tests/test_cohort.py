@@ -12,8 +12,8 @@ import torch
 from conftest import STUDENT, TEACHER, bits, folders, run, tiny
 
 import methods
-from benchmark import cohort, data
-from benchmark.cohort import Progress
+from benchmark import conditions, data, journal, member, work
+from benchmark.conditions import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
 from benchmark.study import Recipe
@@ -93,13 +93,13 @@ def test_the_teacher_runs_once_per_batch_whatever_the_number_of_members(
     rows: list[str], passes: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: Counter[str] = Counter()
-    look = cohort.Teacher.look
+    look = conditions.Teacher.look
 
-    def counted(self: cohort.Teacher, images: torch.Tensor) -> Any:
+    def counted(self: conditions.Teacher, loaded: data.Loaded) -> Any:
         seen["look"] += 1
-        return look(self, images)
+        return look(self, loaded)
 
-    monkeypatch.setattr(cohort.Teacher, "look", counted)
+    monkeypatch.setattr(conditions.Teacher, "look", counted)
     run(workspace, tiny(rows))
     assert seen["look"] == passes  # 2 epochs of 3 batches
 
@@ -107,16 +107,16 @@ def test_the_teacher_runs_once_per_batch_whatever_the_number_of_members(
 def test_a_teachers_network_is_in_eval_mode_without_gradients_and_stays_as_it_was(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teachers: list[cohort.Teacher] = []
+    teachers: list[conditions.Teacher] = []
     before: list[dict[str, torch.Tensor]] = []
-    init = cohort.Teacher.__init__
+    init = conditions.Teacher.__init__
 
-    def kept(self: cohort.Teacher, *args: Any) -> None:
+    def kept(self: conditions.Teacher, *args: Any) -> None:
         init(self, *args)
         teachers.append(self)
         before.append({name: value.clone() for name, value in self.model.state_dict().items()})
 
-    monkeypatch.setattr(cohort.Teacher, "__init__", kept)
+    monkeypatch.setattr(conditions.Teacher, "__init__", kept)
     run(workspace, tiny(["kd", "fitnet", "at"]))
     (teacher,) = teachers
     assert not teacher.model.training
@@ -215,15 +215,15 @@ def test_students_of_one_seed_start_from_the_same_weights_and_see_the_same_batch
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first: dict[str, torch.Tensor] = {}
-    step = cohort.Member.step
+    step = member.Member.step
 
-    def spy(self: cohort.Member, loaded: data.Loaded, *rest: Any) -> None:
+    def spy(self: member.Member, loaded: data.Loaded, *rest: Any) -> None:
         if self.epoch == 0 and rest[-1] == 0 and self.conditions.teacher is not None:
             parameters = torch.cat([p.detach().flatten() for p in self.student.parameters()])
             first[self.task.label] = torch.cat([parameters, loaded.images.flatten()])
         step(self, loaded, *rest)
 
-    monkeypatch.setattr(cohort.Member, "step", spy)
+    monkeypatch.setattr(member.Member, "step", spy)
     run(workspace, tiny(["student", "fitnet"], seeds=[0, 1]))
     assert torch.equal(first["pair / student / seed 0"], first["pair / fitnet / seed 0"])
     assert torch.equal(first["pair / student / seed 1"], first["pair / fitnet / seed 1"])
@@ -276,7 +276,7 @@ def test_best_val_evaluates_the_first_epoch_with_the_highest_validation_accuracy
 def test_a_full_disk_ends_the_run_with_one_line_and_the_study_goes_on_later(
     together: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = cohort.CellFolder.save
+    save = journal.CellFolder.save
     left = [2]
 
     def full(self: Any, checkpoint: Any) -> None:
@@ -286,7 +286,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_study_goes_on_later(
         save(self, checkpoint)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cohort.CellFolder, "save", full)
+        patch.setattr(journal.CellFolder, "save", full)
         with pytest.raises(InputError, match="the disk is full"):
             run(workspace, tiny(["student", "kd"]))
     run(workspace, tiny(["student", "kd"]))
@@ -308,7 +308,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_study_goes_on_later(
 )
 def test_the_learning_rate_follows_its_schedule(schedule: dict[str, Any], expected: list[float]) -> None:
     recipe = Recipe.model_validate({"epochs": 4, "optimizer": {"lr": 1.0}, "schedule": schedule})
-    rates = [cohort.learning_rate(recipe, epoch, step, 2) for epoch in range(4) for step in range(2)]
+    rates = [work.learning_rate(recipe, epoch, step, 2) for epoch in range(4) for step in range(2)]
     assert rates == pytest.approx(expected)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from conftest import STUDENT, TEACHER, folders, plan, run, tiny
 from filelock import FileLock
 
 from benchmark import execute, locks, models, study
-from benchmark.cohort import Conditions, Progress, Task
+from benchmark.conditions import Conditions, Progress, Task
 from benchmark.errors import InputError
 from benchmark.execute import Prepared, estimate, identities
 from benchmark.study import Network
-from methods import Needs
 
 ROOT = Path(__file__).parents[1]
 SHA256 = "ab" * 32
@@ -62,7 +61,7 @@ class Remembering(Progress):
         self.cells: list[str] = []
         self.trained: list[str] = []
 
-    def planned(self, cells: Sequence[str], epochs: int) -> None:
+    def planned(self, cells: Mapping[str, int]) -> None:
         self.cells += cells
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
@@ -412,11 +411,10 @@ def test_an_estimate_agrees_with_what_the_cells_record(ran: Path) -> None:
     assert estimate(found, found.cohorts(found.cells, None), []).alone == pytest.approx(sum(recorded))
 
 
-def test_preparing_counts_each_network_and_what_each_row_needs_without_touching_torchs_stream() -> None:
+def test_preparing_counts_each_network_without_touching_torchs_stream() -> None:
     state = torch.get_rng_state()
     found = prepared(tiny(["student", "kd", "at"]))
     assert torch.equal(torch.get_rng_state(), state)
-    assert found.needs == {"student": Needs(), "kd": Needs(logits=True), "at": Needs(maps=True)}
     for role, name in (("teacher", TEACHER), ("student", STUDENT)):
         model = models.tapped(Network(model=name), "here", (3, 32, 32), 10, (0.5,) * 3, (0.5,) * 3)
         assert found.macs["pair", role] == model.macs()

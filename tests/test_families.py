@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 
 import methods
-from benchmark import cohort, models
-from benchmark.cohort import Teacher
+from benchmark import conditions, models
+from benchmark.conditions import Teacher
+from benchmark.data import Loaded
 from benchmark.models import MAX_STAGES
 from benchmark.study import Network
 from methods import Batch, Needs
@@ -173,12 +174,12 @@ def batch(case):
 
 def step(student, teacher, method, images, labels):
     """One step of the engine's kind; returns the terms' values."""
-    pair = cohort.probe(student, teacher.model, samples=BATCH, batch_size=BATCH)
+    pair = conditions.probe(student, teacher.model, method.tapped(), samples=BATCH, batch_size=BATCH)
     assert method.supports(pair) is None
     method.build(pair)
     depth = len(pair.student.maps)
     optimizer = torch.optim.SGD([*student.parameters(), *method.parameters()], lr=0.01)
-    seen = cohort._only(teacher.look(images), method.tapped(), depth)
+    seen = conditions.only(teacher.look(Loaded(images, labels, torch.arange(BATCH))), method.tapped(), depth)
     output = student.train()(images, method.tapped())
     output = methods.Output(output.logits, output.embedding, output.maps[len(output.maps) - depth :])
     terms = method(output, seen, Batch(labels, torch.arange(BATCH)))

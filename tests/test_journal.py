@@ -109,7 +109,7 @@ def test_what_was_appended_is_read_back_and_a_journal_can_be_gone_on_with(path):
     }
     journal.append("trained")
     assert [record["kind"] for record in read_journal(path)] == ["start", "epoch", "epoch", "trained"]
-    assert (journal.epochs, journal.last("epoch")["epoch"], journal.last("final")) == (2, 1, None)
+    assert (journal.count("epoch"), journal.last("epoch")["epoch"], journal.last("final")) == (2, 1, None)
     assert journal.records == read_journal(path)
 
 

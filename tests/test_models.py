@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmark import models
-from benchmark.cohort import probe
+from benchmark.conditions import probe
 from benchmark.errors import InputError
 from benchmark.models import MAX_STAGES, TappedModel
 from benchmark.study import Network
@@ -93,8 +95,38 @@ def test_taps_have_the_declared_shapes(model, images):
     assert output.logits.shape == (2, *model.shapes.logits) == (2, 10)
     assert output.embedding.shape == (2, *model.shapes.embedding)
     assert tuple(tuple(one.shape) for one in output.maps) == tuple((2, *shape) for shape in model.shapes.maps)
-    assert model.notes == {}
-    assert model.taps() == EVERYTHING
+    assert model.notes.keys() <= {"pooled"}  # attention pools a token, not a map
+    assert model.shapes.classifier
+    assert model.taps() == replace(EVERYTHING, preactivations=True, classifier=True, pooled="pooled" not in model.notes)
+
+
+def test_the_pooled_map_averages_to_the_embedding_and_the_classifier_makes_the_logits_of_it(model, images):
+    model.eval()
+    with torch.no_grad():
+        output = model(images, model.taps())
+    torch.testing.assert_close(output.classifier(output.embedding), output.logits)
+    if "pooled" in model.notes:
+        assert (output.pooled, model.shapes.pooled) == (None, ())
+    else:
+        assert output.pooled.shape[1:] == model.shapes.pooled
+        torch.testing.assert_close(output.pooled.mean(dim=(2, 3)), output.embedding)
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_wrn_16_1", "cifar_vgg8", "cifar_mobilenetv2_half"])
+def test_maps_before_the_activation_come_with_the_same_pass_and_change_no_bit(name, images):
+    model = made(name).eval()
+    with torch.no_grad():
+        plain, both = model(images, Needs(maps=True)), model(images, Needs(maps=True, preactivations=True))
+    assert torch.equal(plain.logits, both.logits)
+    assert all(torch.equal(one, other) for one, other in zip(plain.maps, both.maps, strict=True))
+    assert [early.shape for early in both.preactivations] == [one.shape for one in both.maps]
+    if name in ("cifar_resnet8", "cifar_vgg8"):
+        assert all(torch.equal(early.relu(), one) for early, one in zip(both.preactivations, both.maps, strict=True))
+
+
+def test_a_network_that_names_no_activation_gives_its_maps_twice(images):
+    output = made("test_vit")(images, Needs(maps=True, preactivations=True))
+    assert all(torch.equal(early, one) for early, one in zip(output.preactivations, output.maps, strict=True))
 
 
 def test_maps_go_from_shallow_to_deep_each_size_once_or_all_of_one_size(model):
@@ -259,7 +291,8 @@ def test_a_network_without_taps_still_gives_logits_and_says_why_there_is_no_more
     output = model(images, EVERYTHING)
     assert output.logits.shape == (2, 10)
     assert (output.embedding, output.maps) == (None, ())
-    assert set(model.notes) == {"embedding", "maps"}
+    assert set(model.notes) == {"embedding", "maps", "pooled", "classifier"}
+    assert model.classifier() is None
     assert all(model.notes.values())
     assert model.taps() == Needs(logits=True)
 
@@ -286,7 +319,7 @@ def test_the_layer_inside_a_head_that_timm_names_as_the_classifier_takes_the_emb
 def test_a_network_with_several_classifiers_gives_no_embedding():
     kwargs = {"img_size": 32, "patch_size": 16, "depth": 2, "embed_dim": 24}
     model = made("deit_tiny_distilled_patch16_224", kwargs)
-    assert model.notes == {"embedding": "the network has several classifiers"}
+    assert model.notes["embedding"] == "the network has several classifiers"
     assert model.shapes.maps == ((24, 2, 2), (24, 2, 2))
 
 
@@ -300,7 +333,7 @@ def test_a_network_with_several_classifiers_gives_no_embedding():
 def test_a_method_says_with_the_networks_own_reason_why_it_cannot_run(side):
     plain, rich = TappedModel(Plain(), SIZE, MEAN, STD), made("test_resnet")
     student, teacher = (plain, rich) if side == "student" else (rich, plain)
-    pair = probe(student, teacher, samples=16, batch_size=4)
+    pair = probe(student, teacher, Needs(), samples=16, batch_size=4)
     assert create("at").supports(pair) == f"maps of the {side}: {plain.notes['maps']}"
     assert create("kd").supports(pair) is None
 
@@ -308,7 +341,7 @@ def test_a_method_says_with_the_networks_own_reason_why_it_cannot_run(side):
 def test_stages_are_paired_from_the_deepest_on():
     deep, shallow = made("test_resnet"), made("deit_tiny_distilled_patch16_224", {"img_size": 32, "depth": 2})
     for student, teacher in ((deep, shallow), (shallow, deep)):
-        pair = probe(student, teacher, samples=16, batch_size=4)
+        pair = probe(student, teacher, Needs(), samples=16, batch_size=4)
         assert pair.student.maps == student.shapes.maps[-2:]
         assert pair.teacher.maps == teacher.shapes.maps[-2:]
         assert (pair.samples, pair.batch_size) == (16, 4)
@@ -513,8 +546,8 @@ def test_hooks_give_the_same_maps_where_a_network_has_no_other_way(family, image
         hooked = without_intermediates(model)
         output = hooked(images, EVERYTHING)
     assert hooked.stages == model.stages
-    assert hooked.shapes == model.shapes
-    assert hooked.notes == {}
+    assert hooked.shapes == replace(model.shapes, pooled=())  # hooks see no final features
+    assert set(hooked.notes) == {"pooled"}
     assert torch.equal(output.logits, expected.logits)
     assert torch.equal(output.embedding, expected.embedding)
     assert all(torch.equal(*pair) for pair in zip(output.maps, expected.maps, strict=True))
@@ -528,7 +561,7 @@ def test_hooks_are_taken_where_the_head_would_make_other_logits_of_the_last_map(
     model = retapped(network)
     with torch.no_grad():
         assert torch.equal(model(images, EVERYTHING).logits, model(images, Needs()).logits)
-    assert model.shapes == made("test_resnet").shapes
+    assert model.shapes == replace(made("test_resnet").shapes, pooled=())
 
 
 def test_a_blank_image_would_not_tell_that_the_head_makes_other_logits():
@@ -566,10 +599,10 @@ def test_a_network_that_no_hook_helps_says_why_its_maps_cannot_be_tapped(feature
     model.network.spare = nn.Identity()
     model.network.feature_info = [feature]
     flat = without_intermediates(model)
-    assert flat.notes == {"maps": reason}
-    assert flat.taps() == Needs(logits=True, embedding=True)
+    assert flat.notes == {"maps": reason, "pooled": "the embedding is not the average of a map"}
+    assert flat.taps() == Needs(logits=True, embedding=True, classifier=True)
     assert flat(images, EVERYTHING).maps == ()
-    pair = probe(made("test_resnet"), flat, samples=16, batch_size=4)
+    pair = probe(made("test_resnet"), flat, Needs(), samples=16, batch_size=4)
     assert create("fitnet").supports(pair) == f"maps of the teacher: {reason}"
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import STUDENT, TEACHER, bits, plan, run, tiny
 
-from benchmark import cohort, data, study, teachers
-from benchmark.cohort import Progress
+from benchmark import conditions, data, member, study, teachers
+from benchmark.conditions import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
 from benchmark.store import RECORDS, Store
@@ -304,10 +304,10 @@ def test_a_teacher_that_cannot_be_trained_ends_the_study_with_the_reason(workspa
 
 
 def test_a_teacher_looks_with_the_weights_that_were_stored(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[cohort.Teacher] = []
+    seen: list[conditions.Teacher] = []
     load = teachers.load
 
-    def kept(*arguments: Any) -> cohort.Teacher:
+    def kept(*arguments: Any) -> conditions.Teacher:
         seen.append(load(*arguments))
         return seen[-1]
 
@@ -325,13 +325,13 @@ def test_a_teacher_and_a_student_of_one_model_and_seed_start_from_different_weig
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first: dict[str, torch.Tensor] = {}
-    step = cohort.Member.step
+    step = member.Member.step
 
-    def spy(self: cohort.Member, *arguments: Any) -> None:
+    def spy(self: member.Member, *arguments: Any) -> None:
         first.setdefault(self.task.label, torch.cat([p.detach().flatten() for p in self.student.parameters()]))
         step(self, *arguments)
 
-    monkeypatch.setattr(cohort.Member, "step", spy)
+    monkeypatch.setattr(member.Member, "step", spy)
     run(workspace, with_teacher(tiny(["student"]), model=STUDENT))
     teacher, student = first.values()
     assert teacher.shape == student.shape

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from benchmark import streams
 from benchmark.data.augmentation import Squares
@@ -16,7 +18,7 @@ from benchmark.data.resident import ResidentSource, open_resident
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError
 from benchmark.journal import Finished
-from benchmark.study import Dataset, Recipe, Split
+from benchmark.study import Dataset, RandAugment, Recipe, Split
 
 if TYPE_CHECKING:
     from benchmark.data.streamed import StreamedSource
@@ -70,20 +72,40 @@ class Data:
             raise InputError(f"recipe.batch_size is {batch_size}; there are only {self.samples} training images")
         return steps
 
-    def epoch(self, seed: int, epoch: int, recipe: Recipe) -> Iterator[Loaded]:
-        """The batches of one epoch, augmented and mixed.
+    @property
+    def labels(self) -> Tensor:
+        """Of the images that are trained on: int64 [samples], on the device."""
+        return self._labels
+
+    def epoch(self, seed: int, epoch: int, recipe: Recipe, views: bool = False) -> Iterator[Loaded]:
+        """The batches of one epoch, augmented and mixed; with `views`, each with a second view of its images.
 
         All that is random depends on seed and epoch alone and is drawn on the CPU, each role from a stream of its own,
-        so any epoch can be replayed on any device.
+        so any epoch can be replayed on any device, and a second view changes nothing of the first. The second view is
+        augmented as the recipe says, and by RandAugment.
         """
+        batches = self._view(seed, epoch, recipe, seed)
+        if not views:
+            yield from batches
+            return
+        strong = recipe.augmentation.randaugment or RandAugment()
+        augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
+        other = recipe.model_copy(update={"augmentation": augmentation})
+        for first, second in zip(
+            batches, self._view(seed, epoch, other, streams.derive(seed, "second view")), strict=True
+        ):
+            yield replace(first, second=second.images)
+
+    def _view(self, seed: int, epoch: int, recipe: Recipe, draws: int) -> Iterator[Loaded]:
+        """One view of an epoch. Order and mixing come from `seed`, the augmentation from the seed `draws`."""
         count, size, wanted = self.samples, recipe.batch_size, recipe.augmentation
         order = torch.randperm(count, generator=streams.generator(seed, "order", epoch)).to(self.device)
         mixer, squares = Mixer(recipe, self.classes, seed, epoch), None
         if wanted.cutout is not None:
             colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
-            squares = Squares(wanted.cutout, colour, seed, epoch, count, self.size)
+            squares = Squares(wanted.cutout, colour, draws, epoch, count, self.size)
         steps = self.steps(size)
-        loaded = self._source.epoch(self._places[order], size, wanted, seed, epoch)
+        loaded = self._source.epoch(self._places[order], size, wanted, draws, epoch)
         for step, images in zip(range(steps), loaded, strict=True):
             at = slice(step * size, (step + 1) * size)
             index = order[at]

@@ -28,9 +28,11 @@ class Loaded:
 
     images: float32 [N, C, H, W] in [0, 1]; labels: int64 [N]; index: int64 [N], places in the training set; targets:
     float32 [N, classes], only where mixup or CutMix mixed the batch, and labels then are those of the larger part.
+    second: the same images under a second, stronger augmentation, where it was asked for.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     targets: Tensor | None = None
+    second: Tensor | None = None

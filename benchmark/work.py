@@ -1,0 +1,58 @@
+"""How long a cell trains, at which learning rate, and how much it computes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from benchmark.study import Recipe
+from methods import Method
+
+
+@dataclass(frozen=True)
+class Length:
+    """Epochs of a cell.  early: before the training, for a method that has such a stage; they count -early to -1."""
+
+    early: int
+    epochs: int
+
+    @property
+    def total(self) -> int:
+        """All epochs."""
+        return self.early + self.epochs
+
+
+def length(method: Method, recipe: Recipe) -> Length:
+    """How long a method trains under a recipe. A network that is trained before the student takes a whole training."""
+    alone = method.tapped().companion == "earlier"
+    early = recipe.epochs if alone else math.ceil(method.pre_training * recipe.epochs)
+    return Length(early, recipe.stretched(method.length).epochs)
+
+
+def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: int) -> float:
+    """Multiply-accumulates of a training: 3 per pass that learns, 1 per pass that looks.
+
+    images: of an epoch. student, teacher: multiply-accumulates of one forward pass of one image.
+    """
+    needs, how_long = method.tapped(), length(method, recipe)
+    views = 2 if needs.views else 1
+    own = 3 * student * views
+    looks = {
+        "": teacher * views if needs.teacher else 0,
+        "peer": own,
+        "earlier": student * views,
+        "untrained": teacher * views,
+    }
+    early = 3 * student if needs.companion == "earlier" else own + looks[needs.companion]
+    return float(images * (how_long.early * early + how_long.epochs * (own + looks[needs.companion])))
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    """The rate for one step of an epoch of `steps`: linear warm-up from above zero, then the schedule."""
+    schedule, peak = recipe.schedule, recipe.optimizer.lr
+    now, warm, total = epoch * steps + step, schedule.warmup_epochs * steps, recipe.epochs * steps
+    if now < warm:
+        return peak * (now + 1) / warm
+    if schedule.name == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * (now - warm) / (total - warm)))
+    return peak * schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)

@@ -246,7 +246,8 @@ class DeployedModel(nn.Module):
 
     def parameter_count(self) -> int:
         """How many numbers the student learns, and those of the head, whether learned or taken from the teacher."""
-        return self.student.parameter_count() + sum(value.numel() for value in self.head.state_dict().values())
+        extra = sum(int(value.numel()) for value in self.head.state_dict().values())
+        return self.student.parameter_count() + extra
 
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one image."""

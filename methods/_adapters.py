@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods._contract import Probe
+
 
 def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the smaller height and the smaller width, by adaptive average pooling.  [N, C, H, W] each."""
@@ -14,6 +16,14 @@ def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pooled(features: Tensor, size: tuple[int, int]) -> Tensor:
     return features if features.shape[2:] == size else F.adaptive_avg_pool2d(features, size)
+
+
+def single_position(probe: Probe) -> str | None:
+    """Reason against methods that scale over positions: every stage has but one of them in one of the networks."""
+    stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
+    if all(min(s[1] * s[2], t[1] * t[2]) == 1 for s, t in stages):
+        return "all maps have a single position, so there is no pattern over positions to transfer"
+    return None
 
 
 class ConvRegressor(nn.Module):

@@ -5,12 +5,15 @@ classes, so that the student learns the order and the proportions of the teacher
 deviation is unbiased (C - 1), with 1e-7 added, as in the authors' code. Where logits are constant, the result is zero.
 
 `ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and weight 9 beside
-0.1 CE for KD); a method they did not combine it with keeps its own. Cross-entropy sees the logits as they are.
+0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); a method they did not combine it with keeps its
+own. Cross-entropy sees the logits as they are. Theirs with MLLD standardises one of its three parts alone, which is
+mlld's own setting `standardised`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -33,23 +36,21 @@ class LogitStandardisation(Wrapper):
     needs = Needs(logits=True)
     wraps = "kd"
     minimum = 0.0
-    published = {
+    published: ClassVar[dict[str, dict[str, Any]]] = {
         "kd": {"temperature": 2.0, "weight": 9.0},
-        "dkd": {"temperature": 2.0, "alpha": 9.0, "beta": 9.0},
-        "mlld": {"temperature": 2.0, "weight": 9.0},
+        "dkd": {"temperature": 2.0, "alpha": 9.0, "beta": 72.0},
     }
 
     def __init__(self, inner: Method):
         needs = inner.tapped()
         if not needs.logits or needs.embedding or needs.stages:
             raise SettingError("ls: wraps methods that compare logits alone; kd and dkd are such")
+        if needs.views:
+            raise SettingError("ls: standardises all that a method sees of logits; mlld has a setting for it, standardised")
         super().__init__(inner)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """The wrapped method's terms."""
-        return self.inner(_seen(student), _seen(teacher), batch)  # type: ignore[no-any-return]
-
-
-def _seen(output: Output) -> Output:
-    second = None if output.second is None else standardised(output.second)
-    return replace(output, logits=standardised(output.logits), second=second)
+        seen = (replace(output, logits=standardised(output.logits)) for output in (student, teacher))
+        terms: Terms = self.inner(*seen, batch)
+        return terms

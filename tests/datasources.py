@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from benchmark.data import Data
 from benchmark.study import Augmentation, Dataset, Recipe, Split
 
 CPU = torch.device("cpu")
-CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar100"
-needs_cifar = pytest.mark.skipif(not CIFAR.is_dir(), reason="shared/data/cifar100 is not beside this checkout")
+SHARED = Path(os.environ.get("KDBENCH_SHARED", Path(__file__).parents[2] / "shared")).absolute()
+"""A folder beside the checkout, for data and weights that are too large for it."""
+CIFAR = SHARED / "data" / "cifar100"
+needs_cifar = pytest.mark.skipif(not CIFAR.is_dir(), reason="no data/cifar100 in the folder KDBENCH_SHARED")
 
 
 def opened(name, folder, said=None, split=None, **options):

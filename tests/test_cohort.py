@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import STUDENT, TEACHER, bits, folders, run, tiny
+from conftest import STUDENT, TEACHER, bits, folders, plan, run, tiny
 
 import methods
 from benchmark import conditions, data, journal, member, work
@@ -19,6 +19,10 @@ from benchmark.journal import read_journal
 from benchmark.study import Recipe
 
 ROWS = [*methods.names(), "kd+at"]
+SOME = ("student", "kd", "fitnet", "simkd", "ab", "dml", "born_again", "mlld", "crd", "longer")
+"""One of each kind that the engine treats in a way of its own."""
+ON_MAPS = ("catkd", "fsp", "ft")
+"""Want as many channels in both networks, or larger last maps than the tiny pair has."""
 SETTINGS = {name: methods.get(name).small for name in methods.names()}
 
 
@@ -26,12 +30,26 @@ def row(name: str) -> dict[str, Any]:
     return {"method": name, "settings": SETTINGS.get(name, {})}
 
 
+def studies() -> list[dict[str, Any]]:
+    """All methods: most on the tiny pair, some on two networks with maps."""
+    pair = {"name": "pair", "teacher": {"model": "cifar_resnet8", "seed": 1}, "student": "cifar_resnet8"}
+    return [
+        tiny([row(name) for name in ROWS if name not in ON_MAPS]),
+        tiny([row(name) for name in ON_MAPS], name="maps", pairs=[pair]),
+    ]
+
+
+def cells(workspace: Path) -> dict[str, Path]:
+    """The folders of the cells of all methods, by "row/seed"."""
+    return folders(workspace) | folders(workspace, "maps")
+
+
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All methods in one cohort."""
+    """All methods, in one cohort for each pair."""
     workspace = tmp_path_factory.mktemp("together")
-    summary = run(workspace, tiny([row(name) for name in ROWS]))
-    assert not summary.failed
+    for study in studies():
+        assert not run(workspace, study).failed
     return workspace
 
 
@@ -48,42 +66,57 @@ class Interrupt(Progress):
                 raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same cells, each in a cohort of its own."""
+    workspace = tmp_path_factory.mktemp("apart")
+    for study in studies():
+        run(workspace, study, cohort_size=1)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same cells in cohorts that were interrupted twice, with members on either side of an epoch's end."""
+    workspace = tmp_path_factory.mktemp("stopped")
+    for study in studies():
+        names = [entry["method"] for entry in study["methods"]]
+        early = sum(_early(name) for name in names)
+        for after in (early + len(names) // 2, len(names)):
+            with pytest.raises(KeyboardInterrupt):
+                run(workspace, study, Interrupt(after))
+        run(workspace, study)
+    return workspace
+
+
+def _early(name: str) -> int:
+    """Epochs of a method's stage before the training."""
+    method = methods.create(name, **row(name)["settings"])
+    return work.length(method, Recipe(epochs=2)).early
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_cell_trained_alone_equals_the_same_cell_in_a_cohort_bit_for_bit(
-    name: str, together: Path, workspace: Path
+    name: str, together: Path, apart: Path
 ) -> None:
-    run(workspace, tiny([row(name)]))
-    alone, beside = folders(workspace)[f"{name}/0"], folders(together)[f"{name}/0"]
+    alone, beside = cells(apart)[f"{name}/0"], cells(together)[f"{name}/0"]
     assert alone.name == beside.name
     assert bits(alone) == bits(beside)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_cell_that_was_interrupted_equals_an_uninterrupted_one_bit_for_bit(
-    name: str, together: Path, workspace: Path
+    name: str, together: Path, stopped: Path
 ) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(workspace, tiny([row(name)]), Interrupt(after=1))
-    run(workspace, tiny([row(name)]))
-    folder = folders(workspace)[f"{name}/0"]
+    folder = cells(stopped)[f"{name}/0"]
     starts = [r["epoch"] for r in read_journal(folder / "journal.jsonl") if r["kind"] == "start"]
-    assert starts == [0, 1]
-    assert bits(folder) == bits(folders(together)[f"{name}/0"])
+    assert len(set(starts)) > 1
+    assert bits(folder) == bits(cells(together)[f"{name}/0"])
 
 
-def test_members_that_stopped_at_different_epochs_end_with_the_same_bits(together: Path, workspace: Path) -> None:
-    rows = [row(name) for name in ROWS]
-    with pytest.raises(KeyboardInterrupt):
-        run(workspace, tiny(rows), Interrupt(after=len(ROWS) + 2))
-    run(workspace, tiny(rows))
-    for name, folder in folders(workspace).items():
-        assert bits(folder) == bits(folders(together)[name])
-
-
-def test_cohorts_of_every_size_give_the_same_bits(together: Path, workspace: Path) -> None:
-    run(workspace, tiny([row(name) for name in ROWS]), cohort_size=2)
-    for name, folder in folders(workspace).items():
-        assert bits(folder) == bits(folders(together)[name])
+def test_every_method_runs_in_the_engine(together: Path) -> None:
+    assert plan(together)["not_applicable"] == plan(together, "maps")["not_applicable"] == {}
+    assert set(cells(together)) == {f"{name}/0" for name in ROWS}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +159,7 @@ def test_a_teachers_network_is_in_eval_mode_without_gradients_and_stays_as_it_wa
 
 def test_a_loss_that_is_not_finite_ends_its_cell_alone_and_is_named(together: Path, workspace: Path) -> None:
     wild = {"name": "wild", "method": "kd", "settings": {"weight": 3e38}}
-    summary = run(workspace, tiny([wild, *(row(name) for name in ROWS)]))
+    summary = run(workspace, tiny([wild, *(row(name) for name in SOME)]))
     assert list(summary.failed) == ["pair / wild / seed 0"]
     assert summary.failed["pair / wild / seed 0"].startswith("non-finite loss at epoch 1, step ")
     for name, folder in folders(workspace).items():
@@ -191,16 +224,29 @@ def test_a_cell_that_goes_on_in_another_environment_says_so(workspace: Path, mon
     assert "3.99" in warnings[0]
 
 
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All methods with networks in bf16, for one epoch."""
+    workspace = tmp_path_factory.mktemp("half")
+    for study in studies():
+        assert not run(workspace, {**study, "recipe": {**study["recipe"], "epochs": 1, "precision": "bf16"}}).failed
+    return workspace
+
+
 @pytest.mark.parametrize("name", ROWS)
-def test_every_method_trains_with_networks_in_bf16(name: str, workspace: Path) -> None:
-    recipe = {"epochs": 1, "precision": "bf16"}
-    assert not run(workspace, tiny([row(name)], recipe=recipe)).failed
-    found = bits(folders(workspace)[f"{name}/0"])
+def test_every_method_trains_with_networks_in_bf16(name: str, half: Path) -> None:
+    found = bits(cells(half)[f"{name}/0"])
     assert all(math.isfinite(value) for value in found["epochs"][0].values())
 
 
 @pytest.mark.parametrize(
-    "optimizer", [{"name": "adamw", "lr": 1e-3}, {"name": "sgd", "nesterov": True}, {"name": "sgd", "momentum": 0.0}]
+    "optimizer",
+    [
+        {"name": "adamw", "lr": 1e-3},
+        {"name": "sgd", "nesterov": True},
+        {"name": "sgd", "momentum": 0.0},
+        {"name": "dot", "lr": 0.02},
+    ],
 )
 def test_every_optimizer_goes_on_where_it_was(optimizer: dict[str, Any], workspace: Path, tmp_path: Path) -> None:
     content = tiny(["fitnet"], recipe={"optimizer": optimizer})
@@ -243,7 +289,7 @@ def test_test_images_are_opened_only_by_cells_that_are_trained_and_change_no_wei
         return data.Resident(true.images, torch.zeros_like(true.labels))
 
     monkeypatch.setattr(data.Data, "test", poisoned)
-    run(workspace, tiny([row(name) for name in ROWS], select="last"))
+    run(workspace, tiny([row(name) for name in SOME], select="last"))
     assert opened
     assert all(opened)
     for name, folder in folders(workspace).items():

@@ -13,12 +13,15 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import STUDENT, TEACHER, bits, folders, run, tiny
 from datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
 from PIL import Image
 
+from benchmark.conditions import Progress
 from benchmark.data import Data
 from benchmark.data import streamed as streamed_module
 from benchmark.errors import InputError, SealedError
+from benchmark.execute import Summary
 from benchmark.journal import Finished, Journal
 from benchmark.study import Augmentation, Dataset, RandAugment, Split
 
@@ -298,3 +301,36 @@ def test_the_fingerprint_is_of_names_labels_and_contents(tmp_path):
     (train / "b/00.jpg").rename(train / "a/0.jpg")
     assert fingerprint() == found[0]
     assert len(set(found)) == 3
+
+
+def studied(folder, **changes):
+    """A study on the images of a folder, streamed: two epochs of two batches."""
+    augmentation = {"resized_crop": 0.5, "flip": True, "randaugment": {"operations": 1}, "cutout": 16}
+    recipe = {"epochs": 2, "batch_size": 8, "augmentation": augmentation, "mixup": 0.2}
+    return {
+        **tiny(["student", "kd"], split={"val": 6}, **changes),
+        "dataset": {"name": "folder/mine", "root": str(folder), "image_size": 64, "loading": "streamed", "workers": 1},
+        "pairs": [{"name": "pair", "teacher": TEACHER, "student": STUDENT}],
+        "recipe": recipe,
+    }
+
+
+class Interrupted(Progress):
+    """Stops a study after a student's first epoch."""
+
+    def epoch(self, cell, *_):
+        if not cell.startswith("teacher"):
+            raise KeyboardInterrupt
+
+
+def test_a_streamed_study_trains_and_evaluates_its_cells_once_and_goes_on_with_the_same_bits(folder, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(whole, studied(folder)) == Summary(planned=2, trained=2)
+    assert run(whole, studied(folder)) == Summary(planned=2, already_done=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, studied(folder), Interrupted())
+    assert run(parts, studied(folder)) == Summary(planned=2, trained=2)
+    assert not multiprocessing.active_children()
+    for name, cell in folders(parts).items():
+        assert bits(cell) == bits(folders(whole)[name])
+        assert {"test/acc1", "test/agreement", "cost/macs"} <= bits(cell)["final"].keys()

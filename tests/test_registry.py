@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 import methods
 from methods import Batch, Method, Needs, Output, Probe, SettingError, Shapes, UnknownMethodError, create
@@ -69,8 +68,8 @@ def test_a_methods_file_says_where_it_comes_from(name):
     assert method.__doc__
     assert method.formula
     assert methods.module(name).__doc__
-    assert (method.paper is None) == (name == "student")
-    assert "ce" in method.schema()
+    assert method.paper is not None or method.control
+    assert "ce" in methods.schema(name)
 
 
 @pytest.mark.parametrize(
@@ -180,26 +179,6 @@ def test_a_compositions_adapters_train_with_it():
 )
 def test_a_method_says_why_it_cannot_run_on_a_pair(name, probe, reason):
     assert create(name).supports(probe) == reason
-
-
-@pytest.mark.parametrize("name", [*methods.names(), "kd+at"])
-def test_no_gradient_reaches_the_teacher_and_every_needed_student_output_gets_one(name):
-    method, student, teacher = built(name), output(0, grad=True), output(1, grad=True)
-    terms = method(student, teacher, BATCH)
-    loss = F.cross_entropy(student.logits, BATCH.labels) + sum(weight * value for weight, value in terms.values())
-    loss.backward()
-    assert all(value.dim() == 0 for _, value in terms.values())
-    assert all(given.grad is None for given in tensors(teacher))
-    assert student.logits.grad.norm() > 0
-    assert any(given.grad is not None for given in student.maps) == method.tapped().maps
-    assert all(weight.grad.isfinite().all() for weight in method.parameters())
-
-
-@pytest.mark.parametrize("name", [name for name in methods.names() if methods.get(name).minimum is not None])
-def test_every_term_is_at_its_minimum_where_student_and_teacher_agree(name):
-    method, same = built(name), output(0)
-    for _, value in method(same, same, BATCH).values():
-        assert value.item() == pytest.approx(method.minimum, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", [kd_loss, attention_loss, hint_loss])

@@ -1,0 +1,105 @@
+"""Overhaul of feature distillation. Heo et al., ICCV 2019, arXiv:1904.01866, section 3.
+
+Reduction: partial squared distance summed over channels and positions, mean over the batch; stages are added with
+1/2^(n-i-1), the deepest counting once. The published weights, 1e-3 for CIFAR and 1e-4 for ImageNet, belong to that sum
+(one implementation takes the mean over all elements, with 0.5). Features are taken before the activation. The larger of
+two maps is average-pooled. The connector is a 1x1 convolution without bias, then BatchNorm.
+
+Two differences from the authors' code. The margin, a channel's mean of negative values, comes there from the teacher's
+BatchNorm (`margin_of`) as for normally distributed values; not every network has one, so here it is the mean of all
+negative values that the teacher has given so far. And the teacher stays in evaluation mode here, whereas the authors
+leave its BatchNorm in training mode on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from methods._adapters import pooled_alike
+from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods._settings import LogUniform, NonNegative
+
+
+def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
+    """Squared distance to max(teacher, margin) where the student is above it or it is positive; sum / batch.
+
+    student: the connected map [N, C, H, W], teacher: the same shape, before its activation, margin: [C], negative
+    -> scalar. No gradient reaches the teacher.
+    """
+    target = torch.maximum(teacher.detach(), margin.detach().view(1, -1, 1, 1))
+    counts = (student > target) | (target > 0)
+    return ((student - target).pow(2) * counts).sum() / len(student)
+
+
+def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
+    """Mean of the negative part of a BatchNorm's output, were it normal: E[x | x < 0], x ~ N(bias, weight^2).
+
+    Where less than a thousandth is negative, -3 |weight|.  weight, bias: [C] -> [C].
+    """
+    deviation = weight.detach().abs().clamp_min(torch.finfo(weight.dtype).tiny)
+    mean = bias.detach()
+    ratio = mean / deviation
+    below = torch.special.ndtr(-ratio)
+    height = torch.exp(-ratio.pow(2) / 2) / math.sqrt(2 * math.pi)
+    return torch.where(below > 1e-3, mean - deviation * height / below, -3 * deviation)
+
+
+class FeatureOverhaul(Method):
+    """Before each activation the student matches what the teacher lets through, and stays low where it lets nothing."""
+
+    paper = Paper("A Comprehensive Overhaul of Feature Distillation", "Heo et al.", "ICCV", 2019, "arXiv:1904.01866")
+    formula = "sum over stages of 2^(i+1-n) |connector(s) - max(t, m)|^2 where connector(s) > max(t, m) or t > 0"
+    needs = Needs(preactivations=True)
+
+    def __init__(
+        self,
+        weight: Annotated[float, NonNegative, LogUniform(1e-4, 1e-2)] = 1e-3,
+        ce: Annotated[float, NonNegative] = 1.0,
+    ):
+        super().__init__()
+        self.weight, self.ce = weight, ce
+        self.connectors, self.margins = nn.ModuleList(), nn.ModuleList()
+
+    def build(self, probe: Probe) -> None:
+        """Makes a connector and a running margin for each stage."""
+        pairs = zip(probe.student.maps, probe.teacher.maps, strict=True)
+        self.connectors = nn.ModuleList(_connector(own[0], other[0]) for own, other in pairs)
+        self.margins = nn.ModuleList(_NegativeMean(shape[0]) for shape in probe.teacher.maps)
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
+        """One term, `ofd`: the sum over stages."""
+        losses = []
+        stages = zip(student.preactivations, teacher.preactivations, self.connectors, self.margins, strict=True)
+        for own, other, connector, margin in stages:
+            connected, target = pooled_alike(connector(own), other)
+            losses.append(ofd_loss(connected, target, margin(other)))
+        total = torch.stack([loss / 2**place for place, loss in enumerate(reversed(losses))]).sum()
+        return {"ofd": (self.weight, total)}
+
+
+class _NegativeMean(nn.Module):
+    """Mean of each channel's negative values over all that it has seen; 0 where there was none."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("total", torch.zeros(channels))
+        self.register_buffer("count", torch.zeros(channels))
+
+    @torch.no_grad()
+    def forward(self, features: Tensor) -> Tensor:
+        self.total += features.clamp_max(0).sum(dim=(0, 2, 3))
+        self.count += (features < 0).sum(dim=(0, 2, 3))
+        return self.total / self.count.clamp_min(1)
+
+
+def _connector(source: int, target: int) -> nn.Sequential:
+    conv = nn.Conv2d(source, target, 1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(target))

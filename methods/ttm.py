@@ -1,0 +1,65 @@
+"""Transformed teacher matching. Zheng & Yang, ICLR 2024, arXiv:2402.11148.
+
+Only the teacher is softened: its probabilities to the power `exponent` (1/T), normalised; the student stays at
+temperature 1. Reduction: KL divergence summed over classes, mean over the batch, without T^2. Defaults are the example
+of the authors' code, exponent 0.1 and weight 45 with full cross-entropy; it has other pairs of numbers for other pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods._settings import LogUniform, NonNegative, Positive
+
+
+def transformed(teacher: Tensor, exponent: float) -> Tensor:
+    """Log-probabilities of p^exponent / sum p^exponent.  Logits [N, classes] -> [N, classes]."""
+    return F.log_softmax(teacher * exponent, dim=1)
+
+
+def matching(student: Tensor, teacher: Tensor, exponent: float) -> Tensor:
+    """KL of the transformed teacher and the student for each sample.
+
+    student, teacher: logits [N, classes] -> [N]. No gradient reaches the teacher.
+    """
+    wanted = transformed(teacher.detach(), exponent)
+    return (wanted.exp() * (wanted - F.log_softmax(student, dim=1))).sum(dim=1)
+
+
+def ttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.1) -> Tensor:
+    """KL(p_teacher^exponent, normalised || p_student), mean over the batch.
+
+    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    """
+    return matching(student, teacher, exponent).mean()
+
+
+class TransformedTeacherMatching(Method):
+    """The student, unsoftened, follows the softened teacher."""
+
+    paper = Paper(
+        "Knowledge Distillation Based on Transformed Teacher Matching",
+        "Zheng & Yang",
+        "ICLR",
+        2024,
+        "arXiv:2402.11148",
+    )
+    formula = "KL(p_teacher^(1/T), normalised || p_student)"
+    needs = Needs(logits=True)
+
+    def __init__(
+        self,
+        exponent: Annotated[float, Positive, LogUniform(0.05, 1.0)] = 0.1,
+        weight: Annotated[float, NonNegative, LogUniform(4.5, 450.0)] = 45.0,
+        ce: Annotated[float, NonNegative] = 1.0,
+    ):
+        super().__init__()
+        self.exponent, self.weight, self.ce = exponent, weight, ce
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
+        """One term, `ttm`."""
+        return {"ttm": (self.weight, ttm_loss(student.logits, teacher.logits, self.exponent))}

@@ -1,0 +1,80 @@
+"""Variational information distillation. Ahn, Hu, Damianou, Lawrence & Dai, CVPR 2019, arXiv:1904.05835, eq. 5 and 6.
+
+Reduction: mean over samples, channels and positions, summed over stages, as in RepDistiller, whose weight this is. The
+variance of each channel is softplus(rho) + 1e-5, begins at 5 and is trained; mdistiller never trains it, because it
+hides the parameter from the optimizer, and Knowledge-Distillation-Zoo adds 1e-6. The larger of two maps is
+average-pooled to the smaller. The value may be negative: it is a likelihood without its constant.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from methods._adapters import pooled_alike
+from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods._settings import LogUniform, NonNegative, Positive
+
+EPS = 1e-5
+
+
+def initial_rho(variance: float, eps: float = EPS) -> float:
+    """The rho of a variance above `eps`: log(exp(variance - eps) - 1)."""
+    return variance - eps + math.log(-math.expm1(eps - variance))
+
+
+def gaussian_loss(mean: Tensor, teacher: Tensor, rho: Tensor, eps: float = EPS) -> Tensor:
+    """Negative log-likelihood, without its constant, of the teacher's map under a Gaussian of a variance per channel.
+
+    mean: [N, C, H, W], regressed from the student, teacher: the same shape, rho: [C] -> scalar: the mean over all
+    elements of ((mean - teacher)^2 / v + log v) / 2, v = log(1 + exp(rho)) + eps. No gradient reaches the teacher.
+    """
+    variance = (torch.logaddexp(rho, torch.zeros_like(rho)) + eps)[:, None, None]
+    return 0.5 * ((mean - teacher.detach()).pow(2) / variance + variance.log()).mean()
+
+
+class VariationalInformationDistillation(Method):
+    """The student's maps predict the teacher's, with an uncertainty per channel."""
+
+    paper = Paper(
+        "Variational Information Distillation for Knowledge Transfer", "Ahn et al.", "CVPR", 2019, "arXiv:1904.05835"
+    )
+    formula = "sum over stages of mean ((mu(f_student) - f_teacher)^2 / v_c + log v_c) / 2"
+    needs = Needs(maps=True)
+
+    def __init__(
+        self,
+        weight: Annotated[float, NonNegative, LogUniform(0.1, 10.0)] = 1.0,
+        variance: Annotated[float, Positive, LogUniform(0.5, 50.0)] = 5.0,
+        ce: Annotated[float, NonNegative] = 1.0,
+    ):
+        super().__init__()
+        self.weight, self.variance, self.ce = weight, variance, ce
+        self.regressors = nn.ModuleList()
+        self.rhos = nn.ParameterList()
+
+    def build(self, probe: Probe) -> None:
+        """Makes a regressor and the variances for each stage."""
+        rho = initial_rho(max(self.variance, 2 * EPS))
+        self.regressors, self.rhos = nn.ModuleList(), nn.ParameterList()
+        for (source, *_), (target, *_) in zip(probe.student.maps, probe.teacher.maps, strict=True):
+            self.regressors.append(_regressor(source, target))
+            self.rhos.append(nn.Parameter(torch.full((target,), rho)))
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
+        """One term, `vid`: the sum over stages."""
+        losses = []
+        for regressor, rho, *maps in zip(self.regressors, self.rhos, student.maps, teacher.maps, strict=True):
+            source, target = pooled_alike(*maps)
+            losses.append(gaussian_loss(regressor(source), target, rho))
+        return {"vid": (self.weight, torch.stack(losses).sum())}
+
+
+def _regressor(source: int, target: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (source, target, target):
+        layers += [nn.Conv2d(channels, target, 1, bias=False), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

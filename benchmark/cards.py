@@ -10,7 +10,7 @@ from rich.text import Text
 import methods
 from benchmark.console import table
 from benchmark.errors import InputError
-from methods import Method, Needs, Setting
+from methods import Needs, Setting
 
 
 def catalogue() -> RenderableType:
@@ -33,7 +33,11 @@ def card(name: str) -> RenderableType:
     facts = [["formula", kind.formula], ["needs", needs(kind.needs)]]
     if kind.paper is not None:
         facts.insert(0, ["paper", str(kind.paper)])
-    settings = [_setting(setting) for setting in kind.schema().values()]
+    if kind.control:
+        facts.append(["kind", "a control: without it a comparison proves nothing"])
+    if kind.wraps:
+        facts.append(["kind", f"a wrapper, written {name}({kind.wraps}); {name} alone stands for that"])
+    settings = [_setting(setting) for setting in methods.schema(name).values()]
     return Group(
         Text(name, style="bold"),
         about,
@@ -42,13 +46,23 @@ def card(name: str) -> RenderableType:
         Text(),
         table("settings", ["name", "default", "legal", "search space"], settings),
         Text(),
-        Text(_example(name, kind)),
+        Text(_example(name)),
     )
+
+
+COMPANIONS = {
+    "peer": "from a peer of the student's kind",
+    "earlier": "from an earlier network of the student's kind",
+    "untrained": "from an untrained teacher",
+}
 
 
 def needs(what: Needs) -> str:
     """What is tapped for a method, in words."""
-    return ", ".join(n for n in ("logits", "embedding", "maps") if getattr(what, n)) or "no teacher"
+    names = {"preactivations": "maps before the activation", "pooled": "pooled map", "views": "two views"}
+    taps = ("logits", "embedding", "maps", "preactivations", "pooled", "classifier", "views")
+    found = ", ".join(names.get(tap, tap) for tap in taps if getattr(what, tap)) or "no teacher"
+    return f"{found} {COMPANIONS[what.companion]}" if what.companion else found
 
 
 def _title(name: str) -> str:
@@ -64,6 +78,6 @@ def _setting(setting: Setting) -> list[str]:
     return [setting.name, str(setting.default), legal, str(setting.search or "not searched")]
 
 
-def _example(name: str, kind: type[Method]) -> str:
-    setting = next(iter(kind.schema().values()))
+def _example(name: str) -> str:
+    setting = next(iter(methods.schema(name).values()))
     return f"in a study: - {{method: {name}, settings: {{{setting.name}: {setting.default}}}}}"

@@ -126,11 +126,26 @@ def leaderboard(
 
 
 @app.command()
-def methods(name: Annotated[str | None, typer.Argument(help="A method, for its card.")] = None) -> None:
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, for its card.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Write the page of all methods, and where each runs.")
+    ] = None,
+) -> None:
     """List the distillation methods, or show the card of one: paper, formula, settings, search space."""
     from benchmark import cards
 
-    _show(cards.catalogue() if name is None else cards.card(name))
+    if page is None:
+        _show(cards.catalogue() if name is None else cards.card(name))
+        return
+    from benchmark import applicability
+
+    if name is not None:
+        raise typer.BadParameter("the page is of all methods; leave the name out", param_hint="--page")
+    try:
+        page.write_text(applicability.page(_say))
+    except OSError as error:
+        raise InputError(f"{page}: cannot be written ({error.strerror})") from None
 
 
 @app.command()

@@ -91,7 +91,7 @@ class Member:
         self._rows: list[Tensor] = []
         self._names: list[str] = []
         self._weights: dict[str, float] = {}
-        self._enter(-self.length.early)
+        self.enter(-self.length.early)
         self._restore()
         if self.epoch < self.length.epochs:
             self._start()
@@ -110,7 +110,7 @@ class Member:
             raise InputError(f"{self.task.label}: there is no teacher whose architecture could be taken")
         return self._network(network, "companion").to(self.conditions.data.device)
 
-    def _enter(self, epoch: int) -> None:
+    def enter(self, epoch: int) -> None:
         """Begins an epoch's stage, if it is the first of one: who learns, and with a fresh optimizer."""
         self.epoch = epoch
         which, early = self.needs.companion, epoch < 0
@@ -126,8 +126,8 @@ class Member:
         """Whether this member takes part in an epoch."""
         return not self.failed and self.epoch == epoch < self.length.epochs
 
-    def step(self, loaded: Loaded, teacher: Output | None, step: int) -> None:
-        """One batch: forward, loss, backward, update. Nothing is read back from the device."""
+    def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
+        """One batch: forward, loss, backward, update; returns what is logged. Nothing is read back from the device."""
         torch.manual_seed(streams.derive(self.conditions.seed, "step", self.epoch, step))
         rate = self._rate(step)
         for group in self.optimizer.param_groups:
@@ -140,6 +140,7 @@ class Member:
         values = [total, *loss.raw.values(), correct]
         self._rows.append(torch.stack([value.detach().float() for value in values]))
         self._names, self._weights = ["total", *loss.raw], loss.weights
+        return self._rows[-1]
 
     def _rate(self, step: int) -> float:
         """The schedule's; in a method's own stage before the training, the peak."""
@@ -245,7 +246,7 @@ class Member:
         self.progress.epoch(self.task.label, place, self.length.total, metrics)
         self.epoch += 1
         if self.epoch == 0:
-            self._enter(0)
+            self.enter(0)
 
     def _validation(self) -> dict[str, float]:
         """The metrics of the validation images, if there are any; keeps the weights of the best epoch."""
@@ -374,7 +375,7 @@ class Member:
         self.method.load_state_dict(parts["method"])
         if self.companion is not None and self.needs.companion != "untrained":
             self.companion.network.load_state_dict(parts["companion"])
-        self._enter(checkpoint.epoch + 1 - self.length.early)
+        self.enter(checkpoint.epoch + 1 - self.length.early)
         if self.epoch != 0:  # where the training begins, the optimizer of the stage before it has had its day
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in parts["optimizer"].items():

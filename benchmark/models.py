@@ -182,6 +182,9 @@ class TappedModel(nn.Module):
 
     def _probe_maps(self) -> tuple[tuple[int, ...], ...]:
         """Takes the first route to maps that leaves the logits as they are; notes the reasons where there is none."""
+        if not any(hasattr(self.network, name) for name in ("forward_intermediates", "feature_info")):
+            self.notes["maps"] = "the network has no feature maps"
+            return ()
         image = self.prepared(self._image())
         logits = self.network(image)
         reasons = []

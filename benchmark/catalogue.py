@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import RenderableType
@@ -71,7 +71,9 @@ def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
         try:
             with torch.device(device):
                 model = tapped(network, name, size, classes, [0.5] * size[0], [0.5] * size[0])
-                return Entry(name, fixed, parameters, model.macs(), model.shapes, model.notes)
+                notes = {what: why for what, why in model.notes.items() if what in ("embedding", "maps")}
+                # Whether a map is averaged into the embedding cannot be seen without numbers.
+                return Entry(name, fixed, parameters, model.macs(), replace(model.shapes, pooled=()), notes)
         except Exception as error:  # whatever 1,300 models make of a device without numbers
             reason = _reason(error, name)
     return Entry(name, fixed, parameters, reason=reason)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,13 @@ UNFOLDED = 10_000
 output, messages = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
+class Choices(StrEnum):
+    """Which settings a comparison runs with."""
+
+    published = "published"
+    tuned = "tuned"
+
+
 @dataclass
 class Options:
     """What stands before the command."""
@@ -52,6 +60,7 @@ options = Options()
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's file.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's file, or its name.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; the GPU if there is one by default.")]
+CohortSize = Annotated[int | None, typer.Option(min=1, help="Students that train side by side, at most.")]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
@@ -78,15 +87,20 @@ def run(
     study: StudyFile,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")] = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Record in MLflow while training.")] = True,
-    cohort_size: Annotated[int | None, typer.Option(min=1, help="Students that train side by side, at most.")] = None,
+    cohort_size: CohortSize = None,
+    settings: Annotated[
+        Choices, typer.Option(help="tuned: a second row for each that `kdbench tune` found settings for.")
+    ] = Choices.published,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train what a study asks for and is not done, then show its leaderboard."""
-    from benchmark import environment, execute
+    from benchmark import environment, execute, found
     from benchmark.study import load
 
     loaded = load(study)
+    if settings is Choices.tuned:
+        loaded = found.with_tuned_rows(loaded, found.place(study))
     where = _store(loaded, tracking_uri) if track else None
     chosen = environment.device(device)
     prepared = execute.prepare(loaded, study.read_text(), str(study), chosen, options.workspace, _say)
@@ -108,6 +122,80 @@ def run(
         messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
     if summary.failed:
         raise SystemExit(1)
+
+
+@app.command()
+def tune(
+    study: StudyFile,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KDBENCH_STORAGE",
+            show_envvar=True,
+            metavar="URL",
+            help="Optuna's database, such as postgresql+psycopg2://user@host/name; by default a file of the study's.",
+        ),
+    ] = None,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Record the trials in MLflow.")] = True,
+    cohort_size: CohortSize = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Start optuna-dashboard, and search nothing.")] = False,
+    device: Device = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Search the settings of every method of a study, with the same number of trials each, on validation images."""
+    from benchmark import environment, execute, found
+    from benchmark import tune as searching
+    from benchmark.study import load
+
+    loaded, folder = load(study), options.workspace
+    if dashboard:
+        _dashboard(storage or searching.default_storage(folder / loaded.name / "search"))
+        return
+    where = _store(loaded, tracking_uri) if track else None
+    chosen = environment.device(device)
+    prepared = execute.prepare(loaded, study.read_text(), str(study), chosen, folder, _say)
+    environment.make_repeatable()
+    known = environment.environment(chosen)
+    with _progress() as progress:
+        told = _recorder(where, progress)
+        outcome = searching.tune(prepared, folder, str(study), known, progress, storage, cohort_size, told)
+        told(folder / loaded.name / "search")
+    found.write(found.place(study), loaded, outcome.best)
+    _show(found.summary(outcome))
+    messages.print(f"wrote {found.place(study)}; `kdbench run {study} --settings tuned` compares", soft_wrap=True)
+    if where is not None:
+        messages.print("`kdbench ui` opens the trials in MLflow", soft_wrap=True)
+
+
+def _recorder(where: Store | None, progress: Progress) -> Callable[[Path], None]:
+    """What puts the records of a search into MLflow; a store that refuses is a warning, and the next time comes."""
+
+    def told(folder: Path) -> None:
+        from benchmark.track_search import sync_search
+
+        if where is not None:
+            try:
+                sync_search(folder, where, warn=progress.warn)
+            except TrackingError as error:
+                progress.warn(f"not in MLflow yet: {error}; `kdbench tune` again brings it there")
+
+    return told
+
+
+def _dashboard(storage: str) -> None:
+    """Serves optuna-dashboard on this machine alone, until it is stopped."""
+    from importlib.util import find_spec
+
+    from benchmark import tune as searching
+    from benchmark.track import shown
+
+    if find_spec("optuna_dashboard") is None:
+        raise InputError("--dashboard: needs the package optuna-dashboard; pip install 'kdbench[dashboard]'")
+    opened = searching.open_storage(storage)
+    from optuna_dashboard import run_server
+
+    messages.print(f"http://127.0.0.1:8080/ shows {shown(storage)}; Ctrl+C stops it", soft_wrap=True)
+    run_server(opened, host="127.0.0.1", port=8080)
 
 
 @app.command()
@@ -316,10 +404,12 @@ def ui(
 
 def _print_addresses(base: str, where: Store) -> None:
     """Where a browser finds each study's runs."""
-    from benchmark import server, track
+    from benchmark import server, track, track_search
 
     for name, identity in track.experiments(where).items():
-        output.print(f"{name}: {server.addresses(base, identity)['runs']}", soft_wrap=True)
+        searched = track_search.addresses(server.without_password(base), identity)
+        address = searched["coordinates"] if "/search/" in name else server.addresses(base, identity)["runs"]
+        output.print(f"{name}: {address}", soft_wrap=True)
 
 
 def _read_all(ended: threading.Event) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmark.conditions import Conditions, Progress, Stopwatch, Task
-from benchmark.errors import InputError, SealedError
+from benchmark.errors import InputError, Leave, SealedError
 from benchmark.member import Member, record_failure
 
 
@@ -36,7 +36,7 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
         if active:
             _train_epoch(active, epoch, conditions)
     for member in members:
-        if not member.failed:
+        if not member.out:
             with _isolated(member):
                 member.finish()
 
@@ -70,5 +70,7 @@ def _isolated(member: Member) -> Iterator[None]:
         yield
     except (InputError, SealedError):
         raise
+    except Leave:
+        member.leave()
     except Exception as error:
         member.fail(error)

@@ -46,7 +46,7 @@ class Task:
     """One cell to train.
 
     label: its name for people. settings: the method's. teacher: the architecture of the pair's teacher, for methods
-    that learn from an untrained one.
+    that learn from an untrained one. recipe: with a learning rate and weight decay of its own, where it has such.
     """
 
     folder: CellFolder
@@ -56,6 +56,7 @@ class Task:
     method: str
     settings: dict[str, Any]
     teacher: Network | None = None
+    recipe: Recipe | None = None
 
 
 class Teacher:
@@ -85,7 +86,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the members of a cohort share.  environment: recorded at the start of each cell."""
+    """What the members of a cohort share.
+
+    environment: recorded at the start of each cell. tested: whether finished cells meet the test images; those of a
+    search never do.
+    """
 
     data: Data
     recipe: Recipe
@@ -93,6 +98,7 @@ class Conditions:
     select: str
     teacher: Teacher | None
     environment: dict[str, str] = field(default_factory=dict)
+    tested: bool = True
 
     @property
     def steps(self) -> int:

@@ -38,7 +38,7 @@ class PlainProgress(Progress):
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """A line with the result."""
-        self._line(f"{cell}: test {metrics['test/acc1']:.2f} %")
+        self._line(f"{cell}: {_result(metrics)}")
 
     def failed(self, cell: str, reason: str) -> None:
         """A line with the reason."""
@@ -99,7 +99,8 @@ class LiveProgress(Progress):
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """The cell's line leaves the live part and stays above it."""
         self._cells.pop(cell, None)
-        self.console.print(Text(f"{cell}: test {metrics['test/acc1']:.2f} %"))
+        if "test/acc1" in metrics:
+            self.console.print(Text(f"{cell}: {_result(metrics)}"))
 
     def failed(self, cell: str, reason: str) -> None:
         """Likewise, with the reason."""
@@ -115,6 +116,11 @@ class LiveProgress(Progress):
         for cell, state in self._cells.items():
             now.add_row(Text(cell), Text(state))
         return Group(now, self._bars)
+
+
+def _result(metrics: Mapping[str, float]) -> str:
+    """Of a cell; those of a search meet no test images."""
+    return f"test {metrics['test/acc1']:.2f} %" if "test/acc1" in metrics else "done"
 
 
 def _accuracy(metrics: Mapping[str, float]) -> str:

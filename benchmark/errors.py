@@ -9,6 +9,10 @@ class TrackingError(Exception):
     """MLflow's store cannot be reached or refuses: one line, without passwords. No recorded result is lost by it."""
 
 
+class Leave(Exception):  # noqa: N818  (it is no error)
+    """Raised by whoever watches a training, to take it out of its cohort for good."""
+
+
 class SealedError(RuntimeError):
     """The test data were asked for by something that has not finished its training."""
 

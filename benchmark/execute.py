@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def prepare(
     is told, in a line, what takes time or was mended. Raises InputError, naming file and key, for whatever the study
     asks that cannot be.
     """
-    with _named(source):
+    with named(source):
         data = load_data(study, device, workspace, say)
         data.steps(study.recipe.batch_size)
         macs: dict[tuple[str, str], int] = {}
@@ -141,7 +141,11 @@ def _refuse_twins(study: Study) -> None:
     for what, entries in (
         (
             "methods",
-            [(row.name, [row.method, methods.create(row.method, **row.settings).settings]) for row in study.methods],
+            [
+                (row.name, [row.method, methods.create(row.method, **row.settings).settings])
+                for row in study.methods
+                if not row.found  # a search may find what was published
+            ],
         ),
         ("pairs", [(pair.name, pair.model_dump(exclude={"name"})) for pair in study.pairs]),
     ):
@@ -153,7 +157,7 @@ def _refuse_twins(study: Study) -> None:
 
 
 @contextmanager
-def _named(source: str) -> Iterator[None]:
+def named(source: str) -> Iterator[None]:
     """Puts the study's file in front of what is wrong with it."""
     try:
         yield
@@ -173,7 +177,7 @@ def run(
     study, data = prepared.study, prepared.data
     folder = workspace / study.name
     with locked(folder):
-        lent = _obtain(prepared, workspace, source, environment, progress)
+        lent = lend(prepared, workspace, folder, source, environment, progress)
         hashes = {key: teacher.sha256 for key, teacher in lent.items()}
         ids = _write_plan(prepared, folder, hashes)
         places = {str(cell): CellFolder(folder / "cells" / ids[str(cell)]) for cell in prepared.cells}
@@ -181,11 +185,13 @@ def run(
         pending = [cell for cell in prepared.cells if not places[str(cell)].done]
         summary.already_done = summary.planned - len(pending)
         progress.planned({str(cell): work.length(_method(cell), study.recipe).total for cell in pending})
-        for cohort in prepared.cohorts(pending, cohort_size):
+        # What a search found may be what was published: two rows of the table, one cell on disk.
+        distinct = list({ids[str(cell)]: cell for cell in reversed(pending)}.values())[::-1]
+        for cohort in prepared.cohorts(distinct, cohort_size):
             want = prepared.teacher_of(cohort[0])
             conditions = Conditions(data, study.recipe, cohort[0].seed, study.select, lent[want.key], environment)
             tasks = [
-                _task(cell, places[str(cell)], _configuration(prepared, cell, hashes), want.network) for cell in cohort
+                task(cell, places[str(cell)], configuration(prepared, cell, hashes), want.network) for cell in cohort
             ]
             train(tasks, conditions, progress)
         for cell in pending:
@@ -201,20 +207,21 @@ def obtain_teachers(
     prepared: Prepared, workspace: Path, source: str, environment: dict[str, str], progress: Progress
 ) -> None:
     """Trains or fetches the teachers of a study that the store lacks, and no student."""
-    with locked(workspace / prepared.study.name):
-        _obtain(prepared, workspace, source, environment, progress)
+    folder = workspace / prepared.study.name
+    with locked(folder):
+        lend(prepared, workspace, folder, source, environment, progress)
 
 
-def _obtain(
-    prepared: Prepared, workspace: Path, source: str, environment: dict[str, str], progress: Progress
+def lend(
+    prepared: Prepared, workspace: Path, folder: Path, source: str, environment: dict[str, str], progress: Progress
 ) -> dict[str, Teacher]:
-    """All teachers of a study, by key, measured; its folder then tells what its journals belong to."""
-    data, folder, store = prepared.data, workspace / prepared.study.name, Store(workspace)
+    """All teachers of a study, by key, measured; the folder then tells what its journals belong to."""
+    data, store = prepared.data, Store(workspace)
     write_atomically(folder / "study.yaml", prepared.text.encode())
     write_json(folder / "split.json", {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()})
     _write_plan(prepared, folder, {})
     lent = {}
-    with _named(source):
+    with named(source):
         for want in prepared.wanted:
             record = folder / "teachers" / want.key
             lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
@@ -224,23 +231,27 @@ def _obtain(
 def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
     """Cell's name -> identity, for every cell whose teacher's SHA-256 is in `hashes`, by the teacher's key."""
     known = [cell for cell in prepared.cells if prepared.teacher_of(cell).key in hashes]
-    return {str(cell): identity(_configuration(prepared, cell, hashes)) for cell in known}
+    return {str(cell): identity(configuration(prepared, cell, hashes)) for cell in known}
 
 
-def _configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
+def configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
+    """All that decides a cell's numbers.  hashes: SHA-256 of the teachers by key."""
     settings = _method(cell).settings
     want = prepared.teacher_of(cell)
     teacher = {**want.network.identity, "sha256": hashes[want.key]}
     return cell.configuration(prepared.data.fingerprint, teacher, settings)
 
 
-def _task(cell: Cell, folder: CellFolder, configuration: dict[str, Any], teacher: Network) -> Task:
-    settings = configuration["method"]["settings"]
-    return Task(folder, str(cell), configuration, cell.pair.student, cell.row.method, settings, teacher)
+def task(
+    cell: Cell, folder: CellFolder, configuration: dict[str, Any], teacher: Network, label: str | None = None
+) -> Task:
+    """A cell as the engine trains it.  teacher: the pair's, as a network. label: its name for people."""
+    settings, name = configuration["method"]["settings"], label or str(cell)
+    return Task(folder, name, configuration, cell.pair.student, cell.row.method, settings, teacher, cell.recipe)
 
 
 def _method(cell: Cell) -> Method:
-    return methods.create(cell.row.method, **cell.row.settings)
+    return methods.create(cell.row.method, **cell.settings)
 
 
 def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict[str, str]:
@@ -259,6 +270,8 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
         "methods": [row.name for row in study.methods],
         "seeds": study.seeds,
         "not_applicable": prepared.not_applicable,
+        "trials": {row.name: row.trials for row in study.methods if row.trials},
+        "search_tmac": {f"{pair}/{row.name}": tmac for row in study.methods for pair, tmac in row.search_tmac.items()},
         "teachers": [
             {
                 "id": want.key,
@@ -283,7 +296,8 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
                 "teacher": cell.pair.teacher.model,
                 "teacher_id": hashes[prepared.teacher_of(cell).key][:12],
                 "student": cell.pair.student.model,
-                "recipe": _flat(study.recipe),
+                "recipe": _flat(cell.recipe),
+                "length": asdict(work.length(_method(cell), study.recipe)),
             }
             for cell in prepared.cells
             if str(cell) in ids
@@ -331,18 +345,17 @@ def estimate(prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teache
     steps = data.steps(study.recipe.batch_size)
     images = steps * study.recipe.batch_size
     for cohort in cohorts:
-        pair, longest = cohort[0].pair.name, 0
+        pair = cohort[0].pair.name
         look = prepared.macs[pair, "teacher"]
         for cell in cohort:
             method, student = _method(cell), prepared.macs[cell.pair.name, "student"]
-            taught = method.tapped().teacher
             whole = work.compute(method, study.recipe, images, student, look)
-            own = work.compute(method, study.recipe, images, student, 0) if taught else whole
+            own = work.compute(method, study.recipe, images, student, 0) if method.tapped().teacher else whole
             tmac, alone = tmac + own, alone + whole
             seconds += own / (3 * student * images) * steps * timed[cell.pair.name]["student trains"]
-            longest = max(longest, work.length(method, study.recipe).total if taught else 0)
-        tmac += longest * images * look
-        seconds += longest * steps * timed[pair]["teacher looks"]
+        looks = work.looks(map(_method, cohort), study.recipe)
+        tmac += looks * images * look
+        seconds += looks * steps * timed[pair]["teacher looks"]
     return Estimate(tmac / 1e12, alone / 1e12, seconds)
 
 

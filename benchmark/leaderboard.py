@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
+from benchmark.found import SUFFIX
+
 TEACHER = "teacher"
 """Row name of the teacher."""
 
@@ -29,9 +31,14 @@ CONFIDENCE = 0.95
 COLUMNS = (
     "pair", "method", "rank", "n", "planned", "acc1", "sd", "ci_low", "ci_high",
     "vs_student", "vs_student_low", "vs_student_high", "gap_closed",
-    "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "note",
+    "vs_published", "vs_published_low", "vs_published_high",
+    "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "compute_factor", "trials", "search_tmac",
+    "note",
 )  # fmt: skip
-COST_COLUMNS = ("pair", "method", "latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")
+COST_COLUMNS = (
+    "pair", "method", "latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb",
+    "params", "compute_tmac", "compute_factor", "trials", "search_tmac",
+)  # fmt: skip
 
 _MEANS = {
     "acc5": "test/acc5",
@@ -42,8 +49,8 @@ _MEANS = {
     "macs": "cost/macs",
     "compute_tmac": "cost/compute_tmac",
 }
-_CLOCKED = {name: f"cost/{name}" for name in COST_COLUMNS[2:]}
-_FLOATS = [name for name in COLUMNS if name not in ("pair", "method", "rank", "n", "planned", "note")]
+_CLOCKED = {name: f"cost/{name}" for name in ("latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")}
+_TEXTS, _COUNTS, _MISSABLE_COUNTS = ("pair", "method", "note"), ("n", "planned"), ("rank", "trials")
 
 Run = dict[Hashable, Any]
 
@@ -54,7 +61,9 @@ class Plan:
 
     `methods` are row names in the study's order; `baseline` is the one that trains the student alone. `not_applicable`
     maps "pair/method" to a reason. `datasets` maps a pair to its data set, for titles only.
-    `protocol` is `legacy` where no images were held out for validation.
+    `protocol` is `legacy` where no images were held out for validation. `trials` maps a method to the number of trials
+    that its settings were searched with; one that it lacks has published settings. `search_tmac` maps "pair/method" to
+    the compute of that search, where it is known.
 
     Raises:
         ValueError: pairs, methods or seeds are empty or hold one twice, a method is named like the teacher's row,
@@ -71,6 +80,8 @@ class Plan:
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "validated"
+    trials: Mapping[str, int] = field(default_factory=dict)
+    search_tmac: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named: dict[str, tuple[Any, ...]] = {"pairs": self.pairs, "methods": self.methods, "seeds": self.seeds}
@@ -89,6 +100,24 @@ class Plan:
     def why_not(self, pair: str, method: str) -> str | None:
         """The reason why `method` cannot run on `pair`, or None where it can."""
         return self.not_applicable.get(f"{pair}/{method}")
+
+    @property
+    def budgets(self) -> list[int]:
+        """The numbers of trials that rows were tuned with, highest first; empty where all settings are published."""
+        return sorted({count for count in self.trials.values() if count}, reverse=True)
+
+    @property
+    def unequal(self) -> str:
+        """Why no tuned row has a rank, where they were tuned with unequal effort; else empty."""
+        if len(self.budgets) < 2:
+            return ""
+        counts = ", ".join(map(str, self.budgets))
+        return f"rows were tuned with different numbers of trials ({counts}); they are not ranked"
+
+    def published(self, method: str) -> str | None:
+        """The row with published settings that a tuned row belongs to; None for other rows, or if there is none."""
+        name = method.removesuffix(SUFFIX)
+        return name if name != method and self.trials.get(method) and name in self.methods else None
 
 
 @dataclass(frozen=True)
@@ -118,7 +147,9 @@ def leaderboard(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     `runs` has one row per run; metric columns that no run has logged may be missing. Only finished runs with a finite
     `test/acc1` count. Every mean is over all runs that count, and NaN where one of them lacks the metric. The result
     has the columns `COLUMNS`; `sd` has ddof 1, intervals are Student's t at 95 %, `vs_student` and `gap_closed` use
-    the seeds that the row shares with the student alone.
+    the seeds that the row shares with the student alone, `vs_published` those that a tuned row shares with the row of
+    the same method with published settings. Ranks are given among rows with equal `trials`. `compute_factor` is
+    compute as a multiple of the student alone's.
 
     Raises:
         ValueError: two finished runs for one cell or one teacher, or runs of one pair that learned from two teachers.
@@ -126,22 +157,23 @@ def leaderboard(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     cells, teachers = _planned(runs, plan), _records(runs, TEACHER)
     lines: list[dict[str, Any]] = []
     for pair in plan.pairs:
-        rows = [_row(cells, plan, pair, method) for method in plan.methods]
-        teacher = _teacher(cells, teachers, plan, pair)
-        student = next((row for row in rows if row.method == plan.baseline), None)
-        measured = [(row, _measure(row, student, teacher)) for row in rows]
-        for (_, line), rank in zip(measured, _ranks(rows), strict=True):
+        rows = {method: _row(cells, plan, pair, method) for method in plan.methods}
+        teacher, student = _teacher(cells, teachers, plan, pair), rows.get(plan.baseline or "")
+        measured = [(row, _measure(row, rows, teacher, plan)) for row in rows.values()]
+        for (_, line), rank in zip(measured, _ranks(list(rows.values()), plan), strict=True):
             line["rank"] = rank
         measured.sort(key=lambda entry: -_comparable(entry[0]) if entry[0].n else math.inf)
-        lines += [{"pair": pair, **line} for line in (_teacher_line(teacher), *(line for _, line in measured))]
+        for row, line in [(teacher, _teacher_line(teacher)), *measured]:
+            lines.append({"pair": pair, **line, **_counted(row, student, plan, pair)})
     return _table(lines, COLUMNS)
 
 
 def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Clock-measured costs of the same runs: `COST_COLUMNS`, per pair the teacher, then the methods in plan order.
+    """Costs of the same runs: `COST_COLUMNS`, per pair the teacher, then the methods in plan order.
 
-    Each value is the mean over the finished runs that measured it (ms, seconds, MB), NaN where none did. These numbers
-    differ between two identical trainings, so they stand apart from the leaderboard.
+    What a clock measured is the mean over the finished runs that measured it (ms, seconds, MB), NaN where none did.
+    These numbers differ between two identical trainings, so they stand apart from the leaderboard. Those that are
+    counted (parameters, compute, trials) are the leaderboard's.
 
     Raises:
         ValueError: as `leaderboard`.
@@ -149,10 +181,10 @@ def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     cells, teachers = _planned(runs, plan), _records(runs, TEACHER)
     lines: list[dict[str, Any]] = []
     for pair in plan.pairs:
-        rows = [_teacher(cells, teachers, plan, pair)]
-        rows += [_row(cells, plan, pair, method) for method in plan.methods]
-        for row in rows:
-            line: dict[str, Any] = {"pair": pair, "method": row.method}
+        rows = {method: _row(cells, plan, pair, method) for method in plan.methods}
+        student = rows.get(plan.baseline or "")
+        for row in (_teacher(cells, teachers, plan, pair), *rows.values()):
+            line: dict[str, Any] = {"pair": pair, "method": row.method, **_counted(row, student, plan, pair)}
             for name, metric in _CLOCKED.items():
                 values = [value for value in _values(row, metric) if math.isfinite(value)]
                 line[name] = _mean(values)
@@ -263,35 +295,67 @@ def _reason(run: Run) -> str:
     return " ".join(reason.split()) if isinstance(reason, str) else ""
 
 
-def _measure(row: _Row, student: _Row | None, teacher: _Row) -> dict[str, Any]:
-    """All columns of a method's line but pair and rank."""
+def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan) -> dict[str, Any]:
+    """The columns of a method's line that its runs decide."""
     line = _line(row)
-    notes = _incomplete(row)
+    student, published = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
+    notes = [*_replaced(row, student), *_incomplete(row, plan)]
     if row.n >= 2:
         line["sd"] = statistics.stdev(row.accuracies.values())
         line["ci_low"], line["ci_high"] = _interval(list(row.accuracies.values()))
     if student is not None and student is not row and row.n:
-        gains, closed, remarks = _against(row, student, teacher)
-        line["vs_student"] = _mean(gains)
-        line["vs_student_low"], line["vs_student_high"] = _interval(gains)
-        line["gap_closed"] = closed
-        notes += remarks
+        gains, remarks = _gains(row, student, "the student alone")
+        line |= _difference("vs_student", gains)
+        line["gap_closed"], more = _gap_closed(gains, row, student, teacher)
+        notes += remarks + more
+    if published is not None and row.n:
+        gains, remarks = _gains(row, published, published.method)
+        line |= _difference("vs_published", gains)
+        notes += remarks if published is not student else []
     line["note"] = "; ".join(notes)
     return line
 
 
-def _against(row: _Row, student: _Row, teacher: _Row) -> tuple[list[float], float, list[str]]:
-    """Gains over the student alone by shared seed, percent of the gap to the teacher closed, and remarks."""
-    ours, alone = row.accuracies, student.accuracies
-    shared = [seed for seed in ours if seed in alone]
-    gains = [ours[seed] - alone[seed] for seed in shared]
-    remarks = [f"paired with the student alone on {len(shared)} of {row.n} seeds"] if len(shared) < row.n else []
-    if not shared or not teacher.n:
-        return gains, math.nan, remarks
-    gap = teacher.accuracies[0] - _mean([alone[seed] for seed in shared])
+def _gains(row: _Row, other: _Row, name: str) -> tuple[list[float], list[str]]:
+    """Accuracies of a row above another's, by shared seed; and a remark where seeds are not shared."""
+    ours, theirs = row.accuracies, other.accuracies
+    gains = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return gains, [f"paired with {name} on {len(gains)} of {row.n} seeds"] if len(gains) < row.n else []
+
+
+def _difference(name: str, gains: Sequence[float]) -> dict[str, float]:
+    low, high = _interval(gains)
+    return {name: _mean(gains), f"{name}_low": low, f"{name}_high": high}
+
+
+def _gap_closed(gains: Sequence[float], row: _Row, student: _Row, teacher: _Row) -> tuple[float, list[str]]:
+    """Percent of the gap to the teacher closed over the seeds shared with the student alone, and a remark."""
+    alone = [accuracy for seed, accuracy in student.accuracies.items() if seed in row.accuracies]
+    if not alone or not teacher.n:
+        return math.nan, []
+    gap = teacher.accuracies[0] - _mean(alone)
     if round(gap, 9) <= 0:
-        return gains, math.nan, [*remarks, "the teacher is not better than the student alone: no gap to close"]
-    return gains, 100 * _mean(gains) / gap, remarks
+        return math.nan, ["the teacher is not better than the student alone: no gap to close"]
+    return 100 * _mean(gains) / gap, []
+
+
+def _replaced(row: _Row, student: _Row | None) -> list[str]:
+    """A remark on a row whose network at inference is another than the student alone."""
+    if student is None:
+        return []
+    own, alone = (_mean(_values(one, _MEANS["params"])) for one in (row, student))
+    if own == alone or not math.isfinite(own - alone):
+        return []
+    return ["the network at inference is not the bare student: its parameters differ from the student alone's"]
+
+
+def _counted(row: _Row, student: _Row | None, plan: Plan, pair: str) -> dict[str, Any]:
+    """What a row costs by counting."""
+    counted: dict[str, Any] = {name: _mean(_values(row, _MEANS[name])) for name in ("params", "compute_tmac")}
+    alone = math.nan if student is None else _mean(_values(student, _MEANS["compute_tmac"]))
+    counted["compute_factor"] = counted["compute_tmac"] / alone if alone > 0 else math.nan
+    counted["trials"] = None if row.method == TEACHER else plan.trials.get(row.method, 0)
+    return counted | {"search_tmac": plan.search_tmac.get(f"{pair}/{row.method}", math.nan)}
 
 
 def _teacher_line(teacher: _Row) -> dict[str, Any]:
@@ -307,7 +371,7 @@ def _line(row: _Row) -> dict[str, Any]:
     return line | {name: _mean(_values(row, metric)) for name, metric in _MEANS.items()}
 
 
-def _incomplete(row: _Row) -> list[str]:
+def _incomplete(row: _Row, plan: Plan) -> list[str]:
     """Why the row has no rank, in short sentences; empty for a row that has one."""
     if row.inapplicable is not None:
         return [f"not applicable: {row.inapplicable}"]
@@ -322,12 +386,21 @@ def _incomplete(row: _Row) -> list[str]:
         notes.append(f"{row.n} of {row.planned} cells finished")
     if not notes and row.n < MIN_SEEDS:
         notes.append(f"n = {row.n}: no rank under {MIN_SEEDS} seeds")
+    if plan.unequal and plan.trials.get(row.method):
+        notes.append(plan.unequal)
     return notes
 
 
-def _ranks(rows: Sequence[_Row]) -> list[int | None]:
-    ranked = [_comparable(row) for row in rows if not _incomplete(row)]
-    return [None if _incomplete(row) else 1 + sum(mean > _comparable(row) for mean in ranked) for row in rows]
+def _ranks(rows: Sequence[_Row], plan: Plan) -> list[int | None]:
+    """Places by mean among the rows that took equally many trials."""
+    ranked = [row for row in rows if not _incomplete(row, plan)]
+    budget = {row.method: plan.trials.get(row.method, 0) for row in rows}
+
+    def rank(row: _Row) -> int:
+        rivals = [other for other in ranked if budget[other.method] == budget[row.method]]
+        return 1 + sum(_comparable(other) > _comparable(row) for other in rivals)
+
+    return [rank(row) if row in ranked else None for row in rows]
 
 
 def _comparable(row: _Row) -> float:
@@ -355,10 +428,9 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 
 def _table(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(lines, columns=list(columns))
-    types = {name: "float64" for name in columns if name in _FLOATS or name in _CLOCKED}
-    types |= {name: "int64" for name in ("n", "planned") if name in columns}
-    if "rank" in columns:
-        types["rank"] = "Int64"
+    types = dict.fromkeys((name for name in columns if name not in _TEXTS), "float64")
+    types |= {name: "int64" for name in _COUNTS if name in columns}
+    types |= {name: "Int64" for name in _MISSABLE_COUNTS if name in columns}
     return table.astype(types)
 
 
@@ -374,21 +446,45 @@ def provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def headline(board: pd.DataFrame, plan: Plan) -> str:
-    """The result in one sentence; it states means and intervals and claims no significance."""
+    """The result in one sentence; it states means and intervals and claims no significance.
+
+    Where rows were tuned there is one for them, after one for the rows with published settings.
+    """
+    if not plan.budgets:
+        return _capital(_result(board, plan))
+    tuned = board["trials"].fillna(0) > 0
+    published = "" if all(map(plan.trials.get, plan.methods)) else _result(board[~tuned], plan)
+    sentences = [f"With published settings, {published}"] if published else []
+    if plan.unequal:
+        return " ".join([*sentences, f"{_capital(plan.unequal)}."])
+    return " ".join([*sentences, f"Tuned with {plan.budgets[0]} trials, {_result(board[tuned], plan)}"])
+
+
+def _capital(sentence: str) -> str:
+    """Starts a sentence with a capital letter, unless it starts with the name of a row."""
+    own = sentence.startswith(("the student alone", "no method is ranked", "rows were tuned"))
+    return sentence[0].upper() + sentence[1:] if own else sentence
+
+
+def _result(board: pd.DataFrame, plan: Plan) -> str:
     groups = _winners(board, plan)
     won = sorted((names for names in groups if names), key=lambda names: -len(groups[names]))
     if not won:
-        return f"No method is ranked: a rank needs {MIN_SEEDS} finished seeds and every planned cell of the row."
+        return f"no method is ranked: a rank needs {MIN_SEEDS} finished seeds and every planned cell of the row."
     clauses: list[str] = []
     for names in won:
         where = f"{len(groups[names])}" if clauses else f"{len(groups[names])} of {len(plan.pairs)} pairs"
         clauses.append(f"{_label(names, plan)} on {where}{_detail(board, plan, names, groups[names])}")
-    if won == [(plan.baseline,)]:
+    if len(won) == 1 and set(won[0]) <= _alone(plan):
         clauses.append("no ranked method has a higher mean")
     if () in groups:
         clauses.append(f"no method is ranked on {len(groups[()])}")
-    sentence = "; ".join(clauses) + _unranked(board, plan) + "."
-    return f"T{sentence[1:]}" if sentence.startswith("the student alone") else sentence
+    return "; ".join(clauses) + _unranked(board, plan) + "."
+
+
+def _alone(plan: Plan) -> set[str]:
+    """The rows that train the student alone, with published or tuned settings."""
+    return {method for method in plan.methods if (plan.published(method) or method) == plan.baseline}
 
 
 def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
@@ -398,7 +494,7 @@ def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]
         ranked = board[(board["pair"] == pair) & board["rank"].notna()]
         first = set(ranked.loc[ranked["rank"] == 1, "method"])
         names = tuple(method for method in plan.methods if method in first)
-        groups.setdefault(() if set(ranked["method"]) <= {plan.baseline} else names, []).append(pair)
+        groups.setdefault(() if set(ranked["method"]) <= _alone(plan) else names, []).append(pair)
     return groups
 
 
@@ -471,10 +567,12 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         *_about_power(board),
         f"Ranks order the means within a pair and test nothing; a row needs {MIN_SEEDS} finished seeds and all of its "
         "planned cells, and equal means share a rank.",
+        *_about_tuning(plan),
         "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
         "the teacher) are in percent, on the test set.",
         "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
-        "multiply-accumulates (TMAC).",
+        "multiply-accumulates (TMAC), all stages of its training included"
+        + ("." if plan.baseline is None else "; beside it the same as a multiple of the student alone's."),
     ]
     return sentences
 
@@ -493,6 +591,18 @@ def _about_student(plan: Plan) -> list[str]:
         "seeds that both rows have count); in brackets the 95 % interval of their mean.",
         "The gap closed is (row - student alone) / (teacher - student alone) in percent, over the same paired seeds: 0 "
         "is the student alone, 100 the teacher.",
+    ]
+
+
+def _about_tuning(plan: Plan) -> list[str]:
+    if not plan.budgets:
+        return []
+    apart = "Rows with published settings and tuned rows are ranked apart, because a search gives an advantage"
+    ranks = "tuned rows have no rank" if plan.unequal else f"tuned rows took {plan.budgets[0]} trials each"
+    return [
+        f"{apart}; {ranks}. The compute of a search is that of all trials for a row, in TMAC.",
+        "Differences to the published settings are those of a tuned row to the row of the same method with published "
+        "settings, in percentage points and paired by seed; in brackets the 95 % interval of their mean.",
     ]
 
 

@@ -58,6 +58,14 @@ def _optimizer(recipe: Recipe, parameters: Sequence[Tensor]) -> torch.optim.Opti
     )
 
 
+def _normalise_by_batch(network: torch.nn.Module) -> None:
+    """Lets a network that was never trained take each batch's own statistics: it has none, and would explode."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.train()
+            module.momentum = 0.0  # so that what it has stays as it is
+
+
 class Member:
     """One student of a cohort, with its method, optimizer, journal and checkpoints.
 
@@ -71,7 +79,7 @@ class Member:
         self.method = methods.create(task.method, **task.settings)
         self.needs = self.method.tapped()
         self.length = work.length(self.method, conditions.recipe)
-        self.recipe = conditions.recipe.stretched(self.method.length)
+        self.recipe = (task.recipe or conditions.recipe).stretched(self.method.length)
         self.student = self._network(task.student, "student")
         self.companion = self._made_companion()
         other = self.companion or (None if teacher is None else teacher.model)
@@ -84,7 +92,7 @@ class Member:
         head = self.method.deployed()
         self.model: Evaluated = self.student if head is None else DeployedModel(self.student, head, self._own_needs())
         self.watch = Stopwatch(data.device)
-        self.failed = False
+        self.out = False
         self.seconds = {"own": 0.0, "teacher": 0.0}
         self.best = {"epoch": -1, "val/acc1": -math.inf}
         self.journal = task.folder.journal()
@@ -105,9 +113,11 @@ class Member:
         """The network that stands in for the teacher, where the method wants one."""
         if not self.needs.companion:
             return None
-        network = self.task.teacher if self.needs.companion == "untrained" else self.task.student
-        if network is None:
-            raise InputError(f"{self.task.label}: there is no teacher whose architecture could be taken")
+        network = self.task.student
+        if self.needs.companion == "untrained":
+            if self.task.teacher is None:
+                raise InputError(f"{self.task.label}: there is no teacher whose architecture could be taken")
+            network = self.task.teacher.untrained
         return self._network(network, "companion").to(self.conditions.data.device)
 
     def enter(self, epoch: int) -> None:
@@ -118,13 +128,15 @@ class Member:
         if self.companion is not None:
             learns = which == "peer" or (which == "earlier" and early)
             self.companion.train(learns).requires_grad_(learns)
+            if which == "untrained":
+                _normalise_by_batch(self.companion)
             learners = [self.companion] if which == "earlier" and early else [*learners, self.companion]
         parameters = [one for one in chain(*(learner.parameters() for learner in learners)) if one.requires_grad]
         self.optimizer = _optimizer(self.recipe, parameters)
 
     def active(self, epoch: int) -> bool:
         """Whether this member takes part in an epoch."""
-        return not self.failed and self.epoch == epoch < self.length.epochs
+        return not self.out and self.epoch == epoch < self.length.epochs
 
     def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
         """One batch: forward, loss, backward, update; returns what is logged. Nothing is read back from the device."""
@@ -143,12 +155,13 @@ class Member:
         return self._rows[-1]
 
     def _rate(self, step: int) -> float:
-        """The schedule's; in a method's own stage before the training, the peak."""
+        """The schedule's, and the unstretched one's for an earlier network; in a method's own early stage, the peak."""
         steps = self.conditions.steps
         if self.epoch >= 0:
             return work.learning_rate(self.recipe, self.epoch, step, steps)
         if self.needs.companion == "earlier":
-            return work.learning_rate(self.recipe, self.epoch + self.length.early, step, steps)
+            alone = self.task.recipe or self.conditions.recipe
+            return work.learning_rate(alone, self.epoch + self.length.early, step, steps)
         return self.recipe.optimizer.lr
 
     def _own_needs(self) -> Needs:
@@ -255,7 +268,8 @@ class Member:
             return {}
         found = evaluate.validate(self.model, images)
         if not math.isfinite(found["loss"]):
-            raise FloatingPointError(f"non-finite validation loss after epoch {self.epoch + 1}")
+            place = self.epoch + self.length.early + 1
+            raise FloatingPointError(f"non-finite validation loss after epoch {place}")
         if found["acc1"] > self.best["val/acc1"]:
             self.best = {"epoch": self.epoch, "val/acc1": found["acc1"]}
             if self.conditions.select == "best_val":
@@ -278,19 +292,15 @@ class Member:
 
     def finish(self) -> None:
         """Chooses the weights by the study's rule, stores them, opens the test data, and marks the cell as done."""
-        folder, data = self.task.folder, self.conditions.data
+        folder = self.task.folder
         if self.conditions.select == "best_val":
             self._deploy(folder.best(int(self.best["epoch"])))
         epoch = self.length.epochs - 1 if self.conditions.select == "last" else int(self.best["epoch"])
         sha256 = folder.save_student(self._deployed_weights())
         if self.journal.last("trained") is None:
             self.journal.append("trained", epoch=epoch, sha256=sha256)
-        evidence = Finished(folder.path)
-        test = data.test(evidence)
-        teacher = self.conditions.teacher
-        against = None if teacher is None else teacher.test_logits(data, evidence)
-        scores = evaluate.quality(evaluate.predict(self.model, test), test.labels, against)
-        metrics = {f"test/{name}": value for name, value in scores.items()} | self._costs()
+        metrics = {**self._tested(), **evaluate.costs(self.model)} if self.conditions.tested else {}
+        metrics |= self._costs()
         final = self.journal.last("final")
         if final is None:
             self.journal.append("final", metrics=metrics)
@@ -299,11 +309,24 @@ class Member:
         folder.finish({"sha256": sha256, "epoch": epoch, "metrics": metrics})
         self.progress.finished(self.task.label, metrics)
 
+    def _tested(self) -> dict[str, float]:
+        """What the test images say."""
+        data, evidence = self.conditions.data, Finished(self.task.folder.path)
+        test, teacher = data.test(evidence), self.conditions.teacher
+        against = None if teacher is None else teacher.test_logits(data, evidence)
+        scores = evaluate.quality(evaluate.predict(self.model, test), test.labels, against)
+        return {f"test/{name}": value for name, value in scores.items()}
+
     def fail(self, error: Exception) -> None:
         """Takes this member out of its cohort."""
         self._rows = []
-        self.failed = True
+        self.out = True
         record_failure(self.task, error, self.progress)
+
+    def leave(self) -> None:
+        """Goes out of its cohort without having failed."""
+        self._rows = []
+        self.out = True
 
     def _start(self) -> None:
         """Records that training begins or goes on, and where; warns if it began under other versions."""
@@ -334,7 +357,7 @@ class Member:
         recipe, teacher = self.conditions.recipe, self.conditions.teacher
         look = self.companion.macs() if self.companion is not None else 0 if teacher is None else teacher.macs
         images = self.conditions.steps * recipe.batch_size
-        return evaluate.costs(self.model) | {
+        return {
             "cost/compute_tmac": work.compute(self.method, recipe, images, self.student.macs(), look) / 1e12,
             "cost/train_seconds": self.seconds["own"],
             "cost/teacher_seconds": self.seconds["teacher"],
@@ -364,7 +387,8 @@ class Member:
             raise InputError(
                 f"{place}: its checkpoint does not fit this program; delete the folder ({error})"
             ) from error
-        self._record(checkpoint.state["kind"], checkpoint.state["record"])
+        kind = checkpoint.state.get("kind", "epoch")  # checkpoints once were of no other
+        self._record(kind, checkpoint.state["record"])
 
     def _load(self, checkpoint: Checkpoint) -> None:
         parts: dict[str, dict[str, Tensor]] = {"student": {}, "method": {}, "companion": {}, "optimizer": {}}

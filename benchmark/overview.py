@@ -38,7 +38,9 @@ def state(folder: Path) -> RenderableType:
 def _state(folder: Path, entry: dict[str, Any], running: bool) -> list[str]:
     records = read_journal(folder / entry["folder"] / "journal.jsonl")
     epochs = [record for record in records if record["kind"] == "epoch"]
-    reached = f"{len(epochs)}/{entry['recipe']['epochs']}"
+    length = entry.get("length", {"early": 0, "epochs": entry["recipe"]["epochs"]})
+    early = sum(record["kind"] == "early" for record in records)
+    reached = f"{early + len(epochs)}/{length['early'] + length['epochs']}"
     accuracy = epochs[-1]["metrics"].get("val/acc1") if epochs else None
     validation = "" if accuracy is None else f"{accuracy:.2f}"
     final = next((record for record in records if record["kind"] == "final"), None)

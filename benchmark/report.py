@@ -90,7 +90,11 @@ def to_markdown(
         parts += [f"## {_escaped(_title(pair, plan))}", _markdown_board(lines)]
         if notes := _notes(lines):
             parts.append("\n".join(f"* {_escaped(note)}" for note in notes))
-    parts += ["## Costs by the clock", _markdown_costs(board, costs, plan)]
+    parts += ["## Costs by counting", _markdown_costs(board, plan, _COUNTED), "## Costs by the clock"]
+    if costs is None:
+        parts.append("They differ from one training to the next, so they stand apart: [costs.csv](costs.csv).")
+    else:
+        parts.append(_markdown_costs(costs, plan, _CLOCKED))
     parts += ["## How to read the tables", "\n".join(f"* {_escaped(note)}" for note in footnotes(board, plan))]
     if provenance:
         parts += ["## Where it was trained", "\n".join(f"* {_escaped(line)}" for line in provenance)]
@@ -167,16 +171,25 @@ def _interval(line: Line) -> str:
     return f"[{plain(line['ci_low'], 2)}, {plain(line['ci_high'], 2)}]"
 
 
-def _gain(line: Line) -> str:
-    if not math.isfinite(line["vs_student"]):
-        return ""
-    if not math.isfinite(line["vs_student_low"]):
-        return signed(line["vs_student"], 2)
-    return f"{signed(line['vs_student'], 2)} [{plain(line['vs_student_low'], 2)}, {plain(line['vs_student_high'], 2)}]"
+def _difference(name: str) -> Callable[[Line], str]:
+    def cell(line: Line) -> str:
+        value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
+        if not math.isfinite(value):
+            return ""
+        return signed(value, 2) + (f" [{plain(low, 2)}, {plain(high, 2)}]" if math.isfinite(low) else "")
+
+    return cell
 
 
 def _rank(line: Line) -> str:
-    return "" if pd.isna(line["rank"]) else str(line["rank"])
+    """The place among the rows with equal budgets: `2`, or `tuned 2` among the tuned ones."""
+    if pd.isna(line["rank"]):
+        return ""
+    return f"tuned {line['rank']}" if line["trials"] else str(line["rank"])
+
+
+def _trials(line: Line) -> str:
+    return "" if pd.isna(line["trials"]) or not line["trials"] else str(line["trials"])
 
 
 def _number(name: str, digits: int, unit: str = "") -> Callable[[Line], str]:
@@ -218,7 +231,8 @@ _COLUMNS = (
     _Column("n", _n),
     _Column("Top-1 (%)", _mean),
     _Column("95 % interval", _interval),
-    _Column("vs student", _gain),
+    _Column("vs student", _difference("vs_student")),
+    _Column("vs published", _difference("vs_published")),
     _Column("gap closed", _number("gap_closed", 0, "%"), short="gap"),
     _Column("Top-5", _number("acc5", 2)),
     _Column("F1", _number("f1", 1)),
@@ -229,13 +243,30 @@ _COLUMNS = (
     _Column("rank", _rank),
 )
 _COMPUTE = _Column("compute (TMAC)", _three_digits("compute_tmac"))
-_COSTS = (
+_COUNTED = (
+    _Column("params", _count("params")),
+    _COMPUTE,
+    _Column("x student alone", _three_digits("compute_factor")),
+    _Column("trials", _trials),
+    _Column("search (TMAC)", _three_digits("search_tmac")),
+)
+_CLOCKED = (
     _Column("latency (ms)", _three_digits("latency_ms")),
     _Column("training (s)", _three_digits("train_seconds")),
     _Column("teacher (s)", _three_digits("teacher_seconds")),
     _Column("peak memory (MB)", _three_digits("peak_memory_mb")),
 )
-_LEAST_IMPORTANT_FIRST = ("Top-5", "MACs", "params", "agree", "ECE", "F1", "95 % interval", "gap closed")
+_LEAST_IMPORTANT_FIRST = (
+    "Top-5",
+    "MACs",
+    "params",
+    "agree",
+    "ECE",
+    "F1",
+    "95 % interval",
+    "gap closed",
+    "vs published",
+)
 
 
 def _filled(columns: Iterable[_Column], lines: Sequence[Line]) -> list[_Column]:
@@ -266,14 +297,11 @@ def _is_best(line: Line) -> bool:
     return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
 
 
-def _cost_lines(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> list[tuple[str, list[Line]]]:
-    """Per pair the rows that cost something, with the compute from the board beside the clock's numbers."""
-    compute = {(line["pair"], line["method"]): line["compute_tmac"] for line in board.to_dict("records")}
-    pairs: list[tuple[str, list[Line]]] = []
-    for pair, lines in _by_pair(costs, plan):
-        known: list[Line] = [{**line, "compute_tmac": compute.get((pair, line["method"]), math.nan)} for line in lines]
-        pairs.append((pair, [line for line in known if _filled([_COMPUTE, *_COSTS], [line])]))
-    return pairs
+def _cost_lines(table: pd.DataFrame, plan: Plan, columns: Sequence[_Column]) -> list[tuple[str, list[Line]]]:
+    """Per pair the rows that cost something by these columns, the teacher and then in the plan's order."""
+    order = {name: place for place, name in enumerate((TEACHER, *plan.methods))}
+    pairs = [(pair, sorted(lines, key=lambda line: order[line["method"]])) for pair, lines in _by_pair(table, plan)]
+    return [(pair, [line for line in lines if _filled(columns, [line])]) for pair, lines in pairs]
 
 
 def _print(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Console) -> None:
@@ -284,10 +312,13 @@ def _print(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Consol
         _print_notes(_notes(lines), "yellow", console)
         if left_out:
             _print_notes([f"left out for want of width: {', '.join(left_out)}"], "dim", console)
-    by_pair = _cost_lines(board, costs, plan)
-    if any(lines for _, lines in by_pair):
-        title = "Costs, mean over seeds; what a clock measured depends on the machine and its load"
-        _print_titled(title, _cost_table(by_pair, console), console)
+    for title, source, columns in (
+        ("Costs by counting", board, _COUNTED),
+        ("Costs by the clock, mean over seeds; they depend on the machine and its load", costs, _CLOCKED),
+    ):
+        by_pair = _cost_lines(source, plan, columns)
+        if any(lines for _, lines in by_pair):
+            _print_titled(title, _cost_table(by_pair, columns, console), console)
     console.print()
     _print_notes(footnotes(board, plan), "dim", console)
 
@@ -318,8 +349,8 @@ def _board_table(lines: Sequence[Line], console: Console) -> tuple[Table, list[s
     return table, spare[:dropped]
 
 
-def _cost_table(by_pair: Sequence[tuple[str, Sequence[Line]]], console: Console) -> Table:
-    columns = _filled([_COLUMNS[0], *_COSTS, _COMPUTE], [line for _, lines in by_pair for line in lines])
+def _cost_table(by_pair: Sequence[tuple[str, Sequence[Line]]], costs: Sequence[_Column], console: Console) -> Table:
+    columns = _filled([_COLUMNS[0], *costs], [line for _, lines in by_pair for line in lines])
     several = len(by_pair) > 1
     rows = []
     for pair, lines in by_pair:
@@ -382,14 +413,11 @@ def _markdown_board(lines: Sequence[Line]) -> str:
     return _markdown_table([column.title for column in columns], rows)
 
 
-def _markdown_costs(board: pd.DataFrame, costs: pd.DataFrame | None, plan: Plan) -> str:
-    if costs is None:
-        return "They differ from one training to the next, so they stand apart: [costs.csv](costs.csv)."
-    by_pair = _cost_lines(board, costs, plan)
-    lines = [line for _, of_pair in by_pair for line in of_pair]
+def _markdown_costs(table: pd.DataFrame, plan: Plan, costs: Sequence[_Column]) -> str:
+    lines = [line for _, of_pair in _cost_lines(table, plan, costs) for line in of_pair]
     if not lines:
         return "None was measured."
-    columns = [_Column("Pair", lambda line: str(line["pair"])), *_filled([_COLUMNS[0], *_COSTS], lines)]
+    columns = [_Column("Pair", lambda line: str(line["pair"])), *_filled([_COLUMNS[0], *costs], lines)]
     rows = [[_escaped(column.cell(line)) or NONE for column in columns] for line in lines]
     return _markdown_table([column.title for column in columns], rows)
 

@@ -18,13 +18,18 @@ from benchmark.errors import InputError, TrackingError
 from benchmark.track import ENVIRONMENT, Store, shown
 
 
+def without_password(base_url: str) -> str:
+    """The address of a server as it may be shown."""
+    url = urlsplit(base_url)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}"
+
+
 def addresses(base_url: str, experiment_id: str) -> dict[str, str]:
     """Where a browser finds MLflow's `start` page and the `runs` of an experiment, without a password.
 
     MLflow opens in its mode for language models, without runs, unless the part after the # says otherwise.
     """
-    url = urlsplit(base_url)
-    base = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}/#/experiments"
+    base = f"{without_password(base_url)}/#/experiments"
     mode = "?workflowType=machine_learning"
     return {"start": base + mode, "runs": f"{base}/{experiment_id}/runs{mode}"}
 

@@ -64,11 +64,13 @@ Name = Annotated[str, BeforeValidator(lambda v: _named(v) if isinstance(v, str) 
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What a person writes: unknown keys are mistakes, and nothing is converted."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Dataset(_Strict):
+class Dataset(Strict):
     """Which images, and how they are read; `benchmark.data.sources` says what the names mean.
 
     name: `digits`, `torch/<torchvision's name>`, `hfds/<hub name or folder>`, or `folder/<path>` of class folders.
@@ -122,7 +124,7 @@ def _share_or_count(value: float) -> float:
 Portion = Annotated[float, AfterValidator(_share_or_count)]
 
 
-class Split(_Strict):
+class Split(Strict):
     """How the source's training images are divided; its test images are never touched.
 
     val: share (below 1) or number of the images held out for validation, stratified; 0 for the `legacy` protocol of
@@ -145,7 +147,7 @@ def _split_by_name(value: Any) -> Any:
     return {"val": 0} if value == "legacy" else value
 
 
-class Optimizer(_Strict):
+class Optimizer(Strict):
     """SGD or AdamW as PyTorch defines them, or DOT, which is SGD with two momenta (see `methods._dot`).
 
     momentum: of SGD; of DOT the mean of both momenta. nesterov: SGD's. delta: by which DOT's momentum of distillation
@@ -176,7 +178,7 @@ class Optimizer(_Strict):
         return self
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """Learning rate over time, set before every step: cosine to zero, steps at epochs, or constant; linear warm-up."""
 
     name: Literal["cosine", "step", "constant"] = "cosine"
@@ -195,7 +197,7 @@ class Schedule(_Strict):
         return self
 
 
-class RandAugment(_Strict):
+class RandAugment(Strict):
     """RandAugment (Cubuk et al., 2020, arXiv:1909.13719): `operations` random ones per image, at one magnitude.
 
     magnitude: on torchvision's scale, 0 to 30, for resident images; on timm's, 0 to 10, for streamed ones.
@@ -205,7 +207,7 @@ class RandAugment(_Strict):
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
 
-class Augmentation(_Strict):
+class Augmentation(Strict):
     """What happens to each image before it is trained on, in this order.
 
     resized_crop: smallest share of the area of a random crop with a random aspect, brought to the image size (streamed
@@ -221,7 +223,7 @@ class Augmentation(_Strict):
     cutout: Count | None = None
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """How a network is trained; the same for every method of a study.
 
     mixup: alpha of mixup (Zhang et al., 2018, arXiv:1710.09412), one draw per batch. cutmix: alpha of CutMix (Yun et
@@ -243,11 +245,12 @@ class Recipe(_Strict):
         return self.model_dump(exclude_none=True)
 
     def stretched(self, length: float) -> Recipe:
-        """The same for a training so many times as long; the milestones of the schedule move with it."""
+        """The same for a training so many times as long, the schedule's warm-up and milestones included."""
         if length == 1:
             return self
         milestones = [round(length * milestone) for milestone in self.schedule.milestones]
-        schedule = self.schedule.model_copy(update={"milestones": milestones})
+        warm = round(length * self.schedule.warmup_epochs)
+        schedule = self.schedule.model_copy(update={"milestones": milestones, "warmup_epochs": warm})
         return self.model_copy(update={"epochs": max(1, round(length * self.epochs)), "schedule": schedule})
 
     @model_validator(mode="after")
@@ -263,7 +266,7 @@ class Recipe(_Strict):
 Colour = Annotated[list[float], Field(min_length=1, max_length=4)]
 
 
-class Network(_Strict):
+class Network(Strict):
     """A timm model by name, with keyword arguments for `timm.create_model`.
 
     pretrained: starts from timm's weights. image_size: height and width that it wants; the shared batch is resized for
@@ -282,6 +285,12 @@ class Network(_Strict):
     def identity(self) -> dict[str, Any]:
         """What decides the network and what it sees."""
         return self.model_dump(include=set(Network.model_fields), exclude_none=True)
+
+    @property
+    def untrained(self) -> Network:
+        """The same network without timm's weights."""
+        kwargs = {k: v for k, v in self.kwargs.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay")}
+        return Network(**self.identity | {"pretrained": False, "kwargs": kwargs})
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:
@@ -314,7 +323,7 @@ class Teacher(Network):
         return self
 
 
-class Pair(_Strict):
+class Pair(Strict):
     """A teacher and a student."""
 
     name: Name
@@ -331,12 +340,27 @@ class Pair(_Strict):
         return value
 
 
-class Row(_Strict):
-    """A row of the table: a method (or a composition such as `kd+at`) with its settings, under a name."""
+class Found(Strict):
+    """What a search found for a pair: settings of the method, and of the optimizer where those were searched too."""
+
+    settings: dict[str, Any] = {}
+    lr: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+
+
+class Row(Strict):
+    """A row of the table: a method (or a composition such as `kd+at`) with its settings, under a name.
+
+    found: by pair, what `kdbench tune` chose and `kdbench run --settings tuned` adds; it goes before `settings`.
+    trials: how many were made for it. search_tmac: by pair, what they computed, in 10^12 multiply-accumulates.
+    """
 
     name: Name
     method: Annotated[str, AfterValidator(_tight)]
     settings: dict[str, Any] = {}
+    found: dict[str, Found] = {}
+    trials: Annotated[int, Field(ge=0)] = 0
+    search_tmac: dict[str, Annotated[float, Field(ge=0)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -346,7 +370,7 @@ class Row(_Strict):
         return value
 
 
-class Tracking(_Strict):
+class Tracking(Strict):
     """Where runs are recorded. experiment: its name in MLflow. uri: an MLflow store or server; else a local one."""
 
     experiment: str | None = None
@@ -362,7 +386,61 @@ class Tracking(_Strict):
         return uri
 
 
-class Study(_Strict):
+def _one_number(value: Any) -> Any:
+    """The same number for each method is that number; different ones are refused."""
+    if isinstance(value, dict) and value:
+        counts = sorted({str(count) for count in value.values()}, key=len)
+        if len(counts) > 1:
+            raise ValueError(
+                f"asks for {' and '.join(counts)} trials of different methods; a comparison is fair only where every "
+                "method gets the same number, so give one"
+            )
+        return next(iter(value.values()))
+    return value
+
+
+Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+
+class Search(Strict):
+    """How `kdbench tune` looks for settings; the same for every method, on validation images alone.
+
+    trials: of each method on each pair, the published settings being the first. seeds: that a trial is trained with;
+    the study's own stay fresh for the comparison. together: trials of a method that are chosen, and trained, at once.
+    objective: what is compared, its mean over the seeds, after the last epoch. lr, weight_decay: lowest and highest,
+    searched for all methods, where they are given. sampler: `gp` (Gaussian process), `tpe`, `random`; `auto` takes gp
+    for up to 6 continuous settings without pruning and tpe otherwise. pruner: stops trials that fall behind.
+    """
+
+    trials: Annotated[Count, BeforeValidator(_one_number)] = 20
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1000, 1001]
+    together: Count = 4
+    objective: Literal["val/acc1", "val/loss"] = "val/acc1"
+    lr: Range | None = None
+    weight_decay: Range | None = None
+    sampler: Literal["auto", "gp", "tpe", "random"] = "auto"
+    pruner: Literal["none", "median", "hyperband"] = "none"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for key in ("lr", "weight_decay"):
+            span = getattr(self, key)
+            if span is not None and span[0] >= span[1]:
+                raise ValueError(f"{key} is {span}; give the lowest and the highest")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds holds one twice: {self.seeds}")
+        if self.sampler == "gp" and self.pruner != "none":
+            raise ValueError("sampler 'gp' learns nothing from pruned trials; take 'tpe', or no pruner")
+        return self
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more is better."""
+        return self.objective == "val/acc1"
+
+
+class Study(Strict):
     """One question, and all that it takes to answer it."""
 
     name: Name
@@ -375,6 +453,7 @@ class Study(_Strict):
     recipe: Recipe
     select: Literal["last", "best_val"] = "last"
     tracking: Tracking = Tracking()
+    search: Search | None = None
 
     @field_validator("pairs", "methods", "seeds")
     @classmethod
@@ -384,6 +463,17 @@ class Study(_Strict):
         if twice:
             raise ValueError(f"{twice[0]!r} stands twice; give each a name of its own")
         return entries
+
+    @model_validator(mode="after")
+    def _searched(self) -> Self:
+        if self.search is None:
+            return self
+        if self.split.legacy:
+            raise ValueError("search needs validation images, and the split 'legacy' holds none out")
+        both = sorted(set(self.seeds) & set(self.search.seeds))
+        if both:
+            raise ValueError(f"search.seeds and seeds both hold {both[0]}; the comparison is made on fresh ones")
+        return self
 
     @model_validator(mode="after")
     def _legacy(self) -> Self:
@@ -425,6 +515,21 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.pair.name} / {self.row.name} / seed {self.seed}"
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method's, as far as the study or a search gives them."""
+        found = self.row.found.get(self.pair.name)
+        return self.row.settings if found is None else {**self.row.settings, **found.settings}
+
+    @property
+    def recipe(self) -> Recipe:
+        """The study's, with the learning rate and weight decay that a search found for this row and pair."""
+        found, recipe = self.row.found.get(self.pair.name), self.study.recipe
+        if found is None:
+            return recipe
+        new = {key: value for key in ("lr", "weight_decay") if (value := getattr(found, key)) is not None}
+        return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update=new)}) if new else recipe
+
     def configuration(self, data: str, teacher: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
         """All that decides this cell's numbers.
 
@@ -438,7 +543,7 @@ class Cell:
             "teacher": teacher,
             "student": self.pair.student.identity,
             "method": {"name": self.row.method, "settings": settings},
-            "recipe": study.recipe.identity,
+            "recipe": self.recipe.identity,
             "select": study.select,
             "seed": self.seed,
         }

@@ -156,7 +156,7 @@ def take(source: str, file: Path, pair: Pair, study: Study, store: Store, data: 
     source: where the file came from, for the card. known: the environment. Weights that are in the store already are
     measured anew. Raises InputError if they do not fit the network.
     """
-    network = _own_weights(pair.teacher)
+    network = pair.teacher.untrained
     with streams.seeded(0, "teacher"):
         model = models.tapped(network, "teacher", data.size, data.classes, data.mean, data.std)
     weights.fit(model.network, weights.read(file), network.model, str(file))
@@ -236,13 +236,7 @@ def _card(key: str, source: str, network: Network, model: TappedModel, data: Dat
 
 def _explicit(network: Network, model: TappedModel) -> dict[str, Any]:
     seen = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
-    return {**seen, **_own_weights(network).identity}
-
-
-def _own_weights(network: Network) -> Network:
-    """The same network without timm's weights, for weights that are at hand."""
-    kwargs = {k: v for k, v in network.kwargs.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay")}
-    return Network(**network.identity | {"pretrained": False, "kwargs": kwargs})
+    return {**seen, **network.untrained.identity}
 
 
 def _train(

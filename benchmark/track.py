@@ -19,10 +19,10 @@ import re
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock
 
@@ -60,6 +60,20 @@ _CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
 _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
 
 Records = list[dict[str, Any]]
+
+
+class Point(NamedTuple):
+    """A metric's value.  time: in milliseconds."""
+
+    key: str
+    value: float
+    time: int
+    step: int
+
+
+def mlflow_name(name: str) -> str:
+    """The name of a setting or a metric as MLflow takes it: `ls(dkd).temperature` becomes `ls.dkd.temperature`."""
+    return re.sub(r"[^\w.\- :/]", "_", name.replace("(", ".").replace(")", ""))
 
 
 def shown(text: str) -> str:
@@ -118,7 +132,7 @@ def _mlflow() -> Any:
     return mlflow
 
 
-class _Client:
+class Client:
     """MLflow's client. Its calls try again while the store is busy, and fail with TrackingError only."""
 
     def __init__(self, store: Store):
@@ -137,6 +151,47 @@ class _Client:
             found += page
             token = page.token or ""
         return found
+
+    def log(
+        self,
+        run: Any,
+        metrics: Iterable[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Writes to a run, in one go; returns whether there is anything to write."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(*point) for point in metrics]
+        settings = [Param(*item) for item in (params or {}).items()]
+        labels = [RunTag(*item) for item in (tags or {}).items()]
+        if points or settings or labels:
+            self.log_batch(run.info.run_id, metrics=points, params=settings, tags=labels)
+        return bool(points or settings or labels)
+
+    def label(self, run: Any, params: Mapping[str, str], tags: Mapping[str, str]) -> bool:
+        """Gives a run the params and tags that it lacks; returns whether it lacked any."""
+        return self.log(
+            run,
+            params={key: value for key, value in params.items() if key not in run.data.params},
+            tags={key: value for key, value in tags.items() if run.data.tags.get(key, "") != value},
+        )
+
+    def set_status(self, run: Any, status: str, end: int) -> bool:
+        """Gives a run a status, and its end in milliseconds unless it is RUNNING; returns whether it had another."""
+        if status == run.info.status and (status == "RUNNING" or end == run.info.end_time):
+            return False
+        if status == "RUNNING":
+            self.update_run(run.info.run_id, status)
+        else:
+            self.set_terminated(run.info.run_id, status, end)
+        return True
+
+    def tag_experiment(self, experiment: Any, tags: Mapping[str, str]) -> None:
+        """Gives an experiment the tags that it lacks."""
+        for key, value in tags.items():
+            if experiment.tags.get(key) != value:
+                self.set_experiment_tag(experiment.experiment_id, key, value)
 
     def _patiently(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         from mlflow.exceptions import MlflowException
@@ -190,7 +245,7 @@ def sync(folder: Path, store: Store) -> Synced:
         entries = list(_entries(folder, plan))
         journals = {entry.key: read_journal(entry.folder / "journal.jsonl") for entry in entries}
         running = locks.running(folder)
-        client, experiment = _prepare(store, plan)
+        client, experiment = prepare(store, plan["experiment"], {STUDY: plan["study"], PLAN: _pack(plan)})
         recorded = _recorded(client, experiment.experiment_id, plan["study"])
         outcomes = []
         for entry in entries:
@@ -201,7 +256,7 @@ def sync(folder: Path, store: Store) -> Synced:
         # While teachers are trained the plan does not know its cells yet.
         if all(teacher.get("teacher_id") for teacher in plan["teachers"]):
             gone = recorded.keys() - journals.keys()
-            retired = sum(_retire(client, run) for key in gone for run in recorded[key])
+            retired = sum(retire(client, run) for key in gone for run in recorded[key])
     created, updated, unchanged = (outcomes.count(what) for what in ("created", "updated", "unchanged"))
     return Synced(experiment.experiment_id, created, updated + retired, unchanged)
 
@@ -233,7 +288,7 @@ def _entries(folder: Path, plan: Mapping[str, Any]) -> Iterator[_Entry]:
         named = {name: str(cell[name]) for name in ("pair", "teacher", "teacher_id", "student", "seed")}
         tags = {**common, **named, KIND: RUN, "method": cell["row"], "cell": cell["id"]}
         settings = cell["settings"] if "+" in cell["method"] else {cell["method"]: cell["settings"]}
-        params = dict(_flat({**settings, "recipe": cell["recipe"]}))
+        params = dict(_flat({**settings, "recipe": cell["recipe"], "length": cell.get("length", {})}))
         name = f"{cell['row']} {cell['pair']} s{cell['seed']}"
         yield _Entry(_key(tags), name, folder / cell["folder"], tags, params)
     for teacher in plan["teachers"]:
@@ -252,31 +307,28 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+            yield mlflow_name(prefix + name), value if isinstance(value, str) else json.dumps(value)
 
 
-def _prepare(store: Store, plan: Mapping[str, Any]) -> tuple[_Client, Any]:
-    """A client and the study's experiment, with its tags up to date; the database and the experiment if there are none.
+def prepare(store: Store, name: str, tags: Mapping[str, str]) -> tuple[Client, Any]:
+    """A client and a study's experiment, with its tags up to date; the database and the experiment if there are none.
 
-    Raises InputError if the experiment is another study's.
+    tags: with the study's name, `STUDY`. Raises InputError if the experiment is another study's.
     """
-    name = plan["experiment"]
     with _creation(store):
-        client = _Client(store)
+        client = Client(store)
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             experiment = client.get_experiment(client.create_experiment(name, artifact_location=store.artifacts))
         elif experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
-        owner = experiment.tags.get(STUDY, plan["study"])
-        if owner != plan["study"]:
+        owner = experiment.tags.get(STUDY, tags[STUDY])
+        if owner != tags[STUDY]:
             raise InputError(
                 f"experiment {name!r} at {shown(store.uri)} holds the study {owner!r}; "
-                f"give {plan['study']!r} another one (key tracking.experiment)"
+                f"give {tags[STUDY]!r} another one (key tracking.experiment)"
             )
-        for key, value in {STUDY: plan["study"], PLAN: _pack(plan)}.items():
-            if experiment.tags.get(key) != value:
-                client.set_experiment_tag(experiment.experiment_id, key, value)
+        client.tag_experiment(experiment, tags)
     return client, experiment
 
 
@@ -310,9 +362,9 @@ def _make_tables(store: Store, database: Path) -> None:
 def _pack(plan: Mapping[str, Any]) -> str:
     """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
     names = ("study", "question", "pairs", "methods", "seeds", "select", "protocol", "baseline", "not_applicable")
-    content = {name: plan[name] for name in names if name in plan} | {
-        "datasets": dict.fromkeys(plan["pairs"], plan["dataset"])
-    }
+    content = {name: plan[name] for name in names if name in plan}
+    content |= {name: plan[name] for name in ("trials", "search_tmac") if plan.get(name)}
+    content |= {"datasets": dict.fromkeys(plan["pairs"], plan["dataset"])}
     text = json.dumps(content, sort_keys=True)
     return text if len(text) <= LONGEST_TAG else base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
@@ -323,7 +375,7 @@ def _unpack(tag: str) -> dict[str, Any]:
     return content
 
 
-def _recorded(client: _Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
+def _recorded(client: Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
     """MLflow's runs of a study's cells and teachers, those superseded last."""
     found: dict[Key, list[Any]] = {}
     runs = client.search(experiment_id, f"tags.study = '{study}'")
@@ -333,7 +385,7 @@ def _recorded(client: _Client, experiment_id: str, study: str) -> dict[Key, list
     return found
 
 
-def _retire(client: _Client, run: Any) -> bool:
+def retire(client: Client, run: Any) -> bool:
     """Tags a run as superseded, unless it is. Returns whether it was not."""
     if run.data.tags[KIND] == SUPERSEDED:
         return False
@@ -347,7 +399,7 @@ def _retire(client: _Client, run: Any) -> bool:
 class _Projection:
     """One journal, on its way to its run."""
 
-    client: _Client
+    client: Client
     experiment_id: str
     study: Path
     entry: _Entry
@@ -361,9 +413,9 @@ class _Projection:
         an earlier training of the cell.
         """
         own = next(filter(self._shows, candidates), None)
-        retired = [_retire(self.client, run) for run in candidates if run is not own]
+        retired = [retire(self.client, run) for run in candidates if run is not own]
         run = self._create() if own is None else own
-        changes = [self._write_records(run), self._write_labels(run), self._write_status(run)]
+        changes = [self._write_records(run), self._write_labels(run), self.client.set_status(run, *self._status())]
         if own is None:
             return "created"
         return "updated" if any(changes + retired) else "unchanged"
@@ -389,26 +441,19 @@ class _Projection:
         if any(record["kind"] == "start" for record in new):
             text = json.dumps(self._environments()[-1], indent=2, sort_keys=True)
             self.client.log_text(run.info.run_id, text, "environment.json")
-        self.client.log_batch(run.info.run_id, metrics=list(self._metrics(new)))
+        self.client.log(run, self._metrics(new))
         return bool(new)
 
-    def _metrics(self, records: Records) -> Iterator[Any]:
-        from mlflow.entities import Metric
-
+    def _metrics(self, records: Records) -> Iterator[Point]:
         epochs = sum(record["kind"] == "epoch" for record in self.records)
         for record in records:
             step = record["epoch"] + 1 if record["kind"] in ("early", "epoch") else epochs
             for key, value in record.get("metrics", {}).items():
                 if math.isfinite(value):
-                    yield Metric(key, value, record["time"], step)
+                    yield Point(mlflow_name(key), value, record["time"], step)
 
     def _write_labels(self, run: Any) -> bool:
-        from mlflow.entities import Param, RunTag
-
-        tags = [RunTag(k, v) for k, v in self._tags().items() if run.data.tags.get(k, "") != v]
-        params = [Param(k, v) for k, v in self.entry.params.items() if k not in run.data.params]
-        self.client.log_batch(run.info.run_id, params=params, tags=tags)
-        return bool(tags or params)
+        return self.client.label(run, self.entry.params, self._tags())
 
     def _tags(self) -> dict[str, str]:
         first, last = self._environments()[0], self._environments()[-1]
@@ -421,16 +466,6 @@ class _Projection:
 
     def _environments(self) -> list[dict[str, str]]:
         return [record["environment"] for record in self.records if record["kind"] == "start"]
-
-    def _write_status(self, run: Any) -> bool:
-        status, end = self._status()
-        if status == run.info.status and (status == "RUNNING" or end == run.info.end_time):
-            return False
-        if status == "RUNNING":
-            self.client.update_run(run.info.run_id, status)
-        else:
-            self.client.set_terminated(run.info.run_id, status, end)
-        return True
 
     def _status(self) -> tuple[str, int]:
         """MLflow's status, and the time of the record that decided it in milliseconds."""
@@ -504,7 +539,7 @@ def fetch(address: str, store: Store, folder: Path) -> Path:
     run, _, path = address.removeprefix("runs:/").partition("/")
     if not run or not path:
         raise InputError(f"{address}: not the address of a run's file, runs:/RUN/PATH")
-    return Path(_Client(store).download_artifacts(run, path, str(folder)))
+    return Path(Client(store).download_artifacts(run, path, str(folder)))
 
 
 def runs(experiment: str, store: Store) -> pd.DataFrame:
@@ -556,10 +591,10 @@ def plan(experiment: str, store: Store) -> Plan:
     return Plan(**content | {name: tuple(content[name]) for name in ("pairs", "methods", "seeds")})
 
 
-def _existing(experiment: str, store: Store) -> tuple[_Client, Any]:
+def _existing(experiment: str, store: Store) -> tuple[Client, Any]:
     known: list[str] = []
     if store.database is None or store.database.exists():
-        client = _Client(store)
+        client = Client(store)
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == "active":
             return client, found
@@ -574,4 +609,4 @@ def _existing(experiment: str, store: Store) -> tuple[_Client, Any]:
 
 def experiments(store: Store) -> dict[str, str]:
     """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
-    return {one.name: one.experiment_id for one in _Client(store).search_experiments() if STUDY in one.tags}
+    return {one.name: one.experiment_id for one in Client(store).search_experiments() if STUDY in one.tags}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmark.study import Recipe
@@ -25,7 +26,8 @@ class Length:
 def length(method: Method, recipe: Recipe) -> Length:
     """How long a method trains under a recipe. A network that is trained before the student takes a whole training."""
     alone = method.tapped().companion == "earlier"
-    early = recipe.epochs if alone else math.ceil(method.pre_training * recipe.epochs)
+    share = round(method.pre_training * recipe.epochs, 6)  # 0.07 * 100 is a little more than 7
+    early = recipe.epochs if alone else math.ceil(share)
     return Length(early, recipe.stretched(method.length).epochs)
 
 
@@ -45,6 +47,17 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
     }
     early = 3 * student if needs.companion == "earlier" else own + looks[needs.companion]
     return float(images * (how_long.early * early + how_long.epochs * (own + looks[needs.companion])))
+
+
+def looks(cohort: Iterable[Method], recipe: Recipe) -> int:
+    """Epochs in which a teacher looks for methods that share its passes; one with two views of the images is two."""
+    views: dict[int, int] = {}
+    for method in cohort:
+        needs, how_long = method.tapped(), length(method, recipe)
+        if needs.teacher:
+            for epoch in range(-how_long.early, how_long.epochs):
+                views[epoch] = max(views.get(epoch, 0), 2 if needs.views else 1)
+    return sum(views.values())
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:

@@ -30,8 +30,9 @@ class ConvRegressor(nn.Module):
     """Brings a student's map to a teacher's shape: a convolution chosen by the sizes, then BatchNorm and ReLU.
 
     The convolution is RepDistiller's: 3x3 with stride 2 where the student's map is twice as large, a 4x4 transposed
-    one with stride 2 where it is half as large, otherwise a kernel of 1 + difference. Sizes further apart, which
-    that table does not hold, are first resampled (pooled or bilinear) to the teacher's size, then a 1x1 convolution.
+    one with stride 2 where it is half as large, otherwise a kernel of 1 + difference. Maps that are further apart,
+    where its kernel is larger than the teacher's map (25x25 from 32 to 8), or smaller otherwise than by half, where
+    it has none, are first resampled (pooled or bilinear) to the teacher's size, then a 1x1 convolution.
 
     student, teacher: (C, H, W) of the two maps.
     """

@@ -3,9 +3,11 @@
 Reduction: 1 - Pearson correlation, mean over samples (inter: between a sample's class probabilities) or over classes
 (intra: between a class's probabilities in the batch), times T^2. The factor T^2 is in the authors' code and not in the
 paper. The correlation's denominator is |a||b| + 1e-8 as in that code; torchdistill takes the larger of the two instead
-(up to 1.5e-3 apart with extreme logits). Weight 2 for the sum is that of all the authors' configurations; T = 4 is that
-of CIFAR-100, ImageNet takes T = 1. The intra part compares within a batch, but its size does not change with it.
-DIST+, which adds relations of channels, is left out: its only public code rewards channels that disagree.
+(up to 1.5e-3 apart with extreme logits). So the gradient of constant logits, as of a classifier that starts at zero,
+is finite but millions of times the usual, here as there. Weight 2 for the sum is that of all the authors'
+configurations; T = 4 is that of CIFAR-100, ImageNet takes T = 1. The intra part compares within a batch, but its size
+does not change with it. DIST+, which adds relations of channels, is left out: its only public code rewards channels
+that disagree.
 """
 
 from __future__ import annotations

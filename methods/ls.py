@@ -2,7 +2,8 @@
 
 Each sample's logits, student's and teacher's, lose their mean and are divided by their standard deviation over the
 classes, so that the student learns the order and the proportions of the teacher's logits and not their size. The
-deviation is unbiased (C - 1), with 1e-7 added, as in the authors' code. Where logits are constant, the result is zero.
+deviation is unbiased (C - 1), with 1e-7 added, as in the authors' code. Where logits are constant, the result is zero,
+and its gradient finite, but millions of times the usual: a student whose classifier starts at zero is thrown far off.
 
 `ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and weight 9 beside
 0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); a method they did not combine it with keeps its
@@ -46,7 +47,9 @@ class LogitStandardisation(Wrapper):
         if not needs.logits or needs.embedding or needs.stages:
             raise SettingError("ls: wraps methods that compare logits alone; kd and dkd are such")
         if needs.views:
-            raise SettingError("ls: standardises all that a method sees of logits; mlld has a setting for it, standardised")
+            raise SettingError(
+                "ls: standardises all that a method sees of logits; mlld has a setting for it, standardised"
+            )
         super().__init__(inner)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:

@@ -2,6 +2,7 @@
 
 KD as published, from a network of the teacher's architecture with the weights it was initialised with: what the loss
 does to a student when nothing is known. Reduction as in kd: KL summed over classes, mean over the batch, times T^2.
+Its batch normalisation takes the statistics of each batch, since it has none of its own.
 """
 
 from __future__ import annotations

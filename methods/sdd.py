@@ -8,7 +8,8 @@ divided by samples * regions.
 What is compared is KD (T^2 * KL, the default, with 0.1 CE + 0.9 at T = 4), DKD (published with CE 1, weight 1, alpha 1,
 beta 8, T 4) or NKD (beta is its gamma). The linear warm-up of DKD and NKD is 20 of 240 epochs, kept as a share so that
 it carries over to recipes of other lengths; the KD variant has none. The authors' NKD leaves the label among the
-non-target classes by a slip of its mask; here it is left out, as in the papers of NKD and of this method.
+non-target classes by a slip of its mask; here it is left out, as in the papers of NKD and of this method, unless
+`label_kept` asks for the authors' numbers.
 
 The authors pool the coarse grids from the 4x4 one, which is the same wherever a side is a multiple of 4. Levels with
 more cells than one of the maps has positions are left out.
@@ -71,16 +72,23 @@ def sdd_dkd_loss(
 
 
 def sdd_nkd_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, gamma: float = 1.5, temperature: float = 1.0
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    gamma: float = 1.5,
+    temperature: float = 1.0,
+    label_kept: bool = False,
 ) -> Tensor:
     """Normalised KD of each region: -p_t log p_s at the label, gamma * T^2 * cross-entropy among the rest.
 
+    label_kept: whether the label counts among the rest as well, as in the authors' code.
     Region logits [N, classes, regions] each, labels [N] -> scalar. No gradient reaches the teacher.
     """
     rows_s, rows_t, at = _rows(student, teacher, labels)
     label = of_target(F.softmax(rows_t, dim=1), at) * of_target(F.log_softmax(rows_s, dim=1), at)
-    q_t = F.softmax(without_target(rows_t, at) / temperature, dim=1)
-    rest = (q_t * F.log_softmax(without_target(rows_s, at) / temperature, dim=1)).sum(dim=1)
+    if not label_kept:
+        rows_s, rows_t = without_target(rows_s, at), without_target(rows_t, at)
+    rest = (F.softmax(rows_t / temperature, dim=1) * F.log_softmax(rows_s / temperature, dim=1)).sum(dim=1)
     return _mean(-label - gamma * temperature**2 * rest, teacher, labels)
 
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._logits import divergence
-from methods._settings import LogUniform, NonNegative, Positive, Uniform
+from methods._settings import Bound, LogUniform, NonNegative, Positive, Uniform
 
 
 def log_distance(student: Tensor, teacher: Tensor, exponent: float = 4.0) -> Tensor:
-    """2 * log(sum |student - teacher|^exponent).  [N, D] each -> scalar. No gradient reaches the teacher."""
+    """2 * log(sum |student - teacher|^exponent), exponent >= 1.  [N, D] each -> scalar. Teacher without gradient."""
     difference = (student - teacher.detach()).abs()
     tiny = torch.finfo(difference.dtype).tiny
     largest = difference.detach().amax().clamp_min(tiny)
@@ -48,7 +48,7 @@ class SimpleRecipe(Method):
     def __init__(
         self,
         weight: Annotated[float, NonNegative, LogUniform(0.1, 10.0)] = 1.0,
-        exponent: Annotated[float, Positive, Uniform(1.0, 6.0)] = 4.0,
+        exponent: Annotated[float, Bound(low=1.0), Uniform(1.0, 6.0)] = 4.0,
         kl: Annotated[float, NonNegative, LogUniform(0.1, 10.0)] = 1.0,
         temperature: Annotated[float, Positive, LogUniform(1.0, 20.0)] = 1.0,
         ce: Annotated[float, NonNegative] = 1.0,

@@ -71,15 +71,15 @@ def folders(workspace: Path, name: str = "tiny") -> dict[str, Path]:
 def bits(folder: Path) -> dict[str, Any]:
     """All that a cell's training determines: weights by hash, and every metric that no clock measures."""
     records = read_journal(folder / "journal.jsonl")
-    epochs = [_timeless(r["metrics"]) for r in records if r["kind"] == "epoch"]
+    early, epochs = ([_timeless(r["metrics"]) for r in records if r["kind"] == kind] for kind in ("early", "epoch"))
     trained = [r["sha256"] for r in records if r["kind"] == "trained"]
     final = [_timeless(r["metrics"]) for r in records if r["kind"] == "final"]
     assert len(trained) == len(final) == 1
-    return {"epochs": epochs, "sha256": trained[0], "final": final[0]}
+    return {"early": early, "epochs": epochs, "sha256": trained[0], "final": final[0]}
 
 
 def _timeless(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name not in CLOCKED}
+    return {name: value for name, value in metrics.items() if name.removeprefix("early/") not in CLOCKED}
 
 
 @pytest.fixture

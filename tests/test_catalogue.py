@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 import timm
@@ -33,8 +34,8 @@ def test_an_entry_says_what_a_model_in_memory_would(name):
         name in ("test_vit", "levit_128s"),
         model.parameter_count(),
         model.macs(),
-        model.shapes,
-        model.notes,
+        replace(model.shapes, pooled=()),  # which takes numbers to see
+        {what: why for what, why in model.notes.items() if what in ("embedding", "maps")},
     )
 
 

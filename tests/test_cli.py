@@ -328,7 +328,7 @@ def test_a_methods_card_shows_paper_formula_settings_and_search_space(name: str)
     assert (found.code, found.err, lines[0]) == (0, "", name)
     assert f"formula {' '.join(kind.formula.split())}" in lines
     assert kind.paper is None or f"paper {kind.paper}" in lines
-    for setting in kind.schema().values():
+    for setting in methods.schema(name).values():
         (line,) = (line for line in lines if line.startswith(f"{setting.name} {setting.default} "))
         assert line.endswith(str(setting.search or "not searched"))
     assert (methods.module(name).__doc__ or "").splitlines()[0] in found.out

@@ -120,7 +120,15 @@ def test_every_method_runs_in_the_engine(together: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "passes"), [(["kd"], 6), (["student", "kd", "fitnet", "at", "kd+at"], 6), (["student"], 0)]
+    ("rows", "passes"),
+    [
+        (["kd"], 6),
+        (["student", "kd", "fitnet", "at", "kd+at"], 6),
+        (["student"], 0),
+        (["kd", "longer"], 6),
+        (["kd", "ab"], 9),
+        (["longer", "born_again", "dml", "random_teacher"], 0),
+    ],
 )
 def test_the_teacher_runs_once_per_batch_whatever_the_number_of_members(
     rows: list[str], passes: int, workspace: Path, monkeypatch: pytest.MonkeyPatch

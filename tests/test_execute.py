@@ -250,6 +250,25 @@ def test_a_plan_names_every_cell_with_what_decides_it(ran: Path) -> None:
     assert configuration["teacher"]["sha256"] == sha256
 
 
+def test_a_plan_tells_what_tuned_rows_took_and_the_settings_that_were_found_for_each_pair(tmp_path: Path) -> None:
+    tuned = {
+        "name": "kd (tuned)",
+        "method": "kd",
+        "settings": {"temperature": 3.0},
+        "found": {"pair": {"settings": {"temperature": 2.5}, "lr": 0.125}},
+        "trials": 20,
+        "search_tmac": {"pair": 1.5},
+    }
+    content = prepared(tiny(["student", "kd", tuned]))
+    execute._write_plan(content, tmp_path, {content.wanted[0].key: SHA256})
+    found = json.loads((tmp_path / "plan.json").read_text())
+    assert (found["trials"], found["search_tmac"]) == ({"kd (tuned)": 20}, {"pair/kd (tuned)": 1.5})
+    cells = {cell["row"]: cell for cell in found["cells"]}
+    assert cells["kd (tuned)"]["settings"] == {"temperature": 2.5, "weight": 0.9, "ce": 0.1}
+    assert cells["kd"]["settings"]["temperature"] == 4.0
+    assert cells["kd (tuned)"]["recipe"]["lr"] == 0.125 != cells["kd"]["recipe"]["lr"]
+
+
 def test_the_split_that_was_used_is_recorded(ran: Path) -> None:
     split, found = json.loads((ran / "tiny" / "split.json").read_text()), prepared(tiny())
     assert (split["train"], split["val"]) == (found.data.train_index.tolist(), found.data.val_index.tolist())

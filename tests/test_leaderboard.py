@@ -67,9 +67,9 @@ def methods(table, pair=PAIR):
 def test_the_table_has_the_promised_columns_and_types():
     table = board(full())
     assert tuple(table.columns) == COLUMNS
-    assert str(table["rank"].dtype) == "Int64"
+    assert table["rank"].dtype == table["trials"].dtype == "Int64"
     assert table["n"].dtype == table["planned"].dtype == "int64"
-    assert all(table[name].dtype == "float64" for name in COLUMNS[5:-1])
+    assert all(table[name].dtype == "float64" for name in COLUMNS[5:-1] if name != "trials")
 
 
 def test_the_teacher_stands_on_top_and_methods_follow_by_falling_mean():
@@ -473,3 +473,179 @@ def test_without_the_student_alone_the_footnotes_say_so():
     plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
     notes = footnotes(board(full(), plan), plan)
     assert "The study has no row for the student alone, so it shows no differences to it and no closed gap." in notes
+
+
+TUNED_PLAN = dataclasses.replace(
+    PLAN,
+    methods=("student", "kd", "at", "student (tuned)", "kd (tuned)", "at (tuned)"),
+    trials={"student (tuned)": 20, "kd (tuned)": 20, "at (tuned)": 20},
+    search_tmac={f"{PAIR}/kd (tuned)": 12.5},
+)
+UNEQUAL_PLAN = dataclasses.replace(TUNED_PLAN, trials={"student (tuned)": 20, "kd (tuned)": 5, "at (tuned)": 20})
+UNEQUAL = "rows were tuned with different numbers of trials (20, 5); they are not ranked"
+
+
+def tuned():
+    """Means: at 92, kd 92.83, student 91; tuned at 95, kd 93.5, student 91.5."""
+    return [
+        *full(),
+        *row("student (tuned)", (90.5, 91.5, 92.5)),
+        *row("kd (tuned)", (93.0, 93.5, 94.0)),
+        *row("at (tuned)", (94.0, 95.0, 96.0)),
+    ]
+
+
+def ranks(table):
+    return {
+        method: None if pd.isna(rank) else rank for method, rank in zip(table["method"], table["rank"], strict=True)
+    }
+
+
+def test_rows_are_ranked_only_among_rows_with_equally_many_trials():
+    table = board(tuned(), TUNED_PLAN)
+    assert ranks(table) == {
+        "teacher": None,
+        "at (tuned)": 1,
+        "kd (tuned)": 2,
+        "kd": 1,
+        "at": 2,
+        "student (tuned)": 3,
+        "student": 3,
+    }
+    assert list(ranks(table)) == methods(table)
+    trials = dict(zip(table["method"], table["trials"], strict=True))
+    assert (trials["kd"], trials["kd (tuned)"], trials["teacher"]) == (0, 20, pd.NA)
+
+
+def test_rows_tuned_with_unequal_budgets_get_no_rank_and_a_note_says_so():
+    table = board(tuned(), UNEQUAL_PLAN)
+    assert {method: rank for method, rank in ranks(table).items() if rank} == {"kd": 1, "at": 2, "student": 3}
+    notes = dict(zip(table["method"], table["note"], strict=True))
+    assert [method for method, note in notes.items() if note == UNEQUAL] == [
+        "at (tuned)",
+        "kd (tuned)",
+        "student (tuned)",
+    ]
+    assert not notes["kd"]
+
+
+def test_an_incomplete_tuned_row_takes_no_rank_from_the_other_tuned_rows():
+    table = board([*tuned()[:-1], run("at (tuned)", 2, math.nan, status="FAILED", reason="x")], TUNED_PLAN)
+    found = ranks(table)
+    assert (found["at (tuned)"], found["kd (tuned)"], found["student (tuned)"]) == (None, 1, 2)
+
+
+def test_the_gain_of_tuning_is_paired_by_seed_with_the_published_row():
+    kd = line(tuned(), "kd (tuned)", TUNED_PLAN)
+    # 93.0 - 92.0, 93.5 - 92.5, 94.0 - 94.0: 1, 1, 0 with mean 2/3 and variance 1/3, so sd / sqrt(3) is 1/3
+    assert kd["vs_published"] == pytest.approx(2 / 3, rel=1e-12)
+    assert kd["vs_published_low"] == pytest.approx(2 / 3 - T2 / 3, rel=1e-12)
+    assert kd["vs_published_high"] == pytest.approx(2 / 3 + T2 / 3, rel=1e-12)
+    assert kd["vs_student"] == 2.5
+    student = line(tuned(), "student (tuned)", TUNED_PLAN)
+    assert (student["vs_published"], student["vs_published_low"], student["note"]) == (0.5, 0.5, "")
+    assert math.isnan(line(tuned(), "kd", TUNED_PLAN)["vs_published"])
+
+
+def test_the_gain_of_tuning_counts_only_shared_seeds_and_the_note_says_so():
+    runs = [entry for entry in tuned() if (entry["method"], entry["seed"]) != ("kd", 1)]
+    kd = line(runs, "kd (tuned)", TUNED_PLAN)
+    assert kd["vs_published"] == 0.5  # 1 and 0, of seeds 0 and 2
+    assert kd["note"] == "paired with kd on 2 of 3 seeds"
+    runs = [entry for entry in tuned() if entry["method"] != "kd"]
+    assert math.isnan(line(runs, "kd (tuned)", TUNED_PLAN)["vs_published"])
+
+
+def test_a_seed_that_the_student_alone_lacks_is_told_once_about_its_tuned_row():
+    runs = [entry for entry in tuned() if (entry["method"], entry["seed"]) != ("student", 1)]
+    note = line(runs, "student (tuned)", TUNED_PLAN)["note"]
+    assert note == "paired with the student alone on 2 of 3 seeds"
+
+
+def test_a_row_is_compared_with_published_settings_only_if_it_was_tuned_and_they_are_in_the_table():
+    by_hand = dataclasses.replace(TUNED_PLAN, trials={"at (tuned)": 20})
+    assert math.isnan(line(tuned(), "kd (tuned)", by_hand)["vs_published"])
+    alone = dataclasses.replace(TUNED_PLAN, methods=("student", "kd (tuned)"), trials={"kd (tuned)": 20})
+    kd = line(tuned(), "kd (tuned)", alone)
+    assert math.isnan(kd["vs_published"])
+    assert (kd["rank"], kd["note"]) == (1, "")
+
+
+def counted():
+    """The student alone computes 2 TMAC with 100 parameters; kd 3 with as many; at 5 with 150."""
+    return [
+        teacher(cost_params=900.0, cost_compute_tmac=8.0),
+        *row("student", STUDENT, cost_params=100.0, cost_compute_tmac=2.0),
+        *row("kd", KD, cost_params=100.0, cost_compute_tmac=3.0),
+        *row("at", AT, cost_params=150.0, cost_compute_tmac=5.0),
+    ]
+
+
+def test_costs_hold_parameters_compute_relative_to_the_student_alone_and_the_effort_of_the_search():
+    runs = [*counted(), *row("kd (tuned)", KD, cost_params=100.0, cost_compute_tmac=3.0)]
+    table = costs(pd.DataFrame(runs), TUNED_PLAN).set_index("method")
+    assert table["compute_factor"].dropna().to_dict() == {
+        "teacher": 4.0, "student": 1.0, "kd": 1.5, "at": 2.5, "kd (tuned)": 1.5,
+    }  # fmt: skip
+    assert table.loc[["teacher", "kd", "at"], "params"].tolist() == [900.0, 100.0, 150.0]
+    assert table["trials"].tolist() == [pd.NA, 0, 0, 0, 20, 20, 20]
+    assert table["search_tmac"].dropna().to_dict() == {"kd (tuned)": 12.5}
+    shown = board(runs, TUNED_PLAN).set_index("method")
+    for name in ("params", "compute_tmac", "compute_factor", "trials", "search_tmac"):
+        pd.testing.assert_series_equal(shown[name].sort_index(), table[name].sort_index())
+
+
+def test_without_the_student_alone_compute_is_relative_to_nothing():
+    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
+    table = board(counted(), plan)
+    assert table["compute_factor"].isna().all()
+    assert table["note"].tolist() == ["", "", ""]
+
+
+def test_a_note_names_the_rows_whose_network_at_inference_is_not_the_bare_student():
+    table = board(counted())
+    notes = dict(zip(table["method"], table["note"], strict=True))
+    told = "the network at inference is not the bare student: its parameters differ from the student alone's"
+    assert notes == {"teacher": "", "kd": "", "at": told, "student": ""}
+    assert ranks(table)["at"] == 2
+
+
+def test_parameters_that_are_not_known_are_no_other_network():
+    runs = [*counted()[:7], *row("at", AT, cost_compute_tmac=5.0)]
+    assert line(runs, "at")["note"] == ""
+
+
+def test_the_headline_tells_the_best_of_published_and_of_tuned_rows_apart():
+    # at (tuned) is 4, 4, 4 above the student alone
+    expected = (
+        "With published settings, kd has the highest mean on 1 of 1 pairs: 92.8 ± 1.0 (n = 3), +1.8 [1.1, 2.6] over "
+        "the student alone. Tuned with 20 trials, at (tuned) has the highest mean on 1 of 1 pairs: 95.0 ± 1.0 (n = 3), "
+        "+4.0 [4.0, 4.0] over the student alone."
+    )
+    assert headline(board(tuned(), TUNED_PLAN), TUNED_PLAN) == expected
+
+
+def test_the_headline_says_when_tuned_rows_cannot_be_ranked():
+    text = headline(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN)
+    assert text.startswith("With published settings, kd has the highest mean")
+    assert text.endswith(f"over the student alone. R{UNEQUAL[1:]}.")
+
+
+def test_the_headline_of_tuned_rows_says_when_nothing_beats_the_tuned_student_alone():
+    runs = [*tuned()[:-6], *row("kd (tuned)", (89.0,) * 3), *row("at (tuned)", (88.0,) * 3)]
+    text = headline(board(runs, TUNED_PLAN), TUNED_PLAN)
+    assert "Tuned with 20 trials, student (tuned) has the highest mean on 1 of 1 pairs" in text
+    assert text.endswith("; no ranked method has a higher mean.")
+
+
+def test_a_study_of_tuned_rows_alone_has_a_headline_of_tuned_rows_alone():
+    plan = dataclasses.replace(PLAN, methods=("kd (tuned)",), baseline=None, trials={"kd (tuned)": 4})
+    assert headline(board(tuned(), plan), plan).startswith("Tuned with 4 trials, kd (tuned) has the highest mean")
+
+
+def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
+    assert not any("tuned" in note for note in footnotes(board(full()), PLAN))
+    notes = footnotes(board(tuned(), TUNED_PLAN), TUNED_PLAN)
+    assert any("ranked apart" in note and "tuned rows took 20 trials each" in note for note in notes)
+    assert any(note.startswith("Differences to the published settings") for note in notes)
+    assert any("tuned rows have no rank" in note for note in footnotes(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN))

@@ -561,7 +561,7 @@ def test_the_defaults_are_the_published_settings(name):
         ((4, 8, 8), (6, 16, 16), "ConvTranspose2d", (4, 4), (2, 2)),
         ((4, 8, 8), (6, 8, 8), "Conv2d", (1, 1), (1, 1)),
         ((4, 9, 8), (6, 7, 5), "Conv2d", (3, 4), (1, 1)),
-        ((4, 32, 32), (6, 8, 8), "Conv2d", (1, 1), (1, 1)),  # further apart than the published table: resampled
+        ((4, 32, 32), (6, 8, 8), "Conv2d", (1, 1), (1, 1)),  # not the published kernel of 25x25: resampled
         ((4, 7, 7), (6, 8, 8), "Conv2d", (1, 1), (1, 1)),
     ],
 )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from reference import cases, near
 from torch import Tensor
 
-from methods import Batch, Classifier, Output, Probe, Shapes, create
+from methods import Batch, Classifier, Output, Probe, SettingError, Shapes, create
 from methods.catkd import activation_maps, binarised, catkd_loss, of_likely_classes
 from methods.crld import cross_loss, within_loss
 from methods.ctkd import ctkd_loss, decayed, temperature_of
@@ -216,14 +216,14 @@ def test_a_region_counts_twice_where_the_teacher_is_right_on_one_side_only():
     assert consistency_weights(teacher, torch.tensor([1, 1])).tolist() == [[1, 1, 2], [1, 2, 1]]
 
 
+@pytest.mark.parametrize("label_kept", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_nkd_of_regions_is_the_formula_with_the_label_left_out(temperature):
-    """The reference's own figures are not met: its mask leaves the label among the other classes."""
+def test_nkd_of_regions_is_the_formula_with_the_label_left_out_or_as_in_the_reference_kept(temperature, label_kept):
     s, t, at = drawn(COUNT, CLASSES, 5), drawn(COUNT, CLASSES, 5, seed=1), labels()
     total = 0.0
     for row in range(COUNT):
         y = at[row].item()
-        kept = [k for k in range(CLASSES) if k != y]
+        kept = [k for k in range(CLASSES) if label_kept or k != y]
         for place in range(5):
             one, other = s[row, :, place], t[row, :, place]
             loss = -other.softmax(0)[y] * one.softmax(0)[y].log()
@@ -231,7 +231,7 @@ def test_nkd_of_regions_is_the_formula_with_the_label_left_out(temperature):
             loss = loss - 1.5 * temperature**2 * (q_t * q_s.log()).sum()
             weight = 1 if (other.argmax() == y) == (t[row, :, 0].argmax() == y) else 2
             total += weight * loss.item() / (COUNT * 5)
-    assert sdd_nkd_loss(s, t, at, 1.5, temperature).item() == near(total)
+    assert sdd_nkd_loss(s, t, at, 1.5, temperature, label_kept).item() == near(total)
 
 
 @pytest.mark.parametrize("case", cases("catkd", "c10_r2_raw", "c100_r2_raw", "c10_s8_t4_r2_norm"))
@@ -280,14 +280,20 @@ def test_the_loss_of_srd_is_the_references(case):
     case.holds(features + kl_loss(*logits(case), case.params["T"]))
 
 
+@pytest.mark.parametrize("exponent", [1.0, 4.0])
 @pytest.mark.parametrize("difference", [0.0, 1e-30, 1e20])
-def test_a_log_distance_and_its_gradient_stay_finite_where_the_sum_would_not(difference):
+def test_a_log_distance_and_its_gradient_stay_finite_where_the_sum_would_not(difference, exponent):
     teacher = torch.zeros(4, 3)
     student = (teacher + difference * torch.tensor([1.0, 0.0, -0.5])).requires_grad_()
-    loss = log_distance(student, teacher)
+    loss = log_distance(student, teacher, exponent)
     assert loss.isfinite()
     loss.backward()
     assert student.grad.isfinite().all()
+
+
+def test_a_log_distance_of_an_exponent_below_1_which_has_no_finite_gradient_at_0_is_refused():
+    with pytest.raises(SettingError, match="exponent"):
+        create("srd", exponent=0.5)
 
 
 @pytest.mark.parametrize("case", cases("luminet"))
@@ -390,13 +396,13 @@ def test_ofa_asks_for_the_students_maps_only():
 
 def test_published_defaults_are_the_published_settings():
     wanted = {
-        "ctkd": {"start": 1.0, "span": 20.0, "curriculum": 10 / 240, "weight": 0.9, "standardised": False, "ce": 0.1},
+        "ctkd": {"start": 1.0, "span": 20.0, "curriculum": 10 / 240, "weight": 0.9, "ce": 0.1},
         "mlld": {"temperature": 4.0, "weight": 0.9, "standardised": False, "ce": 0.1},
         "ofa": {"weight": 1.0, "stages": 1.0, "exponent": 1.0, "temperature": 1.0, "ce": 1.0},
         "wkd_logit": {"gamma": 600.0, "temperature": 8.0, "target": 1.0, "regularisation": 0.05, "iterations": 10}
         | {"sharpen": 1.0, "decay_after": 0.625, "ce": 1.0},
         "sdd": {"variant": "kd", "finest": 4, "temperature": 4.0, "alpha": 1.0, "beta": 8.0, "warm_up": 20 / 240}
-        | {"weight": 0.9, "standardised": False, "ce": 0.1},
+        | {"weight": 0.9, "ce": 0.1},
         "catkd": {"weight": 400.0, "resolution": 2, "scaled": True, "ce": 1.0},
         "skd": {"temperature": 4.0, "diagonal": 0.1, "instance": 1.0, "direction": 1.0, "ce": 1.0},
         "srd": {"weight": 1.0, "exponent": 4.0, "kl": 1.0, "temperature": 1.0, "ce": 1.0},

@@ -148,8 +148,9 @@ def test_a_reason_of_many_lines_is_cut_in_the_table_but_whole_in_the_csv():
 
 def test_the_console_shows_costs_and_footnotes():
     text = printed()
-    (at,) = [line for line in rows(text, "at") if "±" not in line]
-    assert at.split() == ["at", "2.00", "100", "25.0", "2230", "1234"]
+    counted, clocked = [line.split() for line in rows(text, "at") if "±" not in line]
+    assert counted == ["at", "278k", "1234", "1.00"]
+    assert clocked == ["at", "2.00", "100", "25.0", "2230"]
     assert "* n = 2: with fewer than 6 seeds" in text
 
 
@@ -172,6 +173,7 @@ def test_the_page_holds_headline_tables_and_footnotes():
     assert f"{kd} 278k | 41.2M | 1234 | 2 |" in page
     assert any(line.startswith("| at | 3 | **71.00 ± 0.60** |") for line in page)
     assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
+    assert "| r56-r20 | at | 278k | 1234 | 1.00 |" in page
     assert "| r56-r20 | at | 2.00 | 100 | 25.0 | 2230 |" in page
     assert page[-1].startswith("* Compute is what training this row alone")
     told = report.to_markdown(board, clock, plan, provenance=["9 students: torch 2"]).splitlines()
@@ -186,7 +188,7 @@ def test_every_row_of_a_page_has_as_many_cells_as_its_header():
         for block in page.split("\n\n")
         if block.startswith("|")
     ]
-    assert [len(width) for width in widths] == [1, 1, 1]
+    assert [len(width) for width in widths] == [1, 1, 1, 1]
 
 
 def test_text_of_others_cannot_break_the_page():
@@ -228,13 +230,14 @@ def test_the_csv_is_this_text():
     )  # fmt: skip
     header, teacher, kd, student = report.to_csv(leaderboard(frame, plan)).splitlines()
     assert header == (
-        "pair,method,rank,n,planned,acc1,sd,ci_low,ci_high,vs_student,vs_student_low,vs_student_high,gap_closed,acc5,f1,"
-        "ece,agreement,params,macs,compute_tmac,note"
+        "pair,method,rank,n,planned,acc1,sd,ci_low,ci_high,vs_student,vs_student_low,vs_student_high,gap_closed,"
+        "vs_published,vs_published_low,vs_published_high,acc5,f1,ece,agreement,params,macs,compute_tmac,compute_factor,"
+        "trials,search_tmac,note"
     )
-    assert teacher == "p,teacher,,0,1" + "," * 16 + "the teacher has no finished run with an accuracy"
+    assert teacher == "p,teacher,,0,1" + "," * 22 + "the teacher has no finished run with an accuracy"
     assert kd.startswith("p,kd,1,3,3,1.0,0.0,1.0,1.0,0.5,")
     assert student.startswith("p,student,2,3,3,0.5,0.25,")
-    assert student.endswith("," * 12)
+    assert student.endswith("," * 16 + "0,,")
 
 
 def test_two_trainings_with_equal_results_write_equal_files_but_for_the_clock(tmp_path):
@@ -266,7 +269,11 @@ def test_the_written_page_points_to_the_costs_and_embeds_the_picture(tmp_path):
     assert "[costs.csv](costs.csv)" in page
     assert "](leaderboard.png)" in page
     assert "latency" not in page
-    assert (tmp_path / "costs.csv").read_text().splitlines()[1] == "r56-r20,teacher,2.0,100.0,25.0,2230.4"
+    assert (tmp_path / "costs.csv").read_text().splitlines()[:2] == [
+        "pair,method,latency_ms,train_seconds,teacher_seconds,peak_memory_mb,params,compute_tmac,compute_factor,trials,"
+        "search_tmac",
+        "r56-r20,teacher,2.0,100.0,25.0,2230.4,278324.0,1234.5,1.0,,",
+    ]
 
 
 def test_a_write_that_breaks_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
@@ -328,3 +335,62 @@ def test_a_study_that_has_not_begun_can_be_shown(tmp_path):
     assert "* student, kd, at, dkd: 0 of 3 cells finished" in text
     assert "None was measured." in report.to_markdown(*empty)
     assert len(report.write(*empty, tmp_path)) == 5
+
+
+def tuned():
+    """The small study, where at and kd were tuned too; at has other parameters and computes twice as much."""
+    kd, at = "kd (tuned)", "at (tuned)"
+    pair = PLAN.pairs[0]
+    plan = Plan(
+        PLAN.study, "", PLAN.pairs, (*PLAN.methods, kd, at), PLAN.seeds, "last", "student",
+        trials={kd: 20, at: 20}, search_tmac={f"{pair}/{kd}": 24690.0},
+    )  # fmt: skip
+    found = {kd: (70.5, 71.1, 71.1), at: (72.0, 72.6, 71.4)}
+    entries = [entry(pair, name, seed, acc1, 100.0) for name in found for seed, acc1 in enumerate(found[name])]
+    table = pd.concat([runs(), pd.DataFrame(entries)])
+    large = table["method"].isin(["at", at])
+    table.loc[large, ["cost/params", "cost/compute_tmac"]] = [300000.0, 2469.0]
+    return tables(table, plan)
+
+
+def test_tuned_rows_are_shown_with_their_own_ranks_and_their_gain_over_published_settings():
+    text = printed(160, arguments=tuned())
+    shown = {line.split("  ")[0].strip(): line for line in text.splitlines() if "±" in line}
+    # 0.5, 0.5, 0.8: mean 0.6, sd 0.1732, half width 4.3027 * 0.1732 / sqrt(3) = 0.430; at gains 1.0 with every seed
+    assert "+0.60 [0.17, 1.03]" in shown["kd (tuned)"]
+    assert "+1.00 [1.00, 1.00]" in shown["at (tuned)"]
+    assert shown["kd (tuned)"].rstrip().endswith("tuned 2")
+    assert shown["at (tuned)"].rstrip().endswith("tuned 1")
+    assert shown["at"].split()[-2:] == ["41.2M", "1"]
+    assert shown["kd"].split()[-2:] == ["41.2M", "2"]
+    assert "vs published" in text
+    assert "vs published" not in printed(160)
+
+
+def test_the_costs_of_tuned_rows_show_trials_search_compute_and_other_networks():
+    text = printed(arguments=tuned())
+    lines = [line.split() for line in text.splitlines() if line.startswith(("at", "kd")) and "±" not in line]
+    assert lines[:4] == [
+        ["kd", "278k", "1234", "1.00", "-", "-"],
+        ["at", "300k", "2469", "2.00", "-", "-"],
+        ["kd", "(tuned)", "278k", "1234", "1.00", "20", "24690"],
+        ["at", "(tuned)", "300k", "2469", "2.00", "20", "-"],
+    ]
+    assert "* at (tuned), at: the network at inference is not the bare student" in text
+    header = next(line for line in text.splitlines() if "search (TMAC)" in line)
+    assert [name in header for name in ("params", "compute (TMAC)", "x student alone", "trials")] == [True] * 4
+
+
+def test_the_written_page_and_the_costs_for_programs_hold_the_effort_of_tuning(tmp_path):
+    report.write(*tuned(), tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text().splitlines()
+    assert "| r56-r20 | kd (tuned) | 278k | 1234 | 1.00 | 20 | 24690 |" in page
+    lines = {line["method"]: line for line in csv.DictReader((tmp_path / "costs.csv").read_text().splitlines())}
+    tuned_kd, kd = lines["kd (tuned)"], lines["kd"]
+    assert (tuned_kd["trials"], tuned_kd["search_tmac"], tuned_kd["compute_factor"]) == ("20", "24690.0", "1.0")
+    assert (kd["trials"], kd["search_tmac"], lines["at"]["compute_factor"]) == ("0", "", "2.0")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_about_tuned_rows_is_wider_than_the_terminal(width):
+    assert max(map(len, printed(width, arguments=tuned()).splitlines())) <= width

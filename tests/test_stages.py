@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from conftest import STUDENT, TEACHER, folders, plan, run, tiny
+from conftest import STUDENT, TEACHER, bits, folders, plan, run, tiny
+from rich.console import Console
+from test_cohort import Interrupt
 
 import methods
-from benchmark import conditions, execute, member, models, study, work
-from benchmark.journal import Record, read_journal
+from benchmark import conditions, execute, member, models, overview, study, work
+from benchmark.journal import CellFolder, Checkpoint, Record, read_journal
 from benchmark.study import Network, Recipe
 from methods import Needs
 
@@ -91,6 +93,78 @@ def test_the_earlier_network_is_trained_as_the_student_alone_is_and_then_only_lo
     assert all(torch.equal(one, other) for one, other in zip(seen[0][1], seen[-1][1], strict=True))
 
 
+def test_the_earlier_network_of_a_longer_training_still_has_the_schedule_of_the_recipe(
+    trained: Path, workspace: Path
+) -> None:
+    run(workspace, tiny(["born_again+longer"]))
+    records = journal(workspace, "born_again+longer")
+    rates = [r["metrics"]["early/lr"] for r in of(records, "early")]
+    assert rates == [r["metrics"]["lr"] for r in of(journal(trained, "student"), "epoch")]
+    assert [r["metrics"]["lr"] for r in of(records, "epoch")] == [
+        r["metrics"]["lr"] for r in of(journal(trained, "longer"), "epoch")
+    ]
+
+
+@pytest.mark.parametrize("name", ["ab", "born_again"])
+def test_a_process_that_ends_between_checkpoint_and_record_of_an_early_epoch_leaves_each_record_once(
+    name: str, trained: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = CellFolder.save
+
+    def killed(self: CellFolder, checkpoint: Checkpoint) -> None:
+        save(self, checkpoint)
+        if checkpoint.state["kind"] == "early":
+            raise KeyboardInterrupt
+
+    early = len(bits(folders(trained)[f"{name}/0"])["early"])
+    with monkeypatch.context() as patch:
+        patch.setattr(CellFolder, "save", killed)
+        for _ in range(early):
+            with pytest.raises(KeyboardInterrupt):
+                run(workspace, tiny([name]))
+    run(workspace, tiny([name]))
+    assert early > 0
+    assert bits(folders(workspace)[f"{name}/0"]) == bits(folders(trained)[f"{name}/0"])
+
+
+def test_a_method_that_raises_in_its_early_stage_is_tried_again_from_there(
+    trained: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = tiny([{"method": "ab", "settings": {"pre_training": 1.0}}])
+    run(workspace / "whole", content)
+    pre_train = methods.get("ab").pre_train
+
+    def broken(self: methods.Method, student: Any, teacher: Any, batch: Any) -> Any:
+        if batch.epoch == 1:
+            raise ValueError("out of luck")
+        return pre_train(self, student, teacher, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(methods.get("ab"), "pre_train", broken)
+        assert run(workspace, content).failed == {"pair / ab / seed 0": "ValueError: out of luck"}
+    assert not run(workspace, content).failed
+    assert [r["epoch"] for r in of(journal(workspace, "ab"), "start")] == [0, 1]
+    assert bits(folders(workspace)["ab/0"]) == bits(folders(workspace / "whole")["ab/0"])
+
+
+def test_a_checkpoint_of_an_earlier_program_is_of_an_epoch(
+    trained: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = member.Member._checkpoint
+
+    def older(*args: Any) -> Any:
+        checkpoint = state(*args)
+        del checkpoint.state["kind"]
+        return checkpoint
+
+    with monkeypatch.context() as patch:
+        patch.setattr(member.Member, "_checkpoint", older)
+        with pytest.raises(KeyboardInterrupt):
+            run(workspace, tiny(["kd"]), Interrupt(after=1))
+    run(workspace, tiny(["kd"]))
+    assert bits(folders(workspace)["kd/0"]) == bits(folders(trained)["kd/0"])
+
+
 def test_peers_learn_from_each_other_and_start_from_different_weights(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +200,25 @@ def test_an_untrained_teacher_is_of_the_teachers_architecture_and_stays_as_it_is
         torch.manual_seed(member.streams.derive(0, "companion"))
         fresh = models.create(Network(model=TEACHER), "here", (3, 32, 32), 10)
     trained = network.network.state_dict()
-    assert all(torch.equal(value, trained[name]) for name, value in fresh.state_dict().items())
+    kept = {name: value for name, value in fresh.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(value, trained[name]) for name, value in kept.items())
+
+
+def test_an_untrained_teacher_has_none_of_timms_weights(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.random.fork_rng():
+        known = models.create(Network(model=TEACHER), "here", (3, 32, 32), 10).state_dict()
+    safetensors.torch.save_file(known, tmp_path / "hub.safetensors")
+    overlay = {"file": str(tmp_path / "hub.safetensors"), "num_classes": 10}
+    teacher = {"model": TEACHER, "pretrained": True, "kwargs": {"pretrained_cfg_overlay": overlay}}
+    found: list[models.TappedModel] = []
+    made = member.Member._made_companion
+    monkeypatch.setattr(member.Member, "_made_companion", lambda self: (found.append(made(self)), found[-1])[1])
+    run(workspace, tiny(["random_teacher"], pairs=[{"name": "pair", "teacher": teacher, "student": STUDENT}]))
+    (network,) = found
+    own = network.network.state_dict()
+    assert not any(torch.equal(value, own[name]) for name, value in known.items() if value.dim() == 4)
 
 
 def test_a_longer_training_has_the_same_schedule_stretched(trained: Path) -> None:
@@ -135,6 +227,14 @@ def test_a_longer_training_has_the_same_schedule_stretched(trained: Path) -> Non
     recipe = Recipe.model_validate({"epochs": 4, "schedule": {"name": "step", "milestones": [1, 3]}})
     assert recipe.stretched(2.0).schedule.milestones == [2, 6]
     assert recipe.stretched(1.0) is recipe
+    warm = Recipe.model_validate({"epochs": 4, "schedule": {"warmup_epochs": 1}})
+    assert warm.stretched(2.0) == Recipe.model_validate({"epochs": 8, "schedule": {"warmup_epochs": 2}})
+
+
+@pytest.mark.parametrize(("share", "early"), [(0.07, 7), (0.071, 8), (0.0, 0), (1.0, 100)])
+def test_the_stage_before_the_training_is_rounded_up_to_epochs(share: float, early: int) -> None:
+    method = methods.create("ab", pre_training=share)
+    assert work.length(method, Recipe(epochs=100)) == work.Length(early, 100)
 
 
 def test_a_method_that_sees_two_views_runs_beside_others_without_changing_theirs(
@@ -191,6 +291,46 @@ def test_an_estimate_shares_the_teacher_and_counts_what_each_method_needs(traine
     found = execute.estimate(prepared, prepared.cohorts(prepared.cells, None), [])
     assert found.alone == pytest.approx(sum(metrics["cost/compute_tmac"] for metrics in done))
     assert found.tmac < found.alone
+
+
+@pytest.mark.parametrize(
+    ("names", "passes"),
+    [
+        (["student", "longer", "dml", "born_again", "random_teacher"], 0),
+        (["kd", "longer"], 2),
+        (["kd", "mlld", "at"], 2 * 2),
+        (["kd", "ab"], 1 + 2),
+        (["mlld", "ab", "kd+longer"], 1 + 2 * 2 + 2),
+    ],
+)
+def test_a_shared_teacher_looks_in_every_epoch_in_which_any_method_learns_from_it(
+    names: list[str], passes: int
+) -> None:
+    assert work.looks([methods.create(name) for name in names], Recipe(epochs=2)) == passes
+
+
+def test_an_estimate_of_a_method_with_two_views_alone_shares_nothing(trained: Path, workspace: Path) -> None:
+    path = workspace / "study.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(tiny(["mlld"])))
+    prepared = execute.prepare(study.load(path), path.read_text(), "here", torch.device("cpu"), trained, lambda _: None)
+    found = execute.estimate(prepared, prepared.cohorts(prepared.cells, None), [])
+    assert found.tmac == pytest.approx(found.alone)
+
+
+def test_the_plan_and_the_status_know_how_long_each_cell_trains(trained: Path) -> None:
+    lengths = {cell["row"]: cell["length"] for cell in plan(trained)["cells"]}
+    assert lengths["longer"] == {"early": 0, "epochs": 4}
+    assert lengths["ab"] == {"early": 1, "epochs": 2}
+    assert lengths["born_again"] == {"early": 2, "epochs": 2}
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(overview.state(trained / "tiny"))
+    reached = {words[1]: words[5] for line in capture.get().splitlines()[2:] if (words := line.split())}
+    assert reached == {
+        "teacher": "1/1", "student": "2/2", "kd": "2/2", "longer": "4/4", "born_again": "4/4", "dml": "2/2",
+        "random_teacher": "2/2", "ab": "3/3", "mlld": "2/2", "simkd": "2/2",
+    }  # fmt: skip
 
 
 def test_methods_that_learn_from_different_networks_cannot_be_one() -> None:

@@ -102,7 +102,7 @@ WRONG = [
     ("lr: 5e-2", "lr: .nan", ["17:26: recipe.optimizer.lr: is nan; input should be "]),
     ("lr: 5e-2", "lr: 0", ["17:26: recipe.optimizer.lr: is 0; input should be greater than 0"]),
     ("flip: true", "flip: 1", ["19:35: recipe.augmentation.flip: is 1; input should be a valid boolean"]),
-    ("name: sgd", "name: sdg", ["17:15: recipe.optimizer.name: is 'sdg'; input should be 'sgd' or 'adamw'"]),
+    ("name: sgd", "name: sdg", ["17:15: recipe.optimizer.name: is 'sdg'; input should be 'sgd', 'adamw' or 'dot'"]),
     (
         "epochs: 10",
         f"epochs: {'x' * 500}",

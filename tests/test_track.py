@@ -600,6 +600,20 @@ def test_the_plan_comes_back_from_mlflow_alone_however_long_it_is(store, small, 
     assert plan.datasets == {"a-b": "digits"}
 
 
+def test_the_effort_of_tuning_comes_back_from_mlflow_and_a_plan_without_any_is_packed_as_before(store, small):
+    before = track._pack(small.plan)
+    small.plan |= {"trials": {}, "search_tmac": {}}
+    assert track._pack(small.plan) == before
+    small.plan |= {"methods": ["kd", "kd (tuned)"], "trials": {"kd (tuned)": 20}, "baseline": None}
+    small.plan["search_tmac"] = {"a-b/kd (tuned)": 0.1 + 0.2}
+    small.save()
+    track.sync(small.folder, store)
+    plan = track.plan("kd/small", store)
+    assert plan.trials == {"kd (tuned)": 20}
+    assert plan.search_tmac == {"a-b/kd (tuned)": 0.1 + 0.2}
+    assert (plan.published("kd (tuned)"), plan.published("kd"), plan.budgets) == ("kd", None, [20])
+
+
 def test_an_unknown_experiment_is_named_with_its_neighbours(tmp_path, store, small):
     with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it holds no study yet"):
         track.runs("kd/smal", store)

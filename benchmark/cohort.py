@@ -31,14 +31,14 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
             record_failure(task, error, progress)
     first = min((member.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
-    for epoch in range(first, last):
+    for epoch in range(first, last + 1):
+        for member in filter(lambda one: one.done, members):
+            with _isolated(member):
+                member.finish()
+        members = [member for member in members if not member.done and not member.out]
         active = [member for member in members if member.active(epoch)]
         if active:
             _train_epoch(active, epoch, conditions)
-    for member in members:
-        if not member.out:
-            with _isolated(member):
-                member.finish()
 
 
 def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) -> None:
@@ -50,7 +50,7 @@ def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) 
         if not active:
             return
         seen = None
-        if teacher is not None and any(member.needs.teacher for member in active):
+        if teacher is not None and any(member.taught for member in active):
             with watch.running(), conditions.autocast():
                 seen = teacher.look(loaded)
         for member in active:

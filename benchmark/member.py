@@ -134,6 +134,16 @@ class Member:
         parameters = [one for one in chain(*(learner.parameters() for learner in learners)) if one.requires_grad]
         self.optimizer = _optimizer(self.recipe, parameters)
 
+    @property
+    def taught(self) -> bool:
+        """Whether it needs the teacher in its present epoch."""
+        return self.method.taught(self.epoch < 0)
+
+    @property
+    def done(self) -> bool:
+        """Whether all its epochs are over."""
+        return not self.out and self.epoch == self.length.epochs
+
     def active(self, epoch: int) -> bool:
         """Whether this member takes part in an epoch."""
         return not self.out and self.epoch == epoch < self.length.epochs
@@ -239,7 +249,7 @@ class Member:
         self._rows = []
         self._check_finite(table)
         own = self.watch.read()
-        shared = teacher_seconds if self.needs.teacher else 0.0
+        shared = teacher_seconds if self.taught else 0.0
         self.seconds = {"own": self.seconds["own"] + own, "teacher": self.seconds["teacher"] + shared}
         means = table.mean(dim=0).tolist()
         metrics = {f"loss/{name}": value for name, value in zip(self._names, means[:-1], strict=True)}

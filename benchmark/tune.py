@@ -202,7 +202,8 @@ def tune(
                 numbers = range(start, min(start + search.together, search.trials))
                 trials.make(own, numbers, cohort_size)
                 told(folder)
-            _count(prepared, search, own, outcome)
+            if own:
+                _count(prepared, search, own, outcome)
             outcome.best += [trials.best(hunt) for hunt in own]
         return outcome
 
@@ -507,19 +508,17 @@ def _count(prepared: Prepared, search: Search, hunts: Sequence[Hunt], outcome: O
     """Adds what a pair's trials compute, sharing teacher passes and not."""
     study = prepared.study
     images = prepared.data.steps(study.recipe.batch_size) * study.recipe.batch_size
+    rows = [_method(hunt.row, hunt.published) for hunt in hunts]
     for start in range(0, search.trials, search.together):
-        longest = 0
-        for hunt in hunts:
+        count = len(search.seeds) * min(search.together, search.trials - start)
+        for hunt, method in zip(hunts, rows, strict=True):
             student, look = (prepared.macs[hunt.pair.name, side] for side in ("student", "teacher"))
-            count = len(search.seeds) * min(search.together, search.trials - start)
-            method = _method(hunt.row, hunt.published)
-            taught = method.tapped().teacher
             whole = work.compute(method, study.recipe, images, student, look)
+            taught = method.tapped().teacher
             outcome.alone += count * whole / 1e12
             outcome.tmac += count * (work.compute(method, study.recipe, images, student, 0) if taught else whole) / 1e12
-            if taught:
-                longest = max(longest, work.length(method, study.recipe).total * look)
-        outcome.tmac += len(search.seeds) * longest * images / 1e12
+        shared = prepared.macs[hunts[0].pair.name, "teacher"] * work.looks(rows, study.recipe) * images
+        outcome.tmac += len(search.seeds) * shared / 1e12
 
 
 def _draw(hunt: Hunt, folder: Path, search: Search) -> None:

@@ -39,14 +39,11 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
     needs, how_long = method.tapped(), length(method, recipe)
     views = 2 if needs.views else 1
     own = 3 * student * views
-    looks = {
-        "": teacher * views if needs.teacher else 0,
-        "peer": own,
-        "earlier": student * views,
-        "untrained": teacher * views,
-    }
-    early = 3 * student if needs.companion == "earlier" else own + looks[needs.companion]
-    return float(images * (how_long.early * early + how_long.epochs * (own + looks[needs.companion])))
+    beside = {"": 0, "peer": own, "earlier": student * views, "untrained": teacher * views}[needs.companion]
+    early, late = (own + beside + (teacher * views if method.taught(stage) else 0) for stage in (True, False))
+    if needs.companion == "earlier":
+        early = 3 * student
+    return float(images * (how_long.early * early + how_long.epochs * late))
 
 
 def looks(cohort: Iterable[Method], recipe: Recipe) -> int:
@@ -54,8 +51,8 @@ def looks(cohort: Iterable[Method], recipe: Recipe) -> int:
     views: dict[int, int] = {}
     for method in cohort:
         needs, how_long = method.tapped(), length(method, recipe)
-        if needs.teacher:
-            for epoch in range(-how_long.early, how_long.epochs):
+        for epoch in range(-how_long.early, how_long.epochs):
+            if method.taught(epoch < 0):
                 views[epoch] = max(views.get(epoch, 0), 2 if needs.views else 1)
     return sum(views.values())
 

@@ -40,6 +40,10 @@ class Composition(Method, checked=False):
             union = union | part.tapped()
         return union
 
+    def taught(self, early: bool) -> bool:
+        """Whether a part needs the teacher, of those that take part in the stage."""
+        return any(part.taught(early) for part in self.methods.values() if part.pre_training or not early)
+
     def supports(self, probe: Probe) -> str | None:
         """The first part's reason, with the part's name."""
         for name, part in self.methods.items():
@@ -90,6 +94,10 @@ class Wrapper(Method, checked=False):
     def tapped(self) -> Needs:
         """What the wrapped method needs."""
         return self.inner.tapped()
+
+    def taught(self, early: bool) -> bool:
+        """As the wrapped method."""
+        return self.inner.taught(early)
 
     def supports(self, probe: Probe) -> str | None:
         """The wrapped method's reason."""

@@ -187,6 +187,9 @@ class Method(nn.Module):
     assumes_batch: ClassVar[int | None] = None
     """The batch size that the published weight was found with, where the loss depends on it in no simple way."""
 
+    taught_early: ClassVar[bool] = False
+    """Whether the teacher is needed in the stage before the training alone."""
+
     settings: dict[str, Any]
     ce: float = 1.0
     pre_training: float = 0.0
@@ -208,6 +211,10 @@ class Method(nn.Module):
     def tapped(self) -> Needs:
         """What this instance needs: the class's declaration, unless its settings decide."""
         return self.needs
+
+    def taught(self, early: bool) -> bool:
+        """Whether the study's teacher is needed in the stage before the training (`early`), or in the training."""
+        return self.tapped().teacher and (early or not self.taught_early)
 
     def supports(self, probe: Probe) -> str | None:
         """Why this method cannot run on a pair, in a few words; None if it can."""

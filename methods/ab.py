@@ -46,6 +46,7 @@ class ActivationBoundaries(Method):
     )
     formula = "before training: sum_i 2^(i-n+1) |relu(s+m) 1[t<=0] + relu(m-s) 1[t>0]|^2 of pre-activations s, t"
     needs = Needs(preactivations=True)
+    taught_early = True
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class FlowOfSolutionProcedure(Method):
     )
     formula = "before training: sum over consecutive maps of mean (G_student - G_teacher)^2, G = mean_hw f_1 f_2^T"
     needs = Needs(maps=True)
+    taught_early = True
     minimum = 0.0
 
     def __init__(

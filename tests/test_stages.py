@@ -277,7 +277,7 @@ def test_a_deployed_head_is_chosen_with_the_best_validation_epoch(workspace: Pat
         ("dml", 2 * (3 * 10 + 3 * 10)),
         ("random_teacher", 2 * (3 * 10 + 100)),
         ("mlld", 2 * 2 * (3 * 10 + 100)),
-        ("ab", 3 * (3 * 10 + 100)),
+        ("ab", (3 * 10 + 100) + 2 * 3 * 10),
     ],
 )
 def test_the_work_of_a_cell_counts_every_network_in_every_epoch(name: str, units: int) -> None:

@@ -157,6 +157,26 @@ def test_a_search_killed_at_a_certain_place_ends_with_the_same_trials(
     ]
 
 
+@pytest.mark.parametrize("after", [1, 4, 17])
+def test_a_search_stopped_while_it_chooses_a_trials_settings_ends_with_the_same_trials(
+    after: int, whole: tuple[Path, tune.Outcome], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggest, calls = optuna.trial.Trial._suggest, iter(range(after))
+
+    def stopped(*arguments: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return suggest(*arguments)
+
+    shutil.copytree(whole[0] / "teachers", workspace / "teachers")
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "_suggest", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            searching(workspace, searched())
+    assert chosen(searching(workspace, searched())) == chosen(whole[1])
+    assert trials(workspace) == trials(whole[0])
+
+
 @pytest.mark.slow
 def test_a_search_killed_five_times_at_random_moments_ends_with_the_same_trials(
     whole: tuple[Path, tune.Outcome], tmp_path: Path

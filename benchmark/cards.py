@@ -24,20 +24,21 @@ def catalogue() -> RenderableType:
 
 
 def card(name: str) -> RenderableType:
-    """Everything about one method. Raises InputError if there is none of this name."""
+    """Everything about one method, or one in a wrapper. Raises InputError if there is none of this name."""
+    outer = name.partition("(")[0]
     try:
-        kind = methods.get(name)
+        kind, schema = methods.get(outer), methods.schema(name)
     except methods.UnknownMethodError as error:
         raise InputError(str(error)) from None
-    about = Text(inspect.cleandoc(methods.module(name).__doc__ or ""))
+    about = Text(inspect.cleandoc(methods.module(outer).__doc__ or ""))
     facts = [["formula", kind.formula], ["needs", needs(kind.needs)]]
     if kind.paper is not None:
         facts.insert(0, ["paper", str(kind.paper)])
     if kind.control:
         facts.append(["kind", "a control: without it a comparison proves nothing"])
     if kind.wraps:
-        facts.append(["kind", f"a wrapper, written {name}({kind.wraps}); {name} alone stands for that"])
-    settings = [_setting(setting) for setting in methods.schema(name).values()]
+        facts.append(["kind", f"a wrapper, written {outer}({kind.wraps}); {outer} alone stands for that"])
+    settings = [_setting(setting) for setting in schema.values()]
     return Group(
         Text(name, style="bold"),
         about,

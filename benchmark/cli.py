@@ -160,11 +160,21 @@ def tune(
         told = _recorder(where, progress)
         outcome = searching.tune(prepared, folder, str(study), known, progress, storage, cohort_size, told)
         told(folder / loaded.name / "search")
-    found.write(found.place(study), loaded, outcome.best)
-    _show(found.summary(outcome))
-    messages.print(f"wrote {found.place(study)}; `kdbench run {study} --settings tuned` compares", soft_wrap=True)
+    if outcome.best:
+        found.write(found.place(study), loaded, outcome.best)
+        _show(found.summary(outcome))
+        messages.print(f"wrote {found.place(study)}; `kdbench run {study} --settings tuned` compares", soft_wrap=True)
     if where is not None:
         messages.print("`kdbench ui` opens the trials in MLflow", soft_wrap=True)
+    for name, reason in prepared.not_applicable.items():
+        messages.print(f"not applicable: {name}: {reason}", markup=False, soft_wrap=True)
+    for label in outcome.failed:
+        journals = folder / loaded.name / "search" / "cells"
+        messages.print(
+            f"failed: {label}: no trial is complete; see the journals in {journals}", markup=False, soft_wrap=True
+        )
+    if outcome.failed:
+        raise SystemExit(1)
 
 
 def _recorder(where: Store | None, progress: Progress) -> Callable[[Path], None]:

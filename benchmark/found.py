@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+import methods
 from benchmark import yamlfile
 from benchmark.console import table
 from benchmark.errors import InputError, first_line
@@ -109,7 +110,7 @@ def read(path: Path) -> Settings:
 def with_tuned_rows(study: Study, path: Path) -> Study:
     """The study with a second row for each that was searched.
 
-    Raises InputError if the file is another study's, or its rows had unequal budgets.
+    Raises InputError if the file is another study's, does not fit this one, or its rows had unequal budgets.
     """
     settings = read(path)
     if settings.study != study.name:
@@ -120,6 +121,7 @@ def with_tuned_rows(study: Study, path: Path) -> Study:
         raise InputError(
             f"{path}: rows had {counts} trials; unequal budgets are not compared, run `kdbench tune` again"
         )
+    _check(study, settings, path)
     rows: list[Row] = []
     for row in study.methods:
         own = [entry for entry in settings.searches if entry.row == row.name]
@@ -128,12 +130,31 @@ def with_tuned_rows(study: Study, path: Path) -> Study:
             tmac = {entry.pair: entry.compute_tmac for entry in own}
             new = {"name": f"{row.name}{SUFFIX}", "found": found, "trials": budgets[0], "search_tmac": tmac}
             rows.append(row.model_copy(update=new))
-    missing = sorted({entry.row for entry in settings.searches} - {row.name for row in study.methods})
-    if missing:
-        raise InputError(
-            f"{path}: holds settings of {missing[0]!r}, which is no row of the study; run `kdbench tune` again"
-        )
     return study.model_copy(update={"methods": [*study.methods, *rows]})
+
+
+def _check(study: Study, settings: Settings, path: Path) -> None:
+    """Raises InputError for what a study that changed, or a hand in the file, has made of the settings."""
+    again, rows, pairs = "run `kdbench tune` again", {row.name: row for row in study.methods}, []
+    for place, entry in enumerate(settings.searches):
+        row = rows.get(entry.row)
+        if row is None:
+            raise InputError(f"{path}: holds settings of {entry.row!r}, which is no row of the study; {again}")
+        if entry.pair not in [pair.name for pair in study.pairs]:
+            raise InputError(f"{path}: holds settings for {entry.pair!r}, which is no pair of the study; {again}")
+        if f"{entry.row}{SUFFIX}" in rows:
+            raise InputError(f"{path}: the study has a row {entry.row + SUFFIX!r} already; give it another name")
+        try:
+            methods.create(row.method, **{**row.settings, **entry.found.settings})
+        except methods.SettingError as error:
+            raise InputError(f"{path}: searches[{place}].found.settings: {error}; {again}") from None
+        pairs.append(entry.pair)
+    lacking = [pair.name for pair in study.pairs if pair.name not in pairs]
+    if lacking:
+        raise InputError(f"{path}: holds no settings for the pair {lacking[0]!r}; {again}")
+    both = sorted(set(study.seeds) & set(settings.seeds))
+    if both:
+        raise InputError(f"{path}: seeds: the study's seeds hold {both[0]} too; the comparison is made on fresh ones")
 
 
 def summary(outcome: Outcome) -> RenderableType:

@@ -407,9 +407,10 @@ class Search(Strict):
 
     trials: of each method on each pair, the published settings being the first. seeds: that a trial is trained with;
     the study's own stay fresh for the comparison. together: trials of a method that are chosen, and trained, at once.
-    objective: what is compared, its mean over the seeds, after the last epoch. lr, weight_decay: lowest and highest,
-    searched for all methods, where they are given. sampler: `gp` (Gaussian process), `tpe`, `random`; `auto` takes gp
-    for up to 6 continuous settings without pruning and tpe otherwise. pruner: stops trials that fall behind.
+    objective: what is compared, its mean over the seeds, after the epoch that `select` takes. lr, weight_decay: lowest
+    and highest, searched for all methods, where they are given. sampler: `gp` (Gaussian process), `tpe`, `random`;
+    `auto` takes gp for up to 6 continuous settings without pruning and tpe otherwise. pruner: stops trials that fall
+    behind.
     """
 
     trials: Annotated[Count, BeforeValidator(_one_number)] = 20

@@ -19,7 +19,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection as Direction
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 import methods
 from benchmark import RULES, execute, streams, work
@@ -60,7 +60,7 @@ class Hunt:
 
     def asked(self) -> list[FrozenTrial]:
         """The trials whose settings are chosen, by number."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        return self.study.get_trials(deepcopy=False)
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,13 @@ class Best:
 
 @dataclass
 class Outcome:
-    """What all searches of a study came to.  tmac: what was computed; alone: the same without sharing."""
+    """What all searches of a study came to.
+
+    failed: labels of those without a complete trial. tmac: what was computed; alone: the same without sharing.
+    """
 
     best: list[Best] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     tmac: float = 0.0
     alone: float = 0.0
 
@@ -146,21 +150,35 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         with warnings.catch_warnings(action="ignore"):  # of options that a driver does not know
             return optuna.storages.RDBStorage(url, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
+    except (SQLAlchemyError, RuntimeError, ImportError, OSError, ValueError) as error:
         raise InputError(
             f"--storage: {shown(url)}: cannot be used ({_without_password(error, url)}); give a database as SQLAlchemy "
             "names it, such as postgresql+psycopg2://user@host/name, or leave it out for a file of the study's own"
         ) from None
 
 
-def _without_password(error: Exception, url: str) -> str:
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    """Raises InputError, without passwords, for a storage that refuses what it is asked later."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = _without_password(error.__cause__ or error, url)
+        raise InputError(
+            f"--storage: {shown(url)}: refuses ({reason}); once it answers, the same command goes on from here"
+        ) from None
+
+
+def _without_password(error: BaseException, url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     text = shown(first_line(error))
     try:
         password = make_url(url).password
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # of a port that is no number
         return "not an address"
     return text.replace(str(password), "***") if password else text
 
@@ -185,8 +203,9 @@ def tune(
     study, folder = prepared.study, workspace / prepared.study.name / "search"
     with execute.named(source):
         search = _asked_for(prepared)
-    with locked(folder), _quiet():
-        opened = open_storage(storage or default_storage(folder))
+    address = storage or default_storage(folder)
+    with locked(folder), _quiet(), _answering(address):
+        opened = open_storage(address)
         lent = execute.lend(prepared, workspace, folder, source, environment, progress)
         hashes = {key: teacher.sha256 for key, teacher in lent.items()}
         with execute.named(source):
@@ -204,7 +223,12 @@ def tune(
                 told(folder)
             if own:
                 _count(prepared, search, own, outcome)
-            outcome.best += [trials.best(hunt) for hunt in own]
+            for hunt in own:
+                best = trials.best(hunt)
+                if best is None:
+                    outcome.failed.append(hunt.label)
+                else:
+                    outcome.best.append(best)
         return outcome
 
 
@@ -229,7 +253,7 @@ def _asked_for(prepared: Prepared) -> Search:
 def _hunts(
     prepared: Prepared, search: Search, hashes: Mapping[str, str], storage: optuna.storages.BaseStorage
 ) -> list[Hunt]:
-    """The searches of a study: each an Optuna study that begins with the published settings."""
+    """The searches of a study, each an Optuna study. Raises InputError if one has more trials than are asked for."""
     found = []
     for pair in prepared.study.pairs:
         for place, row in enumerate(prepared.study.methods):
@@ -245,9 +269,13 @@ def _hunts(
                 load_if_exists=True,
                 pruner=_pruner(search, prepared.study.recipe.epochs),
             )
-            if not made.get_trials(deepcopy=False):
-                made.enqueue_trial(first, user_attrs={"source": "published"})
-            found.append(Hunt(pair, row, key, spaces, first, made, storage))
+            hunt = Hunt(pair, row, key, spaces, first, made, storage)
+            if (count := len(hunt.asked())) > search.trials:
+                raise InputError(
+                    f"search.trials: is {search.trials}, and {hunt.label} has had {count}; give {count} or more, or "
+                    "another search.seed, with which all begin anew"
+                )
+            found.append(hunt)
     return found
 
 
@@ -322,13 +350,27 @@ class _Trials:
             write_json(self.folder / f"{hunt.key}.json", self.record(hunt))
 
     def _ask(self, hunt: Hunt, count: int) -> None:
-        """Chooses settings until so many trials have some. Each choice has a seed of its own."""
+        """Chooses settings until so many trials have some. Each choice has a seed of its own, and is stored whole."""
         spaces = {name: _distribution(setting) for name, setting in hunt.space.items()}
-        kind = sampler_name(self.search, hunt.space)
         for number in range(len(hunt.asked()), count):
             failpoint("tune.ask")
-            hunt.study.sampler = _sampler(kind, streams.derive(self.search.seed, "search", hunt.key, number) % 2**32)
-            hunt.study.ask(spaces)
+            params = self._choice(hunt, number, spaces) if number else hunt.published
+            source = {} if number else {"source": "published"}
+            hunt.study.add_trial(
+                create_trial(state=TrialState.RUNNING, params=params, distributions=spaces, user_attrs=source)
+            )
+
+    def _choice(self, hunt: Hunt, number: int, spaces: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """The sampler's, made on a copy: Optuna stores a trial before its settings, and those one by one."""
+        seed = streams.derive(self.search.seed, "search", hunt.key, number) % 2**32
+        copy = optuna.create_study(
+            study_name=hunt.study.study_name,
+            direction=hunt.study.direction,
+            sampler=_sampler(sampler_name(self.search, hunt.space), seed),
+            pruner=hunt.study.pruner,
+        )
+        copy.add_trials(hunt.asked())
+        return copy.ask(spaces).params
 
     @staticmethod
     def _open(hunts: Sequence[Hunt], numbers: range) -> list[tuple[Hunt, FrozenTrial]]:
@@ -430,13 +472,13 @@ class _Trials:
             "compute_tmac": whole * epochs / total / 1e12,
         }
 
-    def best(self, hunt: Hunt) -> Best:
-        """What a search came to; its pictures and its record are written. Raises InputError where all trials failed."""
+    def best(self, hunt: Hunt) -> Best | None:
+        """What a search came to, None where no trial is complete; its pictures and its record are written."""
         _draw(hunt, self.folder / hunt.key, self.search)
         known = self.record(hunt)
         write_json(self.folder / f"{hunt.key}.json", known)
         if known["best"] is None:
-            raise InputError(f"{hunt.label}: every trial failed; see the journals in {self.folder / 'cells'}")
+            return None
         chosen, first = known["trials"][known["best"]], known["trials"][0]
         compute = sum(entry["compute_tmac"] for entry in known["trials"])
         found = nested(chosen["params"], hunt.row)
@@ -463,7 +505,11 @@ class _Judge(Progress):
 
     def __init__(self, trials: _Trials, running: Sequence[tuple[Hunt, FrozenTrial]], seed: int):
         self.trials, self.seed = trials, seed
-        self._by_label = {_label(hunt, trial.number, seed): (hunt, trial) for hunt, trial in running}
+        cells: dict[str, list[tuple[Hunt, FrozenTrial]]] = {}
+        for hunt, trial in running:
+            cells.setdefault(trials.cell(hunt, trial, seed)[1], []).append((hunt, trial))
+        self._cells = cells
+        self._by_label = {_label(hunt, trial.number, seed): own for own in cells.values() for hunt, trial in own}
         recipe = trials.prepared.study.recipe
         self._early = {hunt.key: work.length(_method(hunt.row, hunt.published), recipe).early for hunt, _ in running}
         for name in ("planned", "started", "finished", "failed", "warn"):
@@ -473,35 +519,44 @@ class _Judge(Progress):
         """Reports what a journal holds and Optuna has not heard of, since a stop came between."""
         if self.trials.search.pruner == "none":
             return
-        for hunt, trial in self._by_label.values():
-            path = self.trials.folder / self.trials.cell(hunt, trial, self.seed)[1] / "journal.jsonl"
-            known = hunt.storage.get_trial(trial._trial_id).intermediate_values
-            epochs = [record for record in read_journal(path) if record["kind"] == "epoch"]
-            for record in epochs:
-                if record["epoch"] not in known:
-                    self._report(hunt, trial, record["epoch"], record["metrics"])
-            if epochs and self._falls_behind(hunt, trial):
-                hunt.study.tell(trial.number, state=TrialState.PRUNED)
+        for place, own in self._cells.items():
+            records = read_journal(self.trials.folder / place / "journal.jsonl")
+            epochs = [record for record in records if record["kind"] == "epoch"]
+            over = any(record["kind"] in ("trained", "failed") for record in records)
+            for hunt, trial in own:
+                known = hunt.storage.get_trial(trial._trial_id).intermediate_values
+                for record in epochs:
+                    if record["epoch"] not in known:
+                        self._report(hunt, trial, record["epoch"], record["metrics"])
+                if epochs and not over:  # else it was judged, maybe before others of its round were told
+                    self._judge(hunt, trial)
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Passes it on, reports it, and raises Leave where the pruner says so."""
         self.trials.progress.epoch(cell, epoch, epochs, metrics)
         if self.trials.search.pruner == "none" or cell not in self._by_label:
             return
-        hunt, trial = self._by_label[cell]
-        if self.trials.search.objective in metrics:
+        if self.trials.search.objective not in metrics:
+            return
+        own = [(hunt, trial) for hunt, trial in self._by_label[cell] if self._runs(hunt, trial)]
+        for hunt, trial in own:
             self._report(hunt, trial, epoch - self._early[hunt.key], metrics)
-            if self._falls_behind(hunt, trial):
-                hunt.study.tell(trial.number, state=TrialState.PRUNED)
-                raise Leave(f"pruned after epoch {epoch + 1}")
+            self._judge(hunt, trial)
+        if not any(self._runs(hunt, trial) for hunt, trial in own):
+            raise Leave(f"pruned after epoch {epoch + 1}")
 
     def _report(self, hunt: Hunt, trial: FrozenTrial, epoch: int, metrics: Mapping[str, float]) -> None:
         value = metrics[self.trials.search.objective]
         hunt.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
 
     @staticmethod
-    def _falls_behind(hunt: Hunt, trial: FrozenTrial) -> bool:
-        return hunt.study.pruner.prune(hunt.study, hunt.storage.get_trial(trial._trial_id))
+    def _judge(hunt: Hunt, trial: FrozenTrial) -> None:
+        if hunt.study.pruner.prune(hunt.study, hunt.storage.get_trial(trial._trial_id)):
+            hunt.study.tell(trial.number, state=TrialState.PRUNED)
+
+    @staticmethod
+    def _runs(hunt: Hunt, trial: FrozenTrial) -> bool:
+        return hunt.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
 
 
 def _count(prepared: Prepared, search: Search, hunts: Sequence[Hunt], outcome: Outcome) -> None:

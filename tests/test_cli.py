@@ -334,6 +334,15 @@ def test_a_methods_card_shows_paper_formula_settings_and_search_space(name: str)
     assert (methods.module(name).__doc__ or "").splitlines()[0] in found.out
 
 
+def test_the_card_of_a_method_in_a_wrapper_has_the_wrappers_published_settings() -> None:
+    found = kdbench("methods", "ls(dkd)")
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert (found.code, found.err, lines[0]) == (0, "", "ls(dkd)")
+    assert any(line.startswith("beta 72.0 ") for line in lines)
+    wrong = kdbench("methods", "ls(dkdd)")
+    assert (wrong.code, "did you mean 'dkd'?" in wrong.err) == (2, True)
+
+
 # MLflow's page
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -266,6 +268,68 @@ def test_a_pruned_search_that_was_interrupted_prunes_the_same_trials(
     assert trials(workspace) == trials(tmp_path / "whole")
 
 
+def test_a_pruned_search_that_was_stopped_between_two_tells_prunes_the_same_trials(
+    pruned: dict[str, Any], workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {**pruned, "search": {**pruned["search"], "together": 12}}
+    searching(tmp_path / "whole", content)
+    tells = iter(range(7))
+
+    def stop(place: str) -> None:
+        if place == "tune.tell" and next(tells, None) is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "failpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            searching(workspace, content)
+    searching(workspace, content)
+    assert trials(workspace) == trials(tmp_path / "whole")
+
+
+def test_trials_with_the_same_settings_share_a_training_and_are_pruned_together(
+    pruned: dict[str, Any], workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(_: Any) -> optuna.distributions.CategoricalDistribution:
+        return optuna.distributions.CategoricalDistribution((0.003, 0.001, 1e-5))
+
+    def worst(hunt: tune.Hunt, number: int) -> dict[str, Any]:
+        return {"recipe.lr": 0.003 if number < 6 else 1e-5}
+
+    monkeypatch.setattr(tune, "_distribution", few)
+    monkeypatch.setattr(tune._Trials, "_choice", lambda _, hunt, number, spaces: worst(hunt, number))
+    searching(tmp_path / "whole", pruned)
+    known = trials(tmp_path / "whole")["student"]
+    assert [state for _, state, *_ in known] == ["COMPLETE"] * 6 + ["PRUNED"] * 6
+    for after in (4, 1):
+        with pytest.raises(KeyboardInterrupt):
+            searching(workspace, pruned, _Stop(after))
+    searching(workspace, pruned)
+    assert trials(workspace) == trials(tmp_path / "whole")
+
+
+def test_a_row_without_a_complete_trial_is_named_and_the_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = methods.get("at").forward
+
+    def wild(self: Any, *args: Any) -> Any:
+        return {name: (weight, value * float("nan")) for name, (weight, value) in forward(self, *args).items()}
+
+    monkeypatch.setattr(methods.get("at"), "forward", wild)
+    file = write_study(tmp_path / "study.yaml", searched(["at", "kd"], search={"trials": 2}))
+    done = kdbench("--workspace", tmp_path / "runs", "tune", file, "--device", "cpu", "--no-track")
+    assert done.code == 1
+    assert "failed: pair / at: no trial is complete; see the journals in " in done.err
+    assert [entry.row for entry in found.read(found.place(file)).searches] == ["kd"]
+
+
+def test_a_budget_below_the_trials_that_were_made_is_refused(whole: tuple[Path, tune.Outcome], workspace: Path) -> None:
+    shutil.copytree(whole[0], workspace)
+    with pytest.raises(InputError, match=r"search.trials: is 3, and pair / kd has had 4; give 4 or more, or another"):
+        searching(workspace, searched(search={"trials": 3}))
+
+
 def test_a_trial_whose_loss_is_not_finite_fails_and_keeps_its_number(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +457,7 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
     [
         "postgresql+psycopg2://someone:s3cret@127.0.0.1:1/none",
         "nonsense://someone:s3cret@there/none",
+        "postgresql+psycopg2://someone:s3cret@there:port/none",
         "s3cret",
         "sqlite:////nowhere/at/all/s3cret.db?password=s3cret",
     ],
@@ -405,6 +470,17 @@ def test_a_storage_that_cannot_be_used_is_one_line_without_its_password(url: str
     assert "--storage: " in done.err
     if "@" in url:
         assert "s3cret" not in done.err + done.out
+
+
+def test_a_storage_that_is_another_programs_is_one_line_with_exit_code_2(tmp_path: Path) -> None:
+    file = write_study(tmp_path / "study.yaml", searched(["kd"]))
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("create table trials (x int)")
+        database.commit()
+    call = ("--workspace", tmp_path / "runs", "tune", file, "--device", "cpu", "--no-track")
+    done = kdbench(*call, "--storage", f"sqlite:///{tmp_path / 'other.db'}")
+    assert (done.code, done.err.count("kdbench: ")) == (2, 1), done.err
+    assert "--storage: sqlite:///" in done.err
 
 
 def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
@@ -424,6 +500,34 @@ def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
         found.with_tuned_rows(loaded, path)
     with pytest.raises(InputError, match=r"no such file; `kdbench tune` writes it"):
         found.with_tuned_rows(loaded, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": [100]}, r"seeds: the study's seeds hold 100 too; the comparison is made on fresh ones"),
+        ({"methods": [*ROWS, {"name": "kd (tuned)", "method": "kd", "settings": {"temperature": 2}}]}, r"give it anot"),
+        ({"pairs": "more"}, r"holds no settings for the pair 'second'; run `kdbench tune` again"),
+        ({"pairs": "other"}, r"holds settings for 'pair', which is no pair of the study; run `kdbench tune` again"),
+        ({"found": {"temperature": -1.0}}, r"searches\[0\].found.settings: kd: temperature is -1.0; it must be > 0"),
+        ({"found": {"tempo": 1.0}}, r"searches\[0\].found.settings: kd: no setting 'tempo'; "),
+    ],
+)
+def test_settings_that_no_longer_fit_the_study_are_refused(
+    change: dict[str, Any], message: str, whole: tuple[Path, tune.Outcome], tmp_path: Path
+) -> None:
+    content = {**searched(), **{key: value for key, value in change.items() if key in ("seeds", "methods")}}
+    second = {**content["pairs"][0], "name": "second"}
+    if "pairs" in change:
+        content["pairs"] = [second] if change["pairs"] == "other" else [*content["pairs"], second]
+    one, *rest = whole[1].best
+    path = found.place(tmp_path / "study.yaml")
+    new = one.found.model_copy(update={"settings": change.get("found", one.found.settings)})
+    found.write(path, study.load(write_study(tmp_path / "study.yaml", searched())), [replace(one, found=new), *rest])
+    del content["search"]
+    with pytest.raises(InputError, match=message) as error:
+        found.with_tuned_rows(study.load(write_study(tmp_path / "study.yaml", content)), path)
+    assert str(error.value).startswith(f"{path}: ")
 
 
 @pytest.fixture

@@ -7,16 +7,13 @@ Its batch normalisation takes the statistics of each batch, since it has none of
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from methods._contract import Needs, Paper
+from methods._contract import Needs
 from methods.kd import KnowledgeDistillation
 
 
 class RandomTeacher(KnowledgeDistillation):
     """The student's softened predictions follow those of a network that has learnt nothing."""
 
-    paper: ClassVar[Paper | None] = None
     formula = "T^2 * KL(softmax(untrained/T) || softmax(student/T))"
     needs = Needs(logits=True, companion="untrained")
     control = True

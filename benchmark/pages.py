@@ -73,9 +73,7 @@ def write_report(
 def write_views(client: Client, experiment: Any, made: Sequence[View]) -> None:
     """Saves views; those that say the same already stay as they are."""
     now = time.time_ns() // 1_000_000
-    client.tag_experiment(
-        experiment, {view.tag: views.pack(view, experiment.tags.get(view.tag), now) for view in made}
-    )
+    client.tag_experiment(experiment, {view.tag: views.pack(view, experiment.tags.get(view.tag), now) for view in made})
 
 
 def publish(experiment: str, store: Store, plan: Plan, note: str, files: Sequence[Path], warn: Warn) -> None:
@@ -98,6 +96,7 @@ def publish(experiment: str, store: Store, plan: Plan, note: str, files: Sequenc
         trained = [run for run in runs if run.data.tags.get(KIND) in (RUN, TEACHER)]
         reports = [run for run in runs if run.data.tags.get(KIND) == REPORT and SEARCH not in run.data.tags]
         times = [time for run in trained for time in (run.info.start_time, run.info.end_time) if time]
+        groups = sorted({tuple(run.data.tags.get(name, "") for name in _GROUPS) for run in trained})
         keys = {key for run in trained for key in run.data.metrics}
 
         def report() -> None:
@@ -108,7 +107,7 @@ def publish(experiment: str, store: Store, plan: Plan, note: str, files: Sequenc
 
         attempt("its report", report)
         attempt("its description", lambda: client.tag_experiment(found, {NOTE: note[:LONGEST_TAG]}))
-        attempt("its saved views", lambda: write_views(client, found, study_views(keys)))
+        attempt("its saved views", lambda: write_views(client, found, study_views(keys, groups)))
 
     attempt("its report and views", everything)
     for reason, what in failed.items():
@@ -127,8 +126,8 @@ _COSTS = (
 _OVER_EPOCHS = ("val/acc1", "train/acc1", "loss/total")
 
 
-def study_views(keys: Collection[str]) -> list[View]:
-    """The views of a study.  keys: the metrics that any of its runs has."""
+def study_views(keys: Collection[str], groups: Sequence[Sequence[str]]) -> list[View]:
+    """The views of a study.  keys: the metrics that any of its runs has; groups: method and pair of its runs."""
 
     def there(*names: str) -> list[str]:
         return [name for name in names if name in keys]
@@ -139,9 +138,11 @@ def study_views(keys: Collection[str]) -> list[View]:
     means = [metric(name) for name in there(*_SCORES, *_COSTS)]
     single = [tag(name) for name in ("method", "pair", "seed")]
     single += [metric(name) for name in there("test/acc1", "test/f1", "val/acc1", *_SCORES[1:2], *_SCORES[3:], *_COSTS)]
-    board = views.table(LEADERBOARD, "Leaderboard: means by method and pair", finished, means, order, groups=_GROUPS)
+    board = views.table(
+        LEADERBOARD, "Leaderboard: means by method and pair", finished, means, order, groups=_GROUPS, folded=groups
+    )
     table = views.table(RUNS, "Runs", where, [*single, tag("reason"), tag("cell")], order)
-    over = views.table(CURVES, "Curves: means over the seeds", where, [order], order, groups=_GROUPS)
+    over = views.table(CURVES, "Curves: means over the seeds", where, [order], order, groups=_GROUPS, folded=groups)
     sections = {
         "Top-1 accuracy on the test images (%)": [views.bar(name) for name in there("test/acc1")],
         "Other scores": [views.bar(name) for name in there(*_SCORES[1:])],

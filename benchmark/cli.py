@@ -59,6 +59,9 @@ options = Options()
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's file.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's file, or its name.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A cell's or an MLflow run's identity, or the first digits of one.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; the GPU if there is one by default.")]
 CohortSize = Annotated[int | None, typer.Option(min=1, help="Students that train side by side, at most.")]
 TrackingUri = Annotated[
@@ -379,6 +382,29 @@ def status(study: StudyName) -> None:
     from benchmark import overview
 
     _show(overview.state(_folder(study)))
+
+
+@app.command()
+def show(run: RunName, tracking_uri: TrackingUri = None) -> None:
+    """Show a run in MLflow: settings, results, the curve of its validation accuracy, and its address."""
+    from benchmark import lookup
+
+    where = _store(None, tracking_uri)
+    (found,) = lookup.find([run], where)
+    _show(lookup.show(found, where))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, as in `show`.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Show in which settings and results runs differ."""
+    from benchmark import lookup
+
+    if len(runs) < 2:
+        raise typer.BadParameter("give two runs or more", param_hint="RUN")
+    _show(lookup.compare(lookup.find(runs, _store(None, tracking_uri))))
 
 
 @app.command()

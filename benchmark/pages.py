@@ -97,6 +97,7 @@ def publish(experiment: str, store: Store, plan: Plan, note: str, files: Sequenc
         reports = [run for run in runs if run.data.tags.get(KIND) == REPORT and SEARCH not in run.data.tags]
         times = [time for run in trained for time in (run.info.start_time, run.info.end_time) if time]
         groups = sorted({tuple(run.data.tags.get(name, "") for name in _GROUPS) for run in trained})
+        crowded = len(trained) > _PAGE
         keys = {key for run in trained for key in run.data.metrics}
 
         def report() -> None:
@@ -107,7 +108,7 @@ def publish(experiment: str, store: Store, plan: Plan, note: str, files: Sequenc
 
         attempt("its report", report)
         attempt("its description", lambda: client.tag_experiment(found, {NOTE: note[:LONGEST_TAG]}))
-        attempt("its saved views", lambda: write_views(client, found, study_views(keys, groups)))
+        attempt("its saved views", lambda: write_views(client, found, study_views(keys, groups, crowded)))
 
     attempt("its report and views", everything)
     for reason, what in failed.items():
@@ -123,11 +124,18 @@ _COSTS = (
     "cost/compute_tmac", "cost/params", "cost/macs", "cost/latency_ms", "cost/train_seconds", "cost/teacher_seconds",
     "cost/peak_memory_mb",
 )  # fmt: skip
+_PAGE = 100
+"""Runs that MLflow loads at once."""
 _OVER_EPOCHS = ("val/acc1", "train/acc1", "loss/total")
 
 
-def study_views(keys: Collection[str], groups: Sequence[Sequence[str]]) -> list[View]:
-    """The views of a study.  keys: the metrics that any of its runs has; groups: method and pair of its runs."""
+def study_views(keys: Collection[str], groups: Sequence[Sequence[str]], crowded: bool = False) -> list[View]:
+    """The views of a study.
+
+    keys: the metrics that any of its runs has. groups: method and pair of its runs. crowded: whether the runs are more
+    than MLflow loads at once. The means are then those of the loaded ones, so whole methods are loaded, by name: the
+    runs with the best accuracy alone would flatter methods.
+    """
 
     def there(*names: str) -> list[str]:
         return [name for name in names if name in keys]
@@ -138,11 +146,11 @@ def study_views(keys: Collection[str], groups: Sequence[Sequence[str]]) -> list[
     means = [metric(name) for name in there(*_SCORES, *_COSTS)]
     single = [tag(name) for name in ("method", "pair", "seed")]
     single += [metric(name) for name in there("test/acc1", "test/f1", "val/acc1", *_SCORES[1:2], *_SCORES[3:], *_COSTS)]
-    board = views.table(
-        LEADERBOARD, "Leaderboard: means by method and pair", finished, means, order, groups=_GROUPS, folded=groups
-    )
+    more = f" ({_PAGE} runs at first, `Load more` for others)" if crowded else ""
+    name, first = f"Leaderboard: means by method and pair{more}", tag("method") if crowded else order
+    board = views.table(LEADERBOARD, name, finished, means, first, crowded, _GROUPS, groups)
     table = views.table(RUNS, "Runs", where, [*single, tag("reason"), tag("cell")], order)
-    over = views.table(CURVES, "Curves: means over the seeds", where, [order], order, groups=_GROUPS, folded=groups)
+    over = views.table(CURVES, f"Curves: means over the seeds{more}", where, [order], first, crowded, _GROUPS, groups)
     sections = {
         "Top-1 accuracy on the test images (%)": [views.bar(name) for name in there("test/acc1")],
         "Other scores": [views.bar(name) for name in there(*_SCORES[1:])],

@@ -79,7 +79,7 @@ def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_pa
     assert blank == ""
     assert rest[0] == "**a-b, digits**"
     assert rest[2].startswith("| Method | n | Top-1 (%) |")
-    assert any(line.startswith("| kd+at | 3 | **94.00 ± 1.00** |") for line in rest)
+    assert any(line.startswith("| kd+at | 3 | 94.00 ± 1.00 | +3.00 [3.00, 3.00] |") for line in rest)
     assert reports(store)[0].data.tags[NOTE] == tags(store)[NOTE]
 
 

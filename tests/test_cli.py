@@ -332,7 +332,7 @@ def test_a_run_is_shown_by_its_cell_with_settings_results_curve_and_address(trac
     }  # fmt: skip
     assert expected <= set(lines)
     assert re.search(r"^val/acc1  [▁-█]{2}  [\d.]+ to [\d.]+ over 2 epochs$", found.out, re.MULTILINE)
-    identity = re.search(r"^run +([0-9a-f]{32})$", found.out, re.MULTILINE)
+    identity = re.search(r"^run +([0-9a-f]{32}) *$", found.out, re.MULTILINE)
     assert identity
     assert re.fullmatch(
         rf"while `kdbench ui` runs: http://127\.0\.0\.1:5000/#/experiments/\d+/runs/{identity[1]}\?workflow.*",

@@ -59,6 +59,9 @@ options = Options()
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's file.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's file, or its name.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A cell's or an MLflow run's identity, or the first digits of one.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; the GPU if there is one by default.")]
 CohortSize = Annotated[int | None, typer.Option(min=1, help="Students that train side by side, at most.")]
 TrackingUri = Annotated[
@@ -117,7 +120,7 @@ def run(
     if not recorded():
         messages.print(f"recorded in {folder}; `kdbench sync {study}` puts it into MLflow", soft_wrap=True)
     elif where is not None:
-        _print_leaderboard(loaded.experiment, where)
+        _publish(loaded.experiment, where, *_print_leaderboard(loaded.experiment, where), None)
         messages.print(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/", soft_wrap=True)
         messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
     if summary.failed:
@@ -219,8 +222,10 @@ def leaderboard(
 
     experiment, where = _experiment(study, tracking_uri)
     board, costs, plan, provenance = _print_leaderboard(experiment, where)
-    for path in report.write(board, costs, plan, results / plan.study, provenance):
+    files = report.write(board, costs, plan, results / plan.study, provenance)
+    for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
+    _publish(experiment, where, board, costs, plan, provenance, files)
 
 
 @app.command()
@@ -390,6 +395,29 @@ def status(study: StudyName) -> None:
 
 
 @app.command()
+def show(run: RunName, tracking_uri: TrackingUri = None) -> None:
+    """Show a run in MLflow: settings, results, the curve of its validation accuracy, and its address."""
+    from benchmark import lookup
+
+    where = _store(None, tracking_uri)
+    (found,) = lookup.find([run], where)
+    _show(lookup.show(found, where))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, as in `show`.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Show in which settings and results runs differ."""
+    from benchmark import lookup
+
+    if len(runs) < 2:
+        raise typer.BadParameter("give two runs or more", param_hint="RUN")
+    _show(lookup.compare(lookup.find(runs, _store(None, tracking_uri))))
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
     tracking_uri: TrackingUri = None,
@@ -413,13 +441,16 @@ def ui(
 
 
 def _print_addresses(base: str, where: Store) -> None:
-    """Where a browser finds each study's runs."""
-    from benchmark import server, track, track_search
+    """Where a browser finds each study's leaderboard, runs and curves, and each search."""
+    from benchmark import pages
 
-    for name, identity in track.experiments(where).items():
-        searched = track_search.addresses(server.without_password(base), identity)
-        address = searched["coordinates"] if "/search/" in name else server.addresses(base, identity)["runs"]
-        output.print(f"{name}: {address}", soft_wrap=True)
+    for name, found in pages.addresses(base, where).items():
+        if len(found) == 1:
+            output.print(f"{name}: {next(iter(found.values()))}", markup=False, soft_wrap=True)
+            continue
+        output.print(name, markup=False, soft_wrap=True)
+        for what, address in found.items():
+            output.print(f"  {what:<11} {address}", markup=False, soft_wrap=True)
 
 
 def _read_all(ended: threading.Event) -> None:
@@ -552,6 +583,30 @@ def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any, li
         raise InputError(f"experiment {experiment}: {error}") from error
     report.to_console(board, costs, plan, output)
     return board, costs, plan, tables.provenance(runs)
+
+
+def _publish(
+    experiment: str, store: Store, board: Any, costs: Any, plan: Any, provenance: list[str], files: list[Path] | None
+) -> None:
+    """Puts a leaderboard into MLflow: files, description, views. What fails is a warning.
+
+    files: the leaderboard's; None where they have not been written.
+    """
+    import tempfile
+
+    from benchmark import pages, report
+    from benchmark.track import LONGEST_TAG
+
+    def warn(text: str) -> None:
+        messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+    try:
+        note = report.to_note(board, plan, LONGEST_TAG)
+        with tempfile.TemporaryDirectory() as folder:
+            there = report.write(board, costs, plan, Path(folder), provenance) if files is None else files
+            pages.publish(experiment, store, plan, note, there, warn)
+    except Exception as error:
+        warn(f"{experiment}: its report in MLflow could not be written ({first_line(error)})")
 
 
 def _stop(number: int, _: object) -> None:

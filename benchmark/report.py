@@ -101,6 +101,31 @@ def to_markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
+    """A short page for MLflow: the headline as its first line, then a narrow table per pair.
+
+    longest: characters; the last rows of each pair drop out until the page fits.
+    """
+    pairs = _by_pair(board, plan)
+    for most in range(max(len(lines) for _, lines in pairs), -1, -1):
+        parts = [" ".join(_escaped(headline(board, plan)).split())]
+        for pair, lines in pairs:
+            columns = _filled([column for column in _COLUMNS if column.title in _NOTED], lines)
+            rows = [[_escaped(column.cell(line)) or NONE for column in columns] for line in lines[:most]]
+            table = _markdown_table([column.title for column in columns], rows)
+            parts.append(f"**{_escaped(_title(pair, plan))}**\n\n{table}" if rows else "")
+            if most < len(lines):
+                parts.append(f"{len(lines) - most} more rows are in the report.")
+        text = "\n\n".join(filter(None, parts)) + "\n"
+        if len(text) <= longest:
+            break
+    return text[:longest]
+
+
+_NOTED = ("Method", "n", "Top-1 (%)", "vs student", "F1", "ECE", "rank")
+"""Columns of a note."""
+
+
 def to_csv(board: pd.DataFrame) -> str:
     r"""The table in full precision: shortest exact floats, empty for missing values, lines end in `\n`."""
     text = io.StringIO()

@@ -380,7 +380,7 @@ def _recorded(client: Client, experiment_id: str, study: str) -> dict[Key, list[
     found: dict[Key, list[Any]] = {}
     runs = client.search(experiment_id, f"tags.study = '{study}'")
     for run in sorted(runs, key=lambda run: (run.data.tags.get(KIND) == SUPERSEDED, run.info.run_id)):
-        if run.data.tags.get(KIND) in (RUN, TEACHER, SUPERSEDED):
+        if run.data.tags.get(KIND) in (RUN, TEACHER, SUPERSEDED) and "cell" in run.data.tags:
             found.setdefault(_key(run.data.tags), []).append(run)
     return found
 
@@ -609,4 +609,9 @@ def _existing(experiment: str, store: Store) -> tuple[Client, Any]:
 
 def experiments(store: Store) -> dict[str, str]:
     """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
-    return {one.name: one.experiment_id for one in Client(store).search_experiments() if STUDY in one.tags}
+    return {one.name: one.experiment_id for one in studies(store)}
+
+
+def studies(store: Store) -> list[Any]:
+    """MLflow's experiments that hold a study of kdbench, or a search of one. Raises TrackingError."""
+    return [one for one in Client(store).search_experiments() if STUDY in one.tags]

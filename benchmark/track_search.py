@@ -7,7 +7,6 @@ at any time and any number of times, and may be killed at any moment.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import math
@@ -22,8 +21,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from benchmark import locks, views
+from benchmark import locks, pages, views
 from benchmark.errors import InputError, first_line
+from benchmark.pages import NOTE, REPORT, SEARCH
 from benchmark.track import (
     KIND,
     LONGEST_TAG,
@@ -41,15 +41,11 @@ from benchmark.track import (
 )
 from benchmark.views import View, metric, param, tag
 
-TRIAL, REPORT = "trial", "report"
-"""Kinds of runs."""
-SEARCH = "kdbench.search"
-"""Tag of an experiment and its runs: the key of the search."""
+TRIAL = "trial"
+"""Kind of runs."""
 
 OBJECTIVE, COST = "objective", "cost/compute_tmac"
-NOTE = "mlflow.note.content"
 _RECORD = re.compile(r"([0-9a-f]{12})\.json")
-_CONTENT = "kdbench.content"
 
 _STATES = {
     "COMPLETE": ("FINISHED", "complete"),
@@ -308,26 +304,9 @@ def _text(value: Any) -> str:
 def _report(client: Client, experiment_id: str, search: _Search, candidates: Sequence[Any], times: list[int]) -> str:
     """The search's one run with its pictures, its record and its best settings."""
     summary, figures = _summary(search), [search.folder / name for name in search.record["figures"]]
-    figures = [path for path in figures if path.exists()]
-    content = hashlib.sha256(b"\0".join([search.text.encode(), *(path.read_bytes() for path in figures)])).hexdigest()
-    moments = times or [time.time_ns() // 1_000_000]
-    if candidates:
-        run = candidates[0]
-    else:
-        tags = {**search.tags, KIND: REPORT}
-        run = client.create_run(experiment_id, start_time=min(moments), tags=tags, run_name="report")
-    changes = [retire(client, other) for other in candidates[1:]]
-    if run.data.tags.get(_CONTENT) != content:
-        for path in figures:
-            client.log_artifact(run.info.run_id, str(path))
-        client.log_text(run.info.run_id, search.text, "search.json")
-        client.log_text(run.info.run_id, summary, "best.md")
-    tags = {**search.tags, KIND: REPORT, NOTE: summary[:LONGEST_TAG], _CONTENT: content}
-    changes.append(client.label(run, {}, tags))
-    changes.append(client.set_status(run, "FINISHED", max(times, default=run.info.start_time)))
-    if not candidates:
-        return "created"
-    return "updated" if any(changes) else "unchanged"
+    texts = {"search.json": search.text, "best.md": summary}
+    there = [path for path in figures if path.exists()]
+    return pages.write_report(client, experiment_id, candidates, search.tags, summary, there, texts, times)[1]
 
 
 def _summary(search: _Search) -> str:
@@ -370,11 +349,7 @@ def _write_views(
 ) -> None:
     """The format of views is MLflow's own, so whatever goes wrong with them stops nothing."""
     try:
-        now = time.time_ns() // 1_000_000
-        made = search_views(search.key, search.record, curves)
-        client.tag_experiment(
-            experiment, {view.tag: views.pack(view, experiment.tags.get(view.tag), now) for view in made}
-        )
+        pages.write_views(client, experiment, search_views(search.key, search.record, curves))
     except Exception as error:
         warn(f"{search.record['experiment']}: its saved views in MLflow could not be written ({first_line(error)})")
 

@@ -33,6 +33,8 @@ _EMPTY: dict[str, Any] = {
 _MOST_RUNS = 1000
 _FIRST = ("attributes.`Run Name`", "runDateAndNestInfo")
 """The columns that MLflow keeps at the left."""
+_WIDE = 400
+"""Pixels for the name of a group, which is made of tags."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +75,30 @@ def table(
     order: str,
     ascending: bool = False,
     groups: Sequence[str] = (),
+    folded: Sequence[Sequence[str]] = (),
 ) -> View:
     """The runs that meet a condition as a table.
 
     columns, order: of `metric`, `param` and `tag`. groups: tags; runs that agree in all of them become one line with
-    their means.
+    their means. folded: groups, by their tags' values, whose runs are not shown below them at first.
     """
     grouped = {
         "aggregateFunction": "average",
         "groupByKeys": [{"mode": "tag", "groupByData": group} for group in groups],
     }
+    widths = {one: _width(one) for one in columns} | ({_FIRST[0]: _WIDE} if groups else {})
     state = {
         "searchFilter": where, "orderByKey": order, "orderByAsc": ascending, "selectedColumns": list(columns),
-        "columnOrder": [*_FIRST, *columns], "columnWidths": {one: _width(one) for one in columns},
+        "columnOrder": [*_FIRST, *columns], "columnWidths": widths,
         "groupBy": grouped if groups else None,
+        "groupsExpanded": {_group(groups, values): False for values in folded},
     }  # fmt: skip
     return View(key, name, _EMPTY | state)
+
+
+def _group(names: Sequence[str], values: Sequence[str]) -> str:
+    """MLflow's identity of a group."""
+    return ",".join(f"tag.{name}.{value}" for name, value in zip(names, values, strict=True))
 
 
 def _width(column: str) -> int:

@@ -91,13 +91,13 @@ def alive(word: Any) -> list[int]:
 
 
 def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
-    """The runs in a workspace's MLflow database, read without MLflow: status, tags and last metrics of each."""
+    """The runs in a workspace's MLflow database but reports, read without MLflow: status, tags, last metrics."""
     with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database:
         runs = {key: {"status": status} for key, status in database.execute("select run_uuid, status from runs")}
         for table in ("tags", "latest_metrics"):
             for run, key, value in database.execute(f"select run_uuid, key, value from {table}"):
                 runs[run][key] = value
-    return list(runs.values())
+    return [run for run in runs.values() if run["kdbench.kind"] != "report"]
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:

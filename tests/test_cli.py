@@ -98,6 +98,9 @@ WRONG_COMMANDS = [
     (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study was run there yet"),
     (("leaderboard", "my.yaml"), r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet"),
     (("ui",), r".*/runs/mlflow\.db: nothing is recorded there yet"),
+    (("show", "abc"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
+    (("compare", "abc", "abd"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
+    (("compare", "abc"), r"Invalid value for RUN: give two runs or more; `kdbench --help` shows what there is"),
     (("ui", "--port", "http"), r"Invalid value for '--port': .*; `kdbench --help` shows what there is"),
 ]
 
@@ -305,6 +308,53 @@ def test_status_before_between_and_during_the_training_of_cells(workspace: Path)
     assert states()[2:] == ["student waiting 0/2", "kd waiting 0/2"]
 
 
+# Single runs
+
+
+@pytest.mark.parametrize("word", ["0a0a0a0a0a0a", "nothing", "%", "a' or 1=1"])
+def test_an_unknown_run_is_told_in_one_line(word: str, tracked: Tracked) -> None:
+    pattern = rf"{re.escape(word)}: no run in sqlite:///.*; `kdbench status STUDY` lists the cells of a study"
+    refused(pattern, "--workspace", tracked.workspace, "show", word)
+    refused(pattern, "--workspace", tracked.workspace, "compare", word, word)
+
+
+def test_a_run_is_shown_by_its_cell_with_settings_results_curve_and_address(tracked: Tracked) -> None:
+    cell = next(cell for cell in plan(tracked.workspace)["cells"] if cell["row"] == "kd")
+    found, shorter = (kdbench("--workspace", tracked.workspace, "show", cell["id"][:size]) for size in (12, 9))
+    assert (found.code, found.err) == (0, "")
+    assert shorter == found
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert lines[0] == f"kd pair s{cell['seed']} in kd/tiny: finished"
+    (run,) = (run for run in in_mlflow(tracked.workspace) if run.get("cell") == cell["id"])
+    expected = {
+        "pair pair", "method kd", f"cell {cell['id']}", "setting value", "kd.temperature 4.0", "recipe.epochs 2",
+        "metric value", f"test/acc1 {run['test/acc1']:.5g}",
+    }  # fmt: skip
+    assert expected <= set(lines)
+    assert re.search(r"^val/acc1  [▁-█]{2}  [\d.]+ to [\d.]+ over 2 epochs$", found.out, re.MULTILINE)
+    identity = re.search(r"^run +([0-9a-f]{32}) *$", found.out, re.MULTILINE)
+    assert identity
+    assert re.fullmatch(
+        rf"while `kdbench ui` runs: http://127\.0\.0\.1:5000/#/experiments/\d+/runs/{identity[1]}\?workflow.*",
+        lines[-1],
+    )
+    assert kdbench("--workspace", tracked.workspace, "show", identity[1][:14]) == found
+
+
+def test_runs_are_compared_by_what_differs(tracked: Tracked) -> None:
+    first, second = (cell["id"] for cell in plan(tracked.workspace)["cells"][:2])
+    found = kdbench("--workspace", tracked.workspace, "compare", first, second)
+    assert (found.code, found.err) == (0, "")
+    head, *lines = ([*filter(None, re.split(r"  +", line))] for line in found.out.splitlines())
+    assert head == ["student pair s0", "kd pair s0"]
+    assert ["method", "student", "kd"] in lines
+    assert ["kd.temperature", "-", "4.0"] in lines
+    assert "pair" not in {line[0] for line in lines}
+    assert not any(line[0].startswith("recipe.") for line in lines)
+    same = kdbench("--workspace", tracked.workspace, "compare", first, first)
+    assert same.out == "no setting and no metric differs\n"
+
+
 # Methods
 
 
@@ -355,11 +405,11 @@ def port() -> int:
 
 @contextlib.contextmanager
 def page(workspace: Path, port: int) -> Iterator[str]:
-    """The first line of `kdbench ui`, while it serves; afterwards it was ended as by Ctrl+C."""
+    """The first four lines of `kdbench ui`, while it serves; afterwards it was ended as by Ctrl+C."""
     process = launched("--workspace", workspace, "ui", "--port", port, command=[sys.executable, "-m", "benchmark"])
     assert process.stdout is not None
     try:
-        yield process.stdout.readline()
+        yield "".join(process.stdout.readline() for _ in range(4))
     finally:
         process.send_signal(signal.SIGINT)
         found = ended(process)
@@ -367,10 +417,16 @@ def page(workspace: Path, port: int) -> Iterator[str]:
 
 
 def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(tracked: Tracked, port: int) -> None:
-    with page(tracked.workspace, port) as line:
-        address = line.removeprefix("kd/tiny: ").strip()
-        expected = rf"http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?workflowType=machine_learning"
-        assert re.fullmatch(expected, address)
+    with page(tracked.workspace, port) as lines:
+        start = rf"http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?workflowType=machine_learning"
+        expected = (
+            rf"kd/tiny\n  leaderboard ({start}&viewStateShareKey=leaderboard)\n"
+            rf"  runs +{start}&viewStateShareKey=runs\n"
+            rf"  curves +{start}&compareRunsMode=CHART&viewStateShareKey=curves\n"
+        )
+        told = re.fullmatch(expected, lines)
+        assert told
+        address = told[1]
         with urllib.request.urlopen(address, timeout=30) as answer:
             assert b"<title>MLflow</title>" in answer.read()
         refused(rf"port {port} on 127\.0\.0\.1 cannot be used .*; choose another one", "--workspace",

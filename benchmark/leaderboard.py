@@ -521,14 +521,16 @@ def _incomplete(row: _Row, plan: Plan) -> list[str]:
 
 def _ranks(rows: Sequence[_Row], plan: Plan) -> list[int | None]:
     """Places by mean among the rows that took equally many trials."""
-    ranked = [row for row in rows if not _incomplete(row, plan)]
-    budget = {row.method: plan.trials.get(row.method, 0) for row in rows}
-
-    def rank(row: _Row) -> int:
-        rivals = [other for other in ranked if budget[other.method] == budget[row.method]]
-        return 1 + sum(_comparable(other) > _comparable(row) for other in rivals)
-
-    return [rank(row) if row in ranked else None for row in rows]
+    means: dict[int, list[float]] = {}
+    own = [None if _incomplete(row, plan) else _comparable(row) for row in rows]
+    budgets = [plan.trials.get(row.method, 0) for row in rows]
+    for mean, budget in zip(own, budgets, strict=True):
+        if mean is not None:
+            means.setdefault(budget, []).append(mean)
+    return [
+        None if mean is None else 1 + sum(other > mean for other in means[budget])
+        for mean, budget in zip(own, budgets, strict=True)
+    ]
 
 
 def _comparable(row: _Row) -> float:

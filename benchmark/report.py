@@ -294,6 +294,7 @@ _LEAST_IMPORTANT_FIRST = (
     "95 % interval",
     "gap closed",
     "vs published",
+    "p kd",
 )
 
 

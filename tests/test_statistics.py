@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from benchmark import report, statistics
@@ -345,6 +347,22 @@ def test_seeds_too_few_for_significance_show_no_column_of_p_values_but_say_why()
     text = page([*row("student", [90] * 3), *row("kd", [91] * 3), *row("at", [92] * 3)], PLAN)
     assert "p student |" not in text
     assert "no paired difference can reach p < 0.05" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_with_p_values_is_wider_than_the_terminal_and_the_test_against_the_student_stays(width):
+    plan = dataclasses.replace(
+        EIGHT, methods=("student", "kd", "at", "student (tuned)", "kd (tuned)", "ls(kd)+at (tuned)"),
+        trials={"student (tuned)": 20, "kd (tuned)": 20, "ls(kd)+at (tuned)": 20},
+    )  # fmt: skip
+    means = zip(plan.methods, (90, 91, 92, 93, 94, 95), strict=True)
+    table = pd.DataFrame([run for name, mean in means for run in row(name, [mean, mean + 1] * 4)])
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=True, color_system=None)
+    report.to_console(leaderboard(table, plan), costs(table, plan), plan, console)
+    assert max(map(len, text.getvalue().splitlines())) <= width
+    assert "p student" in text.getvalue()
+    assert "0.031 †" in text.getvalue()
 
 
 def test_mean_ranks_over_pairs_have_a_table_of_their_own():

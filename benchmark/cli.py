@@ -120,8 +120,14 @@ def run(
     if not recorded():
         messages.print(f"recorded in {folder}; `kdbench sync {study}` puts it into MLflow", soft_wrap=True)
     elif where is not None:
-        _publish(loaded.experiment, where, *_print_leaderboard(loaded.experiment, where), None)
-        messages.print(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/", soft_wrap=True)
+        try:
+            _publish(loaded.experiment, where, *_print_leaderboard(loaded.experiment, where), None)
+            messages.print(
+                f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/", soft_wrap=True
+            )
+        except InputError as error:
+            # What was trained is whole and recorded: only its table is refused.
+            messages.print(f"no table: {error}", markup=False, soft_wrap=True)
         messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
     if summary.failed:
         raise SystemExit(1)
@@ -215,13 +221,16 @@ def _dashboard(storage: str) -> None:
 def leaderboard(
     study: StudyName,
     results: Annotated[Path, typer.Option(help="Folder that gets a folder with the study's tables.")] = Path("results"),
+    mix_environments: Annotated[
+        bool, typer.Option("--mix-environments", help="Compare runs of other devices or versions too, and mark them.")
+    ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table, computed from its MLflow runs alone, and write it as CSV, Markdown and pictures."""
     from benchmark import report
 
     experiment, where = _experiment(study, tracking_uri)
-    board, costs, plan, provenance = _print_leaderboard(experiment, where)
+    board, costs, plan, provenance = _print_leaderboard(experiment, where, mix_environments)
     files = report.write(board, costs, plan, results / plan.study, provenance)
     for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
@@ -570,7 +579,9 @@ def _print_summary(summary: Summary, prepared: Prepared) -> None:
             messages.print(f"{what}: {name}: {reason}", markup=False, soft_wrap=True)
 
 
-def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any, list[str]]:
+def _print_leaderboard(
+    experiment: str, store: Store, mix_environments: bool = False
+) -> tuple[Any, Any, Any, list[str]]:
     """Prints the table of an experiment; returns table, costs, plan and provenance."""
     from benchmark import leaderboard as tables
     from benchmark import report, track
@@ -578,7 +589,7 @@ def _print_leaderboard(experiment: str, store: Store) -> tuple[Any, Any, Any, li
     plan = track.plan(experiment, store)
     runs = track.runs(experiment, store)
     try:
-        board, costs = tables.leaderboard(runs, plan), tables.costs(runs, plan)
+        board, costs = tables.leaderboard(runs, plan, mix_environments), tables.costs(runs, plan)
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
     report.to_console(board, costs, plan, output)

@@ -1,13 +1,15 @@
-"""From the runs of a study to its leaderboard: means, spread, paired differences and ranks, as tables.
+"""From the runs of a study to its leaderboard: means, spread, paired differences, p values and ranks, as tables.
 
-Pure functions of a table of runs and the study's plan: no tracker, no clock, no randomness. The order of the runs
-changes no bit of the result. Accuracy-like values are in percent, differences in percentage points; nothing is rounded.
+Pure functions of a table of runs and the study's plan: no tracker, no clock, no chance that is not seeded. The order of
+the runs changes no bit of the result. Accuracy-like values are in percent, differences in percentage points; nothing is
+rounded.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +18,24 @@ import pandas as pd
 from scipy import stats
 
 from benchmark.found import SUFFIX
+from benchmark.statistics import (
+    FRIEDMAN_METHODS,
+    FRIEDMAN_PAIRS,
+    RANK_PAIRS,
+    SIGNIFICANCE,
+    critical_difference,
+    friedman,
+    holm,
+    mean_ranks,
+    sign_flip,
+    smallest_p,
+)
 
 TEACHER = "teacher"
 """Row name of the teacher."""
+
+KD = "kd"
+"""Row name of plain distillation, which every other method is compared with where a study has it."""
 
 MIN_SEEDS = 3
 """A row with fewer finished seeds has no rank."""
@@ -32,6 +49,8 @@ COLUMNS = (
     "pair", "method", "rank", "n", "planned", "acc1", "sd", "ci_low", "ci_high",
     "vs_student", "vs_student_low", "vs_student_high", "gap_closed",
     "vs_published", "vs_published_low", "vs_published_high",
+    "vs_kd", "vs_kd_low", "vs_kd_high", "p_student", "p_kd", "significant",
+    "mean_rank", "mean_rank_low", "mean_rank_high",
     "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "compute_factor", "trials", "search_tmac",
     "note",
 )  # fmt: skip
@@ -50,9 +69,13 @@ _MEANS = {
     "compute_tmac": "cost/compute_tmac",
 }
 _CLOCKED = {name: f"cost/{name}" for name in ("latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")}
-_TEXTS, _COUNTS, _MISSABLE_COUNTS = ("pair", "method", "note"), ("n", "planned"), ("rank", "trials")
+_TEXTS, _COUNTS, _MISSABLE_COUNTS = ("pair", "method", "significant", "note"), ("n", "planned"), ("rank", "trials")
 
 Run = dict[Hashable, Any]
+
+
+class MixedEnvironmentsError(ValueError):
+    """The runs of one pair were made in environments that differ in more than speed."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +142,18 @@ class Plan:
         name = method.removesuffix(SUFFIX)
         return name if name != method and self.trials.get(method) and name in self.methods else None
 
+    def rival(self, method: str, reference: str | None) -> str | None:
+        """The row that a method is tested against: the reference, or its tuned row, that took equally many trials.
+
+        None if there is none, or if the method is the reference itself, tuned or not.
+        """
+        name = (reference or "").removesuffix(SUFFIX)
+        if method.removesuffix(SUFFIX) == name:
+            return None
+        equal = self.trials.get(method, 0)
+        rows = (row for row in (name, name + SUFFIX) if row in self.methods and self.trials.get(row, 0) == equal)
+        return next(rows, None)
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -141,7 +176,7 @@ class _Row:
         return len(self.finished)
 
 
-def leaderboard(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) -> pd.DataFrame:
     """The table of a study: per pair the teacher, then every planned method by falling mean accuracy.
 
     `runs` has one row per run; metric columns that no run has logged may be missing. Only finished runs with a finite
@@ -151,17 +186,30 @@ def leaderboard(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     the same method with published settings. Ranks are given among rows with equal `trials`. `compute_factor` is
     compute as a multiple of the student alone's.
 
+    `vs_kd` and both p values compare rows with equal `trials`: a tuned row meets the tuned student alone and the tuned
+    `kd`. P values are those of `statistics.sign_flip` for rows with every planned cell, corrected by `statistics.holm`
+    over the rows of a pair; `significant` names the references with p < 0.05. The student alone has no `p_kd`: it is
+    the `p_student` of `kd`. `mean_rank` is over pairs, among the rows with equal `trials` that have a rank on every
+    pair, and the same in each; NaN under `RANK_PAIRS`.
+
+    mix_environments: compare runs of one pair although their `fingerprint` differs; the note of a row tells how many
+    were made elsewhere than most. A run without one is not compared by it.
+
     Raises:
+        MixedEnvironmentsError: finished runs of one pair have different fingerprints.
         ValueError: two finished runs for one cell or one teacher, or runs of one pair that learned from two teachers.
     """
     cells, teachers = _planned(runs, plan), _records(runs, TEACHER)
     lines: list[dict[str, Any]] = []
-    for pair in plan.pairs:
-        rows = {method: _row(cells, plan, pair, method) for method in plan.methods}
+    table = {pair: {method: _row(cells, plan, pair, method) for method in plan.methods} for pair in plan.pairs}
+    over_pairs = _mean_ranks(table, plan)
+    for pair, rows in table.items():
+        usual = _usual_environment(pair, rows, mix_environments)
         teacher, student = _teacher(cells, teachers, plan, pair), rows.get(plan.baseline or "")
-        measured = [(row, _measure(row, rows, teacher, plan)) for row in rows.values()]
-        for (_, line), rank in zip(measured, _ranks(list(rows.values()), plan), strict=True):
-            line["rank"] = rank
+        measured = [(row, _measure(row, rows, teacher, plan, usual)) for row in rows.values()]
+        tests = _tests(rows, plan)
+        for (row, line), rank in zip(measured, _ranks(list(rows.values()), plan), strict=True):
+            line |= {"rank": rank, **tests[row.method], **over_pairs.get(row.method, {})}
         measured.sort(key=lambda entry: -_comparable(entry[0]) if entry[0].n else math.inf)
         for row, line in [(teacher, _teacher_line(teacher)), *measured]:
             lines.append({"pair": pair, **line, **_counted(row, student, plan, pair)})
@@ -196,7 +244,8 @@ def _records(runs: pd.DataFrame, kind: str) -> list[Run]:
     if runs.empty:
         return []
     metrics = ("test/acc1", *_MEANS.values(), *_CLOCKED.values())
-    absent = {name: math.nan for name in metrics if name not in runs.columns}
+    absent: dict[str, Any] = {name: math.nan for name in metrics if name not in runs.columns}
+    absent |= {name: "" for name in ("fingerprint",) if name not in runs.columns}
     wanted = runs[runs["kind"] == kind].assign(**absent).astype(dict.fromkeys(metrics, "float64"))
     # Sorted, so that the first reason of several does not depend on the order in which the runs came.
     return sorted(wanted.to_dict("records"), key=lambda run: str(run["run_id"]))
@@ -295,11 +344,85 @@ def _reason(run: Run) -> str:
     return " ".join(reason.split()) if isinstance(reason, str) else ""
 
 
-def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan) -> dict[str, Any]:
+def _usual_environment(pair: str, rows: Mapping[str, _Row], mix: bool) -> str:
+    """The fingerprint of most of a pair's finished runs, the first by name of several; empty if none has one.
+
+    Raises:
+        MixedEnvironmentsError: there is another one, and nobody asked to mix them.
+    """
+    found = Counter(name for row in rows.values() for run in row.finished.values() if (name := _fingerprint(run)))
+    ordered = sorted(found, key=lambda name: (-found[name], name))
+    if len(found) > 1 and not mix:
+        told = "; ".join(f"{found[name]} in {_differing(name, ordered)}" for name in ordered)
+        raise MixedEnvironmentsError(
+            f"the runs of {pair} were made in different environments ({told}): train them again in one, or show them "
+            "in one table, marked, with --mix-environments"
+        )
+    return ordered[0] if ordered else ""
+
+
+def _differing(name: str, names: Iterable[str]) -> str:
+    """The parts of a fingerprint that are not in all of them."""
+    common = set.intersection(*(set(other.split(", ")) for other in names))
+    return ", ".join(part for part in name.split(", ") if part not in common) or "nothing else"
+
+
+def _fingerprint(run: Run) -> str:
+    name = run["fingerprint"]
+    return name if isinstance(name, str) else ""
+
+
+def _elsewhere(row: _Row, usual: str) -> list[str]:
+    """A remark on a row with runs that were made elsewhere than most of the pair's."""
+    others = [name for run in row.finished.values() if (name := _fingerprint(run)) not in ("", usual)]
+    named = "; ".join(_differing(name, (name, usual)) for name in sorted(set(others)))
+    return [f"{len(others)} of {row.n} runs were made in another environment ({named})"] if others else []
+
+
+def _tests(rows: Mapping[str, _Row], plan: Plan) -> dict[str, dict[str, Any]]:
+    """Per method of a pair its corrected p values, and the references that it differs from significantly."""
+    tests: dict[str, dict[str, Any]] = {method: {"significant": ""} for method in rows}
+    for name, reference in (("student", plan.baseline), (KD, KD)):
+        corrected = holm([_p(row, reference, rows, plan) for row in rows.values()])
+        for test, p in zip(tests.values(), corrected.tolist(), strict=True):
+            test[f"p_{name}"] = p
+            if p < SIGNIFICANCE:
+                test["significant"] = "; ".join(filter(None, (test["significant"], name)))
+    return tests
+
+
+def _p(row: _Row, reference: str | None, rows: Mapping[str, _Row], plan: Plan) -> float:
+    """P value of a row against a reference, before correction; NaN where there is nothing to test."""
+    rival = rows.get(plan.rival(row.method, reference) or "")
+    if rival is None or not row.n == row.planned == rival.n > 1:
+        return math.nan
+    # The student alone against kd is kd against the student alone, which is tested already.
+    twice = reference == KD and plan.rival(rival.method, plan.baseline) == row.method
+    return math.nan if twice else float(sign_flip(_gains(row, rival, "")[0]))
+
+
+def _mean_ranks(table: Mapping[str, Mapping[str, _Row]], plan: Plan) -> dict[str, dict[str, float]]:
+    """Mean ranks over pairs by method, for those that have a rank on every pair, apart by number of trials."""
+    found: dict[str, dict[str, float]] = {}
+    if len(table) < RANK_PAIRS:
+        return found
+    ranked = [method for method in plan.methods if not any(_incomplete(rows[method], plan) for rows in table.values())]
+    for trials in sorted({plan.trials.get(method, 0) for method in ranked}):
+        group = [method for method in ranked if plan.trials.get(method, 0) == trials]
+        if len(group) < 2:
+            continue
+        accuracies = [[list(rows[method].accuracies.values()) for method in group] for rows in table.values()]
+        for method, (mean, low, high) in zip(group, mean_ranks(accuracies), strict=True):
+            found[method] = {"mean_rank": mean, "mean_rank_low": low, "mean_rank_high": high}
+    return found
+
+
+def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan, usual: str) -> dict[str, Any]:
     """The columns of a method's line that its runs decide."""
     line = _line(row)
     student, published = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
-    notes = [*_replaced(row, student), *_incomplete(row, plan)]
+    kd = rows.get(plan.rival(row.method, KD) or "")
+    notes = [*_replaced(row, student), *_incomplete(row, plan), *_elsewhere(row, usual)]
     if row.n >= 2:
         line["sd"] = statistics.stdev(row.accuracies.values())
         line["ci_low"], line["ci_high"] = _interval(list(row.accuracies.values()))
@@ -312,6 +435,11 @@ def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan) -> 
         gains, remarks = _gains(row, published, published.method)
         line |= _difference("vs_published", gains)
         notes += remarks if published is not student else []
+    if kd is not None and row.n:
+        gains, remarks = _gains(row, kd, kd.method)
+        line |= _difference("vs_kd", gains)
+        # Told by the row of kd already.
+        notes += remarks if plan.rival(kd.method, plan.baseline) != row.method else []
     line["note"] = "; ".join(notes)
     return line
 
@@ -362,7 +490,7 @@ def _teacher_line(teacher: _Row) -> dict[str, Any]:
     note = ""
     if not teacher.n:
         note = f"failed: {teacher.failed[0]}" if teacher.failed else "the teacher has no finished run with an accuracy"
-    return {**_line(teacher), "note": note}
+    return {**_line(teacher), "significant": "", "note": note}
 
 
 def _line(row: _Row) -> dict[str, Any]:
@@ -393,14 +521,16 @@ def _incomplete(row: _Row, plan: Plan) -> list[str]:
 
 def _ranks(rows: Sequence[_Row], plan: Plan) -> list[int | None]:
     """Places by mean among the rows that took equally many trials."""
-    ranked = [row for row in rows if not _incomplete(row, plan)]
-    budget = {row.method: plan.trials.get(row.method, 0) for row in rows}
-
-    def rank(row: _Row) -> int:
-        rivals = [other for other in ranked if budget[other.method] == budget[row.method]]
-        return 1 + sum(_comparable(other) > _comparable(row) for other in rivals)
-
-    return [rank(row) if row in ranked else None for row in rows]
+    means: dict[int, list[float]] = {}
+    own = [None if _incomplete(row, plan) else _comparable(row) for row in rows]
+    budgets = [plan.trials.get(row.method, 0) for row in rows]
+    for mean, budget in zip(own, budgets, strict=True):
+        if mean is not None:
+            means.setdefault(budget, []).append(mean)
+    return [
+        None if mean is None else 1 + sum(other > mean for other in means[budget])
+        for mean, budget in zip(own, budgets, strict=True)
+    ]
 
 
 def _comparable(row: _Row) -> float:
@@ -564,9 +694,12 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows. The teacher is one "
         "network: n = 1, no spread.",
         *_about_student(plan),
+        *_about_kd(board),
+        *_about_tests(board, plan),
         *_about_power(board),
         f"Ranks order the means within a pair and test nothing; a row needs {MIN_SEEDS} finished seeds and all of its "
         "planned cells, and equal means share a rank.",
+        *_about_mean_ranks(board, plan),
         *_about_tuning(plan),
         "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
         "the teacher) are in percent, on the test set.",
@@ -606,11 +739,67 @@ def _about_tuning(plan: Plan) -> list[str]:
     ]
 
 
-def _about_power(board: pd.DataFrame) -> list[str]:
-    counts = board.loc[(board["method"] != TEACHER) & (board["n"] > 0), "n"]
-    if counts.empty or (n := int(counts.min())) >= SIGN_FLIP_SEEDS:
+def _about_kd(board: pd.DataFrame) -> list[str]:
+    if not board["vs_kd"].notna().any():
         return []
     return [
-        f"n = {n}: with fewer than {SIGN_FLIP_SEEDS} seeds no paired difference can reach p < 0.05 in an exact "
-        f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+        f"Differences to {KD} are those to plain distillation, in percentage points and paired by seed; in brackets "
+        "the 95 % interval of their mean."
+    ]
+
+
+def _about_tests(board: pd.DataFrame, plan: Plan) -> list[str]:
+    if not board[["p_student", "p_kd"]].notna().any(axis=None):
+        return []
+    tuned = " Tuned rows are tested against the tuned student alone and the tuned kd only." if plan.budgets else ""
+    return [
+        "p is the two-sided p value of the paired differences under all flips of their signs, corrected by Holm over "
+        f"the rows of a pair, for each comparison apart; only rows with all of their planned cells are tested. † marks "
+        f"p < {SIGNIFICANCE:g}.{tuned}"
+    ]
+
+
+def _about_mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
+    ranked = board[board["mean_rank"].notna()]
+    if ranked.empty:
+        return []
+    sentences = [
+        "Mean ranks are over the pairs, among the rows that have a rank on every pair; equal means share the mean of "
+        "their places. Intervals are 95 % bootstrap intervals over seeds, drawn alike for all rows: they tell how "
+        "seeds move the ranks on these pairs, and nothing about other pairs."
+    ]
+    for trials, rows in ranked.groupby("trials"):
+        means = {name: rows.loc[rows["method"] == name, "acc1"].tolist() for name in sorted(set(rows["method"]))}
+        if len(plan.pairs) >= FRIEDMAN_PAIRS and len(means) >= FRIEDMAN_METHODS:
+            which = f" tuned with {trials!s} trials" if trials else ""
+            sentences.append(_friedman(means, which, len(plan.pairs)))
+    return sentences
+
+
+def _friedman(means: Mapping[str, Sequence[float]], which: str, pairs: int) -> str:
+    statistic, p = friedman(means)
+    found = f"chi-square {statistic:.2f}, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    end = "." if p < SIGNIFICANCE else "; as Friedman's test finds no difference, none is claimed."
+    return (
+        f"Friedman's test of the {len(means)} rows{which} over {pairs} pairs: {found}. Two mean ranks differ at the 5 "
+        f"% level (Nemenyi) if they are more than {critical_difference(len(means), pairs):.2f} apart{end}"
+    )
+
+
+def _about_power(board: pd.DataFrame) -> list[str]:
+    methods = board[(board["method"] != TEACHER) & (board["n"] > 0)]
+    if methods.empty:
+        return []
+    n = int(methods["n"].min())
+    if n < SIGN_FLIP_SEEDS:
+        return [
+            f"n = {n}: with fewer than {SIGN_FLIP_SEEDS} seeds no paired difference can reach p < 0.05 in an exact "
+            f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+        ]
+    counts = [int(rows[name].notna().sum()) for _, rows in board.groupby("pair") for name in ("p_student", "p_kd")]
+    if (smallest := smallest_p(n, tests := max(counts))) < SIGNIFICANCE:
+        return []
+    return [
+        f"n = {n}: with {tests} rows to correct for, the smallest possible p is {tests} x 2/2^{n} = {smallest:g}, so "
+        f"no difference alone can reach p < {SIGNIFICANCE:g}."
     ]

@@ -29,7 +29,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard import TEACHER, Plan, footnotes, headline, plain, signed
+from benchmark.leaderboard import SIGN_FLIP_SEEDS, TEACHER, Plan, footnotes, headline, plain, signed
+from benchmark.statistics import SIGNIFICANCE
 
 PLAIN_WIDTH = 120
 """Columns to fill at least when nobody sees a terminal: a file or a pipe."""
@@ -90,6 +91,10 @@ def to_markdown(
         parts += [f"## {_escaped(_title(pair, plan))}", _markdown_board(lines)]
         if notes := _notes(lines):
             parts.append("\n".join(f"* {_escaped(note)}" for note in notes))
+    if ranked := _over_pairs(board, plan):
+        shown = _filled(_OVER_PAIRS, ranked)
+        cells = [[_escaped(column.cell(line)) or NONE for column in shown] for line in ranked]
+        parts += [f"## {_OVER_PAIRS_TITLE}", _markdown_table([column.title for column in shown], cells)]
     parts += ["## Costs by counting", _markdown_costs(board, plan, _COUNTED), "## Costs by the clock"]
     if costs is None:
         parts.append("They differ from one training to the next, so they stand apart: [costs.csv](costs.csv).")
@@ -206,6 +211,24 @@ def _difference(name: str) -> Callable[[Line], str]:
     return cell
 
 
+def _p(name: str) -> Callable[[Line], str]:
+    """A p value, with a dagger where it is significant; "" where so few seeds could not make it so."""
+
+    def cell(line: Line) -> str:
+        p = line[f"p_{name}"]
+        if not math.isfinite(p) or line["n"] < SIGN_FLIP_SEEDS:
+            return ""
+        return ("<0.001" if p < 0.001 else plain(p, 3)) + (" †" if p < SIGNIFICANCE else "")
+
+    return cell
+
+
+def _mean_rank(line: Line) -> str:
+    if not math.isfinite(line["mean_rank"]):
+        return ""
+    return f"{plain(line['mean_rank'], 2)} [{plain(line['mean_rank_low'], 2)}, {plain(line['mean_rank_high'], 2)}]"
+
+
 def _rank(line: Line) -> str:
     """The place among the rows with equal budgets: `2`, or `tuned 2` among the tuned ones."""
     if pd.isna(line["rank"]):
@@ -257,7 +280,10 @@ _COLUMNS = (
     _Column("Top-1 (%)", _mean),
     _Column("95 % interval", _interval),
     _Column("vs student", _difference("vs_student")),
+    _Column("p student", _p("student")),
     _Column("vs published", _difference("vs_published")),
+    _Column("vs kd", _difference("vs_kd")),
+    _Column("p kd", _p("kd")),
     _Column("gap closed", _number("gap_closed", 0, "%"), short="gap"),
     _Column("Top-5", _number("acc5", 2)),
     _Column("F1", _number("f1", 1)),
@@ -281,7 +307,9 @@ _CLOCKED = (
     _Column("teacher (s)", _three_digits("teacher_seconds")),
     _Column("peak memory (MB)", _three_digits("peak_memory_mb")),
 )
+_OVER_PAIRS = (_Column("Method", _method), _Column("mean rank", _mean_rank), _Column("trials", _trials))
 _LEAST_IMPORTANT_FIRST = (
+    "vs kd",
     "Top-5",
     "MACs",
     "params",
@@ -291,7 +319,11 @@ _LEAST_IMPORTANT_FIRST = (
     "95 % interval",
     "gap closed",
     "vs published",
+    "p kd",
 )
+
+
+_OVER_PAIRS_TITLE = "Mean rank over pairs"
 
 
 def _filled(columns: Iterable[_Column], lines: Sequence[Line]) -> list[_Column]:
@@ -318,6 +350,13 @@ def _notes(lines: Sequence[Line]) -> list[str]:
     return [f"{', '.join(names)}: {textwrap.shorten(note, NOTE_WIDTH)}" for note, names in rows.items()]
 
 
+def _over_pairs(board: pd.DataFrame, plan: Plan) -> list[Line]:
+    """A line for each method with a mean rank, best first, apart by number of trials."""
+    of_pair: list[Line] = [*board[board["pair"] == plan.pairs[0]].to_dict("records")]
+    ranked = [line for line in of_pair if math.isfinite(line["mean_rank"])]
+    return sorted(ranked, key=lambda line: (line["trials"], line["mean_rank"], plan.methods.index(line["method"])))
+
+
 def _is_best(line: Line) -> bool:
     return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
 
@@ -337,6 +376,10 @@ def _print(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Consol
         _print_notes(_notes(lines), "yellow", console)
         if left_out:
             _print_notes([f"left out for want of width: {', '.join(left_out)}"], "dim", console)
+    if ranked := _over_pairs(board, plan):
+        shown = _filled(_OVER_PAIRS, ranked)
+        rows = [([_cell(column, line) for column in shown], False) for line in ranked]
+        _print_titled(_OVER_PAIRS_TITLE, _airy([column.title for column in shown], rows, 1, console), console)
     for title, source, columns in (
         ("Costs by counting", board, _COUNTED),
         ("Costs by the clock, mean over seeds; they depend on the machine and its load", costs, _CLOCKED),

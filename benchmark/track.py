@@ -461,6 +461,7 @@ class _Projection:
         reason = self.records[-1]["reason"] if self.records[-1]["kind"] == "failed" else ""
         changing = {"git_commit": last.get("git_commit", ""), "kdbench.drift": ", ".join(drift), "reason": reason}
         changing["environment"] = _in_short(last)
+        changing["fingerprint"] = "; then ".join(dict.fromkeys(filter(None, map(_fingerprint, self._environments()))))
         short = {name: value[:LONGEST_TAG] for name, value in changing.items()}
         return {**self.entry.tags, **short, SYNCED: str(len(self.records))}
 
@@ -485,6 +486,16 @@ def _in_short(environment: Mapping[str, str]) -> str:
         "timm": "timm", "device_name": "on", "threads": "threads",
     }  # fmt: skip
     return ", ".join(f"{label} {environment[name]}" for name, label in names.items() if environment.get(name))
+
+
+def _fingerprint(environment: Mapping[str, str]) -> str:
+    """The part of an environment that numbers depend on: runs where it differs are not compared unasked.
+
+    Data and teacher are not in it: they are part of a cell's identity. The commit and the number of threads are told
+    beside a table, and keep no run out of it.
+    """
+    names = ("device", "cuda", "cudnn", "rules", "kdbench", "python", "torch", "torchvision", "timm", "numpy")
+    return ", ".join(f"{name} {environment[name]}" for name in names if environment.get(name))
 
 
 def _synced(run: Any) -> int:
@@ -545,8 +556,8 @@ def fetch(address: str, store: Store, folder: Path) -> Path:
 def runs(experiment: str, store: Store) -> pd.DataFrame:
     """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
 
-    Columns: run_id, kind, status, reason, environment (in words), those of `IDENTITY`, and every metric `test/...` and
-    `cost/...` that a run has logged (NaN where one has not).
+    Columns: run_id, kind, status, reason, environment (in words), fingerprint (what of it numbers depend on), those of
+    `IDENTITY`, and every metric `test/...` and `cost/...` that a run has logged (NaN where one has not).
 
     Raises:
         InputError: the store has no such experiment.
@@ -562,7 +573,7 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     ]
     order = ("kind", "pair", "method", "seed", "cell", "run_id")
     lines.sort(key=lambda line: [line[name] for name in order])
-    head = ["run_id", "kind", "status", "reason", "environment", *IDENTITY]
+    head = ["run_id", "kind", "status", "reason", "environment", "fingerprint", *IDENTITY]
     metrics = sorted({name for line in lines for name in line} - set(head))
     return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
 
@@ -570,7 +581,7 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
 def _line(run: Any, kind: str) -> dict[str, Any]:
     tags = run.data.tags
     line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
-    line |= {name: tags.get(name, "") for name in ("reason", "environment")}
+    line |= {name: tags.get(name, "") for name in ("reason", "environment", "fingerprint")}
     line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
     return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/"))}
 

@@ -8,6 +8,7 @@ import io
 import re
 import signal
 import socket
+import sqlite3
 import statistics
 import sys
 import urllib.request
@@ -243,6 +244,24 @@ def test_a_leaderboard_needs_nothing_but_mlflow(tracked: Tracked, tmp_path: Path
     workspace.mkdir()
     (workspace / "mlflow.db").write_bytes((tracked.workspace / "mlflow.db").read_bytes())
     assert leaderboard(workspace, "tiny", tmp_path / "results") == tracked.files
+
+
+def test_runs_of_another_device_are_compared_only_when_asked_for_and_then_marked(
+    tracked: Tracked, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "runs"
+    workspace.mkdir()
+    (workspace / "mlflow.db").write_bytes((tracked.workspace / "mlflow.db").read_bytes())
+    with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database, database:
+        one = "select max(run_uuid) from tags where key = 'method' and value = 'kd'"
+        change = "update tags set value = replace(value, 'device cpu', 'device cuda') where key = 'fingerprint'"
+        assert database.execute(f"{change} and run_uuid = ({one})").rowcount == 1
+    command = ("--workspace", workspace, "leaderboard", "tiny", "--results", tmp_path / "results")
+    refused(r"experiment kd/tiny: the runs of .* were made in different environments .*--mix-environments", *command)
+    found = kdbench(*command, "--mix-environments")
+    assert found.code == 0
+    page = (tmp_path / "results" / "tiny" / "leaderboard.md").read_text()
+    assert f"* kd: 1 of {len(SEEDS)} runs were made in another environment (device cuda)" in page
 
 
 def test_a_study_trained_without_mlflow_gives_the_same_files_once_it_is_synced(

@@ -69,7 +69,7 @@ def test_the_table_has_the_promised_columns_and_types():
     assert tuple(table.columns) == COLUMNS
     assert table["rank"].dtype == table["trials"].dtype == "Int64"
     assert table["n"].dtype == table["planned"].dtype == "int64"
-    assert all(table[name].dtype == "float64" for name in COLUMNS[5:-1] if name != "trials")
+    assert all(table[name].dtype == "float64" for name in COLUMNS[5:-1] if name not in ("trials", "significant"))
 
 
 def test_the_teacher_stands_on_top_and_methods_follow_by_falling_mean():

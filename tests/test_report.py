@@ -103,14 +103,15 @@ def test_no_line_is_wider_than_the_terminal(width):
     assert max(map(len, printed(width).splitlines())) <= width
 
 
-def test_a_hundred_columns_are_enough_for_all_but_top_5():
+def test_a_hundred_columns_are_enough_for_all_but_top_5_and_the_difference_to_kd():
     text = printed(100)
-    assert "left out for want of width: Top-5\n" in text
+    assert "left out for want of width: vs kd, Top-5\n" in text
     assert "Method" in text
     assert all(
         title in text for title in ("95 % interval", "vs student", "F1", "ECE", "agree", "params", "MACs", "rank")
     )
-    assert "left out" not in printed(120)
+    assert "left out for want of width: vs kd\n" in printed(120)
+    assert "left out" not in printed(140)
 
 
 def test_without_a_terminal_the_page_is_120_columns_and_the_console_is_given_back_unchanged():
@@ -119,7 +120,7 @@ def test_without_a_terminal_the_page_is_120_columns_and_the_console_is_given_bac
     report.to_console(*tables(), console)
     assert console.width == 80
     assert "agree" in rows(text.getvalue(), "Method")[0]
-    assert "left out" not in text.getvalue()
+    assert "left out for want of width: vs kd\n" in text.getvalue()
     assert "\x1b" not in text.getvalue()
 
 
@@ -169,7 +170,7 @@ def test_the_page_holds_headline_tables_and_footnotes():
     assert page[4].startswith("**at has the highest mean on 1 of 1 pairs: 71.0 ± 0.6 (n = 3), +1.8 [")
     assert page[6].endswith("(leaderboard.png)")
     assert "## r56-r20, cifar100" in page
-    kd = "| kd | 3 | 70.30 ± 0.30 | [69.55, 71.05] | +1.10 [0.85, 1.35] | 26% | 91.50 | 69.8 | 4.2 | 78.0 |"
+    kd = "| kd | 3 | 70.30 ± 0.30 | [69.55, 71.05] | +1.10 [0.85, 1.35] | - | 26% | 91.50 | 69.8 | 4.2 | 78.0 |"
     assert f"{kd} 278k | 41.2M | 1234 | 2 |" in page
     assert any(line.startswith("| at | 3 | **71.00 ± 0.60** |") for line in page)
     assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
@@ -188,7 +189,7 @@ def test_every_row_of_a_page_has_as_many_cells_as_its_header():
         for block in page.split("\n\n")
         if block.startswith("|")
     ]
-    assert [len(width) for width in widths] == [1, 1, 1, 1]
+    assert [len(width) for width in widths] == [1] * 5  # two pairs, ranks over pairs, two costs
 
 
 def test_text_of_others_cannot_break_the_page():
@@ -231,13 +232,16 @@ def test_the_csv_is_this_text():
     header, teacher, kd, student = report.to_csv(leaderboard(frame, plan)).splitlines()
     assert header == (
         "pair,method,rank,n,planned,acc1,sd,ci_low,ci_high,vs_student,vs_student_low,vs_student_high,gap_closed,"
-        "vs_published,vs_published_low,vs_published_high,acc5,f1,ece,agreement,params,macs,compute_tmac,compute_factor,"
-        "trials,search_tmac,note"
+        "vs_published,vs_published_low,vs_published_high,vs_kd,vs_kd_low,vs_kd_high,p_student,p_kd,significant,"
+        "mean_rank,mean_rank_low,mean_rank_high,acc5,f1,ece,agreement,params,macs,compute_tmac,compute_factor,trials,"
+        "search_tmac,note"
     )
-    assert teacher == "p,teacher,,0,1" + "," * 22 + "the teacher has no finished run with an accuracy"
+    assert teacher == "p,teacher,,0,1" + "," * 31 + "the teacher has no finished run with an accuracy"
     assert kd.startswith("p,kd,1,3,3,1.0,0.0,1.0,1.0,0.5,")
+    assert kd.endswith("," * 7 + "0.25" + "," * 14 + "0,,")
     assert student.startswith("p,student,2,3,3,0.5,0.25,")
-    assert student.endswith("," * 16 + "0,,")
+    assert student.count(",-0.5,") == 1  # against kd
+    assert student.endswith("," * 15 + "0,,")
 
 
 def test_two_trainings_with_equal_results_write_equal_files_but_for_the_clock(tmp_path):

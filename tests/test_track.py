@@ -240,7 +240,7 @@ def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
         "kdbench.kind": "run", "kdbench.schema": "1", "kdbench.synced": "5", "study": "small", "method": "kd+at",
         "pair": "a-b", "teacher": "resnet18", "teacher_id": "f" * 12, "student": "test_byobnet", "dataset": "digits",
         "seed": "0", "cell": Study.cell("kd+at", 0)["id"], "git_commit": "abc",
-        "environment": "commit abc, Python 3.11", "mlflow.runName": "kd+at a-b s0",
+        "environment": "commit abc, Python 3.11", "fingerprint": "python 3.11", "mlflow.runName": "kd+at a-b s0",
     }  # fmt: skip
     recipe = {"recipe.epochs": "2", "recipe.batch_size": "32", "recipe.lr": "0.05"}
     assert run.data.params == {"kd.temperature": "4.0", "at.beta": "1000.0", "at.p": "2", "ce": "1.0", **recipe}
@@ -464,6 +464,7 @@ def test_going_on_in_another_environment_is_told(store, small):
     run = one(store, "kd")
     assert run.data.tags["kdbench.drift"] == "device, git_commit, python"
     assert run.data.tags["git_commit"] == "def"
+    assert run.data.tags["fingerprint"] == "python 3.11; then device cuda, python 3.12"
     path = client(store).download_artifacts(run.info.run_id, "environment.json")
     assert json.loads(Path(path).read_text()) == {"python": "3.12", "git_commit": "def", "device": "cuda"}
 
@@ -553,6 +554,7 @@ def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
         "status",
         "reason",
         "environment",
+        "fingerprint",
         "pair",
         "method",
         "teacher",

@@ -204,12 +204,26 @@ def leaderboard(
     results: Annotated[Path, typer.Option(help="Folder that gets a folder with the study's tables.")] = Path("results"),
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print a study's table, computed from its MLflow runs alone, and write it as CSV, Markdown and pictures."""
-    from benchmark import report
+    """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
+    from benchmark import publish, track
 
     experiment, where = _experiment(study, tracking_uri)
     board, costs, plan, provenance = _print_leaderboard(experiment, where)
-    for path in report.write(board, costs, plan, results / plan.study, provenance):
+    histories = track.histories(experiment, where, "val/acc1")
+    for path in publish.write(board, costs, plan, results / plan.study, provenance, histories):
+        messages.print(f"wrote {path}", soft_wrap=True)
+
+
+@app.command()
+def gallery(
+    results: Annotated[Path, typer.Option(help="Folder with a folder of tables per study.")] = Path("results"),
+    studies: Annotated[Path, typer.Option(help="Folder with the study files.")] = Path("studies"),
+) -> None:
+    """Write the front page of all results there are, README.md and index.html, from files alone."""
+    from benchmark import gallery as pages
+
+    between = Path(os.path.relpath(studies.absolute(), results.absolute())).as_posix()
+    for path in pages.write(results, studies, between):
         messages.print(f"wrote {path}", soft_wrap=True)
 
 

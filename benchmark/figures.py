@@ -83,14 +83,17 @@ def _colour(method: str, plan: Plan) -> str:
 
 def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     front = _front(rows, name)
+    window = _window(rows, front, plan)
     panel.plot(front[name], front["acc1"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
-    for method, cost, accuracy in zip(rows["method"], rows[name], rows["acc1"], strict=True):
+    shown = rows[rows["acc1"] >= window[0]]
+    for method, cost, accuracy in zip(shown["method"], shown[name], shown["acc1"], strict=True):
         colour, marker = _colour(method, plan), {TEACHER: "s", plan.baseline: "D"}.get(method, "o")
         inside = colour if method in set(front["method"]) else "white"
         panel.plot(cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3)
-    if rows[name].max() > 3 * rows[name].min() > 0:
+    if shown[name].max() > 3 * shown[name].min() > 0:
         panel.set_xscale("log")
-    panel.margins(x=0.25, y=0.08)
+    panel.margins(x=0.25)
+    panel.set_ylim(*window)
     panel.set_xlabel(AXES[name], fontsize=8)
     panel.tick_params(axis="both", which="both", labelsize=8)
     ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
@@ -99,6 +102,14 @@ def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     panel.grid(color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _window(rows: pd.DataFrame, front: pd.DataFrame, plan: Plan) -> tuple[float, float]:
+    """The accuracies about those of teacher, student alone and joined rows: a few failures must not crowd these."""
+    shown = rows[rows["method"].isin({TEACHER, plan.baseline, *front["method"]})]["acc1"]
+    low, high = float(shown.min()), float(shown.max())
+    span = max(high - low, 2.0)
+    return max(low - span, float(rows["acc1"].min()) - 0.1 * span), high + 0.1 * span
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
@@ -124,8 +135,10 @@ def _short(value: float) -> str:
 def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     """Names beside the points: the joined ones, teacher and student alone first, others where there is room."""
     first = set(_front(rows, name)["method"]) | {TEACHER, plan.baseline}
+    floor = panel.get_ylim()[0]
+    inside = rows[rows["acc1"] >= floor]
     order = sorted(
-        zip(rows["method"], rows[name], rows["acc1"], strict=True), key=lambda row: (row[0] not in first, -row[2])
+        zip(inside["method"], inside[name], inside["acc1"], strict=True), key=lambda row: (row[0] not in first, -row[2])
     )
     scale = panel.figure.dpi / 72  # pixels of a point
     placed = [panel.transData.transform((cost, accuracy)) for _, cost, accuracy in order]
@@ -136,12 +149,12 @@ def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     unnamed = 0
     for (method, *_), (x, y) in zip(order, points, strict=True):
         wide = _LETTER * len(method)
-        spots = [(side, y + shift) for shift in (0, 6, -6, 11, -11) for side in (x + 5, x - 5 - wide)]
+        spots = [(side, y + shift) for shift in (0, 5, -5, 10, -10, 16, -16) for side in (x + 5, x - 5 - wide)]
         boxes = [(left, at - _LINE / 2, left + wide, at + _LINE / 2) for left, at in spots]
-        inside = [box for box in boxes if left_end <= box[0] and box[2] <= right_end + 8]
-        free = [box for box in inside if not any(_overlap(box, other) for other in (*taken, *dots))]
+        within = [box for box in boxes if left_end <= box[0] and box[2] <= right_end + 8]
+        free = [box for box in within if not any(_overlap(box, other) for other in (*taken, *dots))]
         if not free and method in first:  # over other points' marks rather than not at all
-            free = [box for box in inside if not any(_overlap(box, other) for other in taken)] or boxes[:1]
+            free = [box for box in within if not any(_overlap(box, other) for other in taken)] or boxes[:1]
         if not free:
             unnamed += 1
             continue
@@ -149,11 +162,18 @@ def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
         corner = (free[0][0] * scale, (free[0][1] + _LINE / 2) * scale)
         where = panel.transData.inverted().transform(corner)
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.75}
+        if abs(free[0][1] + _LINE / 2 - y) > 7:
+            near = free[0][0] - 1 if free[0][0] > x else free[0][2] + 1
+            end = panel.transData.inverted().transform((near * scale, corner[1]))
+            start = panel.transData.inverted().transform((x * scale, y * scale))
+            panel.plot([start[0], end[0]], [start[1], end[1]], color="#aaaaaa", linewidth=0.5, zorder=2)
         panel.text(
             float(where[0]), float(where[1]), method, fontsize=7.5, va="center", color="#222222", bbox=ground, zorder=4
         )
-    if unnamed:
-        panel.set_title(f"{unnamed} points without room for a name", fontsize=7.5, loc="right", color=GREY)
+    told = [f"{unnamed} without a name"] * bool(unnamed) + [f"{len(rows) - len(inside)} below"] * (
+        len(inside) < len(rows)
+    )
+    panel.set_title(", ".join(told), fontsize=7.5, loc="right", color=GREY)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -174,8 +194,8 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         size = (2.6 + 1.15 * len(plan.pairs), 1.5 + 0.27 * len(table))
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panel = drawn.subplots()
-        shown = panel.imshow(table.to_numpy(), cmap="PuOr_r", vmin=-largest, vmax=largest, aspect="auto")
-        shown.cmap.set_bad("#eeeeee")
+        colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad="#eeeeee")
+        shown = panel.imshow(table.to_numpy(), cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
         panel.set_xticks(range(len(plan.pairs)), list(plan.pairs), rotation=30, ha="right", rotation_mode="anchor")
         panel.set_yticks(range(len(table)), [str(name) for name in table.index])
         for down, values in enumerate(table.to_numpy()):

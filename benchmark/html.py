@@ -30,20 +30,21 @@ sans-serif;color:#1a1a1a;background:#fff;overflow-wrap:anywhere}
 h1{margin:.5rem 0;font-size:1.7rem}h2{margin:2rem 0 .5rem;font-size:1.2rem}
 .answer{padding:.7rem 1rem;border-left:5px solid #0072b2;background:#eef5fa;font-weight:600}
 .box{overflow-x:auto;border:1px solid #d5d5d5;border-radius:4px}
-table{border-collapse:collapse;width:100%;font-size:.84rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
-th,td{padding:.28rem .55rem;text-align:right;white-space:nowrap;border-bottom:1px solid #ececec}
-th{background:#f4f4f4;border-bottom:2px solid #999;padding:0}
+table{border-collapse:collapse;width:100%;font-size:.82rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
+th,td{padding:.28rem .45rem;text-align:right;white-space:nowrap;border-bottom:1px solid #ececec}
+th{background:#f4f4f4;border-bottom:2px solid #999;padding:0;white-space:normal;vertical-align:bottom}
 th.words,td.words{text-align:left}
-td.name{position:sticky;left:0;background:#fff;border-right:1px solid #ececec;white-space:normal;min-width:6.5rem}
+.name{position:sticky;left:0;border-right:1px solid #ececec;min-width:6.5rem}
+td.name{background:#fff;white-space:normal}
 tr:hover td{background:#f3f8fc}
 tr.teacher td{background:#fdf1e7}tr.alone td{background:#e9f6f1}
 td.best{font-weight:700}td.none{color:#767676}
-th button{all:unset;box-sizing:border-box;width:100%;padding:.35rem .55rem;font-weight:600;cursor:pointer}
+th button{all:unset;box-sizing:border-box;width:100%;padding:.35rem .45rem;font-weight:600;cursor:pointer}
 th button:focus-visible{outline:2px solid #0072b2;outline-offset:-2px}
 th button::after{content:"\\2195";color:#767676;padding-left:.3em}
 th[aria-sort=ascending] button::after{content:"\\2191";color:#0072b2}
 th[aria-sort=descending] button::after{content:"\\2193";color:#0072b2}
-figure{margin:1rem 0;overflow-x:auto}figure img{display:block;width:100%;height:auto}
+figure{margin:1rem 0}figure img{display:block;width:100%;height:auto}
 figcaption,.small{font-size:.86rem;color:#4a4a4a}
 ul{padding-left:1.2rem}a{color:#005a8f}
 @media(max-width:760px){body{padding:.75rem .75rem 2rem}}
@@ -90,10 +91,10 @@ def to_html(
     parts.append('<p class="small">A click on a header sorts its table; a second one turns the order.</p>')
     for shown in boards(board, plan):
         parts += [f"<h2>{escape(shown.title)}</h2>", _table(shown, plan), _list(shown.notes, "small")]
+    parts += ["<h2>More pictures</h2>", *drawn[1:]] if drawn[1:] else []
     for shown in (counted(board, plan), clocked(costs, plan)):
         body = _table(shown, plan) if shown.lines else "<p>None was measured.</p>"
         parts += [f"<h2>{escape(shown.title)}</h2>", body]
-    parts += drawn[1:]
     parts += ["<h2>How to read the tables</h2>", _list(footnotes(board, plan))]
     if provenance:
         parts += ["<h2>Where it was trained</h2>", _list(provenance)]
@@ -123,22 +124,21 @@ def _list(lines: Sequence[str], kind: str = "") -> str:
 
 
 def _figure(title: str, svg: bytes) -> str:
-    """A picture as a data: address, at most half as large again as it was drawn, and never too small to read."""
+    """A picture as a data: address, at most a third larger than it was drawn; one too wide to read scrolls in a box."""
     found = re.search(rb'<svg[^>]* width="([\d.]+)pt"', svg)
     wide = float(found.group(1)) * 4 / 3 if found else 700
-    size = f"max-width:{wide * 1.35:.0f}px;min-width:{min(wide, max(0.85 * wide, 600)):.0f}px"
-    if wide < 700:
-        size = f"max-width:{wide * 1.35:.0f}px"
+    size = f"max-width:{wide * 1.35:.0f}px" + (f";min-width:{wide * 0.75:.0f}px" if wide > 700 else "")
     address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
     return (
-        f'<figure><img alt="{escape(title)}" style="{size}" src="{address}">'
+        f'<figure><div class="box"><img alt="{escape(title)}" style="{size}" src="{address}"></div>'
         f"<figcaption>{escape(title)}</figcaption></figure>"
     )
 
 
 def _table(shown: Shown, plan: Plan) -> str:
     heads = "".join(
-        f'<th scope="col"{_kind("words") if title in WORDS else ""}><button type="button">{escape(title)}</button></th>'
+        f'<th scope="col"{_kind(*["words"] * (title in WORDS), *["name"] * (title == "Method"))}>'
+        f'<button type="button">{escape(title)}</button></th>'
         for title in shown.titles
     )
     rows = []

@@ -9,8 +9,9 @@ import pandas as pd
 from benchmark.leaderboard import Plan
 from benchmark.report import Line, Shown, boards, is_best
 
-LEFT_OUT = {"Top-5", "F1", "ECE", "agree", "MACs"}
+LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs"}
 """Columns that a printed page has no room for."""
+SHORTER = {"gap closed": "gap", "compute (TMAC)": "TMAC"}
 LONGEST = 40
 """Lines of a table on one page; a longer one may break."""
 LEVEL = 0.05
@@ -45,8 +46,11 @@ def escaped(text: str) -> str:
 
 
 def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
-    titles = [title for title in table.titles if title not in LEFT_OUT]
-    header = [*map(escaped, titles), *([""] if marks else [])]
+    titles = [title for title in table.titles if title not in LEFT_OUT and not re.match(r"p\b", title)]
+    tuned = "vs published" in titles  # twice the intervals: smaller, and one column less
+    titles = [title for title in titles if not tuned or title != "gap closed"]
+    size = "\\scriptsize" if tuned else "\\footnotesize"
+    header = [*(escaped(SHORTER.get(title, title)) for title in titles), *([""] if marks else [])]
     rows = [[_cell(cells[table.titles.index(title)], title, line) for title in titles]
             + ([_marked(line, marks)] if marks else [])
             for line, cells in zip(table.lines, table.cells, strict=True)]  # fmt: skip
@@ -56,15 +60,16 @@ def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
     against = "".join(f"; {_MARKS[name][0]} $p < {LEVEL}$ against {_MARKS[name][1]}" for name in marks)
     caption = (
         f"{escaped(study)}, {escaped(table.title)}: top-1 accuracy, mean and standard deviation over seeds; "
-        f"differences in percentage points. Bold: the highest mean among ranked rows with equal budgets{against}."
+        f"differences in percentage points with 95 \\% intervals; compute of a training in TMAC. "
+        f"Bold: the highest mean among ranked rows with equal budgets{against}."
     )
     named = f"\\caption{{{caption}}}\\label{{{re.sub(r'[^A-Za-z0-9:.-]', '-', label)}}}"
     top = ["\\toprule", f"{' & '.join(header)} \\\\", "\\midrule"]
     if len(rows) > LONGEST:
-        start = ["{\\footnotesize\\setlength{\\tabcolsep}{3pt}", f"\\begin{{longtable}}{{{shape}}}", f"{named} \\\\"]
+        start = [f"{{{size}\\setlength{{\\tabcolsep}}{{3pt}}", f"\\begin{{longtable}}{{{shape}}}", f"{named} \\\\"]
         end = ["\\bottomrule", "\\end{longtable}}"]
         return "\n".join([*start, *top, "\\endfirsthead", *top, "\\endhead", *body, *end, ""])
-    start = ["\\begin{table}", "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}", named]
+    start = ["\\begin{table}", f"\\centering{size}\\setlength{{\\tabcolsep}}{{3pt}}", named]
     end = ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
     return "\n".join([*start, f"\\begin{{tabular}}{{{shape}}}", *top, *body, *end, ""])
 

@@ -19,7 +19,7 @@ TITLES = {
     "leaderboard": "Top-1 accuracy of every method, mean and 95 % interval",
     "heatmap": "Points against the student alone, methods by pairs",
     "curves": "Validation accuracy while training",
-    "pareto": "Accuracy over latency, parameters and compute; the line joins the rows that no other beats at less cost",
+    "pareto": "Accuracy over latency, parameters and compute; the line joins the rows (filled) that none beats at less",
 }
 _NAMES = {"heatmap": "methods by pairs", "curves": "learning curves", "pareto": "accuracy over cost"}
 

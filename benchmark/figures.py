@@ -38,7 +38,7 @@ def pareto(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | Non
     if not axes or not pairs:
         return None
     with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(3.9 * len(axes) + 0.3, 3.5 * len(pairs) + 0.3), layout="constrained", facecolor="white")
+        drawn = Figure(figsize=(2.9 * len(axes) + 0.3, 3.6 * len(pairs) + 0.3), layout="constrained", facecolor="white")
         panels = drawn.subplots(len(pairs), len(axes), squeeze=False)
         for line, pair in zip(panels, pairs, strict=True):
             for panel, name in zip(line, axes, strict=True):
@@ -223,7 +223,7 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
     with matplotlib.rc_context(STYLE):
         across = min(len(pairs), 2)
         down = math.ceil(len(pairs) / across)
-        size = (7.2 if across == 1 else 11.0, 3.8 * down + 0.4)
+        size = (7.2 if across == 1 else 9.0, 3.8 * down + 0.4)
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
         for panel, pair in zip(panels, pairs, strict=False):

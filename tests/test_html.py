@@ -184,7 +184,7 @@ def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_mo
     board, _, plan = several(2)
     panel = figures.heatmap(board, plan).axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["at", "dkd", "kd", "crd"]
-    assert [text.get_text() for text in panel.texts] == ["+1.80"] * 2 + ["+1.30"] * 2 + ["+1.10"] * 2 + ["-"] * 2
+    assert [text.get_text() for text in panel.texts] == ["+1.80"] * 2 + ["+1.40"] * 2 + ["+1.10"] * 2 + ["-"] * 2
     (image,) = panel.images
     assert image.norm.vmin == -image.norm.vmax
 

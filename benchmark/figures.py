@@ -173,7 +173,7 @@ def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     told = [f"{unnamed} without a name"] * bool(unnamed) + [f"{len(rows) - len(inside)} below"] * (
         len(inside) < len(rows)
     )
-    panel.set_title(", ".join(told), fontsize=7.5, loc="right", color=GREY)
+    panel.text(0.99, 0.01, ", ".join(told), fontsize=7.5, ha="right", color=GREY, transform=panel.transAxes)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -226,15 +226,29 @@ def leaderboard(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print a study's table, computed from its MLflow runs alone, and write it as CSV, Markdown and pictures."""
-    from benchmark import report
+    """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
+    from benchmark import publish, track
 
     experiment, where = _experiment(study, tracking_uri)
     board, costs, plan, provenance = _print_leaderboard(experiment, where, mix_environments)
-    files = report.write(board, costs, plan, results / plan.study, provenance)
+    histories = track.histories(experiment, where, "val/acc1")
+    files = publish.write(board, costs, plan, results / plan.study, provenance, histories)
     for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
     _publish(experiment, where, board, costs, plan, provenance, files)
+
+
+@app.command()
+def gallery(
+    results: Annotated[Path, typer.Option(help="Folder with a folder of tables per study.")] = Path("results"),
+    studies: Annotated[Path, typer.Option(help="Folder with the study files.")] = Path("studies"),
+) -> None:
+    """Write the front page of all results there are, README.md and index.html, from files alone."""
+    from benchmark import gallery as pages
+
+    between = Path(os.path.relpath(studies.absolute(), results.absolute())).as_posix()
+    for path in pages.write(results, studies, between):
+        messages.print(f"wrote {path}", soft_wrap=True)
 
 
 @app.command()
@@ -605,17 +619,18 @@ def _publish(
     """
     import tempfile
 
-    from benchmark import pages, report
-    from benchmark.track import LONGEST_TAG
+    from benchmark import pages, publish, report, track
 
     def warn(text: str) -> None:
         messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
     try:
-        note = report.to_note(board, plan, LONGEST_TAG)
+        note = report.to_note(board, plan, track.LONGEST_TAG)
         with tempfile.TemporaryDirectory() as folder:
-            there = report.write(board, costs, plan, Path(folder), provenance) if files is None else files
-            pages.publish(experiment, store, plan, note, there, warn)
+            if files is None:
+                histories = track.histories(experiment, store, "val/acc1")
+                files = publish.write(board, costs, plan, Path(folder), provenance, histories)
+            pages.publish(experiment, store, plan, note, files, warn)
     except Exception as error:
         warn(f"{experiment}: its report in MLflow could not be written ({first_line(error)})")
 

@@ -56,6 +56,46 @@ class _Column:
     """The title in the terminal, where it must be narrower."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A table as it is shown: its lines, and a text per line and title ("-" where there is nothing to say)."""
+
+    title: str
+    titles: tuple[str, ...]
+    lines: tuple[Line, ...]
+    cells: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def boards(board: pd.DataFrame, plan: Plan) -> list[Shown]:
+    """The table of each pair."""
+    return [
+        _shown(_title(pair, plan), _filled(_BOARD, lines), lines, _notes(lines))
+        for pair, lines in _by_pair(board, plan)
+    ]
+
+
+def counted(board: pd.DataFrame, plan: Plan) -> Shown:
+    """The costs by counting, of all pairs."""
+    return _shown_costs("Costs by counting", board, plan, _COUNTED)
+
+
+def clocked(costs: pd.DataFrame, plan: Plan) -> Shown:
+    """The costs by the clock, of all pairs."""
+    return _shown_costs("Costs by the clock", costs, plan, _CLOCKED)
+
+
+def _shown_costs(title: str, table: pd.DataFrame, plan: Plan, costs: Sequence[_Column]) -> Shown:
+    lines = [line for _, of_pair in _cost_lines(table, plan, costs) for line in of_pair]
+    pair = _Column("Pair", lambda line: str(line["pair"]))
+    return _shown(title, [pair, *_filled([_COLUMNS[0], *costs], lines)], lines)
+
+
+def _shown(title: str, columns: Sequence[_Column], lines: Sequence[Line], notes: Sequence[str] = ()) -> Shown:
+    cells = tuple(tuple(column.cell(line) or NONE for column in columns) for line in lines)
+    return Shown(title, tuple(column.title for column in columns), tuple(lines), cells, tuple(notes))
+
+
 def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Console) -> None:
     """Prints the headline, a table per pair, the costs and the footnotes.
 
@@ -76,10 +116,12 @@ def to_markdown(
     plan: Plan,
     picture: str | None = None,
     provenance: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """A page for GitHub. Without `costs` it holds no clock-measured number and points to `costs.csv`.
 
-    `picture` is the path of the main figure relative to the page; `provenance` holds lines about where it was made.
+    `picture` is the path of the main figure relative to the page; `provenance` holds lines about where it was made;
+    `links` maps names to files beside the page.
     """
     parts = [f"# {_escaped(plan.study)}: leaderboard"]
     if plan.question:
@@ -87,6 +129,8 @@ def to_markdown(
     parts.append(f"**{_escaped(headline(board, plan))}**")
     if picture is not None:
         parts.append(f"![Top-1 accuracy of every method, mean and 95 % interval]({picture})")
+    if links:
+        parts.append("Also: " + ", ".join(f"[{name}]({file})" for name, file in links.items()))
     for pair, lines in _by_pair(board, plan):
         parts += [f"## {_escaped(_title(pair, plan))}", _markdown_board(lines)]
         if notes := _notes(lines):
@@ -148,29 +192,40 @@ def _exact(value: Any) -> str:
 
 
 def write(
-    board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, folder: Path, provenance: Sequence[str] = ()
+    board: pd.DataFrame,
+    costs: pd.DataFrame,
+    plan: Plan,
+    folder: Path,
+    provenance: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes `leaderboard.csv`, `.md`, `.svg` and `.png`, and `costs.csv`; each file is replaced as a whole.
 
     All but `costs.csv` are equal byte for byte between two trainings with equal results and `provenance`.
     """
-    with matplotlib.rc_context(_STYLE):
-        drawn = figure(board, plan)
-        svg, png = io.BytesIO(), io.BytesIO()
-        drawn.savefig(svg, format="svg", metadata={"Date": None})
-        drawn.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    svg, png = rendered(figure(board, plan))
     contents = {
         "leaderboard.csv": to_csv(board).encode(),
         "costs.csv": to_csv(costs).encode(),
-        "leaderboard.md": to_markdown(board, None, plan, "leaderboard.png", provenance).encode(),
-        "leaderboard.svg": svg.getvalue(),
-        "leaderboard.png": png.getvalue(),
+        "leaderboard.md": to_markdown(board, None, plan, "leaderboard.png", provenance, links).encode(),
+        "leaderboard.svg": svg,
+        "leaderboard.png": png,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return [_replace(folder / name, content) for name, content in contents.items()]
+    return [replace_file(folder / name, content) for name, content in contents.items()]
 
 
-def _replace(path: Path, content: bytes) -> Path:
+def rendered(drawn: Figure) -> tuple[bytes, bytes]:
+    """A figure as SVG and as PNG, the same bytes every time."""
+    with matplotlib.rc_context(STYLE):
+        svg, png = io.BytesIO(), io.BytesIO()
+        drawn.savefig(svg, format="svg", metadata={"Date": None})
+        drawn.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    return svg.getvalue(), png.getvalue()
+
+
+def replace_file(path: Path, content: bytes) -> Path:
+    """Writes a file as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -294,6 +349,8 @@ _COLUMNS = (
     _Column("rank", _rank),
 )
 _COMPUTE = _Column("compute (TMAC)", _three_digits("compute_tmac"))
+_BOARD = (*_COLUMNS[:-1], _COMPUTE, _COLUMNS[-1])
+"""The columns of a page, where width is no matter."""
 _COUNTED = (
     _Column("params", _count("params")),
     _COMPUTE,
@@ -357,7 +414,8 @@ def _over_pairs(board: pd.DataFrame, plan: Plan) -> list[Line]:
     return sorted(ranked, key=lambda line: (line["trials"], line["mean_rank"], plan.methods.index(line["method"])))
 
 
-def _is_best(line: Line) -> bool:
+def is_best(line: Line) -> bool:
+    """Whether no ranked row with an equal budget has a higher mean."""
     return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
 
 
@@ -451,7 +509,7 @@ def _table(headers: Sequence[str], rows: Sequence[tuple[list[Text], bool]], name
 
 def _cell(column: _Column, line: Line) -> Text:
     text = column.cell(line) or NONE
-    if column.cell is _mean and _is_best(line):
+    if column.cell is _mean and is_best(line):
         return Text(text, style="bold")
     return Text(text, style="dim" if text == NONE else "")
 
@@ -468,13 +526,13 @@ def _markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 
 def _markdown_board(lines: Sequence[Line]) -> str:
-    columns = _filled([*_COLUMNS[:-1], _COMPUTE, _COLUMNS[-1]], lines)
+    columns = _filled(_BOARD, lines)
     rows = []
     for line in lines:
         cells = [_escaped(column.cell(line)) or NONE for column in columns]
         rows.append(
             [
-                f"**{cell}**" if column.cell is _mean and _is_best(line) else cell
+                f"**{cell}**" if column.cell is _mean and is_best(line) else cell
                 for column, cell in zip(columns, cells, strict=True)
             ]
         )
@@ -491,7 +549,7 @@ def _markdown_costs(table: pd.DataFrame, plan: Plan, costs: Sequence[_Column]) -
 
 
 _BLUE, _GREEN, _VERMILION, _GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "svg.hashsalt": "kdbench",
@@ -505,7 +563,7 @@ def figure(board: pd.DataFrame, plan: Plan) -> Figure:
 
     A row without a rank has a hollow dot. Each panel has its own axis, which need not start at zero.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         pairs = _by_pair(board, plan)
         across = 1 if len(pairs) == 1 else 2 if len(pairs) in (2, 4) else 3
         down = math.ceil(len(pairs) / across)
@@ -564,7 +622,7 @@ def _draw_row(panel: Axes, place: int, line: Line, colour: str) -> None:
         panel.plot([line["ci_low"], line["ci_high"]], [place, place], color=colour, linewidth=1.5, zorder=2)
     inside = "white" if _rank(line) == "" else colour
     panel.plot(line["acc1"], place, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3)
-    weight = "bold" if _is_best(line) else "normal"
+    weight = "bold" if is_best(line) else "normal"
     value = plain(line["acc1"], 2)
     panel.text(1.01, place, value, transform=across, va="center_baseline", color=_GREY, fontsize=8, fontweight=weight)
 

@@ -578,6 +578,27 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
 
 
+def histories(experiment: str, store: Store, metric: str, most: int = 200) -> pd.DataFrame:
+    """Every value that the finished runs of an experiment have logged of a metric: pair, method, seed, step, value.
+
+    One call of MLflow per run: empty where there are more than `most`.
+
+    Raises:
+        InputError: the store has no such experiment.
+        TrackingError: the store cannot be reached.
+    """
+    import pandas as pd
+
+    client, found = _existing(experiment, store)
+    known = client.search(found.experiment_id, f"tags.`{KIND}` = '{RUN}' and attributes.status = 'FINISHED'")
+    lines = [
+        (run.data.tags["pair"], run.data.tags["method"], int(run.data.tags["seed"]), point.step, point.value)
+        for run in (known if len(known) <= most else [])
+        for point in client.get_metric_history(run.info.run_id, metric)
+    ]
+    return pd.DataFrame(sorted(lines), columns=["pair", "method", "seed", "step", "value"])
+
+
 def _line(run: Any, kind: str) -> dict[str, Any]:
     tags = run.data.tags
     line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from benchmark import cli
+from benchmark.publish import CLOCKED
 
 ROOT = Path(__file__).parents[1]
 NEW = [sys.executable, "-W", "error", "-m", "benchmark"]
@@ -101,6 +102,6 @@ def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:
-    """The files that `kdbench leaderboard` writes of the study "tiny", less the one that holds times."""
+    """The files that `kdbench leaderboard` writes of the study "tiny", less those that hold times."""
     assert kdbench("--workspace", workspace, "leaderboard", name, "--results", results).code == 0
-    return {path.name: path.read_bytes() for path in (results / "tiny").iterdir() if path.name != "costs.csv"}
+    return {path.name: path.read_bytes() for path in (results / "tiny").iterdir() if path.name not in CLOCKED}

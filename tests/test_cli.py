@@ -155,7 +155,7 @@ def test_help_answers_without_the_heavy_packages() -> None:
     found = ended(launched("--help", command=[sys.executable, "-W", "error", "-c", code]))
     assert (found.code, found.err) == (0, "")
     assert found.out.splitlines()[-1] == "[]"
-    for command in ("run", "leaderboard", "methods", "sync", "status", "ui"):
+    for command in ("run", "leaderboard", "gallery", "methods", "sync", "status", "ui"):
         assert f" {command} " in found.out
 
 
@@ -224,7 +224,8 @@ def test_the_files_of_a_leaderboard_hold_the_numbers_that_are_in_mlflow(tracked:
     runs, files = in_mlflow(tracked.workspace), tracked.files
     lines = by_row(files["leaderboard.csv"].decode())
     costs = by_row((tracked.results / "tiny" / "costs.csv").read_text())
-    assert set(files) == {f"leaderboard.{kind}" for kind in ("csv", "md", "svg", "png")}
+    curves = {"curves.svg", "curves.png"}
+    assert set(files) == {f"leaderboard.{kind}" for kind in ("csv", "md", "svg", "png", "tex")} | curves
     assert set(lines) == set(costs) == {"teacher", *ROWS}
     for row, line in lines.items():
         of_row = [run for run in runs if run["method"] == row]

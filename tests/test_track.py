@@ -572,6 +572,21 @@ def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
     assert board.loc["kd", "vs_student"] == 2.0
 
 
+def test_the_history_of_a_metric_has_a_line_for_each_epoch_of_each_finished_run(tmp_path, store):
+    study = Study(tmp_path, rows=("student", "kd"), seeds=(0, 1))
+    track.sync(study.folder, store)
+    assert track.histories("kd/small", store, "val/acc1").empty
+    study.finish()
+    track.sync(study.folder, store)
+    found = track.histories("kd/small", store, "val/acc1")
+    assert list(found.columns) == ["pair", "method", "seed", "step", "value"]
+    epochs = found.groupby(["method", "seed"])["step"].agg(list)
+    assert set(epochs.index) == {(method, seed) for method in ("student", "kd") for seed in (0, 1)}
+    assert all(steps == [*range(1, len(steps) + 1)] and len(steps) > 1 for steps in epochs)
+    assert track.histories("kd/small", store, "val/acc1", most=3).empty
+    assert track.histories("kd/small", store, "no/such").empty
+
+
 def test_an_experiment_without_runs_gives_an_empty_table_and_a_leaderboard(store, small):
     track.sync(small.folder, store)
     table = track.runs("kd/small", store)

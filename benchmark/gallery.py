@@ -1,0 +1,132 @@
+"""The front page of all committed results, made from the folders of results and the study files alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from benchmark import yamlfile
+from benchmark.errors import InputError
+from benchmark.html import anchors, document
+from benchmark.report import replace_file
+
+FILES = {
+    "leaderboard.md": "table",
+    "leaderboard.html": "page with tables that sort",
+    "leaderboard.csv": "CSV",
+    "costs.csv": "costs",
+    "leaderboard.tex": "LaTeX",
+    "heatmap.png": "methods by pairs",
+    "curves.png": "learning curves",
+    "pareto.png": "accuracy over cost",
+}
+"""What a folder of results may hold, and how it is called."""
+TITLE = "Results"
+INTRODUCTION = (
+    "Every study with committed results: its question, its answer as its leaderboard states it, and where to read on. "
+    "`kdbench gallery` makes this page."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study.  question, answer: as Markdown. study: its file. files: those of its folder that a reader may want."""
+
+    name: str
+    question: str
+    answer: str
+    study: Path | None
+    files: tuple[str, ...]
+    picture: bool
+
+
+def entries(results: Path, studies: Path) -> list[Entry]:
+    """The studies that have a leaderboard, by name.
+
+    Raises InputError if there is none, or a study file is none.
+    """
+    known = {str(yamlfile.read(path).data.get("name", path.stem)): path for path in sorted(studies.glob("*.yaml"))}
+    found = [_entry(page, known) for page in sorted(results.glob("*/leaderboard.md"))]
+    if not found:
+        raise InputError(f"{results}: no leaderboard there; `kdbench leaderboard STUDY` writes one")
+    return found
+
+
+def _entry(page: Path, known: dict[str, Path]) -> Entry:
+    folder = page.parent
+    paragraphs = page.read_text(encoding="utf-8").split("\n\n")
+    places = [place for place, text in enumerate(paragraphs) if re.fullmatch(r"\*\*.+\*\*", text.strip(), re.DOTALL)]
+    if not places:
+        raise InputError(f"{page}: holds no headline; `kdbench leaderboard {folder.name}` writes it anew")
+    before = paragraphs[1 : places[0]]
+    answer = paragraphs[places[0]].strip()[2:-2]
+    files = tuple(name for name in FILES if (folder / name).exists())
+    question = before[0].strip() if before else ""
+    return Entry(folder.name, question, answer, known.get(folder.name), files, (folder / "leaderboard.png").exists())
+
+
+def unpublished(found: Sequence[Entry], studies: Path) -> list[Path]:
+    """The study files that have no results."""
+    shown = {entry.study for entry in found}
+    return [path for path in sorted(studies.glob("*.yaml")) if path not in shown]
+
+
+def to_markdown(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
+    """The gallery for GitHub.  missing: names of study files without results. studies: their folder, from the page."""
+    lines = [f"# {TITLE}", INTRODUCTION, "| Study | Question | Answer |\n| --- | --- | --- |"]
+    for entry in found:
+        lines[-1] += f"\n| [{entry.name}]({entry.name}/leaderboard.md) | {entry.question} | {entry.answer} |"
+    for entry in found:
+        lines += [f"## {entry.name}", entry.question, f"**{entry.answer}**"]
+        lines.append(", ".join(f"[{name}]({file})" for name, file in _links(entry, studies).items()))
+        if entry.picture:
+            lines.append(f"[![Leaderboard of {entry.name}]({entry.name}/leaderboard.png)]({entry.name}/leaderboard.md)")
+    if missing:
+        lines += ["## Without committed results", "\n".join(f"* [{name}]({studies}/{name})" for name in missing)]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def to_html(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
+    """The same for a browser; its pictures lie beside it."""
+    parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(INTRODUCTION.replace('`', ''))}</p>"]
+    for entry in found:
+        target = escape(f"{entry.name}/{'leaderboard.html' if 'leaderboard.html' in entry.files else 'leaderboard.md'}")
+        parts.append(f'<h2 id="{escape(entry.name)}"><a href="{target}">{escape(entry.name)}</a></h2>')
+        parts.append(f"<p>{escape(_plain(entry.question))}</p>")
+        parts.append(f'<p class="answer">{escape(_plain(entry.answer))}</p>')
+        parts.append(f'<p class="small">{anchors(_links(entry, studies))}</p>')
+        if entry.picture:
+            picture = escape(f"{entry.name}/leaderboard.png")
+            shown = f'<img loading="lazy" alt="Leaderboard of {escape(entry.name)}" style="{_SIZE}" src="{picture}">'
+            parts.append(f'<figure><a href="{target}">{shown}</a></figure>')
+    if missing:
+        items = "".join(f"<li>{anchors({name: f'{studies}/{name}'})}</li>" for name in missing)
+        parts += ["<h2>Without committed results</h2>", f"<ul>{items}</ul>"]
+    return document(TITLE, parts)
+
+
+_SIZE = "max-width:720px;max-height:420px;object-fit:cover;object-position:top left"
+
+
+def write(results: Path, studies: Path, between: str) -> list[Path]:
+    """Writes `README.md` and `index.html` into the folder of results.  between: the way from it to the studies."""
+    found = entries(results, studies)
+    missing = [path.name for path in unpublished(found, studies)]
+    contents = {
+        "README.md": to_markdown(found, missing, between),
+        "index.html": to_html(found, missing, between),
+    }
+    return [replace_file(results / name, text.encode()) for name, text in contents.items()]
+
+
+def _links(entry: Entry, studies: str) -> dict[str, str]:
+    own = {FILES[name]: f"{entry.name}/{name}" for name in entry.files}
+    return own if entry.study is None else own | {"study file": f"{studies}/{entry.study.name}"}
+
+
+def _plain(text: str) -> str:
+    """Markdown of a leaderboard as the text that it stands for."""
+    return re.sub(r"\\([\\`*|$_<\]~])", r"\1", text)

@@ -1,0 +1,60 @@
+"""All files of a leaderboard: those of `report`, the HTML page, the LaTeX tables and further pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark import figures, report
+from benchmark.html import to_html
+from benchmark.latex import to_latex
+from benchmark.leaderboard import Plan
+
+CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
+"""Files that hold numbers of a clock, which differ between two trainings with equal results."""
+
+TITLES = {
+    "leaderboard": "Top-1 accuracy of every method, mean and 95 % interval",
+    "heatmap": "Points against the student alone, methods by pairs",
+    "curves": "Validation accuracy while training",
+    "pareto": "Accuracy over latency, parameters and compute; the line joins the rows (filled) that none beats at less",
+}
+_NAMES = {"heatmap": "methods by pairs", "curves": "learning curves", "pareto": "accuracy over cost"}
+
+
+def write(
+    board: pd.DataFrame,
+    costs: pd.DataFrame,
+    plan: Plan,
+    folder: Path,
+    provenance: Sequence[str] = (),
+    histories: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Writes the files, each as a whole, and takes away pictures that this leaderboard does not have.
+
+    histories: validation accuracies as `track.histories` gives them.
+    """
+    drawn = {
+        "heatmap": figures.heatmap(board, plan),
+        "curves": None if histories is None else figures.curves(histories, board, plan),
+        "pareto": figures.pareto(board, costs, plan),
+    }
+    pictures = {name: report.rendered(one) for name, one in drawn.items() if one is not None}
+    links = {"a page with tables that sort": "leaderboard.html", "LaTeX": "leaderboard.tex"}
+    links |= {_NAMES[name]: f"{name}.png" for name in pictures}
+    paths = report.write(board, costs, plan, folder, provenance, links)
+    shown = {TITLES["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
+    shown |= {TITLES[name]: svg for name, (svg, _) in pictures.items()}
+    files = {"CSV": "leaderboard.csv", "costs as CSV": "costs.csv", "LaTeX": "leaderboard.tex"}
+    contents = {
+        "leaderboard.html": to_html(board, costs, plan, shown, provenance, files).encode(),
+        "leaderboard.tex": to_latex(board, plan).encode(),
+    }
+    for name, (svg, png) in pictures.items():
+        contents |= {f"{name}.svg": svg, f"{name}.png": png}
+    for name in drawn.keys() - pictures.keys():
+        for ending in ("svg", "png"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    return paths + [report.replace_file(folder / name, content) for name, content in contents.items()]

@@ -1,0 +1,85 @@
+"""The front page of all results: from folders of results and study files that were made by hand."""
+
+from __future__ import annotations
+
+import pytest
+from commandline import kdbench
+from test_html import Page
+from test_report import tables
+
+from benchmark import gallery, publish
+from benchmark.errors import InputError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    results, studies = tmp_path / "results", tmp_path / "studies"
+    studies.mkdir()
+    publish.write(*tables(), results / "small")
+    (results / "other").mkdir()
+    (results / "other" / "leaderboard.md").write_text("# other: leaderboard\n\n**kd\\_x wins & \\<b>.**\n\n## pair\n")
+    (results / "notes").mkdir()
+    (studies / "first.yaml").write_text("name: small\nquestion: Which is best?\n")
+    (studies / "open.yaml").write_text("name: open\n")
+    return results, studies
+
+
+def test_every_study_has_its_question_its_answer_and_its_links(folders):
+    results, studies = folders
+    other, small = gallery.entries(results, studies)
+    assert (small.name, small.question) == ("small", "Which is best?")
+    assert small.answer.startswith("at has the highest mean on 1 of 1 pairs")
+    assert small.study == studies / "first.yaml"
+    assert (other.question, other.answer, other.study) == ("", "kd\\_x wins & \\<b>.", None)
+    gallery.write(results, studies, "../studies")
+    page = (results / "README.md").read_text(encoding="utf-8")
+    assert "| [small](small/leaderboard.md) | Which is best? | at has the highest" in page
+    assert "[page with tables that sort](small/leaderboard.html)" in page
+    assert "[study file](../studies/first.yaml)" in page
+    assert "* [open.yaml](../studies/open.yaml)" in page
+    assert "notes" not in page
+
+
+def test_every_link_of_both_pages_leads_to_a_file(folders):
+    results, studies = folders
+    gallery.write(results, studies, "../studies")
+    page = Page((results / "index.html").read_text(encoding="utf-8"))
+    links = [a["href"] for a in page.all("a")] + [image["src"] for image in page.all("img")]
+    markdown = (results / "README.md").read_text(encoding="utf-8")
+    links += [part.split(")")[0] for part in markdown.split("](")[1:]]
+    assert len(links) > 10
+    assert [link for link in links if not (results / link).exists()] == []
+
+
+def test_the_html_shows_plain_text_where_the_leaderboard_has_escaped_markdown(folders):
+    results, studies = folders
+    gallery.write(results, studies, "../studies")
+    text = (results / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "kd_x wins & <b>." in page.text
+    assert page.all("b") == page.all("script") == []
+    assert {"charset": "utf-8"} in page.all("meta")
+
+
+def test_the_command_writes_the_same_bytes_each_time(folders):
+    results, studies = folders
+    arguments = ("gallery", "--results", results, "--studies", studies)
+    assert kdbench(*arguments).code == 0
+    before = [(results / name).read_bytes() for name in ("README.md", "index.html")]
+    found = kdbench(*arguments)
+    assert found.err.splitlines() == [f"wrote {results / name}" for name in ("README.md", "index.html")]
+    assert [(results / name).read_bytes() for name in ("README.md", "index.html")] == before
+    assert b"../studies/first.yaml" in before[0]
+
+
+def test_folders_without_a_leaderboard_are_an_error_in_one_line(tmp_path):
+    found = kdbench("gallery", "--results", tmp_path, "--studies", tmp_path)
+    assert found.code == 2
+    assert found.err.startswith(f"kdbench: {tmp_path}: no leaderboard there")
+
+
+def test_a_page_without_a_headline_is_named(folders):
+    results, studies = folders
+    (results / "other" / "leaderboard.md").write_text("# other\n")
+    with pytest.raises(InputError, match=r"other/leaderboard\.md: holds no headline"):
+        gallery.entries(results, studies)

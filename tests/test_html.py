@@ -1,0 +1,199 @@
+"""The page of a leaderboard, and the pictures that it holds: from hand-made frames, without a browser."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from test_report import PLAN, runs, several, tables
+
+from benchmark import figures, publish
+from benchmark.html import to_html
+from benchmark.leaderboard import Plan
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: its tags, its cells, and whether every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.cells, self.text = [], [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append([dict(attrs), ""])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if "td" in self.open:
+            self.cells[-1][1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def histories(pairs=PLAN.pairs, methods=("student", "kd", "at"), epochs=4):
+    return pd.DataFrame(
+        [(pair, method, seed, step, 50.0 + 5 * step + seed)
+         for pair in pairs for method in methods for seed in (0, 1) for step in range(1, epochs + 1)],
+        columns=["pair", "method", "seed", "step", "value"],
+    )  # fmt: skip
+
+
+def test_the_page_declares_utf_8_and_asks_nothing_of_any_server(tmp_path):
+    publish.write(*tables(), tmp_path, histories=histories())
+    text = (tmp_path / "leaderboard.html").read_bytes().decode("utf-8")
+    page = Page(text)
+    assert {"charset": "utf-8"} in page.all("meta")
+    assert "default-src 'none'" in text
+    images = [image["src"] for image in page.all("img")]
+    assert len(images) == 3
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in images)
+    assert all(image["alt"] for image in page.all("img"))
+    assert [script for script in page.all("script") if "src" in script] == []
+    assert "http://" not in text
+    assert "https://" not in text
+    assert page.all("link") == [{"rel": "icon", "href": "data:,"}]
+
+
+def test_every_table_scrolls_in_a_box_of_its_own():
+    text = to_html(*tables())
+    assert text.count("<table>") == text.count('<div class="box" tabindex="0"><table>') == 3
+
+
+def test_a_cell_shows_a_rounded_number_and_sorts_by_the_exact_one():
+    board, costs, plan = tables()
+    page = Page(to_html(board, costs, plan))
+    best = next(cell for cell in page.cells if "best" in cell[0].get("class", ""))
+    at = board[board["method"] == "at"].iloc[0]
+    assert best[1] == "71.00 ± 0.60"
+    assert float(best[0]["data-v"]) == at["acc1"]
+    parameters = [cell for cell in page.cells if cell[1] == "278k"]
+    assert {cell[0]["data-v"] for cell in parameters} == {"278324.0"}
+    assert {cell[0]["data-v"] for cell in page.cells if cell[1] == "-"} == {""}
+
+
+def test_a_column_that_is_unknown_to_the_page_sorts_by_the_number_in_its_text():
+    from benchmark.html import _value
+
+    assert _value("p (student)", "0.031 *", {}) == "0.031"
+    assert _value("p (student)", "none", {}) == ""
+    assert _value("Method", "kd", {}) == "kd"
+
+
+def test_every_header_is_a_button_and_every_row_has_a_cell_for_each():
+    text = to_html(*tables())
+    for table in text.split("<table>")[1:]:
+        body = table.split("</table>")[0]
+        width = body.count("<th ")
+        assert body.count("<button") == width
+        assert {row.count("<td") for row in body.split("<tbody>")[1].split("</tr>")[:-1]} == {width}
+
+
+def test_text_of_others_cannot_break_out_of_the_page():
+    evil = "<script>alert(1)</script>\"'&"
+    plan = Plan("a<b>", evil, ("x&y",), ("kd<i>",), (0,), "last", None, {"x&y/kd<i>": evil})
+    text = to_html(*tables(pd.DataFrame(), plan), provenance=[evil])
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert page.all("i") == page.all("b") == []
+    assert "kd&lt;i&gt;" in text
+    assert page.text.count(evil) == 3
+
+
+def test_the_page_holds_headline_notes_footnotes_and_provenance():
+    text = Page(to_html(*tables(), provenance=["9 students: torch 2"])).text
+    assert "at has the highest mean on 1 of 1 pairs" in text
+    assert "dkd: 1 of 3 cells failed: loss | nan [step 3]" in text
+    assert "Selection rule:" in text
+    assert "9 students: torch 2" in text
+
+
+def test_equal_results_and_costs_give_equal_files_and_the_clock_is_in_those_that_are_named(tmp_path):
+    publish.write(*tables(), tmp_path / "a", histories=histories())
+    publish.write(*tables(runs().sample(frac=1, random_state=0)), tmp_path / "b", histories=histories())
+    publish.write(*tables(runs(seconds=7.0)), tmp_path / "c", histories=histories())
+    first, second, third = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("a", "b", "c")
+    )
+    assert first == second
+    assert {name for name in first if first[name] != third[name]} <= set(publish.CLOCKED)
+    assert set(publish.CLOCKED) <= set(first)
+
+
+def test_the_markdown_page_links_what_was_written_and_old_pictures_go(tmp_path):
+    publish.write(*tables(), tmp_path, histories=histories())
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "(leaderboard.html), [LaTeX](leaderboard.tex), [learning curves](curves.png), [accuracy over" in page
+    publish.write(*tables(), tmp_path)
+    assert "curves" not in (tmp_path / "leaderboard.md").read_text()
+    assert not (tmp_path / "curves.svg").exists()
+
+
+def test_a_study_that_has_not_begun_has_a_page_and_no_further_pictures(tmp_path):
+    written = publish.write(*tables(pd.DataFrame()), tmp_path)
+    assert len(written) == 7
+    assert "None was measured." in Page((tmp_path / "leaderboard.html").read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize(
+    ("points", "kept"),
+    [
+        ([(1, 5), (2, 6), (3, 5), (2, 7)], [0, 3]),
+        ([(1, 5), (1, 5), (2, 5)], [0]),
+        ([(2, 9), (1, 9)], [1]),
+        ([], []),
+    ],
+)
+def test_the_joined_rows_are_those_that_none_beats_at_less_cost(points, kept):
+    assert figures.undominated(points) == kept
+
+
+def test_rows_with_the_same_network_share_a_latency():
+    board, costs, _ = tables()
+    costs.loc[costs["method"] == "kd", "latency_ms"] = 4.0
+    priced = figures._priced(board, costs).set_index("method")["latency_ms"]
+    assert priced["kd"] == priced["student"] == pytest.approx((4 * 2.0 + 4.0) / 5)
+
+
+def test_the_picture_of_costs_names_its_points_and_has_a_panel_per_cost_and_pair():
+    board, costs, plan = several(2)
+    drawn = figures.pareto(board, costs, plan)
+    assert [panel.get_xlabel() for panel in drawn.axes] == [*figures.AXES.values()] * 2
+    for panel in drawn.axes:
+        assert {"at", "teacher", "student"} <= {text.get_text() for text in panel.texts}
+    board["params"] = board["compute_tmac"] = costs["latency_ms"] = math.nan
+    assert figures.pareto(board, costs, plan) is None
+
+
+def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():
+    board, _, plan = tables()
+    assert figures.heatmap(board, plan) is None
+    board, _, plan = several(2)
+    panel = figures.heatmap(board, plan).axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["at", "dkd", "kd", "crd"]
+    assert [text.get_text() for text in panel.texts] == ["+1.80"] * 2 + ["+1.40"] * 2 + ["+1.10"] * 2 + ["-"] * 2
+    (image,) = panel.images
+    assert image.norm.vmin == -image.norm.vmax
+
+
+def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
+    board, _, plan = tables()
+    (panel,) = figures.curves(histories(), board, plan).axes
+    assert len(panel.lines) == len(panel.collections) == 3
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels == ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
+    assert figures.curves(histories(epochs=1), board, plan) is None
+    assert figures.curves(histories().iloc[:0], board, plan) is None

@@ -203,10 +203,10 @@ def test_a_family_is_tapped_without_changing_its_output(family):
     assert 2 <= len(output.maps) <= MAX_STAGES
     if family in SEVERAL_CLASSIFIERS:
         assert output.embedding is None
-        assert model.notes == {"embedding": "the network has several classifiers"}
+        assert model.notes["embedding"] == "the network has several classifiers"
     else:
         assert output.embedding.shape == (BATCH, *model.shapes.embedding)
-        assert model.notes == {}
+        assert model.notes.keys() <= {"pooled", "classifier"}
 
 
 @pinned

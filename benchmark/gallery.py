@@ -20,6 +20,7 @@ FILES = {
     "costs.csv": "costs",
     "leaderboard.tex": "LaTeX",
     "heatmap.png": "methods by pairs",
+    "ranks.png": "mean ranks",
     "curves.png": "learning curves",
     "pareto.png": "accuracy over cost",
 }

@@ -19,6 +19,7 @@ SORTED_BY = {
     "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",
     "search (TMAC)": "search_tmac", "latency (ms)": "latency_ms", "training (s)": "train_seconds",
     "teacher (s)": "teacher_seconds", "peak memory (MB)": "peak_memory_mb", "trials": "trials",
+    "val best - last": "best_minus_last",
 }  # fmt: skip
 """The exact numbers behind a column's texts; other columns sort by the first number of the text, or the text."""
 WORDS = ("Method", "Pair")

@@ -52,7 +52,7 @@ COLUMNS = (
     "vs_kd", "vs_kd_low", "vs_kd_high", "p_student", "p_kd", "significant",
     "mean_rank", "mean_rank_low", "mean_rank_high",
     "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "compute_factor", "trials", "search_tmac",
-    "note",
+    "best_minus_last", "note",
 )  # fmt: skip
 COST_COLUMNS = (
     "pair", "method", "latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb",
@@ -67,6 +67,7 @@ _MEANS = {
     "params": "cost/params",
     "macs": "cost/macs",
     "compute_tmac": "cost/compute_tmac",
+    "best_minus_last": "val/best_minus_last",
 }
 _CLOCKED = {name: f"cost/{name}" for name in ("latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")}
 _TEXTS, _COUNTS, _MISSABLE_COUNTS = ("pair", "method", "significant", "note"), ("n", "planned"), ("rank", "trials")
@@ -184,7 +185,8 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
     has the columns `COLUMNS`; `sd` has ddof 1, intervals are Student's t at 95 %, `vs_student` and `gap_closed` use
     the seeds that the row shares with the student alone, `vs_published` those that a tuned row shares with the row of
     the same method with published settings. Ranks are given among rows with equal `trials`. `compute_factor` is
-    compute as a multiple of the student alone's.
+    compute as a multiple of the student alone's. `best_minus_last` is a diagnostic on the validation
+    images.
 
     `vs_kd` and both p values compare rows with equal `trials`: a tuned row meets the tuned student alone and the tuned
     `kd`. P values are those of `statistics.sign_flip` for rows with every planned cell, corrected by `statistics.holm`
@@ -706,6 +708,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
         "multiply-accumulates (TMAC), all stages of its training included"
         + ("." if plan.baseline is None else "; beside it the same as a multiple of the student alone's."),
+        *_about_validation(board),
     ]
     return sentences
 
@@ -724,6 +727,15 @@ def _about_student(plan: Plan) -> list[str]:
         "seeds that both rows have count); in brackets the 95 % interval of their mean.",
         "The gap closed is (row - student alone) / (teacher - student alone) in percent, over the same paired seeds: 0 "
         "is the student alone, 100 the teacher.",
+    ]
+
+
+def _about_validation(board: pd.DataFrame) -> list[str]:
+    if not board["best_minus_last"].notna().any():
+        return []
+    return [
+        "Val best - last is the accuracy of a run's best epoch minus that of its last, in percentage points, mean over "
+        "seeds. It is on the validation images: a diagnostic, never a result."
     ]
 
 
@@ -768,12 +780,20 @@ def _about_mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
         "their places. Intervals are 95 % bootstrap intervals over seeds, drawn alike for all rows: they tell how "
         "seeds move the ranks on these pairs, and nothing about other pairs."
     ]
-    for trials, rows in ranked.groupby("trials"):
+    for trials, means in ranked_together(board, plan).items():
+        which = f" tuned with {trials} trials" if trials else ""
+        sentences.append(_friedman(means, which, len(plan.pairs)))
+    return sentences
+
+
+def ranked_together(board: pd.DataFrame, plan: Plan) -> dict[int, dict[str, list[float]]]:
+    """Mean accuracy per pair by method, apart by number of trials, of rows enough for Friedman's test."""
+    groups: dict[int, dict[str, list[float]]] = {}
+    for trials, rows in board[board["mean_rank"].notna()].groupby("trials"):
         means = {name: rows.loc[rows["method"] == name, "acc1"].tolist() for name in sorted(set(rows["method"]))}
         if len(plan.pairs) >= FRIEDMAN_PAIRS and len(means) >= FRIEDMAN_METHODS:
-            which = f" tuned with {trials!s} trials" if trials else ""
-            sentences.append(_friedman(means, which, len(plan.pairs)))
-    return sentences
+            groups[int(str(trials))] = means
+    return groups
 
 
 def _friedman(means: Mapping[str, Sequence[float]], which: str, pairs: int) -> str:

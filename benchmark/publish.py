@@ -18,10 +18,16 @@ CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
 TITLES = {
     "leaderboard": "Top-1 accuracy of every method, mean and 95 % interval",
     "heatmap": "Points against the student alone, methods by pairs",
+    "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
     "pareto": "Accuracy over latency, parameters and compute; the line joins the rows (filled) that none beats at less",
 }
-_NAMES = {"heatmap": "methods by pairs", "curves": "learning curves", "pareto": "accuracy over cost"}
+_NAMES = {
+    "heatmap": "methods by pairs",
+    "ranks": "mean ranks",
+    "curves": "learning curves",
+    "pareto": "accuracy over cost",
+}
 
 
 def write(
@@ -38,6 +44,7 @@ def write(
     """
     drawn = {
         "heatmap": figures.heatmap(board, plan),
+        "ranks": figures.ranks(board, plan),
         "curves": None if histories is None else figures.curves(histories, board, plan),
         "pareto": figures.pareto(board, costs, plan),
     }

@@ -77,7 +77,7 @@ def boards(board: pd.DataFrame, plan: Plan) -> list[Shown]:
 
 def counted(board: pd.DataFrame, plan: Plan) -> Shown:
     """The costs by counting, of all pairs."""
-    return _shown_costs("Costs by counting", board, plan, _COUNTED)
+    return _shown_costs("Costs by counting", board, plan, _COUNTED_PAGE)
 
 
 def clocked(costs: pd.DataFrame, plan: Plan) -> Shown:
@@ -139,7 +139,7 @@ def to_markdown(
         shown = _filled(_OVER_PAIRS, ranked)
         cells = [[_escaped(column.cell(line)) or NONE for column in shown] for line in ranked]
         parts += [f"## {_OVER_PAIRS_TITLE}", _markdown_table([column.title for column in shown], cells)]
-    parts += ["## Costs by counting", _markdown_costs(board, plan, _COUNTED), "## Costs by the clock"]
+    parts += ["## Costs by counting", _markdown_costs(board, plan, _COUNTED_PAGE), "## Costs by the clock"]
     if costs is None:
         parts.append("They differ from one training to the next, so they stand apart: [costs.csv](costs.csv).")
     else:
@@ -358,6 +358,8 @@ _COUNTED = (
     _Column("trials", _trials),
     _Column("search (TMAC)", _three_digits("search_tmac")),
 )
+_COUNTED_PAGE = (*_COUNTED, _Column("val best - last", _number("best_minus_last", 2)))
+"""What a page shows beside the costs: a diagnostic, for which a terminal has no room."""
 _CLOCKED = (
     _Column("latency (ms)", _three_digits("latency_ms")),
     _Column("training (s)", _three_digits("train_seconds")),

@@ -38,6 +38,9 @@ KIND, SYNCED = "kdbench.kind", "kdbench.synced"
 STUDY, PLAN = "kdbench.study", "kdbench.plan"
 RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
 
+BEST_MINUS_LAST = "val/best_minus_last"
+"""Metric of a finished run, in percentage points on the validation images: a diagnostic, never a result."""
+
 IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
 """Tags that say what a run is; columns of `runs`."""
 
@@ -451,6 +454,8 @@ class _Projection:
             for key, value in record.get("metrics", {}).items():
                 if math.isfinite(value):
                     yield Point(mlflow_name(key), value, record["time"], step)
+            if record["kind"] == "final" and (gap := _best_minus_last(self.records)) is not None:
+                yield Point(BEST_MINUS_LAST, gap, record["time"], step)
 
     def _write_labels(self, run: Any) -> bool:
         return self.client.label(run, self.entry.params, self._tags())
@@ -477,6 +482,15 @@ class _Projection:
         if last["kind"] == "failed":
             return "FAILED", last["time"]
         return "RUNNING" if self.running else "KILLED", last["time"]
+
+
+def _best_minus_last(records: Records) -> float | None:
+    """Validation accuracy of the best epoch minus that of the last; None if the last was not validated."""
+    by_epoch = {record["epoch"]: record.get("metrics", {}) for record in records if record["kind"] == "epoch"}
+    values = {epoch: metrics["val/acc1"] for epoch, metrics in by_epoch.items() if "val/acc1" in metrics}
+    known = {epoch: float(value) for epoch, value in values.items() if math.isfinite(value)}
+    last = max(by_epoch, default=None)
+    return max(known.values()) - known[last] if last in known else None
 
 
 def _in_short(environment: Mapping[str, str]) -> str:
@@ -557,7 +571,8 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
 
     Columns: run_id, kind, status, reason, environment (in words), fingerprint (what of it numbers depend on), those of
-    `IDENTITY`, and every metric `test/...` and `cost/...` that a run has logged (NaN where one has not).
+    `IDENTITY`, and every metric `test/...` and `cost/...`, and `BEST_MINUS_LAST`, that a run has logged (NaN where one
+    has not).
 
     Raises:
         InputError: the store has no such experiment.
@@ -604,7 +619,7 @@ def _line(run: Any, kind: str) -> dict[str, Any]:
     line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
     line |= {name: tags.get(name, "") for name in ("reason", "environment", "fingerprint")}
     line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
-    return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/"))}
+    return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/", BEST_MINUS_LAST))}
 
 
 def plan(experiment: str, store: Store) -> Plan:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from test_report import PLAN, runs, several, tables
+from test_report import PLAN, entry, runs, several, tables
 
 from benchmark import figures, publish
 from benchmark.html import to_html
@@ -197,3 +197,75 @@ def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
     assert labels == ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
     assert figures.curves(histories(epochs=1), board, plan) is None
     assert figures.curves(histories().iloc[:0], board, plan) is None
+
+
+def of_ranks(count=6, turned=0):
+    """Six methods a to f, in this order on every pair but the first `turned`, where it is turned around."""
+    pairs, methods = tuple(f"pair{number}" for number in range(count)), tuple("abcdef")
+    plan = Plan("six", "", pairs, methods, PLAN.seeds, "last", "f")
+    lines = [
+        entry(pair, method, seed, 70.0 + (place if number < turned else -place), 1.0)
+        for number, pair in enumerate(pairs) for place, method in enumerate(methods) for seed in plan.seeds
+    ]  # fmt: skip
+    return tables(pd.DataFrame(lines), plan)
+
+
+@pytest.mark.parametrize(
+    ("means", "runs"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], [(0, 2), (1, 3)]),
+        ([1.0, 1.5, 4.0, 6.0], [(0, 1), (2, 3)]),
+        ([1.0, 3.5, 6.0], []),
+        ([2.0, 2.0, 2.0], [(0, 2)]),
+        ([1.0, 3.0, 3.5], [(0, 1), (1, 2)]),
+    ],
+)
+def test_bars_join_the_longest_runs_of_mean_ranks_no_more_than_the_difference_apart(means, runs):
+    assert figures.joined(means, 2.0) == runs
+
+
+def bars(panel):
+    return [tuple(round(float(x), 2) for x in line.get_xdata()) for line in panel.lines if line.get_linewidth() > 3]
+
+
+def test_the_diagram_of_ranks_has_a_labelled_tick_per_method_and_bars_of_nemenyis_difference():
+    board, _, plan = of_ranks()
+    (panel,) = figures.ranks(board, plan).axes
+    texts = [text.get_text() for text in panel.texts]
+    assert [text for text in texts if text.endswith(".00)")] == [
+        f"{name} ({rank}.00)" for rank, name in enumerate("abcdef", 1)
+    ]
+    # Demsar's q for six methods is 2.850: 2.850 sqrt(6 * 7 / (6 * 6)) = 3.08, so ranks up to 3 apart are joined.
+    assert "critical difference 3.08" in texts
+    assert bars(panel) == [(0.94, 4.06), (1.94, 5.06), (2.94, 6.06)]
+    assert "mean rank over 6 pairs (left is better)" in texts
+
+
+def test_one_bar_joins_all_where_friedmans_test_finds_no_difference():
+    board, _, plan = of_ranks(turned=3)
+    (panel,) = figures.ranks(board, plan).axes
+    assert bars(panel) == [(3.44, 3.56)]
+    assert any("finds no difference: p = 1.000" in text.get_text() for text in panel.texts)
+
+
+def test_the_diagram_of_ranks_needs_five_pairs_and_three_ranked_methods_and_goes_where_it_does_not_apply(tmp_path):
+    assert figures.ranks(*of_ranks(4)[::2]) is None
+    board, costs, plan = of_ranks(5)
+    publish.write(board, costs, plan, tmp_path)
+    assert "[mean ranks](ranks.png)" in (tmp_path / "leaderboard.md").read_text()
+    assert f'alt="{publish.TITLES["ranks"]}"' in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert (tmp_path / "ranks.svg").exists()
+    board.loc[~board["method"].isin(["a", "b"]), "mean_rank"] = math.nan
+    assert figures.ranks(board, plan) is None
+    publish.write(board, costs, plan, tmp_path)
+    assert list(tmp_path.glob("ranks.*")) == []
+    assert "ranks.png" not in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_pages_show_the_diagnostic_beside_the_counted_costs_where_it_is_known(tmp_path):
+    publish.write(*tables(runs().assign(**{"val/best_minus_last": 0.25})), tmp_path)
+    for name in ("leaderboard.md", "leaderboard.html"):
+        assert "val best - last" in (tmp_path / name).read_text(encoding="utf-8")
+        assert "0.25" in (tmp_path / name).read_text(encoding="utf-8")
+    publish.write(*tables(), tmp_path)
+    assert "best - last" not in (tmp_path / "leaderboard.md").read_text()

@@ -649,3 +649,20 @@ def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
     assert any("ranked apart" in note and "tuned rows took 20 trials each" in note for note in notes)
     assert any(note.startswith("Differences to the published settings") for note in notes)
     assert any("tuned rows have no rank" in note for note in footnotes(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN))
+
+
+def test_best_minus_last_is_a_mean_over_seeds_that_changes_no_rank_and_is_told_to_be_a_diagnostic():
+    gaps = [
+        run("kd", seed, acc1) | {"val/best_minus_last": gap}
+        for seed, acc1, gap in zip((0, 1, 2), KD, (0.5, 0.0, 1.0), strict=True)
+    ]
+    runs = [teacher(), *row("student", STUDENT), *gaps, *row("at", AT)]
+    table = board(runs)
+    found = table.set_index("method")["best_minus_last"]
+    assert found["kd"] == 0.5
+    assert found.drop("kd").isna().all()
+    assert COLUMNS[-2:] == ("best_minus_last", "note")
+    without = board(full())
+    pd.testing.assert_frame_equal(table.drop(columns="best_minus_last"), without.drop(columns="best_minus_last"))
+    assert "on the validation images: a diagnostic, never a result." in footnotes(table, PLAN)[-1]
+    assert not any("diagnostic" in note for note in footnotes(without, PLAN))

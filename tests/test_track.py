@@ -269,6 +269,24 @@ def test_curves_have_the_journals_times_and_end_at_the_number_of_epochs(store, s
     assert history(store, "kd", "test/acc1") == [(2, START + 9000, 92.0)]
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "gap"),
+    [((50.0, 62.5, 61.0), 1.5), ((50.0, 61.0, 62.5), 0.0), ((60.0,), 0.0), ((None, None), None), ((60.0, None), None)],
+)
+def test_a_finished_run_tells_how_far_its_last_epoch_is_below_its_best_on_validation(store, small, accuracies, gap):
+    small.start("kd")
+    for number, value in enumerate(accuracies):
+        metrics = {"loss/total": 1.0} | ({} if value is None else {"val/acc1": value})
+        small.add("kd", 0, "epoch", time=START + number, epoch=number, metrics=metrics)
+    track.sync(small.folder, store)
+    assert track.BEST_MINUS_LAST not in one(store, "kd").data.metrics
+    small.final("kd")
+    track.sync(small.folder, store)
+    assert one(store, "kd").data.metrics.get("val/best_minus_last") == gap
+    if gap is not None:
+        assert history(store, "kd", "val/best_minus_last") == [(len(accuracies), START + 9000, gap)]
+
+
 def test_a_number_that_is_not_finite_is_left_out(store, small):
     small.start("kd")
     metrics = {"loss/total": math.nan, "loss/kd": math.inf, "loss/ce": 1.5}
@@ -562,7 +580,7 @@ def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
         "student",
         "dataset",
     ]
-    assert list(table.columns) == [*head, "seed", "cell", "cost/params", "test/acc1", "test/f1"]
+    assert list(table.columns) == [*head, "seed", "cell", "cost/params", "test/acc1", "test/f1", "val/best_minus_last"]
     assert table["seed"].dtype == "int64"
     assert list(table["method"]) == 3 * ["kd"] + 3 * ["kd+at"] + 3 * ["student"] + ["teacher"]
     board = leaderboard(table, track.plan("kd/small", store)).set_index("method")

@@ -27,12 +27,12 @@ _CHARACTERS = {
 
 
 def to_latex(board: pd.DataFrame, plan: Plan) -> str:
-    """The tables of all pairs, as text of ASCII and Latin letters; a dagger column where p values are known."""
+    """The tables of all pairs, as text of ASCII and Latin letters; a dagger column where a row is significant."""
     packages = r"\usepackage[T1]{fontenc} \usepackage{booktabs}"
     shown = boards(board, plan)
     if any(len(table.lines) > LONGEST for table in shown):
         packages += r" \usepackage{longtable}"
-    marks = [name for name in _MARKS if name in board.columns and board[name].notna().any()]
+    marks = [name for name in _MARKS if (board[name] < LEVEL).any()]
     tables = [
         _table(table, f"tab:{plan.study}-{number}", marks, plan.study) for number, table in enumerate(shown, start=1)
     ]
@@ -47,8 +47,8 @@ def escaped(text: str) -> str:
 
 def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
     titles = [title for title in table.titles if title not in LEFT_OUT and not re.match(r"p\b", title)]
-    tuned = "vs published" in titles  # twice the intervals: smaller, and one column less
-    titles = [title for title in titles if not tuned or title != "gap closed"]
+    tuned = "vs published" in titles  # more intervals: smaller, and two columns less
+    titles = [title for title in titles if not tuned or title not in ("gap closed", "vs kd")]
     size = "\\scriptsize" if tuned else "\\footnotesize"
     header = [*(escaped(SHORTER.get(title, title)) for title in titles), *([""] if marks else [])]
     rows = [[_cell(cells[table.titles.index(title)], title, line) for title in titles]

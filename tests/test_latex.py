@@ -61,7 +61,7 @@ def test_negative_numbers_have_a_minus_sign_and_names_keep_their_hyphens():
     assert "r56-r20" in latex()
 
 
-def test_there_is_a_column_of_daggers_only_where_p_values_are_known():
+def test_there_is_a_column_of_daggers_only_where_a_row_is_significant():
     assert "dagger" not in latex()
     board, _, plan = tables()
     board["p_student"] = float("nan")

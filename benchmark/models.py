@@ -416,7 +416,7 @@ def _by_intermediates(network: Any, images: Tensor, stages: Sequence[int] | None
     else:
         last, maps = network.forward_intermediates(images, indices=stages, output_fmt="NCHW")
         early = maps
-    return Taps(network.forward_head(last), maps, early, last)
+    return Taps(network.forward_head(last), maps, early, last if isinstance(last, Tensor) else None)  # CoaT: a list
 
 
 def _by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None, before: bool) -> Taps:

@@ -28,7 +28,7 @@ from benchmark.journal import CellFolder, write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.models import TappedModel
 from benchmark.store import Store
-from benchmark.study import Cell, Network, Recipe, Study, identity
+from benchmark.study import Cell, Network, Recipe, Row, Study, identity
 from benchmark.teachers import Wanted
 from methods import Method, Needs
 
@@ -254,6 +254,12 @@ def _method(cell: Cell) -> Method:
     return methods.create(cell.row.method, **cell.settings)
 
 
+def _altered(row: Row) -> bool:
+    """Whether a study makes a row other than the method of its name with published settings; searches do not count."""
+    settings = methods.create(row.method, **row.settings).settings
+    return row.name != row.method or settings != methods.create(row.method).settings
+
+
 def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict[str, str]:
     """Writes what the folder's journals belong to, with the cells whose identity is known; returns those."""
     study, ids = prepared.study, identities(prepared, hashes)
@@ -272,6 +278,7 @@ def _write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dic
         "not_applicable": prepared.not_applicable,
         "trials": {row.name: row.trials for row in study.methods if row.trials},
         "search_tmac": {f"{pair}/{row.name}": tmac for row in study.methods for pair, tmac in row.search_tmac.items()},
+        "altered": [row.name for row in study.methods if _altered(row)],
         "teachers": [
             {
                 "id": want.key,

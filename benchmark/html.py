@@ -15,6 +15,7 @@ from benchmark.report import NONE, Line, Shown, boards, clocked, counted, is_bes
 
 SORTED_BY = {
     "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs published": "vs_published",
+    "published": "published",
     "gap closed": "gap_closed", "Top-5": "acc5", "F1": "f1", "ECE": "ece", "agree": "agreement", "params": "params",
     "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",
     "search (TMAC)": "search_tmac", "latency (ms)": "latency_ms", "training (s)": "train_seconds",

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
+from benchmark import published
 from benchmark.found import SUFFIX
 from benchmark.statistics import (
     FRIEDMAN_METHODS,
@@ -52,7 +53,7 @@ COLUMNS = (
     "vs_kd", "vs_kd_low", "vs_kd_high", "p_student", "p_kd", "significant",
     "mean_rank", "mean_rank_low", "mean_rank_high",
     "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "compute_factor", "trials", "search_tmac",
-    "best_minus_last", "note",
+    "best_minus_last", "published", "published_source", "published_rule", "note",
 )  # fmt: skip
 COST_COLUMNS = (
     "pair", "method", "latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb",
@@ -70,7 +71,8 @@ _MEANS = {
     "best_minus_last": "val/best_minus_last",
 }
 _CLOCKED = {name: f"cost/{name}" for name in ("latency_ms", "train_seconds", "teacher_seconds", "peak_memory_mb")}
-_TEXTS, _COUNTS, _MISSABLE_COUNTS = ("pair", "method", "significant", "note"), ("n", "planned"), ("rank", "trials")
+_TEXTS = ("pair", "method", "significant", "published_source", "published_rule", "note")
+_COUNTS, _MISSABLE_COUNTS = ("n", "planned"), ("rank", "trials")
 
 Run = dict[Hashable, Any]
 
@@ -87,7 +89,8 @@ class Plan:
     maps "pair/method" to a reason. `datasets` maps a pair to its data set, for titles only.
     `protocol` is `legacy` where no images were held out for validation. `trials` maps a method to the number of trials
     that its settings were searched with; one that it lacks has published settings. `search_tmac` maps "pair/method" to
-    the compute of that search, where it is known.
+    the compute of that search, where it is known. `altered` names rows whose settings the study's author changed, or
+    that bear the name of another method: they have no published accuracy.
 
     Raises:
         ValueError: pairs, methods or seeds are empty or hold one twice, a method is named like the teacher's row,
@@ -106,6 +109,7 @@ class Plan:
     protocol: str = "validated"
     trials: Mapping[str, int] = field(default_factory=dict)
     search_tmac: Mapping[str, float] = field(default_factory=dict)
+    altered: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, tuple[Any, ...]] = {"pairs": self.pairs, "methods": self.methods, "seeds": self.seeds}
@@ -194,6 +198,9 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
     the `p_student` of `kd`. `mean_rank` is over pairs, among the rows with equal `trials` that have a rank on every
     pair, and the same in each; NaN under `RANK_PAIRS`.
 
+    `published` is what others found with the same networks and a method's published settings, with its source and the
+    rule by which they chose the epoch; no other column depends on it.
+
     mix_environments: compare runs of one pair although their `fingerprint` differs; the note of a row tells how many
     were made elsewhere than most. A run without one is not compared by it.
 
@@ -214,7 +221,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
             line |= {"rank": rank, **tests[row.method], **over_pairs.get(row.method, {})}
         measured.sort(key=lambda entry: -_comparable(entry[0]) if entry[0].n else math.inf)
         for row, line in [(teacher, _teacher_line(teacher)), *measured]:
-            lines.append({"pair": pair, **line, **_counted(row, student, plan, pair)})
+            lines.append({"pair": pair, **line, **_counted(row, student, plan, pair), **_published(row, plan)})
     return _table(lines, COLUMNS)
 
 
@@ -374,6 +381,21 @@ def _fingerprint(run: Run) -> str:
     return name if isinstance(name, str) else ""
 
 
+def _published(row: _Row, plan: Plan) -> dict[str, Any]:
+    """What others published for a row's networks and method, by the table's first source; none for changed settings."""
+    none = {"published": math.nan, "published_source": "", "published_rule": ""}
+    names = ("dataset", "teacher", "student")
+    trained = {tuple(str(run.get(name, "")) for name in names) for run in row.finished.values()}
+    if len(trained) != 1 or row.method == TEACHER or row.method in plan.altered or plan.trials.get(row.method):
+        return none
+    ((dataset, teacher, student),) = trained
+    found = published.of(dataset, teacher, student, row.method)
+    if found.empty:
+        return none
+    first = found.iloc[0]
+    return {"published": first["value"], "published_source": first["source"], "published_rule": first["rule"]}
+
+
 def _elsewhere(row: _Row, usual: str) -> list[str]:
     """A remark on a row with runs that were made elsewhere than most of the pair's."""
     others = [name for run in row.finished.values() if (name := _fingerprint(run)) not in ("", usual)]
@@ -422,7 +444,7 @@ def _mean_ranks(table: Mapping[str, Mapping[str, _Row]], plan: Plan) -> dict[str
 def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan, usual: str) -> dict[str, Any]:
     """The columns of a method's line that its runs decide."""
     line = _line(row)
-    student, published = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
+    student, untuned = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
     kd = rows.get(plan.rival(row.method, KD) or "")
     notes = [*_replaced(row, student), *_incomplete(row, plan), *_elsewhere(row, usual)]
     if row.n >= 2:
@@ -433,10 +455,10 @@ def _measure(row: _Row, rows: Mapping[str, _Row], teacher: _Row, plan: Plan, usu
         line |= _difference("vs_student", gains)
         line["gap_closed"], more = _gap_closed(gains, row, student, teacher)
         notes += remarks + more
-    if published is not None and row.n:
-        gains, remarks = _gains(row, published, published.method)
+    if untuned is not None and row.n:
+        gains, remarks = _gains(row, untuned, untuned.method)
         line |= _difference("vs_published", gains)
-        notes += remarks if published is not student else []
+        notes += remarks if untuned is not student else []
     if kd is not None and row.n:
         gains, remarks = _gains(row, kd, kd.method)
         line |= _difference("vs_kd", gains)
@@ -585,8 +607,8 @@ def headline(board: pd.DataFrame, plan: Plan) -> str:
     if not plan.budgets:
         return _capital(_result(board, plan))
     tuned = board["trials"].fillna(0) > 0
-    published = "" if all(map(plan.trials.get, plan.methods)) else _result(board[~tuned], plan)
-    sentences = [f"With published settings, {published}"] if published else []
+    untuned = "" if all(map(plan.trials.get, plan.methods)) else _result(board[~tuned], plan)
+    sentences = [f"With published settings, {untuned}"] if untuned else []
     if plan.unequal:
         return " ".join([*sentences, f"{_capital(plan.unequal)}."])
     return " ".join([*sentences, f"Tuned with {plan.budgets[0]} trials, {_result(board[tuned], plan)}"])
@@ -703,6 +725,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "planned cells, and equal means share a rank.",
         *_about_mean_ranks(board, plan),
         *_about_tuning(plan),
+        *_about_published(board),
         "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
         "the teacher) are in percent, on the test set.",
         "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
@@ -748,6 +771,25 @@ def _about_tuning(plan: Plan) -> list[str]:
         f"{apart}; {ranks}. The compute of a search is that of all trials for a row, in TMAC.",
         "Differences to the published settings are those of a tuned row to the row of the same method with published "
         "settings, in percentage points and paired by seed; in brackets the 95 % interval of their mean.",
+    ]
+
+
+def _about_published(board: pd.DataFrame) -> list[str]:
+    known = board[board["published"].notna()]
+    if known.empty:
+        return []
+    origins = (known["published_source"] + " (" + known["published_rule"] + ")").tolist()
+    several = known.assign(origin=origins).groupby("method")["origin"].nunique()
+    rows: dict[str, list[str]] = {}
+    for origin, pair, method in zip(origins, known["pair"], known["method"], strict=True):
+        name = f"{method} on {pair}" if several[method] > 1 else method
+        if name not in rows.setdefault(origin, []):
+            rows[origin].append(name)
+    listed = "; ".join(f"{origin}: {', '.join(names)}" for origin, names in sorted(rows.items()))
+    return [
+        'The column "published" is copied from other trainings of the same networks: 240 epochs (mlld 480 or more) on '
+        "all 50,000 training images, with other teachers and seeds. It is never compared with the other columns, and "
+        f"no number here is computed from it. Top-1 accuracy in percent, by source and tested epoch: {listed}."
     ]
 
 

@@ -344,6 +344,7 @@ _COLUMNS = (
     _Column("F1", _number("f1", 1)),
     _Column("ECE", _number("ece", 1)),
     _Column("agree", _number("agreement", 1)),
+    _Column("published", _number("published", 2)),
     _Column("params", _count("params")),
     _Column("MACs", _count("macs")),
     _Column("rank", _rank),
@@ -369,6 +370,7 @@ _CLOCKED = (
 _OVER_PAIRS = (_Column("Method", _method), _Column("mean rank", _mean_rank), _Column("trials", _trials))
 _LEAST_IMPORTANT_FIRST = (
     "vs kd",
+    "published",
     "Top-5",
     "MACs",
     "params",

@@ -366,7 +366,7 @@ def _pack(plan: Mapping[str, Any]) -> str:
     """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
     names = ("study", "question", "pairs", "methods", "seeds", "select", "protocol", "baseline", "not_applicable")
     content = {name: plan[name] for name in names if name in plan}
-    content |= {name: plan[name] for name in ("trials", "search_tmac") if plan.get(name)}
+    content |= {name: plan[name] for name in ("trials", "search_tmac", "altered") if plan.get(name)}
     content |= {"datasets": dict.fromkeys(plan["pairs"], plan["dataset"])}
     text = json.dumps(content, sort_keys=True)
     return text if len(text) <= LONGEST_TAG else base64.b64encode(zlib.compress(text.encode(), 9)).decode()

@@ -234,14 +234,14 @@ def test_the_csv_is_this_text():
         "pair,method,rank,n,planned,acc1,sd,ci_low,ci_high,vs_student,vs_student_low,vs_student_high,gap_closed,"
         "vs_published,vs_published_low,vs_published_high,vs_kd,vs_kd_low,vs_kd_high,p_student,p_kd,significant,"
         "mean_rank,mean_rank_low,mean_rank_high,acc5,f1,ece,agreement,params,macs,compute_tmac,compute_factor,trials,"
-        "search_tmac,best_minus_last,note"
+        "search_tmac,best_minus_last,published,published_source,published_rule,note"
     )
-    assert teacher == "p,teacher,,0,1" + "," * 32 + "the teacher has no finished run with an accuracy"
+    assert teacher == "p,teacher,,0,1" + "," * 35 + "the teacher has no finished run with an accuracy"
     assert kd.startswith("p,kd,1,3,3,1.0,0.0,1.0,1.0,0.5,")
-    assert kd.endswith("," * 7 + "0.25" + "," * 14 + "0,,,")
+    assert kd.endswith("," * 7 + "0.25" + "," * 14 + "0,,,,,,")
     assert student.startswith("p,student,2,3,3,0.5,0.25,")
     assert student.count(",-0.5,") == 1  # against kd
-    assert student.endswith("," * 15 + "0,,,")
+    assert student.endswith("," * 15 + "0,,,,,,")
 
 
 def test_two_trainings_with_equal_results_write_equal_files_but_for_the_clock(tmp_path):

@@ -18,7 +18,10 @@ from benchmark.models import Evaluated
 from methods import Needs
 
 CALIBRATION_BINS = 15
-WARM_UPS, REPETITIONS = 5, 30
+BATCH = 64
+"""Images in a forward pass whose latency is told beside that of a single image."""
+WARM_UPS, LEAST, MOST = 5, 5, 30
+WARM_UP_SECONDS, SECONDS = 0.5, 2.0
 
 
 def predict(model: Evaluated, images: Images) -> Tensor:
@@ -86,31 +89,41 @@ def validate(model: Evaluated, images: Images) -> dict[str, float]:
     return {"acc1": accuracy(logits, images.labels), "loss": float(F.cross_entropy(logits.double(), images.labels))}
 
 
-def latency(model: Evaluated, batch_size: int = 1) -> float:
-    """Median time of a forward pass in eval mode, in milliseconds, after a warm-up, on the model's device."""
+def latency(model: Evaluated, batch_size: int) -> float:
+    """Median time of a forward pass in eval mode and float32, in milliseconds, on the model's device.
+
+    After a warm-up, of `MOST` passes, or of as many as fit `SECONDS` but no less than `LEAST`.
+    """
     device = model.mean.device
     images = torch.zeros(batch_size, *model.size, device=device)
     mode = model.training
     model.eval()
-    times = []
     with torch.no_grad():
-        for _ in range(WARM_UPS + REPETITIONS):
-            started = time.perf_counter()
-            model(images, Needs())
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(1000 * (time.perf_counter() - started))
+        _times(model, images, 1, WARM_UPS, WARM_UP_SECONDS)
+        times = _times(model, images, LEAST, MOST, SECONDS)
     model.train(mode)
-    return statistics.median(times[WARM_UPS:])
+    return 1000 * statistics.median(times)
+
+
+def _times(model: Evaluated, images: Tensor, least: int, most: int, seconds: float) -> list[float]:
+    times: list[float] = []
+    while len(times) < least or (len(times) < most and sum(times) < seconds):
+        started = time.perf_counter()
+        model(images, Needs())
+        if images.device.type == "cuda":
+            torch.cuda.synchronize(images.device)
+        times.append(time.perf_counter() - started)
+    return times
 
 
 def costs(model: Evaluated) -> dict[str, float]:
-    """What a network costs wherever it came from: its size, its operations, its time for one image, the memory."""
+    """What a network costs wherever it came from: its size, its operations, its latency, the memory until now."""
     return {
+        "cost/peak_memory_mb": peak_memory(model.mean.device),
         "cost/params": float(model.parameter_count()),
         "cost/macs": float(model.macs()),
-        "cost/latency_ms": latency(model),
-        "cost/peak_memory_mb": peak_memory(model.mean.device),
+        "cost/latency_ms": latency(model, 1),
+        f"cost/latency_batch{BATCH}_ms": latency(model, BATCH),
     }
 
 

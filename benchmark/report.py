@@ -363,6 +363,7 @@ _COUNTED_PAGE = (*_COUNTED, _Column("val best - last", _number("best_minus_last"
 """What a page shows beside the costs: a diagnostic, for which a terminal has no room."""
 _CLOCKED = (
     _Column("latency (ms)", _three_digits("latency_ms")),
+    _Column("latency of 64 (ms)", _three_digits("latency_batch64_ms")),
     _Column("training (s)", _three_digits("train_seconds")),
     _Column("teacher (s)", _three_digits("teacher_seconds")),
     _Column("peak memory (MB)", _three_digits("peak_memory_mb")),

@@ -194,19 +194,42 @@ def test_validation_is_accuracy_and_mean_cross_entropy(model, images):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_latency_is_positive_and_leaves_the_mode_as_it_was(training, model):
+@pytest.mark.parametrize("batch_size", [1, evaluate.BATCH])
+def test_latency_is_positive_and_leaves_the_mode_as_it_was(training, batch_size, model):
     model.train(training)
-    assert evaluate.latency(model) > 0
+    assert evaluate.latency(model, batch_size) > 0
     assert model.training == model.network.training == training
 
 
-def test_latency_is_the_median_in_milliseconds_after_the_warm_up(model, monkeypatch):
-    half = evaluate.REPETITIONS // 2
-    durations = [9.0] * evaluate.WARM_UPS + [0.25] * (half + 1) + [5.0] * (half - 1)
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_latency_is_that_of_one_batch_of_the_models_images(batch_size, model, monkeypatch):
+    shapes = []
+    monkeypatch.setattr(type(model), "forward", lambda self, images, needs: shapes.append(tuple(images.shape)))
+    evaluate.latency(model, batch_size)
+    assert set(shapes) == {(batch_size, *model.size)}
+
+
+def clock_of(durations, monkeypatch):
+    """A clock by which the passes of a model take these seconds, one after another; `passes` counts them."""
     ticks = count()
     clock = SimpleNamespace(perf_counter=lambda: sum(durations[: (next(ticks) + 1) // 2]))
     monkeypatch.setattr(evaluate, "time", clock)
-    assert evaluate.latency(model) == pytest.approx(250.0)
+    return SimpleNamespace(passes=lambda: next(ticks) // 2)
+
+
+def test_latency_is_the_median_in_milliseconds_after_the_warm_up(model, monkeypatch):
+    half = evaluate.MOST // 2
+    timed = [0.025] * (half + 1) + [0.05] * (half - 1)
+    clock = clock_of([0.06] * evaluate.WARM_UPS + timed + [9.0], monkeypatch)
+    assert evaluate.latency(model, 1) == pytest.approx(25.0)
+    assert clock.passes() == evaluate.WARM_UPS + evaluate.MOST
+
+
+def test_the_latency_of_a_slow_network_is_that_of_few_passes(model, monkeypatch):
+    slow = [8.0, *[3.0, 5.0, 4.0, 7.0, 6.0][: evaluate.LEAST], *[99.0] * 50]
+    clock = clock_of(slow, monkeypatch)
+    assert evaluate.latency(model, 1) == pytest.approx(5000.0)
+    assert clock.passes() == 1 + evaluate.LEAST
 
 
 def test_peak_memory_is_more_than_what_was_just_held():

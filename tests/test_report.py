@@ -49,7 +49,8 @@ def entry(pair, method, seed, acc1, seconds):
         "method": method, "teacher_id": f"T{pair}", "seed": seed, "test/acc1": acc1, "test/acc5": 91.5,
         "test/f1": acc1 - 0.5, "test/ece": 4.25, "test/agreement": 78.0, "cost/params": 278324.0,
         "cost/macs": 41.2e6, "cost/compute_tmac": 1234.5, "cost/latency_ms": seconds / 50,
-        "cost/train_seconds": seconds, "cost/teacher_seconds": seconds / 4, "cost/peak_memory_mb": 2230.4,
+        "cost/latency_batch64_ms": 0.4 * seconds, "cost/train_seconds": seconds, "cost/teacher_seconds": seconds / 4,
+        "cost/peak_memory_mb": 2230.4,
     }  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_the_console_shows_costs_and_footnotes():
     text = printed()
     counted, clocked = [line.split() for line in rows(text, "at") if "±" not in line]
     assert counted == ["at", "278k", "1234", "1.00"]
-    assert clocked == ["at", "2.00", "100", "25.0", "2230"]
+    assert clocked == ["at", "2.00", "40.0", "100", "25.0", "2230"]
     assert "* n = 2: with fewer than 6 seeds" in text
 
 
@@ -175,7 +176,7 @@ def test_the_page_holds_headline_tables_and_footnotes():
     assert any(line.startswith("| at | 3 | **71.00 ± 0.60** |") for line in page)
     assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
     assert "| r56-r20 | at | 278k | 1234 | 1.00 |" in page
-    assert "| r56-r20 | at | 2.00 | 100 | 25.0 | 2230 |" in page
+    assert "| r56-r20 | at | 2.00 | 40.0 | 100 | 25.0 | 2230 |" in page
     assert page[-1].startswith("* Compute is what training this row alone")
     told = report.to_markdown(board, clock, plan, provenance=["9 students: torch 2"]).splitlines()
     assert told[-3:] == ["## Where it was trained", "", "* 9 students: torch 2"]
@@ -274,9 +275,9 @@ def test_the_written_page_points_to_the_costs_and_embeds_the_picture(tmp_path):
     assert "](leaderboard.png)" in page
     assert "latency" not in page
     assert (tmp_path / "costs.csv").read_text().splitlines()[:2] == [
-        "pair,method,latency_ms,train_seconds,teacher_seconds,peak_memory_mb,params,compute_tmac,compute_factor,trials,"
-        "search_tmac",
-        "r56-r20,teacher,2.0,100.0,25.0,2230.4,278324.0,1234.5,1.0,,",
+        "pair,method,latency_ms,latency_batch64_ms,train_seconds,teacher_seconds,peak_memory_mb,params,compute_tmac,"
+        "compute_factor,trials,search_tmac",
+        "r56-r20,teacher,2.0,40.0,100.0,25.0,2230.4,278324.0,1234.5,1.0,,",
     ]
 
 

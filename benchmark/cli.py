@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmark.conditions import Progress
     from benchmark.execute import Prepared, Summary
     from benchmark.study import Study
-    from benchmark.track import Store
+    from benchmark.tracking_store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -206,7 +206,7 @@ def _dashboard(storage: str) -> None:
     from importlib.util import find_spec
 
     from benchmark import tune as searching
-    from benchmark.track import shown
+    from benchmark.tracking_store import shown
 
     if find_spec("optuna_dashboard") is None:
         raise InputError("--dashboard: needs the package optuna-dashboard; pip install 'kdbench[dashboard]'")
@@ -227,11 +227,11 @@ def leaderboard(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
-    from benchmark import publish, track
+    from benchmark import publish, recorded
 
     experiment, where = _experiment(study, tracking_uri)
     board, costs, plan, provenance = _print_leaderboard(experiment, where, mix_environments)
-    histories = track.histories(experiment, where, "val/acc1")
+    histories = recorded.histories(experiment, where, "val/acc1")
     files = publish.write(board, costs, plan, results / plan.study, provenance, histories)
     for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
@@ -314,7 +314,7 @@ def import_teacher(
     """Bring weights that were trained elsewhere, as the teacher that a study describes; measure and store them."""
     import tempfile
 
-    from benchmark import environment, execute, teachers, track
+    from benchmark import environment, execute, recorded, teachers
     from benchmark.store import Store as Teachers
     from benchmark.study import load
 
@@ -327,7 +327,7 @@ def import_teacher(
     environment.make_repeatable()
     with tempfile.TemporaryDirectory() as folder:
         remote = source.startswith("runs:/")
-        file = track.fetch(source, _store(loaded, tracking_uri), Path(folder)) if remote else Path(source)
+        file = recorded.fetch(source, _store(loaded, tracking_uri), Path(folder)) if remote else Path(source)
         shown = source if remote else file.name
         known = environment.environment(chosen)
         card = teachers.take(shown, file, taught, loaded, Teachers(options.workspace), data, known)
@@ -394,7 +394,7 @@ def sync(
     follow: Annotated[bool, typer.Option(hidden=True, help="Go on until standard input ends.")] = False,
 ) -> None:
     """Bring a study's journals into MLflow; at any time, as often as you like."""
-    from benchmark import track
+    from benchmark import track, tracking_store
 
     where = _store(_loaded(study), tracking_uri)
     if follow:
@@ -404,7 +404,8 @@ def sync(
         raise SystemExit(0 if track.follow(options.workspace / study, where, ended.is_set, warn=_say) else 3)
     found = track.sync(_folder(study), where)
     output.print(
-        f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged in {track.shown(where.uri)}",
+        f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged "
+        f"in {tracking_store.shown(where.uri)}",
         soft_wrap=True,
     )
 
@@ -446,9 +447,9 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
-    from benchmark import server, track
+    from benchmark import server, tracking_store
 
-    where = track.store(options.workspace, tracking_uri)
+    where = tracking_store.store(options.workspace, tracking_uri)
     if where.database is None:
         output.print("this server is running already")
         _print_addresses(where.uri, where)
@@ -494,9 +495,9 @@ def _say(line: str) -> None:
 
 def _store(study: Study | None, uri: str | None) -> Store:
     """The option or the environment first, then the study's own, then the workspace's."""
-    from benchmark import track
+    from benchmark import tracking_store
 
-    return track.store(options.workspace, uri or (study.tracking.uri if study is not None else None))
+    return tracking_store.store(options.workspace, uri or (study.tracking.uri if study is not None else None))
 
 
 def _loaded(study: str) -> Study | None:
@@ -598,10 +599,10 @@ def _print_leaderboard(
 ) -> tuple[Any, Any, Any, list[str]]:
     """Prints the table of an experiment; returns table, costs, plan and provenance."""
     from benchmark import leaderboard as tables
-    from benchmark import report, track
+    from benchmark import recorded, report
 
-    plan = track.plan(experiment, store)
-    runs = track.runs(experiment, store)
+    plan = recorded.plan(experiment, store)
+    runs = recorded.runs(experiment, store)
     try:
         board, costs = tables.leaderboard(runs, plan, mix_environments), tables.costs(runs, plan)
     except ValueError as error:
@@ -619,16 +620,16 @@ def _publish(
     """
     import tempfile
 
-    from benchmark import pages, publish, report, track
+    from benchmark import pages, publish, recorded, report, tracking_store
 
     def warn(text: str) -> None:
         messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
     try:
-        note = report.to_note(board, plan, track.LONGEST_TAG)
+        note = report.to_note(board, plan, tracking_store.LONGEST_TAG)
         with tempfile.TemporaryDirectory() as folder:
             if files is None:
-                histories = track.histories(experiment, store, "val/acc1")
+                histories = recorded.histories(experiment, store, "val/acc1")
                 files = publish.write(board, costs, plan, Path(folder), provenance, histories)
             pages.publish(experiment, store, plan, note, files, warn)
     except Exception as error:

@@ -14,7 +14,8 @@ from rich.text import Text
 from benchmark import server
 from benchmark.console import table
 from benchmark.errors import InputError
-from benchmark.track import KIND, SUPERSEDED, Client, Store, shown, studies
+from benchmark.recorded import studies
+from benchmark.tracking_store import KIND, SUPERSEDED, Client, Store, shown
 
 _TAGS = ("study", "pair", "method", "seed", "teacher", "teacher_id", "student", "dataset", "source", "cell")
 _RESULTS = ("test/", "objective", "val/", "train/", "loss/", "early/loss/", "cost/")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import server, track, views
+from benchmark import recorded, server, views
 from benchmark.errors import first_line
-from benchmark.track import KIND, LONGEST_TAG, RUN, STUDY, TEACHER, Client, Store, prepare, retire
+from benchmark.tracking_store import KIND, LONGEST_TAG, RUN, STUDY, TEACHER, Client, Store, prepare, retire
 from benchmark.views import View, metric, tag
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
 
     base: of MLflow's server. Before its views are written, a study has its `runs` alone. Raises TrackingError.
     """
-    found = sorted(track.studies(store), key=lambda one: one.name)
+    found = sorted(recorded.studies(store), key=lambda one: one.name)
     return {one.name: _addresses(server.without_password(base), one) for one in found}
 
 

@@ -40,7 +40,7 @@ def write(
 ) -> list[Path]:
     """Writes the files, each as a whole, and takes away pictures that this leaderboard does not have.
 
-    histories: validation accuracies as `track.histories` gives them.
+    histories: validation accuracies as `recorded.histories` gives them.
     """
     drawn = {
         "heatmap": figures.heatmap(board, plan),

@@ -15,7 +15,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from benchmark.errors import InputError, TrackingError
-from benchmark.track import ENVIRONMENT, Store, shown
+from benchmark.tracking_store import ENVIRONMENT, Store, shown
 
 
 def without_password(base_url: str) -> str:

@@ -1,222 +1,49 @@
-"""From the journals of a study to MLflow and back. No other file imports MLflow.
+"""From the journals of a study to MLflow.
 
 The journals are the truth and MLflow is a picture of them: `sync` may run at any time and any number of times, may be
 killed at any moment, and an MLflow store that is lost is filled again. So a training never waits for its tracking.
-MLflow, torch and pandas take seconds to import: they are imported where they are used.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import difflib
-import functools
 import json
-import logging
 import math
-import os
-import re
 import time
-import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError
+from benchmark.tracking_store import (
+    BEST_MINUS_LAST,
+    KIND,
+    LONGEST_TAG,
+    PLAN,
+    RUN,
+    STUDY,
+    SUPERSEDED,
+    TEACHER,
+    Client,
+    Point,
+    Store,
+    mlflow_name,
+    prepare,
+    retire,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd
+SYNCED = "kdbench.synced"
 
-    from benchmark.leaderboard import Plan
-
-KIND, SYNCED = "kdbench.kind", "kdbench.synced"
-STUDY, PLAN = "kdbench.study", "kdbench.plan"
-RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
-
-BEST_MINUS_LAST = "val/best_minus_last"
-"""Metric of a finished run, in percentage points on the validation images: a diagnostic, never a result."""
-
-IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
-"""Tags that say what a run is; columns of `runs`."""
-
-LONGEST_TAG = 5000
-"""Characters. MLflow 3.17 takes 8,000 for a run and 20,000 for an experiment, older servers 5,000."""
-
-TRIES = 3
 LONGEST_WAIT = 60.0
 """Seconds between two attempts to reach a store that does not answer."""
 
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-# MLflow's own values keep asking a dead server for four minutes.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
-
-_CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
-_QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
-
 Records = list[dict[str, Any]]
-
-
-class Point(NamedTuple):
-    """A metric's value.  time: in milliseconds."""
-
-    key: str
-    value: float
-    time: int
-    step: int
-
-
-def mlflow_name(name: str) -> str:
-    """The name of a setting or a metric as MLflow takes it: `ls(dkd).temperature` becomes `ls.dkd.temperature`."""
-    return re.sub(r"[^\w.\- :/]", "_", name.replace("(", ".").replace(")", ""))
-
-
-def shown(text: str) -> str:
-    """An address, or a message with addresses in it, with names and passwords before an @ and query values masked."""
-    return _QUERY_VALUE.sub(r"\1=***", _CREDENTIALS.sub("***@", text))
-
-
-@dataclass(frozen=True)
-class Store:
-    """Where MLflow keeps runs.
-
-    uri: `sqlite:////absolute/path` or the address of a server. artifacts: `file:///` address of the folder for the
-    files of runs; None where the server decides.
-    """
-
-    uri: str
-    artifacts: str | None
-
-    def __repr__(self) -> str:
-        return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
-
-    @property
-    def database(self) -> Path | None:
-        """The file of a local store."""
-        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:") else None
-
-
-def store(workspace: Path, uri: str | None) -> Store:
-    """The store of a workspace, or the one at `uri`: a path as `sqlite:///path`, or http(s).
-
-    Raises InputError for any other address.
-    """
-    address = uri or f"sqlite:///{workspace.absolute()}/mlflow.db"
-    if address.startswith(("http://", "https://")):
-        return Store(address.rstrip("/"), None)
-    file = address.removeprefix("sqlite:///")
-    if file in ("", address):
-        raise InputError(
-            f"{shown(address)}: not an MLflow store that can be used; give http(s)://host:port of an MLflow server, or "
-            "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
-        )
-    database = Path(file).absolute()
-    return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri())
-
-
-def _mlflow() -> Any:
-    os.environ.update(ENVIRONMENT)
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
-    # MLflow 3.17's own table definitions do this on SQLAlchemy 2.1.
-    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
-    import mlflow
-
-    # It reports the making of tables, and every error with a traceback; errors reach the user as TrackingError.
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    return mlflow
-
-
-class Client:
-    """MLflow's client. Its calls try again while the store is busy, and fail with TrackingError only."""
-
-    def __init__(self, store: Store):
-        self._uri = store.uri
-        self._client = self._patiently(_mlflow().MlflowClient, store.uri)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return functools.partial(self._patiently, getattr(self._client, name))
-
-    def search(self, experiment_id: str, condition: str) -> list[Any]:
-        """All pages of MLflow's runs that meet a condition and are not deleted."""
-        found: list[Any] = []
-        token = None
-        while token != "":
-            page = self.search_runs([experiment_id], condition, max_results=1000, page_token=token)
-            found += page
-            token = page.token or ""
-        return found
-
-    def log(
-        self,
-        run: Any,
-        metrics: Iterable[Point] = (),
-        params: Mapping[str, str] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> bool:
-        """Writes to a run, in one go; returns whether there is anything to write."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        points = [Metric(*point) for point in metrics]
-        settings = [Param(*item) for item in (params or {}).items()]
-        labels = [RunTag(*item) for item in (tags or {}).items()]
-        if points or settings or labels:
-            self.log_batch(run.info.run_id, metrics=points, params=settings, tags=labels)
-        return bool(points or settings or labels)
-
-    def label(self, run: Any, params: Mapping[str, str], tags: Mapping[str, str]) -> bool:
-        """Gives a run the params and tags that it lacks; returns whether it lacked any."""
-        return self.log(
-            run,
-            params={key: value for key, value in params.items() if key not in run.data.params},
-            tags={key: value for key, value in tags.items() if run.data.tags.get(key, "") != value},
-        )
-
-    def set_status(self, run: Any, status: str, end: int) -> bool:
-        """Gives a run a status, and its end in milliseconds unless it is RUNNING; returns whether it had another."""
-        if status == run.info.status and (status == "RUNNING" or end == run.info.end_time):
-            return False
-        if status == "RUNNING":
-            self.update_run(run.info.run_id, status)
-        else:
-            self.set_terminated(run.info.run_id, status, end)
-        return True
-
-    def tag_experiment(self, experiment: Any, tags: Mapping[str, str]) -> None:
-        """Gives an experiment the tags that it lacks."""
-        for key, value in tags.items():
-            if experiment.tags.get(key) != value:
-                self.set_experiment_tag(experiment.experiment_id, key, value)
-
-    def _patiently(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        tries = 0
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except (MlflowException, SQLAlchemyError, OSError) as error:
-                tries += 1
-                if tries == TRIES or getattr(error, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
-                    raise TrackingError(f"{shown(self._uri)}: {_reason(error)}") from None
-            time.sleep(tries)
-
-
-def _reason(error: Exception) -> str:
-    """What MLflow complains of, as one line without passwords; of a dead server it tells the innermost error."""
-    text = " ".join(shown(str(error)).split())
-    if text.startswith("API request") and ("Max retries exceeded" in text or "timed out" in text):
-        return "the server cannot be reached: " + text.rpartition(": ")[2].rstrip("\"')")[:400]
-    return f"MLflow failed: {text[:400]}"
 
 
 @dataclass(frozen=True)
@@ -313,55 +140,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield mlflow_name(prefix + name), value if isinstance(value, str) else json.dumps(value)
 
 
-def prepare(store: Store, name: str, tags: Mapping[str, str]) -> tuple[Client, Any]:
-    """A client and a study's experiment, with its tags up to date; the database and the experiment if there are none.
-
-    tags: with the study's name, `STUDY`. Raises InputError if the experiment is another study's.
-    """
-    with _creation(store):
-        client = Client(store)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            experiment = client.get_experiment(client.create_experiment(name, artifact_location=store.artifacts))
-        elif experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        owner = experiment.tags.get(STUDY, tags[STUDY])
-        if owner != tags[STUDY]:
-            raise InputError(
-                f"experiment {name!r} at {shown(store.uri)} holds the study {owner!r}; "
-                f"give {tags[STUDY]!r} another one (key tracking.experiment)"
-            )
-        client.tag_experiment(experiment, tags)
-    return client, experiment
-
-
-@contextlib.contextmanager
-def _creation(store: Store) -> Iterator[None]:
-    """Lets one process at a time make a local store's tables and experiments."""
-    if store.database is None:
-        yield
-        return
-    try:
-        store.database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{store.database}.lock"):
-            if not store.database.exists():
-                _make_tables(store, store.database)
-            yield
-    except OSError as error:
-        raise TrackingError(f"{store.database}: cannot be written ({error.strerror})") from None
-
-
-def _make_tables(store: Store, database: Path) -> None:
-    """A local store appears with all of its tables at once: MLflow cannot go on where it was killed making them."""
-    _mlflow()
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    part = database.with_name(f".{database.name}.part")
-    part.unlink(missing_ok=True)
-    SqlAlchemyStore(f"sqlite:///{part}", store.artifacts).engine.dispose()
-    part.replace(database)
-
-
 def _pack(plan: Mapping[str, Any]) -> str:
     """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
     names = ("study", "question", "pairs", "methods", "seeds", "select", "protocol", "baseline", "not_applicable")
@@ -372,12 +150,6 @@ def _pack(plan: Mapping[str, Any]) -> str:
     return text if len(text) <= LONGEST_TAG else base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def _unpack(tag: str) -> dict[str, Any]:
-    text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
-    content: dict[str, Any] = json.loads(text)
-    return content
-
-
 def _recorded(client: Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
     """MLflow's runs of a study's cells and teachers, those superseded last."""
     found: dict[Key, list[Any]] = {}
@@ -386,16 +158,6 @@ def _recorded(client: Client, experiment_id: str, study: str) -> dict[Key, list[
         if run.data.tags.get(KIND) in (RUN, TEACHER, SUPERSEDED) and "cell" in run.data.tags:
             found.setdefault(_key(run.data.tags), []).append(run)
     return found
-
-
-def retire(client: Client, run: Any) -> bool:
-    """Tags a run as superseded, unless it is. Returns whether it was not."""
-    if run.data.tags[KIND] == SUPERSEDED:
-        return False
-    if run.info.status == "RUNNING":
-        client.set_terminated(run.info.run_id, "KILLED")
-    client.set_tag(run.info.run_id, KIND, SUPERSEDED)
-    return True
 
 
 @dataclass(frozen=True)
@@ -552,113 +314,3 @@ def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
             stat = path.stat()
             sizes[path] = (stat.st_size, stat.st_mtime_ns)
     return sizes
-
-
-def fetch(address: str, store: Store, folder: Path) -> Path:
-    """The file of a run's artifact, `runs:/RUN/PATH`, copied into a folder.
-
-    Raises:
-        InputError: the address names no file of a run.
-        TrackingError: the store cannot be reached, or has no such run or artifact.
-    """
-    run, _, path = address.removeprefix("runs:/").partition("/")
-    if not run or not path:
-        raise InputError(f"{address}: not the address of a run's file, runs:/RUN/PATH")
-    return Path(Client(store).download_artifacts(run, path, str(folder)))
-
-
-def runs(experiment: str, store: Store) -> pd.DataFrame:
-    """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
-
-    Columns: run_id, kind, status, reason, environment (in words), fingerprint (what of it numbers depend on), those of
-    `IDENTITY`, and every metric `test/...` and `cost/...`, and `BEST_MINUS_LAST`, that a run has logged (NaN where one
-    has not).
-
-    Raises:
-        InputError: the store has no such experiment.
-        TrackingError: the store cannot be reached.
-    """
-    import pandas as pd
-
-    client, found = _existing(experiment, store)
-    lines = [
-        _line(run, kind)
-        for kind in (RUN, TEACHER)
-        for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
-    ]
-    order = ("kind", "pair", "method", "seed", "cell", "run_id")
-    lines.sort(key=lambda line: [line[name] for name in order])
-    head = ["run_id", "kind", "status", "reason", "environment", "fingerprint", *IDENTITY]
-    metrics = sorted({name for line in lines for name in line} - set(head))
-    return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
-
-
-def histories(experiment: str, store: Store, metric: str, most: int = 200) -> pd.DataFrame:
-    """Every value that the finished runs of an experiment have logged of a metric: pair, method, seed, step, value.
-
-    One call of MLflow per run: empty where there are more than `most`.
-
-    Raises:
-        InputError: the store has no such experiment.
-        TrackingError: the store cannot be reached.
-    """
-    import pandas as pd
-
-    client, found = _existing(experiment, store)
-    known = client.search(found.experiment_id, f"tags.`{KIND}` = '{RUN}' and attributes.status = 'FINISHED'")
-    lines = [
-        (run.data.tags["pair"], run.data.tags["method"], int(run.data.tags["seed"]), point.step, point.value)
-        for run in (known if len(known) <= most else [])
-        for point in client.get_metric_history(run.info.run_id, metric)
-    ]
-    return pd.DataFrame(sorted(lines), columns=["pair", "method", "seed", "step", "value"])
-
-
-def _line(run: Any, kind: str) -> dict[str, Any]:
-    tags = run.data.tags
-    line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
-    line |= {name: tags.get(name, "") for name in ("reason", "environment", "fingerprint")}
-    line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
-    return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/", BEST_MINUS_LAST))}
-
-
-def plan(experiment: str, store: Store) -> Plan:
-    """The plan of the study that an experiment holds.
-
-    Raises:
-        InputError: the store has no such experiment, or no study of kdbench is in it.
-        TrackingError: the store cannot be reached.
-    """
-    from benchmark.leaderboard import Plan
-
-    _, found = _existing(experiment, store)
-    if PLAN not in found.tags:
-        raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
-    content = _unpack(found.tags[PLAN])
-    return Plan(**content | {name: tuple(content[name]) for name in ("pairs", "methods", "seeds")})
-
-
-def _existing(experiment: str, store: Store) -> tuple[Client, Any]:
-    known: list[str] = []
-    if store.database is None or store.database.exists():
-        client = Client(store)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None and found.lifecycle_stage == "active":
-            return client, found
-        known = list(experiments(store))
-    near = difflib.get_close_matches(experiment, known)
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
-    else:
-        hint = f"there are {', '.join(known)}" if known else "it holds no study yet"
-    raise InputError(f"{shown(store.uri)}: no experiment {experiment!r}; {hint}")
-
-
-def experiments(store: Store) -> dict[str, str]:
-    """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
-    return {one.name: one.experiment_id for one in studies(store)}
-
-
-def studies(store: Store) -> list[Any]:
-    """MLflow's experiments that hold a study of kdbench, or a search of one. Raises TrackingError."""
-    return [one for one in Client(store).search_experiments() if STUDY in one.tags]

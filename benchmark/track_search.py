@@ -24,17 +24,15 @@ from filelock import FileLock
 from benchmark import locks, pages, views
 from benchmark.errors import InputError, first_line
 from benchmark.pages import NOTE, REPORT, SEARCH
-from benchmark.track import (
+from benchmark.track import SYNCED, Records, Synced
+from benchmark.tracking_store import (
     KIND,
     LONGEST_TAG,
     STUDY,
     SUPERSEDED,
-    SYNCED,
     Client,
     Point,
-    Records,
     Store,
-    Synced,
     mlflow_name,
     prepare,
     retire,

@@ -32,7 +32,7 @@ from benchmark.journal import CellFolder, read_journal, write_json
 from benchmark.locks import locked
 from benchmark.spaces import is_continuous, is_logarithmic, nested, published, space
 from benchmark.study import Cell, Found, Pair, Row, Search, identity
-from benchmark.track import shown
+from benchmark.tracking_store import shown
 from methods import Choice, Method, Setting
 
 GP_LIMIT = 6

@@ -11,7 +11,7 @@ import pytest
 from commandline import kdbench
 from conftest import Tracked
 
-from benchmark import pages, server, track
+from benchmark import pages, recorded, server, tracking_store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra browser)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,9 +49,9 @@ def seen(tracked: Tracked) -> Iterator[Seen]:
     """The tiny study, served, its leaderboard published."""
     done = kdbench("--workspace", tracked.workspace, "leaderboard", tracked.study, "--results", tracked.results)
     assert done.code == 0, done.err
-    store = track.store(tracked.workspace, None)
-    (experiment,) = track.experiments(store).values()
-    (report,) = track.Client(store).search(experiment, "tags.`kdbench.kind` = 'report'")
+    store = tracking_store.store(tracked.workspace, None)
+    (experiment,) = recorded.experiments(store).values()
+    (report,) = tracking_store.Client(store).search(experiment, "tags.`kdbench.kind` = 'report'")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from test_track import Study, client, found, store, template  # noqa: F401  (fixtures)
+from small_study import Study, client, found
 
-from benchmark import leaderboard, lookup, pages, report, track, views
+from benchmark import leaderboard, lookup, pages, recorded, report, track, tracking_store, views
 from benchmark.pages import CURVES, LEADERBOARD, NOTE, REPORT_RUN, RUNS, study_views
 
 ROWS = ("student", "kd", "kd+at")
@@ -18,25 +18,25 @@ def study(tmp_path):
     return Study(tmp_path / "runs", rows=ROWS, seeds=(0, 1, 2)).finish()
 
 
-def publish(study, store, folder, longest=track.LONGEST_TAG):  # noqa: F811
+def publish(study, store, folder, longest=tracking_store.LONGEST_TAG):
     """What `kdbench leaderboard` does; returns the warnings."""
     track.sync(study.folder, store)
-    plan, runs, told = track.plan("kd/small", store), track.runs("kd/small", store), []
+    plan, runs, told = recorded.plan("kd/small", store), recorded.runs("kd/small", store), []
     board, costs = leaderboard.leaderboard(runs, plan), leaderboard.costs(runs, plan)
     files = report.write(board, costs, plan, folder)
     pages.publish("kd/small", store, plan, report.to_note(board, plan, longest), files, told.append)
     return told
 
 
-def reports(store):  # noqa: F811
+def reports(store):
     return found(store, "tags.`kdbench.kind` = 'report'")
 
 
-def tags(store):  # noqa: F811
+def tags(store):
     return client(store).get_experiment_by_name("kd/small").tags
 
 
-def test_one_report_holds_the_files_of_the_leaderboard_and_is_found_by_a_tag(tmp_path, store, study):  # noqa: F811
+def test_one_report_holds_the_files_of_the_leaderboard_and_is_found_by_a_tag(tmp_path, store, study):
     assert publish(study, store, tmp_path / "results") == []
     (run,) = reports(store)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "report")
@@ -44,10 +44,10 @@ def test_one_report_holds_the_files_of_the_leaderboard_and_is_found_by_a_tag(tmp
     written = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
     assert {file.path for file in client(store).list_artifacts(run.info.run_id)} == set(written)
     for name, content in written.items():
-        assert track.fetch(f"runs:/{run.info.run_id}/{name}", store, tmp_path).read_bytes() == content
+        assert recorded.fetch(f"runs:/{run.info.run_id}/{name}", store, tmp_path).read_bytes() == content
 
 
-def test_publishing_again_writes_nothing_and_a_new_result_updates_the_same_report(tmp_path, store, study):  # noqa: F811
+def test_publishing_again_writes_nothing_and_a_new_result_updates_the_same_report(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     before, (run,) = store.database.read_bytes(), reports(store)
     publish(study, store, tmp_path / "results")
@@ -57,11 +57,11 @@ def test_publishing_again_writes_nothing_and_a_new_result_updates_the_same_repor
     publish(study, store, tmp_path / "results")
     (again,) = reports(store)
     assert again.info.run_id == run.info.run_id
-    page = track.fetch(f"runs:/{run.info.run_id}/leaderboard.md", store, tmp_path)
+    page = recorded.fetch(f"runs:/{run.info.run_id}/leaderboard.md", store, tmp_path)
     assert "And now?" in page.read_text()
 
 
-def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, study):  # noqa: F811
+def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     (run,) = reports(store)
     other = client(store).create_run(run.info.experiment_id, tags={"kdbench.kind": "report", "study": "small"})
@@ -72,7 +72,7 @@ def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, stu
     assert (done.created, done.updated) == (0, 0)
 
 
-def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_path, store, study):  # noqa: F811
+def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     first, blank, *rest = tags(store)[NOTE].splitlines()
     assert first.startswith("kd+at has the highest mean on 1 of 1 pairs: 94.0")
@@ -83,7 +83,7 @@ def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_pa
     assert reports(store)[0].data.tags[NOTE] == tags(store)[NOTE]
 
 
-def test_a_description_that_is_too_long_loses_whole_rows_and_says_so(tmp_path, store, study):  # noqa: F811
+def test_a_description_that_is_too_long_loses_whole_rows_and_says_so(tmp_path, store, study):
     publish(study, store, tmp_path / "results", longest=400)
     text = tags(store)[NOTE]
     assert len(text) <= 400
@@ -91,7 +91,7 @@ def test_a_description_that_is_too_long_loses_whole_rows_and_says_so(tmp_path, s
     assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
 
 
-def test_the_views_name_metrics_and_tags_that_the_runs_have(tmp_path, store, study):  # noqa: F811
+def test_the_views_name_metrics_and_tags_that_the_runs_have(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     states = {key: views.unpack(tags(store)[views.PREFIX + key])["state"] for key in (LEADERBOARD, RUNS, CURVES)}
     run = found(store, "tags.`kdbench.kind` = 'run'")[0]
@@ -128,10 +128,10 @@ def test_where_mlflow_loads_a_part_of_the_runs_the_means_are_of_whole_methods():
     [("log_artifact", "its report"), ("set_experiment_tag", "its report"), ("search_runs", "its report and views")],
 )
 def test_what_cannot_be_written_is_one_warning_and_comes_next_time(
-    tmp_path, store, study, monkeypatch, method, what  # noqa: F811
+    tmp_path, store, study, monkeypatch, method, what
 ):  # fmt: skip
     track.sync(study.folder, store)
-    plan, told = track.plan("kd/small", store), []
+    plan, told = recorded.plan("kd/small", store), []
     file = tmp_path / "leaderboard.csv"
     file.write_text("pair\n")
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_written_is_one_warning_and_comes_next_time(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(track._mlflow().MlflowClient, method, fail)
+        patch.setattr(tracking_store._mlflow().MlflowClient, method, fail)
         pages.publish("kd/small", store, plan, "Result.", [file], told.append)
     assert len(told) == 1
     assert told[0].startswith(f"kd/small: {what} in MLflow could not be written (")
@@ -150,7 +150,7 @@ def test_what_cannot_be_written_is_one_warning_and_comes_next_time(
     assert tags(store)[NOTE] == "Result."
 
 
-def test_a_view_that_cannot_be_packed_leaves_report_and_description(tmp_path, store, study, monkeypatch):  # noqa: F811
+def test_a_view_that_cannot_be_packed_leaves_report_and_description(tmp_path, store, study, monkeypatch):
     monkeypatch.setattr(views, "pack", lambda *_: 1 / 0)
     assert publish(study, store, tmp_path / "results") == [
         "kd/small: its saved views in MLflow could not be written (division by zero)"
@@ -159,7 +159,7 @@ def test_a_view_that_cannot_be_packed_leaves_report_and_description(tmp_path, st
     assert NOTE in tags(store)
 
 
-def test_addresses_are_those_of_the_views_that_there_are(tmp_path, store, study):  # noqa: F811
+def test_addresses_are_those_of_the_views_that_there_are(tmp_path, store, study):
     identity = track.sync(study.folder, store).experiment_id
     start = f"http://host:1/#/experiments/{identity}/runs?workflowType=machine_learning"
     assert pages.addresses("http://me:secret@host:1/", store) == {"kd/small": {"runs": start}}
@@ -188,7 +188,7 @@ def test_a_long_sparkline_is_as_wide_as_allowed_and_keeps_its_shape():
     assert (bars[0], bars[-1]) == ("▁", "█")
 
 
-def test_of_two_studies_with_the_same_cell_the_newest_run_is_shown_and_the_other_told(tmp_path, store):  # noqa: F811
+def test_of_two_studies_with_the_same_cell_the_newest_run_is_shown_and_the_other_told(tmp_path, store):
     for name, at in (("small", 1_700_000_000_000), ("later", 1_700_000_900_000)):
         one = Study(tmp_path / "runs", name, rows=("kd",))
         one.train("kd", at=at)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import math
 import shutil
-import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,208 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from filelock import FileLock
+from small_study import CANARY, START, SYNC, Study, client, counts, everything, found, history, one, output, python
 
-from benchmark import server, track
+from benchmark import recorded, track, tracking_store
 from benchmark.errors import InputError
-from benchmark.journal import Journal, write_json
-from benchmark.leaderboard import leaderboard
-
-ROOT = Path(__file__).parents[1]
-START = 1_700_000_000_000
-SETTINGS = {
-    "student": {},
-    "kd": {"temperature": 4.0, "weight": 0.9, "ce": 0.1},
-    "kd+at": {"kd": {"temperature": 4.0}, "at": {"beta": 1000.0, "p": 2}, "ce": 1.0},
-}
-ACCURACY = {"student": 90.0, "kd": 92.0, "kd+at": 93.0, "teacher": 97.0}
-CANARY = "canary-9f3b"
-
-
-class Study:
-    """A study's folder as the engine leaves it, written step by step."""
-
-    def __init__(self, workspace, name="small", rows=("student", "kd"), seeds=(0,)):
-        self.folder = workspace / name
-        self.folder.mkdir(parents=True)
-        self.plan = {
-            "study": name, "question": "Which is best?", "experiment": f"kd/{name}", "dataset": "digits",
-            "select": "last", "baseline": "student", "pairs": ["a-b"], "methods": list(rows), "seeds": list(seeds),
-            "not_applicable": {},
-            "cells": [self.cell(row, seed) for seed in seeds for row in rows],
-            "teachers": [{"id": "t" * 12, "pairs": ["a-b"], "model": "resnet18", "teacher_id": "f" * 12, "seed": 0,
-                          "folder": f"teachers/{'t' * 12}", "recipe": {"epochs": 2, "lr": 0.05}}],
-        }  # fmt: skip
-        self.save()
-        write_json(self.folder / "split.json", {"train": [0, 1], "val": [2]})
-        (self.folder / "study.yaml").write_text("name: small\n")
-
-    @staticmethod
-    def cell(row, seed):
-        identity = f"{row}-{seed}".encode().hex()[:12].ljust(12, "0") + str(seed)
-        return {
-            "id": identity, "pair": "a-b", "row": row, "method": row, "settings": SETTINGS[row], "seed": seed,
-            "teacher": "resnet18", "teacher_id": "f" * 12, "student": "test_byobnet", "folder": f"cells/{identity}",
-            "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.05},
-        }  # fmt: skip
-
-    def save(self):
-        write_json(self.folder / "plan.json", self.plan)
-
-    def path(self, row, seed=0):
-        if row == "teacher":
-            return self.folder / self.plan["teachers"][0]["folder"]
-        return self.folder / self.cell(row, seed)["folder"]
-
-    def start(self, row, seed=0, at=START, epoch=0, **environment):
-        path = self.path(row, seed)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", {"row": row})
-        told = {"python": "3.11", "git_commit": "abc", **environment}
-        self.add(row, seed, "start", time=at, epoch=epoch, environment=told)
-
-    def add(self, row, seed, kind, **content):
-        Journal(self.path(row, seed) / "journal.jsonl").append(kind, **content)
-
-    def epoch(self, row, number, seed=0, at=START):
-        loss = 1.0 / (number + 1)
-        metrics = {"loss/total": loss, "val/acc1": 50.0 + number}
-        self.add(row, seed, "epoch", time=at + 1000 * (number + 1), epoch=number, metrics=metrics)
-
-    def final(self, row, seed=0, at=START):
-        self.add(row, seed, "trained", time=at + 8000, epoch=1, sha256="0" * 64)
-        metrics = {"test/acc1": ACCURACY[row] + seed, "test/f1": 0.9, "cost/params": 1e4}
-        self.add(row, seed, "final", time=at + 9000, metrics=metrics)
-
-    def train(self, row, seed=0, at=START):
-        self.start(row, seed, at)
-        self.epoch(row, 0, seed, at)
-        self.epoch(row, 1, seed, at)
-        self.final(row, seed, at)
-
-    def finish(self):
-        self.train("teacher")
-        for cell in self.plan["cells"]:
-            self.train(cell["row"], cell["seed"])
-        return self
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A database without experiments: MLflow needs seconds to make one."""
-    made = track.store(tmp_path_factory.mktemp("template"), None)
-    track._mlflow().MlflowClient(made.uri).search_experiments()
-    return made.database
-
-
-@pytest.fixture
-def store(tmp_path, template):
-    shutil.copy(template, tmp_path / "mlflow.db")
-    return track.store(tmp_path, None)
-
-
-@pytest.fixture
-def small(tmp_path):
-    return Study(tmp_path)
-
-
-def client(store):
-    return track._mlflow().MlflowClient(store.uri)
-
-
-def found(store, condition="", study="small"):
-    experiment = client(store).get_experiment_by_name(f"kd/{study}")
-    return list(client(store).search_runs([experiment.experiment_id], condition))
-
-
-def one(store, row, kind="run", study="small"):
-    (run,) = found(store, f"tags.method = '{row}' and tags.`kdbench.kind` = '{kind}'", study)
-    return run
-
-
-def history(store, row, key):
-    points = client(store).get_metric_history(one(store, row).info.run_id, key)
-    return sorted((point.step, point.timestamp, point.value) for point in points)
-
-
-def everything(store, study="small"):
-    """All that MLflow knows of a study's runs."""
-    ask = client(store)
-    return {
-        run.info.run_id: (
-            run.info.status, run.info.start_time, run.info.end_time, run.data.tags, run.data.params,
-            {key: [(p.step, p.timestamp, p.value) for p in ask.get_metric_history(run.info.run_id, key)]
-             for key in run.data.metrics},
-            sorted(file.path for file in ask.list_artifacts(run.info.run_id)),
-        )
-        for run in found(store, study=study)
-    }  # fmt: skip
-
-
-def counts(synced):
-    return (synced.created, synced.updated, synced.unchanged)
-
-
-def python(code, *arguments):
-    return subprocess.Popen([sys.executable, "-W", "error", "-c", code, *map(str, arguments)], cwd=ROOT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-
-
-SYNC = """
-import sys; from pathlib import Path
-from benchmark import track
-for folder in map(Path, sys.argv[1:]):
-    track.sync(folder, track.store(folder.parent, None))
-"""
-
-
-def output(process):
-    text, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert errors == ""
-    return text
-
-
-# What a store is
-
-
-def test_without_an_address_the_store_lies_in_the_workspace(tmp_path):
-    made = track.store(tmp_path / "with space", None)
-    assert made.uri == f"sqlite:///{tmp_path}/with space/mlflow.db"
-    assert made.artifacts == f"file://{tmp_path}/with%20space/artifacts"
-    assert made.database == tmp_path / "with space" / "mlflow.db"
-
-
-def test_a_relative_database_is_made_absolute_and_its_artifacts_lie_beside_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made = track.store(Path("elsewhere"), "sqlite:///sub/my.db")
-    assert (made.uri, made.artifacts) == (f"sqlite:///{tmp_path}/sub/my.db", f"file://{tmp_path}/sub/artifacts")
-
-
-def test_a_server_decides_where_artifacts_lie(tmp_path):
-    assert track.store(tmp_path, "https://host:5000/") == track.Store("https://host:5000", None)
-
-
-@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlruns", "sqlite://", "sqlite:///", "databricks"])
-def test_a_folder_is_refused_as_a_store_with_a_remedy(tmp_path, uri):
-    with pytest.raises(InputError, match=r"sqlite:///path/to/mlflow\.db"):
-        track.store(tmp_path, uri)
-
-
-@pytest.mark.parametrize(
-    "uri", [f"postgresql://me:{CANARY}@host/db", f"me:{CANARY}@host:5000", f"http:/host?key={CANARY}"]
-)
-def test_a_refused_address_is_named_without_its_password(tmp_path, uri):
-    with pytest.raises(InputError) as caught:
-        track.store(tmp_path, uri)
-    assert CANARY not in str(caught.value)
-    assert "***" in str(caught.value)
-
-
-def test_passwords_are_masked_and_paths_are_not():
-    assert track.shown("https://me:pa@ss/wo:rd@host:5000/x") == "https://***@host:5000/x"
-    assert track.shown("http://host/x?token=abc&page=2") == "http://host/x?token=***&page=***"
-    assert track.shown("sqlite:////home/me@work/mlflow.db") == "sqlite:////home/me@work/mlflow.db"
-    assert CANARY not in repr(track.Store(f"http://me:{CANARY}@host", None))
 
 
 def test_importing_track_imports_nothing_large():
@@ -279,7 +76,7 @@ def test_a_finished_run_tells_how_far_its_last_epoch_is_below_its_best_on_valida
         metrics = {"loss/total": 1.0} | ({} if value is None else {"val/acc1": value})
         small.add("kd", 0, "epoch", time=START + number, epoch=number, metrics=metrics)
     track.sync(small.folder, store)
-    assert track.BEST_MINUS_LAST not in one(store, "kd").data.metrics
+    assert tracking_store.BEST_MINUS_LAST not in one(store, "kd").data.metrics
     small.final("kd")
     track.sync(small.folder, store)
     assert one(store, "kd").data.metrics.get("val/best_minus_last") == gap
@@ -380,7 +177,7 @@ def test_a_store_that_fails_at_any_call_is_complete_after_the_next_sync(store, s
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(track._mlflow().MlflowClient, call, fail)
+        patch.setattr(tracking_store._mlflow().MlflowClient, call, fail)
         with pytest.raises(track.TrackingError, match="disk full"):
             track.sync(small.folder, store)
     track.sync(small.folder, store)
@@ -396,7 +193,7 @@ def test_a_busy_store_is_asked_three_times(store, small, monkeypatch, refusals):
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-    mlflow_client, calls = track._mlflow().MlflowClient, []
+    mlflow_client, calls = tracking_store._mlflow().MlflowClient, []
     write = mlflow_client.log_batch
 
     def busy(*arguments, **named):
@@ -419,13 +216,13 @@ def test_a_busy_store_is_asked_three_times(store, small, monkeypatch, refusals):
 def test_a_deleted_database_is_filled_again_once_even_by_processes_that_race(tmp_path, store):
     first, second = Study(tmp_path, "first").finish(), Study(tmp_path, "second").finish()
     track.sync(first.folder, store)
-    before = track.runs("kd/first", store)
+    before = recorded.runs("kd/first", store)
     store.database.unlink()
     racing = [python(SYNC, first.folder, second.folder), python(SYNC, second.folder, first.folder)]
     assert [output(process) for process in racing] == ["", ""]
     # This process still has the old file open, so it reads the new one under another name.
-    store = track.store(tmp_path, f"sqlite:///{store.database.rename(tmp_path / 'new.db')}")
-    after = track.runs("kd/first", store)
+    store = tracking_store.store(tmp_path, f"sqlite:///{store.database.rename(tmp_path / 'new.db')}")
+    after = recorded.runs("kd/first", store)
     pd.testing.assert_frame_equal(before.drop(columns="run_id"), after.drop(columns="run_id"))
     assert set(before["run_id"]).isdisjoint(after["run_id"])
     names = [experiment.name for experiment in client(store).search_experiments()]
@@ -524,7 +321,7 @@ def test_a_cell_that_leaves_the_plan_is_superseded_and_comes_back_with_it(store,
     small.save()
     assert counts(track.sync(small.folder, store)) == (0, 1, 2)
     assert one(store, "kd", "superseded").info.run_id == run
-    assert "kd" not in set(track.runs("kd/small", store)["method"])
+    assert "kd" not in set(recorded.runs("kd/small", store)["method"])
     assert counts(track.sync(small.folder, store)) == (0, 0, 2)
     small.plan["cells"] = cells
     small.save()
@@ -542,170 +339,9 @@ def test_a_plan_that_waits_for_its_teacher_supersedes_nothing(store, small):
     assert one(store, "kd").data.tags["kdbench.kind"] == "run"
 
 
-# Reading back
-
-
-def test_a_store_whose_making_was_killed_halfway_is_made_again(tmp_path, store):
-    Study(tmp_path, rows=("student",), seeds=(0,)).finish()
-    die = (
-        "import os, sys; from pathlib import Path; from sqlalchemy import Engine, event; from benchmark import track\n"
-        "left = [40]\n"
-        "@event.listens_for(Engine, 'before_cursor_execute')\n"
-        "def count(*_):\n"
-        "    left[0] -= 1\n"
-        "    left[0] or os.kill(os.getpid(), 9)\n"
-        "folder = Path(sys.argv[1])\n"
-        "track.sync(folder, track.store(folder, sys.argv[2]))\n"
-    )
-    arguments = [sys.executable, "-c", die, str(tmp_path / "small"), store.uri]
-    assert subprocess.run(arguments, cwd=Path(track.__file__).parents[1]).returncode == -9
-    assert track.sync(tmp_path / "small", store).created == 2
-
-
-def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
-    Study(tmp_path, rows=("student", "kd", "kd+at"), seeds=(0, 1, 2)).finish()
-    track.sync(tmp_path / "small", store)
-    table = track.runs("kd/small", store)
-    head = [
-        "run_id",
-        "kind",
-        "status",
-        "reason",
-        "environment",
-        "fingerprint",
-        "pair",
-        "method",
-        "teacher",
-        "teacher_id",
-        "student",
-        "dataset",
-    ]
-    assert list(table.columns) == [*head, "seed", "cell", "cost/params", "test/acc1", "test/f1", "val/best_minus_last"]
-    assert table["seed"].dtype == "int64"
-    assert list(table["method"]) == 3 * ["kd"] + 3 * ["kd+at"] + 3 * ["student"] + ["teacher"]
-    board = leaderboard(table, track.plan("kd/small", store)).set_index("method")
-    assert list(board.index) == ["teacher", "kd+at", "kd", "student"]
-    assert list(board["acc1"]) == [97.0, 94.0, 93.0, 91.0]
-    assert list(board["rank"])[1:] == [1, 2, 3]
-    assert board.loc["kd", "vs_student"] == 2.0
-
-
-def test_the_history_of_a_metric_has_a_line_for_each_epoch_of_each_finished_run(tmp_path, store):
-    study = Study(tmp_path, rows=("student", "kd"), seeds=(0, 1))
-    track.sync(study.folder, store)
-    assert track.histories("kd/small", store, "val/acc1").empty
-    study.finish()
-    track.sync(study.folder, store)
-    found = track.histories("kd/small", store, "val/acc1")
-    assert list(found.columns) == ["pair", "method", "seed", "step", "value"]
-    epochs = found.groupby(["method", "seed"])["step"].agg(list)
-    assert set(epochs.index) == {(method, seed) for method in ("student", "kd") for seed in (0, 1)}
-    assert all(steps == [*range(1, len(steps) + 1)] and len(steps) > 1 for steps in epochs)
-    assert track.histories("kd/small", store, "val/acc1", most=3).empty
-    assert track.histories("kd/small", store, "no/such").empty
-
-
-def test_an_experiment_without_runs_gives_an_empty_table_and_a_leaderboard(store, small):
-    track.sync(small.folder, store)
-    table = track.runs("kd/small", store)
-    assert table.empty
-    assert leaderboard(table, track.plan("kd/small", store))["n"].sum() == 0
-
-
-def test_all_pages_of_runs_are_read_and_deleted_runs_are_not(store, small, monkeypatch):
-    small.finish()
-    track.sync(small.folder, store)
-    mlflow_client = track._mlflow().MlflowClient
-    search = mlflow_client.search_runs
-    monkeypatch.setattr(mlflow_client, "search_runs", lambda *a, **k: search(*a, **k | {"max_results": 1}))
-    assert len(track.runs("kd/small", store)) == 3
-    client(store).delete_run(one(store, "kd").info.run_id)
-    assert set(track.runs("kd/small", store)["method"]) == {"student", "teacher"}
-
-
-@pytest.mark.parametrize("size", [1, 400])
-def test_the_plan_comes_back_from_mlflow_alone_however_long_it_is(store, small, size):
-    small.plan["not_applicable"] = {f"a-b/method {number}": "no maps" for number in range(size)}
-    small.save()
-    track.sync(small.folder, store)
-    plan = track.plan("kd/small", store)
-    assert plan.not_applicable == small.plan["not_applicable"]
-    assert (plan.study, plan.question, plan.select, plan.baseline) == ("small", "Which is best?", "last", "student")
-    assert (plan.pairs, plan.methods, plan.seeds) == (("a-b",), ("student", "kd"), (0,))
-    assert plan.datasets == {"a-b": "digits"}
-
-
-def test_the_effort_of_tuning_comes_back_from_mlflow_and_a_plan_without_any_is_packed_as_before(store, small):
-    before = track._pack(small.plan)
-    small.plan |= {"trials": {}, "search_tmac": {}}
-    assert track._pack(small.plan) == before
-    small.plan |= {"methods": ["kd", "kd (tuned)"], "trials": {"kd (tuned)": 20}, "baseline": None}
-    small.plan["search_tmac"] = {"a-b/kd (tuned)": 0.1 + 0.2}
-    small.save()
-    track.sync(small.folder, store)
-    plan = track.plan("kd/small", store)
-    assert plan.trials == {"kd (tuned)": 20}
-    assert plan.search_tmac == {"a-b/kd (tuned)": 0.1 + 0.2}
-    assert (plan.published("kd (tuned)"), plan.published("kd"), plan.budgets) == ("kd", None, [20])
-
-
-def test_an_unknown_experiment_is_named_with_its_neighbours(tmp_path, store, small):
-    with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it holds no study yet"):
-        track.runs("kd/smal", store)
-    track.sync(small.folder, store)
-    with pytest.raises(InputError, match=r"mlflow\.db: no experiment 'kd/smal'; did you mean 'kd/small'\?"):
-        track.runs("kd/smal", store)
-    with pytest.raises(InputError, match="there are kd/small"):
-        track.plan("zzz", store)
-    with pytest.raises(InputError, match="holds no study of kdbench"):
-        track.plan("Default", store)
-    nowhere = track.store(tmp_path / "nowhere", None)
-    with pytest.raises(InputError, match="it holds no study yet"):
-        track.runs("kd/small", nowhere)
-    assert not (tmp_path / "nowhere").exists()
-
-
-def test_addresses_open_the_mode_that_shows_runs_and_hold_no_password():
-    assert server.addresses(f"http://me:{CANARY}@host:5000/base/", "7") == {
-        "start": "http://host:5000/base/#/experiments?workflowType=machine_learning",
-        "runs": "http://host:5000/base/#/experiments/7/runs?workflowType=machine_learning",
-    }
-
-
-# A store that does not answer
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:9", "127.0.0.1:port", "nohost.invalid"])
-def test_an_unreachable_server_is_told_quickly_in_one_line_without_its_password(small, host, capfd, caplog):
-    small.train("kd")
-    track._mlflow()
-    address = f"http://me:{CANARY}@{host}/base?token={CANARY}"
-    store, began = track.store(small.folder, address), time.monotonic()
-    for ask in (lambda: track.sync(small.folder, store), lambda: track.runs("x", store)):
-        with pytest.raises(track.TrackingError) as caught:
-            ask()
-        assert str(caught.value).startswith(f"http://***@{host}/base?token=***: ")
-        assert "\n" not in str(caught.value)
-        assert CANARY not in str(caught.value) + repr(caught.value)
-    assert time.monotonic() - began < 10
-    assert CANARY not in "".join(capfd.readouterr()) + caplog.text
-
-
-def test_a_file_that_is_no_database_is_told(tmp_path, small):
-    (tmp_path / "mlflow.db").write_text("no database at all, whatever its name says")
-    with pytest.raises(track.TrackingError, match="file is not a database"):
-        track.sync(small.folder, track.store(tmp_path, None))
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path, small):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(track.TrackingError, match="cannot be written"):
-        track.sync(small.folder, track.store(tmp_path / "file", None))
-
-
 def test_following_an_unreachable_server_warns_once_and_never_raises(small):
     small.start("kd")
-    track._mlflow()
+    tracking_store._mlflow()
     warnings, looks = [], []
 
     def stop():
@@ -713,7 +349,7 @@ def test_following_an_unreachable_server_warns_once_and_never_raises(small):
         small.epoch("kd", len(looks))
         return len(looks) == 40
 
-    store, began = track.store(small.folder, f"http://me:{CANARY}@127.0.0.1:9"), time.monotonic()
+    store, began = tracking_store.store(small.folder, f"http://me:{CANARY}@127.0.0.1:9"), time.monotonic()
     assert track.follow(small.folder, store, stop, warn=warnings.append, every=0.01) is False
     assert time.monotonic() - began < 10
     (line,) = warnings
@@ -768,75 +404,3 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-# MLflow's server
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path)
-    answer = connection.getresponse().read()
-    connection.close()
-    return answer
-
-
-def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, template, monkeypatch):
-    workspace, elsewhere = tmp_path / "with space", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    direct = Study(workspace, "direct").finish()
-    shutil.copy(template, workspace / "mlflow.db")
-    store, port = track.store(workspace, None), free_port()
-    track.sync(direct.folder, store)
-    process = server.serve(store, port=port)
-    try:
-        run = one(store, "kd", study="direct").info.run_id
-        listed = json.loads(get(port, f"/api/2.0/mlflow/artifacts/list?run_id={run}"))["files"]
-        assert {file["path"] for file in listed} == {"config.json", "environment.json", "split.json", "study.yaml"}
-        assert json.loads(get(port, f"/get-artifact?path=config.json&run_uuid={run}")) == {"row": "kd"}
-        assert b"<title>MLflow</title>" in get(port, "/")
-
-        remote = track.store(tmp_path, f"http://127.0.0.1:{port}")
-        through = Study(workspace, "through").finish()
-        assert counts(track.sync(through.folder, remote)) == (3, 0, 0)
-        assert counts(track.sync(through.folder, remote)) == (0, 0, 3)
-        pd.testing.assert_frame_equal(track.runs("kd/through", remote), track.runs("kd/through", store))
-        assert track.plan("kd/through", remote) == track.plan("kd/through", store)
-        run = one(remote, "kd", study="through").info.run_id
-        assert len(client(remote).list_artifacts(run)) == 4
-        with pytest.raises(InputError, match="is a server already"):
-            server.serve(remote, port=free_port())
-        with pytest.raises(InputError, match=f"port {port} on 127.0.0.1 cannot be used .*choose another one"):
-            server.serve(store, port=port)
-    finally:
-        server.end(process)
-    with pytest.raises(ConnectionRefusedError):
-        get(port, "/health")
-    assert list(elsewhere.iterdir()) == []
-
-
-def test_a_server_that_dies_says_why(tmp_path):
-    store = track.store(tmp_path, None)
-    store.database.write_text("no database at all, whatever its name says")
-    with pytest.raises(track.TrackingError, match=r"died; it said: .*file is not a database"):
-        server.serve(store, port=free_port())
-
-
-def test_there_is_nothing_to_serve_before_the_first_sync(tmp_path):
-    with pytest.raises(InputError, match="nothing is recorded there yet"):
-        server.serve(track.store(tmp_path, None))
-
-
-def test_the_packed_plan_is_plain_text():
-    plan = {"study": "s", "question": "?" * 6000, "pairs": [], "methods": [], "seeds": [], "select": "last"}
-    packed = track._pack({**plan, "baseline": None, "not_applicable": {}, "dataset": "digits"})
-    assert len(packed) < 500
-    assert base64.b64decode(packed)
-    assert track._unpack(packed)["question"] == "?" * 6000

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from benchmark import locks, track, track_search, views
+from benchmark import locks, recorded, track, track_search, tracking_store, views
 from benchmark.errors import InputError, TrackingError
 from benchmark.journal import Journal, write_json
 from benchmark.track_search import COORDINATES, CURVES, NOTE, TABLE, addresses, search_views, sync_search
@@ -104,15 +104,15 @@ def goal(number, seed, epoch):
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A database without experiments: MLflow needs seconds to make one."""
-    made = track.store(tmp_path_factory.mktemp("template"), None)
-    track.Client(made).search_experiments()
+    made = tracking_store.store(tmp_path_factory.mktemp("template"), None)
+    tracking_store.Client(made).search_experiments()
     return made.database
 
 
 @pytest.fixture
 def store(tmp_path, template):
     shutil.copy(template, tmp_path / "mlflow.db")
-    return track.store(tmp_path, None)
+    return tracking_store.store(tmp_path, None)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def search(tmp_path):
 
 
 def client(store):
-    return track._mlflow().MlflowClient(store.uri)
+    return tracking_store._mlflow().MlflowClient(store.uri)
 
 
 def experiment(store, name="kd/small/search/a-b/ls(kd)+at"):
@@ -272,9 +272,9 @@ def test_the_report_holds_pictures_record_and_best_settings_and_is_updated(tmp_p
     assert files == {"history.png", "search.json", "best.md"}
     place = tmp_path / "fetched"
     place.mkdir()
-    fetched = track.fetch(f"runs:/{run.info.run_id}/search.json", store, place)
+    fetched = recorded.fetch(f"runs:/{run.info.run_id}/search.json", store, place)
     assert json.loads(fetched.read_text()) == search.record
-    text = track.fetch(f"runs:/{run.info.run_id}/best.md", store, place).read_text()
+    text = recorded.fetch(f"runs:/{run.info.run_id}/best.md", store, place).read_text()
     assert text.splitlines()[0] == "Best of so many trials."
     assert "| ls(kd).temperature | 4 | 5 | log-uniform 1 to 20 |" in text
     assert "5 of 5" not in text
@@ -329,7 +329,7 @@ def test_the_sync_of_a_study_leaves_trials_and_reports_alone(tmp_path, store, se
     assert (done.created, done.updated, done.unchanged) == (0, 0, 0)
     kinds = [run.data.tags["kdbench.kind"] for run in client(store).search_runs([done.experiment_id])]
     assert sorted(kinds) == ["report", *["trial"] * 5]
-    assert track.runs("kd/small", store).empty
+    assert recorded.runs("kd/small", store).empty
 
 
 # Syncing again
@@ -359,7 +359,7 @@ def test_syncing_after_every_step_gives_what_syncing_once_gives(tmp_path, store,
             sync_search(often.save().folder, store)
     (tmp_path / "fresh").mkdir()
     shutil.copy(template, tmp_path / "fresh" / "mlflow.db")
-    fresh = track.store(tmp_path / "fresh", None)
+    fresh = tracking_store.store(tmp_path / "fresh", None)
     sync_search(often.folder, fresh)
     assert everything(store) == everything(fresh)
 
@@ -370,7 +370,7 @@ class Scratch:
     def __init__(self, folder, template):
         folder.mkdir()
         shutil.copy(template, folder / "mlflow.db")
-        self.store = track.store(folder, None)
+        self.store = tracking_store.store(folder, None)
 
     @staticmethod
     def dying(patiently, after):
@@ -393,7 +393,7 @@ def test_killed_before_any_call_to_mlflow_the_next_sync_completes_it(tmp_path, t
     while True:
         one = Scratch(tmp_path / f"killed-{killed}", template)
         with monkeypatch.context() as patch:
-            patch.setattr(track.Client, "_patiently", one.dying(track.Client._patiently, killed))
+            patch.setattr(tracking_store.Client, "_patiently", one.dying(tracking_store.Client._patiently, killed))
             try:
                 sync_search(search.folder, one.store)
                 break
@@ -412,7 +412,7 @@ def test_a_store_that_fails_is_told_and_completed_later(store, search, monkeypat
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(track._mlflow().MlflowClient, "log_batch", fail)
+        patch.setattr(tracking_store._mlflow().MlflowClient, "log_batch", fail)
         with pytest.raises(TrackingError, match="disk full"):
             sync_search(search.folder, store)
     assert sum(counts(sync_search(search.folder, store))) == 6
@@ -511,7 +511,7 @@ def test_where_less_is_better_the_lowest_comes_first(search):
 @pytest.mark.parametrize("broken", ["pack", "tag"])
 def test_a_view_that_cannot_be_written_is_only_a_warning(store, search, monkeypatch, broken):
     search.finish()
-    mlflow_client, told = track._mlflow().MlflowClient, []
+    mlflow_client, told = tracking_store._mlflow().MlflowClient, []
     write = mlflow_client.set_experiment_tag
 
     def refuse(self, experiment_id, key, value):

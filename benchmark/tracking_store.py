@@ -1,0 +1,261 @@
+"""Where MLflow keeps runs, and the client that reads and writes there. No other file imports MLflow.
+
+It takes seconds to import, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from benchmark.errors import InputError, TrackingError
+
+KIND = "kdbench.kind"
+STUDY, PLAN = "kdbench.study", "kdbench.plan"
+RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
+
+BEST_MINUS_LAST = "val/best_minus_last"
+"""Metric of a finished run, in percentage points on the validation images: a diagnostic, never a result."""
+
+IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
+"""Tags that say what a run is; columns of `runs`."""
+
+LONGEST_TAG = 5000
+"""Characters. MLflow 3.17 takes 8,000 for a run and 20,000 for an experiment, older servers 5,000."""
+
+TRIES = 3
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+# MLflow's own values keep asking a dead server for four minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+
+_CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
+_QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
+
+
+class Point(NamedTuple):
+    """A metric's value.  time: in milliseconds."""
+
+    key: str
+    value: float
+    time: int
+    step: int
+
+
+def mlflow_name(name: str) -> str:
+    """The name of a setting or a metric as MLflow takes it: `ls(dkd).temperature` becomes `ls.dkd.temperature`."""
+    return re.sub(r"[^\w.\- :/]", "_", name.replace("(", ".").replace(")", ""))
+
+
+def shown(text: str) -> str:
+    """An address, or a message with addresses in it, with names and passwords before an @ and query values masked."""
+    return _QUERY_VALUE.sub(r"\1=***", _CREDENTIALS.sub("***@", text))
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where MLflow keeps runs.
+
+    uri: `sqlite:////absolute/path` or the address of a server. artifacts: `file:///` address of the folder for the
+    files of runs; None where the server decides.
+    """
+
+    uri: str
+    artifacts: str | None
+
+    def __repr__(self) -> str:
+        return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
+
+    @property
+    def database(self) -> Path | None:
+        """The file of a local store."""
+        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:") else None
+
+
+def store(workspace: Path, uri: str | None) -> Store:
+    """The store of a workspace, or the one at `uri`: a path as `sqlite:///path`, or http(s).
+
+    Raises InputError for any other address.
+    """
+    address = uri or f"sqlite:///{workspace.absolute()}/mlflow.db"
+    if address.startswith(("http://", "https://")):
+        return Store(address.rstrip("/"), None)
+    file = address.removeprefix("sqlite:///")
+    if file in ("", address):
+        raise InputError(
+            f"{shown(address)}: not an MLflow store that can be used; give http(s)://host:port of an MLflow server, or "
+            "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
+        )
+    database = Path(file).absolute()
+    return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri())
+
+
+def _mlflow() -> Any:
+    os.environ.update(ENVIRONMENT)
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    # MLflow 3.17's own table definitions do this on SQLAlchemy 2.1.
+    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
+    import mlflow
+
+    # It reports the making of tables, and every error with a traceback; errors reach the user as TrackingError.
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    return mlflow
+
+
+class Client:
+    """MLflow's client. Its calls try again while the store is busy, and fail with TrackingError only."""
+
+    def __init__(self, store: Store):
+        self._uri = store.uri
+        self._client = self._patiently(_mlflow().MlflowClient, store.uri)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return functools.partial(self._patiently, getattr(self._client, name))
+
+    def search(self, experiment_id: str, condition: str) -> list[Any]:
+        """All pages of MLflow's runs that meet a condition and are not deleted."""
+        found: list[Any] = []
+        token = None
+        while token != "":
+            page = self.search_runs([experiment_id], condition, max_results=1000, page_token=token)
+            found += page
+            token = page.token or ""
+        return found
+
+    def log(
+        self,
+        run: Any,
+        metrics: Iterable[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Writes to a run, in one go; returns whether there is anything to write."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(*point) for point in metrics]
+        settings = [Param(*item) for item in (params or {}).items()]
+        labels = [RunTag(*item) for item in (tags or {}).items()]
+        if points or settings or labels:
+            self.log_batch(run.info.run_id, metrics=points, params=settings, tags=labels)
+        return bool(points or settings or labels)
+
+    def label(self, run: Any, params: Mapping[str, str], tags: Mapping[str, str]) -> bool:
+        """Gives a run the params and tags that it lacks; returns whether it lacked any."""
+        return self.log(
+            run,
+            params={key: value for key, value in params.items() if key not in run.data.params},
+            tags={key: value for key, value in tags.items() if run.data.tags.get(key, "") != value},
+        )
+
+    def set_status(self, run: Any, status: str, end: int) -> bool:
+        """Gives a run a status, and its end in milliseconds unless it is RUNNING; returns whether it had another."""
+        if status == run.info.status and (status == "RUNNING" or end == run.info.end_time):
+            return False
+        if status == "RUNNING":
+            self.update_run(run.info.run_id, status)
+        else:
+            self.set_terminated(run.info.run_id, status, end)
+        return True
+
+    def tag_experiment(self, experiment: Any, tags: Mapping[str, str]) -> None:
+        """Gives an experiment the tags that it lacks."""
+        for key, value in tags.items():
+            if experiment.tags.get(key) != value:
+                self.set_experiment_tag(experiment.experiment_id, key, value)
+
+    def _patiently(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        tries = 0
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except (MlflowException, SQLAlchemyError, OSError) as error:
+                tries += 1
+                if tries == TRIES or getattr(error, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
+                    raise TrackingError(f"{shown(self._uri)}: {_reason(error)}") from None
+            time.sleep(tries)
+
+
+def _reason(error: Exception) -> str:
+    """What MLflow complains of, as one line without passwords; of a dead server it tells the innermost error."""
+    text = " ".join(shown(str(error)).split())
+    if text.startswith("API request") and ("Max retries exceeded" in text or "timed out" in text):
+        return "the server cannot be reached: " + text.rpartition(": ")[2].rstrip("\"')")[:400]
+    return f"MLflow failed: {text[:400]}"
+
+
+def prepare(store: Store, name: str, tags: Mapping[str, str]) -> tuple[Client, Any]:
+    """A client and a study's experiment, with its tags up to date; the database and the experiment if there are none.
+
+    tags: with the study's name, `STUDY`. Raises InputError if the experiment is another study's.
+    """
+    with _creation(store):
+        client = Client(store)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            experiment = client.get_experiment(client.create_experiment(name, artifact_location=store.artifacts))
+        elif experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        owner = experiment.tags.get(STUDY, tags[STUDY])
+        if owner != tags[STUDY]:
+            raise InputError(
+                f"experiment {name!r} at {shown(store.uri)} holds the study {owner!r}; "
+                f"give {tags[STUDY]!r} another one (key tracking.experiment)"
+            )
+        client.tag_experiment(experiment, tags)
+    return client, experiment
+
+
+@contextlib.contextmanager
+def _creation(store: Store) -> Iterator[None]:
+    """Lets one process at a time make a local store's tables and experiments."""
+    if store.database is None:
+        yield
+        return
+    try:
+        store.database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{store.database}.lock"):
+            if not store.database.exists():
+                _make_tables(store, store.database)
+            yield
+    except OSError as error:
+        raise TrackingError(f"{store.database}: cannot be written ({error.strerror})") from None
+
+
+def _make_tables(store: Store, database: Path) -> None:
+    """A local store appears with all of its tables at once: MLflow cannot go on where it was killed making them."""
+    _mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    part = database.with_name(f".{database.name}.part")
+    part.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{part}", store.artifacts).engine.dispose()
+    part.replace(database)
+
+
+def retire(client: Client, run: Any) -> bool:
+    """Tags a run as superseded, unless it is. Returns whether it was not."""
+    if run.data.tags[KIND] == SUPERSEDED:
+        return False
+    if run.info.status == "RUNNING":
+        client.set_terminated(run.info.run_id, "KILLED")
+    client.set_tag(run.info.run_id, KIND, SUPERSEDED)
+    return True

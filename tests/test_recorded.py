@@ -1,0 +1,123 @@
+"""Tables and plans that come back from MLflow alone."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from small_study import Study, client, one
+
+from benchmark import recorded, track, tracking_store
+from benchmark.errors import InputError
+from benchmark.leaderboard import leaderboard
+
+
+def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
+    Study(tmp_path, rows=("student", "kd", "kd+at"), seeds=(0, 1, 2)).finish()
+    track.sync(tmp_path / "small", store)
+    table = recorded.runs("kd/small", store)
+    head = [
+        "run_id",
+        "kind",
+        "status",
+        "reason",
+        "environment",
+        "fingerprint",
+        "pair",
+        "method",
+        "teacher",
+        "teacher_id",
+        "student",
+        "dataset",
+    ]
+    assert list(table.columns) == [*head, "seed", "cell", "cost/params", "test/acc1", "test/f1", "val/best_minus_last"]
+    assert table["seed"].dtype == "int64"
+    assert list(table["method"]) == 3 * ["kd"] + 3 * ["kd+at"] + 3 * ["student"] + ["teacher"]
+    board = leaderboard(table, recorded.plan("kd/small", store)).set_index("method")
+    assert list(board.index) == ["teacher", "kd+at", "kd", "student"]
+    assert list(board["acc1"]) == [97.0, 94.0, 93.0, 91.0]
+    assert list(board["rank"])[1:] == [1, 2, 3]
+    assert board.loc["kd", "vs_student"] == 2.0
+
+
+def test_the_history_of_a_metric_has_a_line_for_each_epoch_of_each_finished_run(tmp_path, store):
+    study = Study(tmp_path, rows=("student", "kd"), seeds=(0, 1))
+    track.sync(study.folder, store)
+    assert recorded.histories("kd/small", store, "val/acc1").empty
+    study.finish()
+    track.sync(study.folder, store)
+    found = recorded.histories("kd/small", store, "val/acc1")
+    assert list(found.columns) == ["pair", "method", "seed", "step", "value"]
+    epochs = found.groupby(["method", "seed"])["step"].agg(list)
+    assert set(epochs.index) == {(method, seed) for method in ("student", "kd") for seed in (0, 1)}
+    assert all(steps == [*range(1, len(steps) + 1)] and len(steps) > 1 for steps in epochs)
+    assert recorded.histories("kd/small", store, "val/acc1", most=3).empty
+    assert recorded.histories("kd/small", store, "no/such").empty
+
+
+def test_an_experiment_without_runs_gives_an_empty_table_and_a_leaderboard(store, small):
+    track.sync(small.folder, store)
+    table = recorded.runs("kd/small", store)
+    assert table.empty
+    assert leaderboard(table, recorded.plan("kd/small", store))["n"].sum() == 0
+
+
+def test_all_pages_of_runs_are_read_and_deleted_runs_are_not(store, small, monkeypatch):
+    small.finish()
+    track.sync(small.folder, store)
+    mlflow_client = tracking_store._mlflow().MlflowClient
+    search = mlflow_client.search_runs
+    monkeypatch.setattr(mlflow_client, "search_runs", lambda *a, **k: search(*a, **k | {"max_results": 1}))
+    assert len(recorded.runs("kd/small", store)) == 3
+    client(store).delete_run(one(store, "kd").info.run_id)
+    assert set(recorded.runs("kd/small", store)["method"]) == {"student", "teacher"}
+
+
+@pytest.mark.parametrize("size", [1, 400])
+def test_the_plan_comes_back_from_mlflow_alone_however_long_it_is(store, small, size):
+    small.plan["not_applicable"] = {f"a-b/method {number}": "no maps" for number in range(size)}
+    small.save()
+    track.sync(small.folder, store)
+    plan = recorded.plan("kd/small", store)
+    assert plan.not_applicable == small.plan["not_applicable"]
+    assert (plan.study, plan.question, plan.select, plan.baseline) == ("small", "Which is best?", "last", "student")
+    assert (plan.pairs, plan.methods, plan.seeds) == (("a-b",), ("student", "kd"), (0,))
+    assert plan.datasets == {"a-b": "digits"}
+
+
+def test_the_effort_of_tuning_comes_back_from_mlflow_and_a_plan_without_any_is_packed_as_before(store, small):
+    before = track._pack(small.plan)
+    small.plan |= {"trials": {}, "search_tmac": {}}
+    assert track._pack(small.plan) == before
+    small.plan |= {"methods": ["kd", "kd (tuned)"], "trials": {"kd (tuned)": 20}, "baseline": None}
+    small.plan["search_tmac"] = {"a-b/kd (tuned)": 0.1 + 0.2}
+    small.save()
+    track.sync(small.folder, store)
+    plan = recorded.plan("kd/small", store)
+    assert plan.trials == {"kd (tuned)": 20}
+    assert plan.search_tmac == {"a-b/kd (tuned)": 0.1 + 0.2}
+    assert (plan.published("kd (tuned)"), plan.published("kd"), plan.budgets) == ("kd", None, [20])
+
+
+def test_an_unknown_experiment_is_named_with_its_neighbours(tmp_path, store, small):
+    with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it holds no study yet"):
+        recorded.runs("kd/smal", store)
+    track.sync(small.folder, store)
+    with pytest.raises(InputError, match=r"mlflow\.db: no experiment 'kd/smal'; did you mean 'kd/small'\?"):
+        recorded.runs("kd/smal", store)
+    with pytest.raises(InputError, match="there are kd/small"):
+        recorded.plan("zzz", store)
+    with pytest.raises(InputError, match="holds no study of kdbench"):
+        recorded.plan("Default", store)
+    nowhere = tracking_store.store(tmp_path / "nowhere", None)
+    with pytest.raises(InputError, match="it holds no study yet"):
+        recorded.runs("kd/small", nowhere)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_packed_plan_is_plain_text():
+    plan = {"study": "s", "question": "?" * 6000, "pairs": [], "methods": [], "seeds": [], "select": "last"}
+    packed = track._pack({**plan, "baseline": None, "not_applicable": {}, "dataset": "digits"})
+    assert len(packed) < 500
+    assert base64.b64decode(packed)
+    assert recorded._unpack(packed)["question"] == "?" * 6000

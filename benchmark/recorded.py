@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark import remembered
 from benchmark.errors import InputError
 from benchmark.tracking_store import BEST_MINUS_LAST, IDENTITY, KIND, PLAN, RUN, STUDY, TEACHER, Client, Store, shown
 
@@ -32,13 +33,16 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     import pandas as pd
 
     client, found = _existing(experiment, store)
-    lines = [
-        _line(run, kind)
-        for kind in (RUN, TEACHER)
-        for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
-    ]
+
+    def read() -> list[dict[str, Any]]:
+        return [
+            _line(run, kind)
+            for kind in (RUN, TEACHER)
+            for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
+        ]
+
     order = ("kind", "pair", "method", "seed", "cell", "run_id")
-    lines.sort(key=lambda line: [line[name] for name in order])
+    lines = sorted(remembered.lines(client, found, store, read), key=lambda line: [line[name] for name in order])
     head = ["run_id", "kind", "status", "reason", "environment", "fingerprint", *IDENTITY]
     metrics = sorted({name for line in lines for name in line} - set(head))
     return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})

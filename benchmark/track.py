@@ -77,16 +77,16 @@ def sync(folder: Path, store: Store) -> Synced:
         running = locks.running(folder)
         client, experiment = prepare(store, plan["experiment"], {STUDY: plan["study"], PLAN: _pack(plan)})
         recorded = _recorded(client, experiment.experiment_id, plan["study"])
-        outcomes = []
-        for entry in entries:
-            if records := journals[entry.key]:
-                projection = _Projection(client, experiment.experiment_id, folder, entry, records, running)
-                outcomes.append(projection.write(recorded.get(entry.key, [])))
-        retired = 0
-        # While teachers are trained the plan does not know its cells yet.
-        if all(teacher.get("teacher_id") for teacher in plan["teachers"]):
-            gone = recorded.keys() - journals.keys()
-            retired = sum(retire(client, run) for key in gone for run in recorded[key])
+        outcomes, retired = [], 0
+        with client.revising(experiment):
+            for entry in entries:
+                if records := journals[entry.key]:
+                    projection = _Projection(client, experiment.experiment_id, folder, entry, records, running)
+                    outcomes.append(projection.write(recorded.get(entry.key, [])))
+            # While teachers are trained the plan does not know its cells yet.
+            if all(teacher.get("teacher_id") for teacher in plan["teachers"]):
+                gone = recorded.keys() - journals.keys()
+                retired = sum(retire(client, run) for key in gone for run in recorded[key])
     created, updated, unchanged = (outcomes.count(what) for what in ("created", "updated", "unchanged"))
     return Synced(experiment.experiment_id, created, updated + retired, unchanged)
 

@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from benchmark.errors import InputError, TrackingError
 
 KIND = "kdbench.kind"
 STUDY, PLAN = "kdbench.study", "kdbench.plan"
+REVISION = "kdbench.revision"
+"""Tag of an experiment: another value after each sync that wrote to its runs, and empty while one does."""
 RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
 
 BEST_MINUS_LAST = "val/best_minus_last"
@@ -35,6 +38,10 @@ LONGEST_TAG = 5000
 """Characters. MLflow 3.17 takes 8,000 for a run and 20,000 for an experiment, older servers 5,000."""
 
 TRIES = 3
+_PAGE = 5000
+"""Runs that are asked for at once."""
+_READS = ("get_", "search_", "list_", "download_")
+"""Beginnings of the names of MLflow's calls that change nothing."""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -45,6 +52,9 @@ ENVIRONMENT = {
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 
 _CREDENTIALS = re.compile(r"(?:^(?!\S*://)|(?<=://)(?<!sqlite://))\S*@")
+MEMORY = "remembered"
+"""Folder of a workspace."""
+
 _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
 
 
@@ -72,11 +82,12 @@ class Store:
     """Where MLflow keeps runs.
 
     uri: `sqlite:////absolute/path` or the address of a server. artifacts: `file:///` address of the folder for the
-    files of runs; None where the server decides.
+    files of runs; None where the server decides. memory: folder for what was read; None for none.
     """
 
     uri: str
     artifacts: str | None
+    memory: Path | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
@@ -94,7 +105,7 @@ def store(workspace: Path, uri: str | None) -> Store:
     """
     address = uri or f"sqlite:///{workspace.absolute()}/mlflow.db"
     if address.startswith(("http://", "https://")):
-        return Store(address.rstrip("/"), None)
+        return Store(address.rstrip("/"), None, workspace / MEMORY)
     file = address.removeprefix("sqlite:///")
     if file in ("", address):
         raise InputError(
@@ -102,7 +113,7 @@ def store(workspace: Path, uri: str | None) -> Store:
             "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
         )
     database = Path(file).absolute()
-    return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri())
+    return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri(), workspace / MEMORY)
 
 
 def _mlflow() -> Any:
@@ -123,17 +134,43 @@ class Client:
 
     def __init__(self, store: Store):
         self._uri = store.uri
+        self._unannounced: str | None = None
         self._client = self._patiently(_mlflow().MlflowClient, store.uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if self._unannounced is not None and not name.startswith(_READS):
+            experiment_id, self._unannounced = self._unannounced, None
+            self.set_experiment_tag(experiment_id, REVISION, "")
         return functools.partial(self._patiently, getattr(self._client, name))
+
+    @contextlib.contextmanager
+    def revising(self, experiment: Any) -> Iterator[None]:
+        """Around all that is written to an experiment's runs: if anything is, its `REVISION` is another one then.
+
+        It is empty from before the first write to after the last one, and stays so if that is never reached.
+        """
+        self._unannounced = experiment.experiment_id
+        yield
+        written, self._unannounced = self._unannounced is None, None
+        if written or not experiment.tags.get(REVISION):
+            self.set_experiment_tag(experiment.experiment_id, REVISION, uuid.uuid4().hex)
+
+    def deleted(self, experiment_id: str) -> list[str]:
+        """The runs of an experiment that somebody has deleted."""
+        from mlflow.entities import ViewType
+
+        found = self._pages([experiment_id], run_view_type=ViewType.DELETED_ONLY)
+        return sorted(run.info.run_id for run in found)
 
     def search(self, experiment_id: str, condition: str) -> list[Any]:
         """All pages of MLflow's runs that meet a condition and are not deleted."""
+        return self._pages([experiment_id], condition)
+
+    def _pages(self, *args: Any, **kwargs: Any) -> list[Any]:
         found: list[Any] = []
         token = None
         while token != "":
-            page = self.search_runs([experiment_id], condition, max_results=1000, page_token=token)
+            page = self.search_runs(*args, max_results=_PAGE, page_token=token, **kwargs)
             found += page
             token = page.token or ""
         return found

@@ -90,7 +90,8 @@ def plan(experiment: str, store: Store) -> Plan:
     if PLAN not in found.tags:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
     content = _unpack(found.tags[PLAN])
-    return Plan(**content | {name: tuple(content[name]) for name in ("pairs", "methods", "seeds")})
+    lists = ("pairs", "methods", "seeds", "altered")
+    return Plan(**content | {name: tuple(content[name]) for name in lists if name in content})
 
 
 def _unpack(tag: str) -> dict[str, Any]:

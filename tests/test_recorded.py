@@ -99,6 +99,13 @@ def test_the_effort_of_tuning_comes_back_from_mlflow_and_a_plan_without_any_is_p
     assert (plan.published("kd (tuned)"), plan.published("kd"), plan.budgets) == ("kd", None, [20])
 
 
+def test_rows_with_settings_of_the_authors_own_are_known_from_mlflow_alone(store, small):
+    small.plan["altered"] = ["kd"]
+    small.save()
+    track.sync(small.folder, store)
+    assert recorded.plan("kd/small", store).altered == ("kd",)
+
+
 def test_an_unknown_experiment_is_named_with_its_neighbours(tmp_path, store, small):
     with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it holds no study yet"):
         recorded.runs("kd/smal", store)

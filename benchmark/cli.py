@@ -597,8 +597,8 @@ def _print_leaderboard(
     experiment: str, store: Store, mix_environments: bool = False
 ) -> tuple[Any, Any, Any, list[str]]:
     """Prints the table of an experiment; returns table, costs, plan and provenance."""
+    from benchmark import findings, report, track
     from benchmark import leaderboard as tables
-    from benchmark import report, track
 
     plan = track.plan(experiment, store)
     runs = track.runs(experiment, store)
@@ -607,7 +607,7 @@ def _print_leaderboard(
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
     report.to_console(board, costs, plan, output)
-    return board, costs, plan, tables.provenance(runs)
+    return board, costs, plan, findings.provenance(runs)
 
 
 def _publish(

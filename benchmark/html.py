@@ -10,7 +10,8 @@ from html import escape
 
 import pandas as pd
 
-from benchmark.leaderboard import TEACHER, Plan, footnotes, headline
+from benchmark.findings import footnotes, headline
+from benchmark.plan import TEACHER, Plan
 from benchmark.report import NONE, Line, Shown, boards, clocked, counted, is_best
 
 SORTED_BY = {

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 from benchmark.report import Line, Shown, boards, is_best
 
 LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}

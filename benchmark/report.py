@@ -29,8 +29,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard import SIGN_FLIP_SEEDS, TEACHER, Plan, footnotes, headline, plain, signed
-from benchmark.statistics import SIGNIFICANCE
+from benchmark.findings import footnotes, headline
+from benchmark.plan import TEACHER, Plan
+from benchmark.rounding import plain, signed
+from benchmark.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
 
 PLAIN_WIDTH = 120
 """Columns to fill at least when nobody sees a terminal: a file or a pipe."""

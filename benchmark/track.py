@@ -32,7 +32,7 @@ from benchmark.errors import InputError, TrackingError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.leaderboard import Plan
+    from benchmark.plan import Plan
 
 KIND, SYNCED = "kdbench.kind", "kdbench.synced"
 STUDY, PLAN = "kdbench.study", "kdbench.plan"
@@ -629,7 +629,7 @@ def plan(experiment: str, store: Store) -> Plan:
         InputError: the store has no such experiment, or no study of kdbench is in it.
         TrackingError: the store cannot be reached.
     """
-    from benchmark.leaderboard import Plan
+    from benchmark.plan import Plan
 
     _, found = _existing(experiment, store)
     if PLAN not in found.tags:

@@ -11,7 +11,7 @@ from test_report import PLAN, entry, runs, several, tables
 
 from benchmark import figures, publish
 from benchmark.html import to_html
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 
 VOID = {"meta", "link", "img", "br"}
 

@@ -11,7 +11,7 @@ import pytest
 from test_report import PLAN, runs, several, tables, tuned
 
 from benchmark.latex import LONGEST, escaped, to_latex
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 
 ODD = r"a_b%c&d#e$f{g}h~i^j\k<l>m|n" + '"[o]*'
 

@@ -14,9 +14,11 @@ from rich.console import Console
 import methods
 from benchmark import models, published, report
 from benchmark.execute import _altered
+from benchmark.findings import footnotes
 from benchmark.html import to_html
 from benchmark.latex import to_latex
-from benchmark.leaderboard import Plan, costs, footnotes, leaderboard
+from benchmark.leaderboard import costs, leaderboard
+from benchmark.plan import Plan
 from benchmark.study import Row
 
 PAIR = "r56-r20"

@@ -16,7 +16,8 @@ from matplotlib.colors import to_hex
 from rich.console import Console
 
 from benchmark import report
-from benchmark.leaderboard import Plan, costs, leaderboard
+from benchmark.leaderboard import costs, leaderboard
+from benchmark.plan import Plan
 
 PLAN = Plan(
     "small",

@@ -13,7 +13,9 @@ from rich.console import Console
 from scipy import stats
 
 from benchmark import report, statistics
-from benchmark.leaderboard import MixedEnvironmentsError, Plan, costs, footnotes, leaderboard
+from benchmark.findings import footnotes
+from benchmark.leaderboard import MixedEnvironmentsError, costs, leaderboard
+from benchmark.plan import Plan
 from benchmark.statistics import critical_difference, friedman, holm, mean_ranks, ranks, sign_flip, smallest_p
 
 # Sign flips

@@ -597,7 +597,7 @@ def _print_leaderboard(
     experiment: str, store: Store, mix_environments: bool = False
 ) -> tuple[Any, Any, Any, list[str]]:
     """Prints the table of an experiment; returns table, costs, plan and provenance."""
-    from benchmark import findings, report, track
+    from benchmark import findings, terminal, track
     from benchmark import leaderboard as tables
 
     plan = track.plan(experiment, store)
@@ -606,7 +606,7 @@ def _print_leaderboard(
         board, costs = tables.leaderboard(runs, plan, mix_environments), tables.costs(runs, plan)
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
-    report.to_console(board, costs, plan, output)
+    terminal.to_console(board, costs, plan, output)
     return board, costs, plan, findings.provenance(runs)
 
 
@@ -619,13 +619,13 @@ def _publish(
     """
     import tempfile
 
-    from benchmark import pages, publish, report, track
+    from benchmark import markdown, pages, publish, track
 
     def warn(text: str) -> None:
         messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
     try:
-        note = report.to_note(board, plan, track.LONGEST_TAG)
+        note = markdown.to_note(board, plan, track.LONGEST_TAG)
         with tempfile.TemporaryDirectory() as folder:
             if files is None:
                 histories = track.histories(experiment, store, "val/acc1")

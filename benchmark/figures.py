@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.chart import STYLE
 from benchmark.findings import ranked_together
 from benchmark.plan import TEACHER, Plan
-from benchmark.report import STYLE
 from benchmark.rounding import plain, signed
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from test_report import PLAN, entry, runs, several, tables
+from smallstudy import PLAN, entry, runs, several, tables
 
 from benchmark import figures, publish
 from benchmark.html import to_html

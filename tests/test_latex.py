@@ -8,7 +8,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from test_report import PLAN, runs, several, tables, tuned
+from smallstudy import PLAN, runs, several, tables, tuned
 
 from benchmark.latex import LONGEST, escaped, to_latex
 from benchmark.plan import Plan

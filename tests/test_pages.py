@@ -7,7 +7,7 @@ import math
 import pytest
 from test_track import Study, client, found, store, template  # noqa: F401  (fixtures)
 
-from benchmark import leaderboard, lookup, pages, report, track, views
+from benchmark import leaderboard, lookup, markdown, pages, report, track, views
 from benchmark.pages import CURVES, LEADERBOARD, NOTE, REPORT_RUN, RUNS, study_views
 
 ROWS = ("student", "kd", "kd+at")
@@ -24,7 +24,7 @@ def publish(study, store, folder, longest=track.LONGEST_TAG):  # noqa: F811
     plan, runs, told = track.plan("kd/small", store), track.runs("kd/small", store), []
     board, costs = leaderboard.leaderboard(runs, plan), leaderboard.costs(runs, plan)
     files = report.write(board, costs, plan, folder)
-    pages.publish("kd/small", store, plan, report.to_note(board, plan, longest), files, told.append)
+    pages.publish("kd/small", store, plan, markdown.to_note(board, plan, longest), files, told.append)
     return told
 
 

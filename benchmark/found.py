@@ -16,7 +16,8 @@ from benchmark import yamlfile
 from benchmark.console import table
 from benchmark.errors import InputError, first_line
 from benchmark.journal import write_atomically
-from benchmark.study import Found, Row, Strict, Study
+from benchmark.schema import Found, Row, Strict
+from benchmark.study import Study
 
 if TYPE_CHECKING:
     from benchmark.tune import Best, Outcome

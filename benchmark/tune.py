@@ -28,10 +28,12 @@ from benchmark.conditions import Conditions, Progress, Task
 from benchmark.errors import InputError, Leave, first_line
 from benchmark.execute import Prepared
 from benchmark.failpoint import failpoint
+from benchmark.identity import identity
 from benchmark.journal import CellFolder, read_journal, write_json
 from benchmark.locks import locked
+from benchmark.schema import Found, Pair, Row, Search
 from benchmark.spaces import is_continuous, is_logarithmic, nested, published, space
-from benchmark.study import Cell, Found, Pair, Row, Search, identity
+from benchmark.study import Cell
 from benchmark.track import shown
 from methods import Choice, Method, Setting
 

@@ -19,7 +19,7 @@ from benchmark.html import to_html
 from benchmark.latex import to_latex
 from benchmark.leaderboard import costs, leaderboard
 from benchmark.plan import Plan
-from benchmark.study import Row
+from benchmark.schema import Row
 
 PAIR = "r56-r20"
 PLAN = Plan("study", "", (PAIR,), ("student", "kd", "dkd", "srrl"), (0, 1, 2), "last", "student")

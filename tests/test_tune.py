@@ -26,7 +26,7 @@ from benchmark import data, environment, execute, found, spaces, study, tune
 from benchmark.conditions import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
-from benchmark.study import Row, Search
+from benchmark.schema import Recipe, Row, Search
 
 ROWS = ["kd", "at", "kd+at"]
 SEARCH = {"trials": 4, "seeds": [100, 101], "together": 2}
@@ -351,13 +351,13 @@ def test_a_trial_whose_loss_is_not_finite_fails_and_keeps_its_number(
 def test_every_default_lies_in_its_search_space(name: str) -> None:
     row = Row(name=name, method=name)
     found = spaces.space(row, Search())
-    assert set(spaces.published(row, found, study.Recipe(epochs=1), "here")) == set(found)
+    assert set(spaces.published(row, found, Recipe(epochs=1), "here")) == set(found)
 
 
 def test_settings_go_from_flat_names_to_a_method_and_back_with_what_the_study_fixes() -> None:
     row = Row(name="both", method="ls(kd)+at", settings={"at": {"p": 1}})
     search = Search.model_validate({"lr": [0.01, 0.1]})
-    flat = spaces.published(row, spaces.space(row, search), study.Recipe(epochs=1), "here")
+    flat = spaces.published(row, spaces.space(row, search), Recipe(epochs=1), "here")
     assert flat == {"ls(kd).temperature": 2.0, "ls(kd).weight": 9.0, "at.beta": 1000.0, "recipe.lr": 0.05}
     again = spaces.nested({**flat, "at.beta": 500.0}, row)
     assert again.settings == {"ls(kd)": {"temperature": 2.0, "weight": 9.0}, "at": {"p": 1, "beta": 500.0}}

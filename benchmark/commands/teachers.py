@@ -87,8 +87,8 @@ def verify_teachers(
     """Check that stored teachers are what was stored, and reach what they reached."""
     from benchmark import environment, teachers
     from benchmark.data import Data
+    from benchmark.schema import Dataset, Split
     from benchmark.store import Store as Teachers
-    from benchmark.study import Dataset, Split
 
     store, chosen = Teachers(options.workspace), environment.device(device)
     every, damaged = store.cards()

@@ -20,7 +20,8 @@ from benchmark.schema import Found, Row, Strict
 from benchmark.study import Study
 
 if TYPE_CHECKING:
-    from benchmark.tune import Best, Outcome
+    from benchmark.trials import Best
+    from benchmark.tune import Outcome
 
 SUFFIX = " (tuned)"
 """Behind a row's name, where it has the settings that a search found."""

@@ -37,11 +37,12 @@ def tune(
     """Search the settings of every method of a study, with the same number of trials each, on validation images."""
     from benchmark import environment, execute, found
     from benchmark import tune as searching
+    from benchmark.storage import default_storage
     from benchmark.study import load
 
     loaded, folder = load(study), options.workspace
     if dashboard:
-        _dashboard(storage or searching.default_storage(folder / loaded.name / "search"))
+        _dashboard(storage or default_storage(folder / loaded.name / "search"))
         return
     where = tracking_store(loaded, tracking_uri) if track else None
     chosen = environment.device(device)
@@ -88,12 +89,12 @@ def _dashboard(storage: str) -> None:
     """Serves optuna-dashboard on this machine alone, until it is stopped."""
     from importlib.util import find_spec
 
-    from benchmark import tune as searching
+    from benchmark.storage import open_storage
     from benchmark.track import shown
 
     if find_spec("optuna_dashboard") is None:
         raise InputError("--dashboard: needs the package optuna-dashboard; pip install 'kdbench[dashboard]'")
-    opened = searching.open_storage(storage)
+    opened = open_storage(storage)
     from optuna_dashboard import run_server
 
     messages.print(f"http://127.0.0.1:8080/ shows {shown(storage)}; Ctrl+C stops it", soft_wrap=True)

@@ -16,7 +16,7 @@ from benchmark.conditions import Conditions, Progress, Task, Teacher, probe
 from benchmark.data import Data
 from benchmark.journal import CellFolder
 from benchmark.member import Member
-from benchmark.study import Dataset, Network, Recipe, Split
+from benchmark.schema import Dataset, Network, Recipe, Split
 from methods import Method
 
 RECIPE = Recipe(epochs=2, batch_size=16)

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from benchmark import console
 from benchmark.errors import InputError, first_line
 from benchmark.models import create, has_fixed_size, names, tapped
-from benchmark.study import Network
+from benchmark.schema import Network
 from methods import Shapes
 
 LARGEST = 50_000_000

@@ -15,7 +15,7 @@ from benchmark import evaluate
 from benchmark.data import Data, Loaded
 from benchmark.journal import CellFolder, Finished
 from benchmark.models import TappedModel
-from benchmark.study import Network, Recipe
+from benchmark.schema import Network, Recipe
 from methods import Needs, Output, Probe, Shapes
 
 

@@ -24,11 +24,13 @@ from benchmark.cohort import train
 from benchmark.conditions import Conditions, Progress, Task, Teacher, probe
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.identity import identity
 from benchmark.journal import CellFolder, write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.models import TappedModel
+from benchmark.schema import Network, Recipe, Row
 from benchmark.store import Store
-from benchmark.study import Cell, Network, Recipe, Row, Study, identity
+from benchmark.study import Cell, Study
 from benchmark.teachers import Wanted
 from methods import Method, Needs
 

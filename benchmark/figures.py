@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.leaderboard import TEACHER, Plan, plain, ranked_together, signed
-from benchmark.report import STYLE
+from benchmark.chart import STYLE
+from benchmark.findings import ranked_together
+from benchmark.plan import TEACHER, Plan
+from benchmark.rounding import plain, signed
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
 
 BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#666666"

@@ -16,10 +16,12 @@ from benchmark import yamlfile
 from benchmark.console import table
 from benchmark.errors import InputError, first_line
 from benchmark.journal import write_atomically
-from benchmark.study import Found, Row, Strict, Study
+from benchmark.schema import Found, Row, Strict
+from benchmark.study import Study
 
 if TYPE_CHECKING:
-    from benchmark.tune import Best, Outcome
+    from benchmark.trials import Best
+    from benchmark.tune import Outcome
 
 SUFFIX = " (tuned)"
 """Behind a row's name, where it has the settings that a search found."""

@@ -10,8 +10,9 @@ from html import escape
 
 import pandas as pd
 
-from benchmark.leaderboard import TEACHER, Plan, footnotes, headline
-from benchmark.report import NONE, Line, Shown, boards, clocked, counted, is_best
+from benchmark.columns import NONE, Line, Shown, boards, clocked, counted, is_best
+from benchmark.findings import footnotes, headline
+from benchmark.plan import TEACHER, Plan
 
 SORTED_BY = {
     "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs published": "vs_published",

@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 
-from benchmark.leaderboard import Plan
-from benchmark.report import Line, Shown, boards, is_best
+from benchmark.columns import Line, Shown, boards, is_best
+from benchmark.plan import Plan
 
 LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}
 """Columns that a printed page has no room for."""

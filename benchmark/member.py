@@ -20,7 +20,7 @@ from benchmark.data import Loaded
 from benchmark.errors import InputError, first_line
 from benchmark.journal import Checkpoint, Finished, Record, Tensors
 from benchmark.models import DeployedModel, Evaluated, TappedModel
-from benchmark.study import Network, Recipe
+from benchmark.schema import Network, Recipe
 from methods import Batch, Dot, Needs, Output, Terms
 
 HEAD = "deployed."

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import InputError, first_line
-from benchmark.study import Network
+from benchmark.schema import Network
 from methods import Classifier, Needs, Output, Shapes
 
 MAX_STAGES = 4

@@ -18,7 +18,7 @@ from benchmark.tracking_store import KIND, LONGEST_TAG, RUN, STUDY, TEACHER, Cli
 from benchmark.views import View, metric, tag
 
 if TYPE_CHECKING:
-    from benchmark.leaderboard import Plan
+    from benchmark.plan import Plan
 
 REPORT = "report"
 """Kind of a run that holds the files of a study or a search, and no training."""

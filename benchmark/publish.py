@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark import figures, report
 from benchmark.html import to_html
 from benchmark.latex import to_latex
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 
 CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
 """Files that hold numbers of a clock, which differ between two trainings with equal results."""

@@ -16,7 +16,7 @@ from benchmark.tracking_store import BEST_MINUS_LAST, IDENTITY, KIND, PLAN, RUN,
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.leaderboard import Plan
+    from benchmark.plan import Plan
 
 
 def runs(experiment: str, store: Store) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def plan(experiment: str, store: Store) -> Plan:
         InputError: the store has no such experiment, or no study of kdbench is in it.
         TrackingError: the store cannot be reached.
     """
-    from benchmark.leaderboard import Plan
+    from benchmark.plan import Plan
 
     _, found = _existing(experiment, store)
     if PLAN not in found.tags:

@@ -9,7 +9,7 @@ from typing import Any
 
 import methods
 from benchmark.errors import InputError
-from benchmark.study import Found, Recipe, Row, Search
+from benchmark.schema import Found, Recipe, Row, Search
 from methods import Choice, LogUniform, Setting
 
 RECIPE = "recipe."

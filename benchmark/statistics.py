@@ -25,6 +25,9 @@ RESAMPLES = 2000
 
 SIGNIFICANCE = 0.05
 
+SIGN_FLIP_SEEDS = 6
+"""With fewer seeds the smallest two-sided p of an exact sign-flip test, 2/2^n, is above 0.05."""
+
 RANK_PAIRS = 2
 """With fewer pairs there is no mean rank."""
 

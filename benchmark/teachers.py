@@ -18,10 +18,12 @@ from benchmark.cohort import train
 from benchmark.conditions import Conditions, Progress, Task, Teacher
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.identity import identity
 from benchmark.journal import CellFolder, Finished, sha256
 from benchmark.models import TappedModel
+from benchmark.schema import Network, Pair, Recipe
 from benchmark.store import Card, Store
-from benchmark.study import Network, Pair, Recipe, Study, identity
+from benchmark.study import Study
 
 
 @dataclass(frozen=True)

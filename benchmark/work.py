@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmark.study import Recipe
+from benchmark.schema import Recipe
 from methods import Method
 
 

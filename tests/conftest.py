@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from commandline import Ended, ended, launched, leaderboard
-from small_study import small, store, template  # noqa: F401  (fixtures)
+from journalled import small, store, template  # noqa: F401  (fixtures)
 
 from benchmark import environment, execute, study
 from benchmark.conditions import Progress

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.data import Data
-from benchmark.study import Augmentation, Dataset, Recipe, Split
+from benchmark.schema import Augmentation, Dataset, Recipe, Split
 
 CPU = torch.device("cpu")
 SHARED = Path(os.environ.get("KDBENCH_SHARED", Path(__file__).parents[2] / "shared")).absolute()

@@ -20,6 +20,7 @@ import torch
 
 from benchmark import environment, execute, study, tune
 from benchmark.conditions import Progress
+from benchmark.trials import Best
 
 STUDY = Path(__file__).parents[1] / "studies" / "search.yaml"
 
@@ -34,7 +35,7 @@ def prepared(workspace: Path, trials: int, epochs: int) -> execute.Prepared:
     return execute.prepare(small, STUDY.read_text(), str(STUDY), torch.device("cpu"), workspace, lambda _: None)
 
 
-def timed(teachers: Path, trials: int, epochs: int, cohort_size: int | None) -> tuple[float, list[tune.Best]]:
+def timed(teachers: Path, trials: int, epochs: int, cohort_size: int | None) -> tuple[float, list[Best]]:
     """Seconds of a search in a fresh workspace whose teacher is trained already, and what it found."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)

@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from benchmark.data import Data, Resident
 from benchmark.data.resident import ResidentSource
-from benchmark.study import Augmentation, Dataset, Split
+from benchmark.schema import Augmentation, Dataset, Split
 
 PADDING = 4
 

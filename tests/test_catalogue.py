@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmark import catalogue, evaluate, models
 from benchmark.catalogue import Entry
 from benchmark.errors import InputError
-from benchmark.study import Network
+from benchmark.schema import Network
 from methods import Shapes
 
 SIZE = (3, 32, 32)

@@ -16,7 +16,7 @@ from benchmark import conditions, data, journal, member, work
 from benchmark.conditions import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
-from benchmark.study import Recipe
+from benchmark.schema import Recipe
 
 ROWS = [*methods.names(), "kd+at"]
 SOME = ("student", "kd", "fitnet", "simkd", "ab", "dml", "born_again", "mlld", "crd", "longer")

@@ -14,7 +14,7 @@ from benchmark.data.sources import locate
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError, SealedError
 from benchmark.journal import Finished, Journal
-from benchmark.study import Augmentation, Dataset, Split
+from benchmark.schema import Augmentation, Dataset, Split
 
 FINGERPRINT = "d6f57effa93d133f7d18b2f0544bc325e34ae4998b41ebfbc1106b8380f7ec49"
 FULL = Augmentation(crop_padding=4, flip=True)

@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import RandAugment as TorchvisionRandAugment
 from benchmark.data.augmentation import crop, cutout, flip, operations, randaugment
 from benchmark.data.images import Loaded
 from benchmark.data.mixing import Mixer, cutmix, mixup
+from benchmark.schema import Augmentation, RandAugment
 from benchmark.streams import generator
-from benchmark.study import Augmentation, RandAugment
 
 FULL = Augmentation(crop_padding=4, flip=True)
 

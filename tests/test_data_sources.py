@@ -259,7 +259,7 @@ def test_cifar_100_has_the_pixels_and_the_duplicates_that_are_known_of_it(tmp_pa
     import hashlib
 
     from benchmark.data import Data
-    from benchmark.study import Dataset, Split
+    from benchmark.schema import Dataset, Split
 
     options = {"name": f"hfds/{CIFAR.resolve()}", "input_key": "img", "target_key": "fine_label"}
     data = Data(Dataset(**options), Split(val=0), torch.device("cpu"), tmp_path, [].append)

@@ -23,7 +23,7 @@ from benchmark.data import streamed as streamed_module
 from benchmark.errors import InputError, SealedError
 from benchmark.execute import Summary
 from benchmark.journal import Finished, Journal
-from benchmark.study import Augmentation, Dataset, RandAugment, Split
+from benchmark.schema import Augmentation, Dataset, RandAugment, Split
 
 EVERYTHING = Augmentation(resized_crop=0.3, flip=True, randaugment=RandAugment(), cutout=20)
 READING = "dataset folder/mine: reading all files, once"
@@ -231,7 +231,7 @@ from pathlib import Path
 import torch
 from benchmark.cli import _stop
 from benchmark.data import Data
-from benchmark.study import Augmentation, Dataset, Recipe, Split
+from benchmark.schema import Augmentation, Dataset, Recipe, Split
 for each in (signal.SIGTERM, signal.SIGINT):
     signal.signal(each, _stop)
 root = Path(sys.argv[1])

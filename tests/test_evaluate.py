@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_s
 
 from benchmark import evaluate, models
 from benchmark.data import Resident
-from benchmark.study import Network
+from benchmark.schema import Network
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -18,7 +18,8 @@ from benchmark import execute, locks, models, study
 from benchmark.conditions import Conditions, Progress, Task
 from benchmark.errors import InputError
 from benchmark.execute import Prepared, estimate, identities
-from benchmark.study import Network
+from benchmark.identity import identity
+from benchmark.schema import Network
 
 ROOT = Path(__file__).parents[1]
 SHA256 = "ab" * 32
@@ -246,7 +247,7 @@ def test_a_plan_names_every_cell_with_what_decides_it(ran: Path) -> None:
     assert cell["settings"] == {"temperature": 4.0, "weight": 0.9, "ce": 0.1}
     assert cell["recipe"]["epochs"] == 2
     configuration = json.loads((folders(ran)["kd/0"] / "config.json").read_text())
-    assert study.identity(configuration) == cell["id"]
+    assert identity(configuration) == cell["id"]
     assert configuration["teacher"]["sha256"] == sha256
 
 

@@ -21,7 +21,7 @@ from benchmark import conditions, models
 from benchmark.conditions import Teacher
 from benchmark.data import Loaded
 from benchmark.models import MAX_STAGES
-from benchmark.study import Network
+from benchmark.schema import Network
 from methods import Batch, Needs
 
 TIMM = "1.0.31"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from commandline import kdbench
+from tabled import tables
 from test_html import Page
-from test_report import tables
 
 from benchmark import gallery, publish
 from benchmark.errors import InputError

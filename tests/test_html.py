@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from test_report import PLAN, entry, runs, several, tables
+from tabled import PLAN, entry, runs, several, tables
 
 from benchmark import figures, publish
 from benchmark.html import to_html
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 
 VOID = {"meta", "link", "img", "br"}
 

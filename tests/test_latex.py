@@ -8,10 +8,10 @@ import subprocess
 
 import pandas as pd
 import pytest
-from test_report import PLAN, runs, several, tables, tuned
+from tabled import PLAN, runs, several, tables, tuned
 
 from benchmark.latex import LONGEST, escaped, to_latex
-from benchmark.leaderboard import Plan
+from benchmark.plan import Plan
 
 ODD = r"a_b%c&d#e$f{g}h~i^j\k<l>m|n" + '"[o]*'
 

@@ -8,61 +8,32 @@ import random
 
 import pandas as pd
 import pytest
+from handmade import (
+    AT,
+    KD,
+    PAIR,
+    PLAN,
+    STUDENT,
+    TUNED_PLAN,
+    UNEQUAL,
+    UNEQUAL_PLAN,
+    board,
+    full,
+    line,
+    methods,
+    row,
+    run,
+    teacher,
+    tuned,
+)
 from scipy import stats
 
-from benchmark.leaderboard import COLUMNS, COST_COLUMNS, Plan, costs, footnotes, headline, leaderboard, provenance
+from benchmark.findings import footnotes
+from benchmark.leaderboard import COLUMNS, COST_COLUMNS, costs
 
-PAIR = "r56-r20"
-PLAN = Plan("study", "", (PAIR,), ("student", "kd", "at"), (0, 1, 2), "last", "student")
 TEXTS = ("trials", "significant", "published_source", "published_rule")
 T2 = 0.95 * math.sqrt(2 / (1 - 0.95**2))
 """The 97.5 % quantile of Student's t with two degrees of freedom, in closed form."""
-STUDENT, KD, AT = (90.0, 91.0, 92.0), (92.0, 92.5, 94.0), (91.0, 93.0, 92.0)
-
-
-def run(method, seed, acc1, pair=PAIR, status="FINISHED", reason="", teacher="T", **metrics):
-    return {
-        "run_id": f"{pair}-{method}-{seed}-{status}",
-        "kind": "run",
-        "status": status,
-        "reason": reason,
-        "pair": pair,
-        "method": method,
-        "teacher": "r56",
-        "student": "r20",
-        "dataset": "digits",
-        "seed": seed,
-        "cell": f"{pair}-{method}-{seed}",
-        "teacher_id": teacher,
-        "test/acc1": acc1,
-    } | {name.replace("_", "/", 1): value for name, value in metrics.items()}
-
-
-def teacher(acc1=96.0, pair="r56", identity="T", status="FINISHED", reason="", **metrics):
-    row = run("teacher", 0, acc1, pair, status, reason, identity, **metrics)
-    return row | {"kind": "teacher", "run_id": f"teacher-{identity}-{pair}-{status}"}
-
-
-def row(method, accuracies, pair=PAIR, **metrics):
-    return [run(method, seed, acc1, pair, **metrics) for seed, acc1 in enumerate(accuracies)]
-
-
-def full():
-    return [teacher(), *row("student", STUDENT), *row("kd", KD), *row("at", AT)]
-
-
-def board(runs, plan=PLAN):
-    return leaderboard(pd.DataFrame(runs), plan)
-
-
-def line(runs, method, plan=PLAN, pair=PAIR):
-    table = board(runs, plan)
-    (found,) = table[(table["pair"] == pair) & (table["method"] == method)].to_dict("records")
-    return found | {"rank": None if pd.isna(found["rank"]) else found["rank"]}
-
-
-def methods(table, pair=PAIR):
-    return table.loc[table["pair"] == pair, "method"].tolist()
 
 
 def test_the_table_has_the_promised_columns_and_types():
@@ -179,22 +150,6 @@ def test_a_row_with_a_failed_cell_keeps_its_place_but_gets_no_rank():
     assert kd["note"] == "1 of 3 cells failed: loss is nan"
 
 
-def test_the_reason_shown_is_that_of_the_lowest_failed_seed():
-    failed = [run("kd", seed, math.nan, status="FAILED", reason=f"reason {seed}") for seed in (2, 1)]
-    assert line([*full()[:4], run("kd", 0, 90.0), *failed], "kd")["note"] == "2 of 3 cells failed: reason 1"
-
-
-def test_a_failure_without_a_reason_says_that_none_was_recorded():
-    failed = run("kd", 1, math.nan, status="FAILED", reason=math.nan)
-    note = line([run("kd", 0, 90.0), failed, run("kd", 2, 90.0)], "kd")["note"]
-    assert note.startswith("1 of 3 cells failed: no reason recorded")
-
-
-def test_a_cell_that_failed_and_then_finished_counts_as_finished():
-    kd = line([*full(), run("kd", 1, math.nan, status="FAILED", reason="power cut")], "kd")
-    assert (kd["n"], kd["rank"], kd["note"]) == (3, 1, "")
-
-
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED"])
 def test_a_row_with_a_missing_cell_gets_no_rank(status):
     missing = [run("kd", 2, 99.9, status=status)]  # an unfinished run's accuracy counts for nothing
@@ -208,12 +163,6 @@ def test_a_row_with_a_missing_cell_gets_no_rank(status):
 def test_failed_and_missing_cells_of_one_row_are_both_told():
     runs = [*full()[:4], run("kd", 0, 90.0), run("kd", 1, math.nan, status="FAILED", reason="no memory")]
     assert line(runs, "kd")["note"] == "1 of 3 cells failed: no memory; 1 of 3 cells finished"
-
-
-def test_a_finished_cell_without_an_accuracy_does_not_count():
-    kd = line([*full()[:4], *row("kd", (92.0, math.nan, 94.0))], "kd")
-    assert (kd["n"], kd["acc1"], kd["rank"]) == (2, 93.0, None)
-    assert kd["note"] == "1 of 3 cells finished without an accuracy"
 
 
 def test_one_seed_has_a_mean_but_no_spread_and_no_rank():
@@ -256,22 +205,6 @@ def test_rows_without_a_finished_run_come_last_in_the_plans_order():
     assert table["note"].tolist()[-2:] == ["0 of 3 cells finished"] * 2
 
 
-def test_two_finished_runs_of_one_cell_are_refused_by_name():
-    double = run("kd", 1, 93.0) | {"run_id": "again"}
-    with pytest.raises(ValueError, match=r"r56-r20/kd seed 1: runs again, r56-r20-kd-1-FINISHED"):
-        board([*full(), double])
-
-
-def test_two_finished_runs_of_one_teacher_are_refused():
-    with pytest.raises(ValueError, match="the teacher of r56-r20 has more than one finished run"):
-        board([*full(), teacher() | {"run_id": "again"}])
-
-
-def test_runs_that_the_plan_does_not_name_are_ignored_even_when_they_are_double():
-    others = [run("kd", 7, 10.0), run("kd", 7, 20.0), run("rkd", 0, 99.0), run("kd", 0, 99.0, pair="elsewhere")]
-    pd.testing.assert_frame_equal(board([*full(), *others]), board(full()))
-
-
 def test_the_order_of_the_runs_changes_no_bit():
     runs = [*full(), run("at", 3, 90.0), run("kd", 1, math.nan, status="FAILED", reason="a")]
     expected = board(runs)
@@ -286,34 +219,6 @@ def test_the_teacher_is_one_network_with_its_own_costs():
     assert (top["n"], top["planned"], top["acc1"], top["rank"]) == (1, 1, 96.5, None)
     assert (top["acc5"], top["params"], top["compute_tmac"]) == (99.0, 8.0e5, 4.5)
     assert all(math.isnan(top[name]) for name in ("sd", "ci_low", "vs_student", "gap_closed"))
-
-
-def test_each_pair_gets_the_teacher_whose_identity_its_runs_carry():
-    plan = dataclasses.replace(PLAN, pairs=("a", "b", "c"), methods=("student", "kd"))
-    students = [run("student", seed, 90.0, pair, teacher="") for pair in "abc" for seed in range(3)]
-    taught = {"a": "T1", "b": "T1", "c": "T2"}
-    runs = [run("kd", seed, 92.0, pair, teacher=identity) for pair, identity in taught.items() for seed in range(3)]
-    # Both teachers are the same model, trained on two data sets, and so have the same name.
-    table = board([*students, *runs, teacher(96.0, identity="T1"), teacher(94.0, identity="T2")], plan)
-    assert table.loc[table["method"] == "teacher", "acc1"].tolist() == [96.0, 96.0, 94.0]
-    assert table.loc[table["method"] == "kd", "gap_closed"].tolist() == pytest.approx([100 / 3, 100 / 3, 50])
-
-
-def test_students_of_two_teachers_are_not_put_into_one_table():
-    with pytest.raises(ValueError, match="r56-r20 learned from different teachers: S, T"):
-        board([*full()[:7], *[run("at", seed, 92.0, teacher="S") for seed in range(3)]])
-
-
-def test_a_failed_run_from_another_teacher_and_the_student_alone_do_not_decide_who_the_teacher_is():
-    runs = [*row("student", STUDENT, teacher="S"), *full()[4:], run("at", 1, math.nan, status="FAILED", teacher="S")]
-    assert line([teacher(96.0), teacher(50.0, identity="S"), *runs], "teacher")["acc1"] == 96.0
-
-
-def test_a_teacher_recorded_once_for_each_of_its_pairs_is_found_under_its_pair():
-    plan = dataclasses.replace(PLAN, pairs=("a", "b"), methods=("kd",), baseline=None)
-    runs = [*row("kd", KD, "a"), *row("kd", KD, "b"), teacher(95.0, pair="a"), teacher(96.0, pair="b")]
-    table = board(runs, plan)
-    assert table.loc[table["method"] == "teacher", "acc1"].tolist() == [95.0, 96.0]
 
 
 def test_a_teacher_that_failed_or_is_missing_keeps_its_row():
@@ -360,84 +265,6 @@ def test_costs_of_equal_seconds_are_those_seconds():
     assert table.set_index("method").loc["kd", "teacher_seconds"] == 203.2
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"select": "best_test"}, "'last' or 'best_val', not 'best_test'"),
-        ({"baseline": "ce"}, "baseline 'ce' is not among"),
-        ({"seeds": (0, 0)}, "seeds of study 'study' holds a value twice"),
-        ({"pairs": ()}, "study 'study' has no pairs"),
-        ({"methods": ("student", "teacher")}, "name of the teacher's row"),
-    ],
-)
-def test_a_plan_that_makes_no_sense_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(PLAN, **change)
-
-
-def test_the_headline_of_one_pair_gives_mean_spread_and_paired_gain():
-    runs = [teacher(), *row("student", (93.0, 93.1, 93.5)), *row("kd", (95.0, 95.2, 95.7)), *row("at", (94.0,) * 3)]
-    # differences 2.0, 2.1, 2.2: mean 2.1, sd 0.1, half width 4.3027 * 0.1 / sqrt(3) = 0.248
-    expected = "kd has the highest mean on 1 of 1 pairs: 95.3 ± 0.4 (n = 3), +2.1 [1.9, 2.3] over the student alone."
-    assert headline(board(runs), PLAN) == expected
-
-
-def test_the_headline_says_when_the_interval_includes_zero_and_when_rows_have_no_rank():
-    runs = [teacher(), *row("student", STUDENT), *row("at", AT)]
-    expected = (
-        "at has the highest mean on 1 of 1 pairs: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an "
-        "interval that includes zero; 1 of 3 rows have no rank."
-    )
-    assert headline(board(runs), PLAN) == expected
-
-
-def test_the_headline_says_when_nothing_beats_the_student_alone():
-    runs = [teacher(), *row("student", STUDENT), *row("kd", (89.0,) * 3), *row("at", (88.0,) * 3)]
-    expected = (
-        "The student alone has the highest mean on 1 of 1 pairs: 91.0 ± 1.0 (n = 3); "
-        "no ranked method has a higher mean."
-    )
-    assert headline(board(runs), PLAN) == expected
-
-
-def test_the_headline_says_when_nothing_is_ranked():
-    expected = "No method is ranked: a rank needs 3 finished seeds and every planned cell of the row."
-    assert headline(board([]), PLAN) == expected
-    assert headline(board([teacher(), *row("student", STUDENT), run("kd", 0, 99.0)]), PLAN) == expected
-
-
-def test_the_headline_names_all_that_share_the_best_mean():
-    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
-    text = headline(board([*row("kd", (92.0, 93.0, 94.0)), *row("at", (93.0, 93.0, 93.0))], plan), plan)
-    assert text == "kd and at share the highest mean on 1 of 1 pairs: kd 93.0 ± 1.0 (n = 3), at 93.0 ± 0.0 (n = 3)."
-
-
-def test_provenance_counts_the_finished_networks_of_each_environment():
-    places = ("here", "here", "there", "here")
-    made = zip([teacher(), *row("kd", KD)], places, strict=True)
-    entries = [{**entry, "environment": place} for entry, place in made]
-    entries.append({**entries[-1], "status": "FAILED", "environment": "nowhere"})
-    assert provenance(pd.DataFrame(entries)) == ["2 students, 1 teacher: here", "1 student: there"]
-    assert provenance(pd.DataFrame()) == []
-
-
-def test_the_headline_of_several_pairs_counts_them():
-    plan = dataclasses.replace(PLAN, pairs=("a", "b", "c", "d"), methods=("student", "kd"))
-    means = {"a": 92.0, "b": 91.0, "c": 89.0}
-    runs = [entry for pair, mean in means.items() for entry in row("kd", (mean,) * 3, pair)]
-    runs += [entry for pair in "abcd" for entry in row("student", (90.0,) * 3, pair)]
-    expected = (
-        "kd has the highest mean on 2 of 4 pairs (+1.0 to +2.0 over the student alone); the student alone has the "
-        "highest mean on 1; no method is ranked on 1; 1 of 8 rows have no rank."
-    )
-    assert headline(board(runs, plan), plan) == expected
-
-
-def test_rows_that_are_not_applicable_do_not_count_as_unranked_in_the_headline():
-    plan = dataclasses.replace(PLAN, not_applicable={f"{PAIR}/at": "needs two maps"})
-    assert "no rank" not in headline(board([*row("student", STUDENT), *row("kd", KD)], plan), plan)
-
-
 def test_several_pairs_are_ranked_apart_in_the_plans_order():
     plan = dataclasses.replace(PLAN, pairs=("b", "a"), methods=("student", "kd"))
     runs = [*row("student", STUDENT, "a"), *row("kd", KD, "a"), *row("student", KD, "b"), *row("kd", STUDENT, "b")]
@@ -445,55 +272,6 @@ def test_several_pairs_are_ranked_apart_in_the_plans_order():
     assert table["pair"].tolist() == ["b"] * 3 + ["a"] * 3
     assert table["method"].tolist() == ["teacher", "student", "kd", "teacher", "kd", "student"]
     assert table["rank"].tolist() == [pd.NA, 1, 2, pd.NA, 1, 2]
-
-
-def test_the_footnotes_tell_the_selection_rule_and_the_limit_of_three_seeds():
-    notes = footnotes(board(full()), PLAN)
-    assert notes[0] == "Selection rule: the network after the last epoch is the one that was tested."
-    power = (
-        "n = 3: with fewer than 6 seeds no paired difference can reach p < 0.05 in an exact sign-flip test (smallest "
-        "possible p = 2/2^3 = 0.25)."
-    )
-    assert power in notes
-    best_val = dataclasses.replace(PLAN, select="best_val")
-    assert "best validation accuracy" in footnotes(board(full(), best_val), best_val)[0]
-
-
-def test_the_limit_of_few_seeds_counts_the_shortest_row_and_not_the_teacher():
-    notes = footnotes(board([*full()[:7], run("at", 0, 92.0), run("at", 1, 92.0)]), PLAN)
-    assert sum("2/2^2 = 0.5" in note for note in notes) == 1
-
-
-def test_six_seeds_need_no_word_about_sign_flips():
-    plan = dataclasses.replace(PLAN, seeds=tuple(range(6)), methods=("student", "kd"))
-    table = board([teacher(), *row("student", STUDENT * 2), *row("kd", KD * 2)], plan)
-    assert not any("sign-flip" in note for note in footnotes(table, plan))
-
-
-def test_without_the_student_alone_the_footnotes_say_so():
-    plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
-    notes = footnotes(board(full(), plan), plan)
-    assert "The study has no row for the student alone, so it shows no differences to it and no closed gap." in notes
-
-
-TUNED_PLAN = dataclasses.replace(
-    PLAN,
-    methods=("student", "kd", "at", "student (tuned)", "kd (tuned)", "at (tuned)"),
-    trials={"student (tuned)": 20, "kd (tuned)": 20, "at (tuned)": 20},
-    search_tmac={f"{PAIR}/kd (tuned)": 12.5},
-)
-UNEQUAL_PLAN = dataclasses.replace(TUNED_PLAN, trials={"student (tuned)": 20, "kd (tuned)": 5, "at (tuned)": 20})
-UNEQUAL = "rows were tuned with different numbers of trials (20, 5); they are not ranked"
-
-
-def tuned():
-    """Means: at 92, kd 92.83, student 91; tuned at 95, kd 93.5, student 91.5."""
-    return [
-        *full(),
-        *row("student (tuned)", (90.5, 91.5, 92.5)),
-        *row("kd (tuned)", (93.0, 93.5, 94.0)),
-        *row("at (tuned)", (94.0, 95.0, 96.0)),
-    ]
 
 
 def ranks(table):
@@ -614,42 +392,6 @@ def test_a_note_names_the_rows_whose_network_at_inference_is_not_the_bare_studen
 def test_parameters_that_are_not_known_are_no_other_network():
     runs = [*counted()[:7], *row("at", AT, cost_compute_tmac=5.0)]
     assert line(runs, "at")["note"] == ""
-
-
-def test_the_headline_tells_the_best_of_published_and_of_tuned_rows_apart():
-    # at (tuned) is 4, 4, 4 above the student alone
-    expected = (
-        "With published settings, kd has the highest mean on 1 of 1 pairs: 92.8 ± 1.0 (n = 3), +1.8 [1.1, 2.6] over "
-        "the student alone. Tuned with 20 trials, at (tuned) has the highest mean on 1 of 1 pairs: 95.0 ± 1.0 (n = 3), "
-        "+4.0 [4.0, 4.0] over the student alone."
-    )
-    assert headline(board(tuned(), TUNED_PLAN), TUNED_PLAN) == expected
-
-
-def test_the_headline_says_when_tuned_rows_cannot_be_ranked():
-    text = headline(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN)
-    assert text.startswith("With published settings, kd has the highest mean")
-    assert text.endswith(f"over the student alone. R{UNEQUAL[1:]}.")
-
-
-def test_the_headline_of_tuned_rows_says_when_nothing_beats_the_tuned_student_alone():
-    runs = [*tuned()[:-6], *row("kd (tuned)", (89.0,) * 3), *row("at (tuned)", (88.0,) * 3)]
-    text = headline(board(runs, TUNED_PLAN), TUNED_PLAN)
-    assert "Tuned with 20 trials, student (tuned) has the highest mean on 1 of 1 pairs" in text
-    assert text.endswith("; no ranked method has a higher mean.")
-
-
-def test_a_study_of_tuned_rows_alone_has_a_headline_of_tuned_rows_alone():
-    plan = dataclasses.replace(PLAN, methods=("kd (tuned)",), baseline=None, trials={"kd (tuned)": 4})
-    assert headline(board(tuned(), plan), plan).startswith("Tuned with 4 trials, kd (tuned) has the highest mean")
-
-
-def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
-    assert not any("tuned" in note for note in footnotes(board(full()), PLAN))
-    notes = footnotes(board(tuned(), TUNED_PLAN), TUNED_PLAN)
-    assert any("ranked apart" in note and "tuned rows took 20 trials each" in note for note in notes)
-    assert any(note.startswith("Differences to the published settings") for note in notes)
-    assert any("tuned rows have no rank" in note for note in footnotes(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN))
 
 
 def test_best_minus_last_is_a_mean_over_seeds_that_changes_no_rank_and_is_told_to_be_a_diagnostic():

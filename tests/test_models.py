@@ -15,7 +15,7 @@ from benchmark import models
 from benchmark.conditions import probe
 from benchmark.errors import InputError
 from benchmark.models import MAX_STAGES, TappedModel
-from benchmark.study import Network
+from benchmark.schema import Network
 from methods import Needs, create
 
 SIZE, MEAN, STD = (3, 32, 32), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)

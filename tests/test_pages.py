@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from small_study import Study, client, found
+from journalled import Study, client, found
 
-from benchmark import leaderboard, lookup, pages, recorded, report, track, tracking_store, views
+from benchmark import leaderboard, lookup, markdown, pages, recorded, report, track, tracking_store, views
 from benchmark.pages import CURVES, LEADERBOARD, NOTE, REPORT_RUN, RUNS, study_views
 
 ROWS = ("student", "kd", "kd+at")
@@ -24,7 +24,7 @@ def publish(study, store, folder, longest=tracking_store.LONGEST_TAG):
     plan, runs, told = recorded.plan("kd/small", store), recorded.runs("kd/small", store), []
     board, costs = leaderboard.leaderboard(runs, plan), leaderboard.costs(runs, plan)
     files = report.write(board, costs, plan, folder)
-    pages.publish("kd/small", store, plan, report.to_note(board, plan, longest), files, told.append)
+    pages.publish("kd/small", store, plan, markdown.to_note(board, plan, longest), files, told.append)
     return told
 
 

@@ -12,12 +12,14 @@ import pytest
 from rich.console import Console
 
 import methods
-from benchmark import models, published, report
+from benchmark import markdown, models, published, terminal
 from benchmark.execute import _altered
+from benchmark.findings import footnotes
 from benchmark.html import to_html
 from benchmark.latex import to_latex
-from benchmark.leaderboard import Plan, costs, footnotes, leaderboard
-from benchmark.study import Row
+from benchmark.leaderboard import costs, leaderboard
+from benchmark.plan import Plan
+from benchmark.schema import Row
 
 PAIR = "r56-r20"
 PLAN = Plan("study", "", (PAIR,), ("student", "kd", "dkd", "srrl"), (0, 1, 2), "last", "student")
@@ -120,8 +122,8 @@ def test_a_row_is_altered_by_its_settings_or_by_another_methods_name():
 def pages(table):
     board, spent = leaderboard(table, PLAN), costs(table, PLAN)
     text = io.StringIO()
-    report.to_console(board, spent, PLAN, Console(file=text, width=200, force_terminal=True))
-    page = report.to_markdown(board, spent, PLAN)
+    terminal.to_console(board, spent, PLAN, Console(file=text, width=200, force_terminal=True))
+    page = markdown.to_markdown(board, spent, PLAN)
     return page, to_html(board, spent, PLAN), text.getvalue(), to_latex(board, PLAN), footnotes(board, PLAN)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from small_study import Study, client, one
+from journalled import Study, client, one
 
 from benchmark import recorded, track, tracking_store
 from benchmark.errors import InputError

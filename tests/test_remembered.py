@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 import pytest
-from small_study import Study, client, one
+from journalled import Study, client, one
 
 from benchmark import recorded, remembered, track, tracking_store
 

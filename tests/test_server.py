@@ -9,7 +9,7 @@ import socket
 
 import pandas as pd
 import pytest
-from small_study import CANARY, Study, client, counts, one
+from journalled import CANARY, Study, client, counts, one
 
 from benchmark import recorded, server, track, tracking_store
 from benchmark.errors import InputError

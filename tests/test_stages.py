@@ -16,7 +16,7 @@ from test_cohort import Interrupt
 import methods
 from benchmark import conditions, execute, member, models, overview, study, work
 from benchmark.journal import CellFolder, Checkpoint, Record, read_journal
-from benchmark.study import Network, Recipe
+from benchmark.schema import Network, Recipe
 from methods import Needs
 
 PAIR = {"name": "pair", "teacher": {"model": "cifar_resnet8", "seed": 1}, "student": "cifar_resnet8"}

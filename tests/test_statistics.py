@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from benchmark import report, statistics
-from benchmark.leaderboard import MixedEnvironmentsError, Plan, costs, footnotes, leaderboard
+from benchmark import markdown, statistics, terminal
+from benchmark.findings import footnotes
+from benchmark.leaderboard import MixedEnvironmentsError, costs, leaderboard
+from benchmark.plan import Plan
 from benchmark.statistics import critical_difference, friedman, holm, mean_ranks, ranks, sign_flip, smallest_p
 
 # Sign flips
@@ -330,7 +332,7 @@ def test_record_set_12_without_kd_rows_are_tested_against_the_student_alone_only
 
 def page(runs, plan):
     table = pd.DataFrame(runs)
-    return report.to_markdown(leaderboard(table, plan), costs(table, plan), plan)
+    return markdown.to_markdown(leaderboard(table, plan), costs(table, plan), plan)
 
 
 def test_a_significant_p_value_has_a_dagger_on_the_page():
@@ -359,7 +361,7 @@ def test_no_line_with_p_values_is_wider_than_the_terminal_and_the_test_against_t
     table = pd.DataFrame([run for name, mean in means for run in row(name, [mean, mean + 1] * 4)])
     text = io.StringIO()
     console = Console(file=text, width=width, force_terminal=True, color_system=None)
-    report.to_console(leaderboard(table, plan), costs(table, plan), plan, console)
+    terminal.to_console(leaderboard(table, plan), costs(table, plan), plan, console)
     assert max(map(len, text.getvalue().splitlines())) <= width
     assert "p student" in text.getvalue()
     assert "0.031 †" in text.getvalue()

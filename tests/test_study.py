@@ -11,7 +11,9 @@ import yaml
 import methods
 from benchmark import study as studies
 from benchmark.errors import InputError
-from benchmark.study import Study, canonical, identity, load
+from benchmark.identity import canonical, identity
+from benchmark.schema import Tracking
+from benchmark.study import Study, load
 
 GOOD = """\
 name: first
@@ -71,7 +73,7 @@ def test_a_good_study_survives_a_round_trip_through_yaml(file):
         ("kd+at", "kd+at"),
     ]
     assert (study.recipe.optimizer.weight_decay, study.pairs[0].teacher.recipe.epochs) == (5e-4, 4)
-    assert (study.experiment, study.model_copy(update={"tracking": studies.Tracking()}).experiment) == (
+    assert (study.experiment, study.model_copy(update={"tracking": Tracking()}).experiment) == (
         "mine",
         "kd/first",
     )

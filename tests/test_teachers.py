@@ -15,6 +15,7 @@ from conftest import STUDENT, TEACHER, bits, plan, run, tiny
 from benchmark import conditions, data, member, study, teachers
 from benchmark.conditions import Progress
 from benchmark.errors import InputError
+from benchmark.identity import identity
 from benchmark.journal import read_journal
 from benchmark.store import RECORDS, Store
 
@@ -91,7 +92,7 @@ def test_a_stored_teacher_is_what_was_measured(taught: Path) -> None:
     folder = stored(taught)
     card = json.loads((folder / "card.json").read_text())
     found = bits(folder)
-    assert folder.name == card["key"] == study.identity(json.loads((folder / "config.json").read_text()))
+    assert folder.name == card["key"] == identity(json.loads((folder / "config.json").read_text()))
     assert card["sha256"] == found["sha256"]
     assert card["val/acc1"] == found["epochs"][-1]["val/acc1"]
     assert card["test/acc1"] == found["final"]["test/acc1"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from filelock import FileLock
-from small_study import CANARY, START, SYNC, Study, client, counts, everything, found, history, one, output, python
+from journalled import CANARY, START, SYNC, Study, client, counts, everything, found, history, one, output, python
 
 from benchmark import recorded, track, tracking_store
 from benchmark.errors import InputError

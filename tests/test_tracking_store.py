@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_study import CANARY, Study
+from journalled import CANARY, Study
 
 from benchmark import recorded, track, tracking_store
 from benchmark.errors import InputError

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,11 +20,13 @@ from commandline import ended, kdbench, launched
 from conftest import folders, plan, tiny, write_study
 
 import methods
-from benchmark import data, environment, execute, found, spaces, study, tune
+from benchmark import data, environment, execute, found, study, tune
+from benchmark import trials as trials_module
 from benchmark.conditions import Progress
 from benchmark.errors import InputError
 from benchmark.journal import read_journal
-from benchmark.study import Row, Search
+from benchmark.storage import default_storage
+from benchmark.trials import Best, Hunt
 
 ROWS = ["kd", "at", "kd+at"]
 SEARCH = {"trials": 4, "seeds": [100, 101], "together": 2}
@@ -51,7 +51,7 @@ def searching(
 
 def trials(workspace: Path, storage: str | None = None) -> Trials:
     """What Optuna's storage holds: number, state, settings and value of every trial, by the row."""
-    url = storage or tune.default_storage(workspace / "tiny" / "search")
+    url = storage or default_storage(workspace / "tiny" / "search")
     names = optuna.get_all_study_names(storage=url)
     return {
         name.split(" / ")[2]: [
@@ -62,7 +62,7 @@ def trials(workspace: Path, storage: str | None = None) -> Trials:
     }
 
 
-def chosen(outcome: tune.Outcome) -> list[tune.Best]:
+def chosen(outcome: tune.Outcome) -> list[Best]:
     return outcome.best
 
 
@@ -135,7 +135,7 @@ def test_a_search_that_is_done_trains_nothing_again(
     def refuse(tasks: Any, *_: Any) -> None:
         assert not tasks
 
-    monkeypatch.setattr(tune, "train", refuse)
+    monkeypatch.setattr(trials_module, "train", refuse)
     assert chosen(searching(whole[0], searched())) == chosen(whole[1])
 
 
@@ -280,7 +280,7 @@ def test_a_pruned_search_that_was_stopped_between_two_tells_prunes_the_same_tria
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tune, "failpoint", stop)
+        patch.setattr(trials_module, "failpoint", stop)
         with pytest.raises(KeyboardInterrupt):
             searching(workspace, content)
     searching(workspace, content)
@@ -293,11 +293,11 @@ def test_trials_with_the_same_settings_share_a_training_and_are_pruned_together(
     def few(_: Any) -> optuna.distributions.CategoricalDistribution:
         return optuna.distributions.CategoricalDistribution((0.003, 0.001, 1e-5))
 
-    def worst(hunt: tune.Hunt, number: int) -> dict[str, Any]:
+    def worst(hunt: Hunt, number: int) -> dict[str, Any]:
         return {"recipe.lr": 0.003 if number < 6 else 1e-5}
 
-    monkeypatch.setattr(tune, "_distribution", few)
-    monkeypatch.setattr(tune._Trials, "_choice", lambda _, hunt, number, spaces: worst(hunt, number))
+    monkeypatch.setattr(trials_module, "distribution", few)
+    monkeypatch.setattr(trials_module.Trials, "_choice", lambda _, hunt, number, spaces: worst(hunt, number))
     searching(tmp_path / "whole", pruned)
     known = trials(tmp_path / "whole")["student"]
     assert [state for _, state, *_ in known] == ["COMPLETE"] * 6 + ["PRUNED"] * 6
@@ -345,40 +345,6 @@ def test_a_trial_whose_loss_is_not_finite_fails_and_keeps_its_number(
         (0, "COMPLETE"), (1, "FAIL"), (2, "FAIL")
     ]  # fmt: skip
     assert outcome.best[0].number == 0
-
-
-@pytest.mark.parametrize("name", methods.names())
-def test_every_default_lies_in_its_search_space(name: str) -> None:
-    row = Row(name=name, method=name)
-    found = spaces.space(row, Search())
-    assert set(spaces.published(row, found, study.Recipe(epochs=1), "here")) == set(found)
-
-
-def test_settings_go_from_flat_names_to_a_method_and_back_with_what_the_study_fixes() -> None:
-    row = Row(name="both", method="ls(kd)+at", settings={"at": {"p": 1}})
-    search = Search.model_validate({"lr": [0.01, 0.1]})
-    flat = spaces.published(row, spaces.space(row, search), study.Recipe(epochs=1), "here")
-    assert flat == {"ls(kd).temperature": 2.0, "ls(kd).weight": 9.0, "at.beta": 1000.0, "recipe.lr": 0.05}
-    again = spaces.nested({**flat, "at.beta": 500.0}, row)
-    assert again.settings == {"ls(kd)": {"temperature": 2.0, "weight": 9.0}, "at": {"p": 1, "beta": 500.0}}
-    assert (again.lr, again.weight_decay) == (0.05, None)
-    assert methods.create(row.method, **again.settings).settings["at"]["beta"] == 500.0
-
-
-@pytest.mark.parametrize(
-    ("name", "search", "sampler"),
-    [
-        ("kd", {}, "gp"),
-        ("kd", {"pruner": "median"}, "tpe"),
-        ("rld+nkd", {}, "tpe"),
-        ("kd", {"sampler": "random"}, "random"),
-    ],
-)
-def test_a_gaussian_process_searches_few_continuous_settings_and_tpe_the_rest(
-    name: str, search: dict[str, Any], sampler: str
-) -> None:
-    row, wanted = Row(name=name, method=name), Search.model_validate(search)
-    assert tune.sampler_name(wanted, spaces.space(row, wanted)) == sampler
 
 
 def test_the_comparison_runs_published_and_tuned_rows_side_by_side_on_fresh_seeds(tmp_path: Path) -> None:
@@ -450,37 +416,6 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
     done = kdbench("--workspace", tmp_path / "runs", "tune", file, "--device", "cpu", "--no-track")
     assert done.code == 2
     assert f"{file}: search: missing; `kdbench tune` needs it" in done.err
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql+psycopg2://someone:s3cret@127.0.0.1:1/none",
-        "nonsense://someone:s3cret@there/none",
-        "postgresql+psycopg2://someone:s3cret@there:port/none",
-        "s3cret",
-        "sqlite:////nowhere/at/all/s3cret.db?password=s3cret",
-    ],
-)
-def test_a_storage_that_cannot_be_used_is_one_line_without_its_password(url: str, tmp_path: Path) -> None:
-    file = write_study(tmp_path / "study.yaml", searched(["kd"]))
-    call = ("--workspace", tmp_path / "runs", "tune", file, "--device", "cpu", "--no-track")
-    done = kdbench(*call, "--storage", url)
-    assert done.code == 2, done.err
-    assert "--storage: " in done.err
-    if "@" in url:
-        assert "s3cret" not in done.err + done.out
-
-
-def test_a_storage_that_is_another_programs_is_one_line_with_exit_code_2(tmp_path: Path) -> None:
-    file = write_study(tmp_path / "study.yaml", searched(["kd"]))
-    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as database:
-        database.execute("create table trials (x int)")
-        database.commit()
-    call = ("--workspace", tmp_path / "runs", "tune", file, "--device", "cpu", "--no-track")
-    done = kdbench(*call, "--storage", f"sqlite:///{tmp_path / 'other.db'}")
-    assert (done.code, done.err.count("kdbench: ")) == (2, 1), done.err
-    assert "--storage: sqlite:///" in done.err
 
 
 def test_settings_of_unequal_budgets_or_of_another_study_are_refused(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark import streams
-from benchmark.study import Augmentation
+from benchmark.schema import Augmentation
 
 BINS = 31
 """Of RandAugment's magnitudes, as in torchvision."""

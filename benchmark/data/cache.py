@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from benchmark.data.sources import Located
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
-from benchmark.study import Dataset, canonical
+from benchmark.identity import canonical
+from benchmark.schema import Dataset
 
 FORMAT = 1
 """Of an entry's files; another number leaves older entries unused."""

@@ -18,7 +18,7 @@ from benchmark.data.resident import ResidentSource, open_resident
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError
 from benchmark.journal import Finished
-from benchmark.study import Dataset, RandAugment, Recipe, Split
+from benchmark.schema import Dataset, RandAugment, Recipe, Split
 
 if TYPE_CHECKING:
     from benchmark.data.streamed import StreamedSource

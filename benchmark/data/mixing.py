@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark import streams
 from benchmark.data.images import Loaded
-from benchmark.study import Recipe
+from benchmark.schema import Recipe
 
 
 def mixup(images: Tensor, partners: Tensor, share: float) -> Tensor:

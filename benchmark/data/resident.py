@@ -24,7 +24,7 @@ from benchmark.data.cache import DamagedError, Facts
 from benchmark.data.sources import Part, Source, locate
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
-from benchmark.study import Augmentation, Dataset
+from benchmark.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
 """Bytes of pixels that are held at most."""

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmark.data.split import stratified, without
 from benchmark.errors import InputError, first_line
-from benchmark.study import Dataset
+from benchmark.schema import Dataset
 
 TORCH = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet", "places365")
 TEST_SPLITS = ("test", "validation", "val")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import InputError
-from benchmark.study import Split
+from benchmark.schema import Split
 
 
 def stratified(labels: Tensor, count: int, key: str) -> Tensor:

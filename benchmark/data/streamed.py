@@ -34,7 +34,7 @@ from benchmark.data.sources import Files, Part, Source, locate
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
 from benchmark.journal import write_json
-from benchmark.study import Augmentation, Dataset
+from benchmark.schema import Augmentation, Dataset
 
 STATISTICS = 2000
 """Training images that mean and deviation are computed from, at most."""

@@ -1,0 +1,118 @@
+"""The main picture of a leaderboard: a dot with its interval for each method, a panel for each pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from benchmark.columns import Line, is_best, lines_by_pair, pair_title
+from benchmark.plan import TEACHER, Plan
+from benchmark.rounding import plain
+
+_BLUE, _GREEN, _VERMILION, _GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.hashsalt": "kdbench",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # a name may hold a dollar sign
+}
+
+
+def figure(board: pd.DataFrame, plan: Plan) -> Figure:
+    """The main picture: a panel per pair, a dot with its 95 % interval per method, lines for teacher and student.
+
+    A row without a rank has a hollow dot. Each panel has its own axis, which need not start at zero.
+    """
+    with matplotlib.rc_context(STYLE):
+        pairs = lines_by_pair(board, plan)
+        across = 1 if len(pairs) == 1 else 2 if len(pairs) in (2, 4) else 3
+        down = math.ceil(len(pairs) / across)
+        tallest = max(len(lines) for _, lines in pairs)
+        size = (7.2 if across == 1 else 4.4 * across, down * (0.85 + 0.25 * tallest) + 0.7)
+        drawn = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05), facecolor="white")
+        panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
+        for panel, (pair, lines) in zip(panels, pairs, strict=False):
+            _draw(panel, pair_title(pair, plan), lines, plan)
+        for panel in panels[len(pairs) :]:
+            panel.remove()
+        drawn.suptitle(plan.study, fontsize=11, fontweight="bold")
+        if keys := _keys(board, plan):
+            drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
+    return drawn
+
+
+def _axis(methods: Sequence[Line]) -> str:
+    counts = [line["n"] for line in methods if line["n"]] or [0]
+    low, high = min(counts), max(counts)
+    shown = "mean and 95 % interval, " if high > 1 else ""
+    return f"Top-1 accuracy (%), {shown}n = {low}" + (f" to {high}" if high > low else "")
+
+
+def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
+    methods = [line for line in lines if line["method"] != TEACHER]
+    panel.set_title(title, fontsize=9, loc="left")
+    panel.set_xlabel(_axis(methods), fontsize=8)
+    for line in lines:
+        if not line["n"]:
+            continue
+        if line["method"] == TEACHER:
+            panel.axvline(line["acc1"], color=_VERMILION, linestyle="--", linewidth=1, zorder=1)
+        elif line["method"] == plan.baseline:
+            panel.axvline(line["acc1"], color=_GREEN, linestyle=":", linewidth=1.2, zorder=1)
+    for place, line in enumerate(methods):
+        _draw_row(panel, place, line, _GREEN if line["method"] == plan.baseline else _BLUE)
+    panel.set_yticks(range(len(methods)), [str(line["method"]) for line in methods])
+    panel.set_ylim(len(methods) - 0.5, -0.5)
+    panel.set_xlim(*_limits(lines))
+    panel.tick_params(axis="both", labelsize=8)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_row(panel: Axes, place: int, line: Line, colour: str) -> None:
+    across = panel.get_yaxis_transform()
+    if not line["n"]:
+        reason = f"0 of {line['planned']} cells finished" if line["planned"] else "not applicable"
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        panel.text(0.01, place, reason, transform=across, va="center_baseline", color=_GREY, fontsize=8, bbox=ground)
+        return
+    if math.isfinite(line["ci_low"]):
+        panel.plot([line["ci_low"], line["ci_high"]], [place, place], color=colour, linewidth=1.5, zorder=2)
+    inside: str = "white" if pd.isna(line["rank"]) else colour
+    panel.plot(line["acc1"], place, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3)
+    weight = "bold" if is_best(line) else "normal"
+    value = plain(line["acc1"], 2)
+    panel.text(1.01, place, value, transform=across, va="center_baseline", color=_GREY, fontsize=8, fontweight=weight)
+
+
+def _limits(lines: Sequence[Line]) -> tuple[float, float]:
+    values = [line[name] for line in lines for name in ("acc1", "ci_low", "ci_high")]
+    known = [value for value in values if math.isfinite(value)] or [0.0, 100.0]
+    margin = 0.05 * (max(known) - min(known)) or 1.0
+    # A wide interval may leave the possible range; the axis does not.
+    return max(min(known) - margin, -2.0), min(max(known) + margin, 102.0)
+
+
+def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
+    drawn = board[board["n"] > 0]
+    methods = drawn[drawn["method"] != TEACHER]
+    keys = []
+    if (drawn["method"] == TEACHER).any():
+        keys.append(Line2D([], [], color=_VERMILION, linestyle="--", linewidth=1, label="teacher"))
+    if (drawn["method"] == plan.baseline).any():
+        keys.append(Line2D([], [], color=_GREEN, linestyle=":", linewidth=1.2, label="student alone"))
+    if methods["rank"].isna().any():
+        hollow = Line2D([], [], color=_GREY, marker="o", markerfacecolor="white", linestyle="", label="no rank")
+        keys.append(hollow)
+    return keys

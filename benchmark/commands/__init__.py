@@ -1,0 +1,1 @@
+"""The commands of the command line, by theme; `benchmark.cli` puts them in order."""

@@ -1,0 +1,115 @@
+"""`sync`, `status`, `show`, `compare` and `ui`: from journals to MLflow, and what is in both."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands.arguments import (
+    RunName,
+    StudyName,
+    TrackingUri,
+    loaded_study,
+    mlflow_store,
+    options,
+    study_folder,
+)
+from benchmark.commands.screen import output, print_wide, say
+
+if TYPE_CHECKING:
+    from benchmark.tracking_store import Store
+
+
+def sync(
+    study: StudyName,
+    tracking_uri: TrackingUri = None,
+    follow: Annotated[bool, typer.Option(hidden=True, help="Go on until standard input ends.")] = False,
+) -> None:
+    """Bring a study's journals into MLflow; at any time, as often as you like."""
+    from benchmark import track, tracking_store
+
+    where = mlflow_store(loaded_study(study), tracking_uri)
+    if follow:
+        for each in (signal.SIGINT, signal.SIGTERM):  # whoever stops all processes; the parent's end is this one's
+            signal.signal(each, signal.SIG_IGN)
+        threading.Thread(target=_read_all, args=(ended := threading.Event(),), daemon=True).start()
+        raise SystemExit(0 if track.follow(options.workspace / study, where, ended.is_set, warn=say) else 3)
+    found = track.sync(study_folder(study), where)
+    output.print(
+        f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged "
+        f"in {tracking_store.shown(where.uri)}",
+        soft_wrap=True,
+    )
+
+
+def status(study: StudyName) -> None:
+    """Show how far a study is, from its journals."""
+    from benchmark import overview
+
+    print_wide(overview.state(study_folder(study)))
+
+
+def show(run: RunName, tracking_uri: TrackingUri = None) -> None:
+    """Show a run in MLflow: settings, results, the curve of its validation accuracy, and its address."""
+    from benchmark import lookup
+
+    where = mlflow_store(None, tracking_uri)
+    (found,) = lookup.find([run], where)
+    print_wide(lookup.show(found, where))
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, as in `show`.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Show in which settings and results runs differ."""
+    from benchmark import lookup
+
+    if len(runs) < 2:
+        raise typer.BadParameter("give two runs or more", param_hint="RUN")
+    print_wide(lookup.compare(lookup.find(runs, mlflow_store(None, tracking_uri))))
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
+    from benchmark import server, tracking_store
+
+    where = tracking_store.store(options.workspace, tracking_uri)
+    if where.database is None:
+        output.print("this server is running already")
+        _print_addresses(where.uri, where)
+        return
+    base = f"http://127.0.0.1:{port}"
+    process = server.serve(where, port=port)
+    try:
+        _print_addresses(base, where)
+        output.print("Ctrl+C stops the server")
+        process.wait()
+    finally:
+        server.end(process)
+
+
+def _print_addresses(base: str, where: Store) -> None:
+    """Where a browser finds each study's leaderboard, runs and curves, and each search."""
+    from benchmark import pages
+
+    for name, found in pages.addresses(base, where).items():
+        if len(found) == 1:
+            output.print(f"{name}: {next(iter(found.values()))}", markup=False, soft_wrap=True)
+            continue
+        output.print(name, markup=False, soft_wrap=True)
+        for what, address in found.items():
+            output.print(f"  {what:<11} {address}", markup=False, soft_wrap=True)
+
+
+def _read_all(ended: threading.Event) -> None:
+    """Waits for the end of standard input."""
+    sys.stdin.read()
+    ended.set()

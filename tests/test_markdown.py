@@ -1,0 +1,47 @@
+"""How a leaderboard looks as a page."""
+
+from __future__ import annotations
+
+import pandas as pd
+from tabled import several, tables
+
+from benchmark.markdown import to_markdown
+from benchmark.plan import Plan
+
+
+def test_the_page_holds_headline_tables_and_footnotes():
+    board, clock, plan = tables()
+    page = to_markdown(board, clock, plan, picture="leaderboard.png").splitlines()
+    assert page[0] == "# small: leaderboard"
+    assert page[2] == "Which is best?"
+    assert page[4].startswith("**at has the highest mean on 1 of 1 pairs: 71.0 ± 0.6 (n = 3), +1.8 [")
+    assert page[6].endswith("(leaderboard.png)")
+    assert "## r56-r20, cifar100" in page
+    kd = "| kd | 3 | 70.30 ± 0.30 | [69.55, 71.05] | +1.10 [0.85, 1.35] | - | 26% | 91.50 | 69.8 | 4.2 | 78.0 |"
+    assert f"{kd} 278k | 41.2M | 1234 | 2 |" in page
+    assert any(line.startswith("| at | 3 | **71.00 ± 0.60** |") for line in page)
+    assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
+    assert "| r56-r20 | at | 278k | 1234 | 1.00 |" in page
+    assert "| r56-r20 | at | 2.00 | 40.0 | 100 | 25.0 | 2230 |" in page
+    assert page[-1].startswith("* Compute is what training this row alone")
+    told = to_markdown(board, clock, plan, provenance=["9 students: torch 2"]).splitlines()
+    assert told[-3:] == ["## Where it was trained", "", "* 9 students: torch 2"]
+
+
+def test_every_row_of_a_page_has_as_many_cells_as_its_header():
+    board, clock, plan = several(2)
+    page = to_markdown(board, clock, plan)
+    widths = [
+        {line.replace("\\|", "").count("|") for line in block.splitlines()}
+        for block in page.split("\n\n")
+        if block.startswith("|")
+    ]
+    assert [len(width) for width in widths] == [1] * 5  # two pairs, ranks over pairs, two costs
+
+
+def test_text_of_others_cannot_break_the_page():
+    plan = Plan("a*b*", "", ("x_y",), ("kd_<b>",), (0,), "last", None, {"x_y/kd_<b>": "[link](http://x) | $1$"})
+    page = to_markdown(*tables(pd.DataFrame(), plan))
+    assert page.startswith("# a\\*b\\*: leaderboard\n")
+    assert "## x_y\n" in page
+    assert "* kd\\_\\<b>: not applicable: [link\\](http://x) \\| \\$1\\$" in page

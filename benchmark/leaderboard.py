@@ -852,16 +852,33 @@ def _about_power(board: pd.DataFrame) -> list[str]:
     methods = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     if methods.empty:
         return []
-    n = int(methods["n"].min())
-    if n < SIGN_FLIP_SEEDS:
-        return [
-            f"n = {n}: with fewer than {SIGN_FLIP_SEEDS} seeds no paired difference can reach p < 0.05 in an exact "
-            f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
-        ]
-    counts = [int(rows[name].notna().sum()) for _, rows in board.groupby("pair") for name in ("p_student", "p_kd")]
-    if (smallest := smallest_p(n, tests := max(counts))) < SIGNIFICANCE:
+    n, whole = int(methods["n"].min()), int(methods["n"].max()) < SIGN_FLIP_SEEDS
+    if n >= SIGN_FLIP_SEEDS:
+        return _about_corrected_power(methods)
+    which, what = ("", "no paired difference can") if whole else (" in some rows", "their paired differences cannot")
+    told = (
+        f"n = {n}{which}: with fewer than {SIGN_FLIP_SEEDS} seeds {what} reach p < 0.05 in an exact sign-flip test "
+        f"(smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+    )
+    return [told] if whole else [told, *_about_corrected_power(methods)]
+
+
+def _about_corrected_power(methods: pd.DataFrame) -> list[str]:
+    """Which comparisons can find nothing, because so many rows are corrected for."""
+    most, everywhere, against = 0, True, []
+    for name, words in (("p_student", "to the student alone"), ("p_kd", f"to {KD}")):
+        tested = methods[methods[name].notna()]
+        if tested.empty:
+            continue
+        n, counts = int(tested["n"].min()), tested.groupby("pair").size()  # n is one: only whole rows are tested
+        if smallest_p(n, int(counts.max())) >= SIGNIFICANCE:
+            against.append(words)
+            most = max(most, int(counts.max()))
+            everywhere = everywhere and smallest_p(n, int(counts.min())) >= SIGNIFICANCE
+    if not against:
         return []
     return [
-        f"n = {n}: with {tests} rows to correct for, the smallest possible p is {tests} x 2/2^{n} = {smallest:g}, so "
-        f"no difference alone can reach p < {SIGNIFICANCE:g}."
+        f"n = {n}: with {most} rows to correct for, the smallest possible p is {most} x 2/2^{n} = "
+        f"{smallest_p(n, most):g}, so no difference {' or '.join(against)} can reach p < {SIGNIFICANCE:g}"
+        f"{'.' if everywhere else ' on a pair with so many.'}"
     ]

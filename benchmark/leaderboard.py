@@ -20,6 +20,8 @@ from scipy import stats
 from benchmark import published
 from benchmark.found import SUFFIX
 from benchmark.statistics import (
+    EXACT_SEEDS,
+    FLIPS,
     FRIEDMAN_METHODS,
     FRIEDMAN_PAIRS,
     RANK_PAIRS,
@@ -806,10 +808,11 @@ def _about_tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     if not board[["p_student", "p_kd"]].notna().any(axis=None):
         return []
     tuned = " Tuned rows are tested against the tuned student alone and the tuned kd only." if plan.budgets else ""
+    flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
     return [
-        "p is the two-sided p value of the paired differences under all flips of their signs, corrected by Holm over "
-        f"the rows of a pair, for each comparison apart; only rows with all of their planned cells are tested. † marks "
-        f"p < {SIGNIFICANCE:g}.{tuned}"
+        f"p is the two-sided p value of the paired differences under {flips} flips of their signs, corrected by Holm "
+        "over the rows of a pair, for each comparison apart; only rows with all of their planned cells are tested. † "
+        f"marks p < {SIGNIFICANCE:g}.{tuned}"
     ]
 
 

@@ -17,6 +17,11 @@ from benchmark.statistics import friedman, mean_ranks, sign_flip
 SIX = dataclasses.replace(PLAN, seeds=tuple(range(6)))
 
 
+def taught(accuracy):
+    """The teacher of all rows."""
+    return [{**row("teacher", [accuracy])[0], "kind": "teacher"}]
+
+
 def power(runs, plan):
     """The sentences about what so many seeds cannot show."""
     notes = footnotes(leaderboard(pd.DataFrame(runs), plan), plan)
@@ -55,6 +60,58 @@ def test_the_footnotes_deny_significance_only_to_pairs_that_have_too_many_rows()
     assert ("q", "kd", "student") in shown(runs, plan, ("significant",))
     (told,) = power(runs, plan)
     assert told.endswith("so no difference to the student alone can reach p < 0.05 on a pair with so many.")
+
+
+def test_the_footnotes_tell_exact_p_values_from_estimated_ones():
+    for count, told in ((16, "under all flips of their signs"), (17, "under 99,999 random flips of their signs")):
+        plan = dataclasses.replace(PLAN, methods=("student", "kd"), seeds=tuple(range(count)))
+        runs = [*row("student", [90] * count), *row("kd", [91] * count)]
+        (note,) = (note for note in footnotes(leaderboard(pd.DataFrame(runs), plan), plan) if note.startswith("p is"))
+        assert told in note
+
+
+def test_the_footnotes_claim_no_difference_of_mean_ranks_where_friedmans_test_finds_none():
+    plan = dataclasses.replace(PLAN, pairs=tuple("pqrst"))
+    runs = [
+        entry
+        for number, pair in enumerate(plan.pairs)
+        for place, name in enumerate(plan.methods)
+        for entry in row(name, [90 + (number + place) % 3] * 3, pair)
+    ]
+    notes = footnotes(leaderboard(pd.DataFrame(runs), plan), plan)
+    # Rank sums 11, 9 and 10: 12 / (5 3 4) (121 + 81 + 100) - 3 5 4 = 0.4, p = exp(-0.2)
+    (note,) = (note for note in notes if note.startswith("Friedman's test"))
+    assert "chi-square 0.40, p = 0.819" in note
+    assert note.endswith("are more than 1.48 apart; as Friedman's test finds no difference, none is claimed.")
+
+
+# A whole table
+
+
+def test_every_number_of_a_table_is_the_one_worked_by_hand():
+    runs = [*taught(96), *row("student", [90, 91, 92]), *row("kd", [93, 93, 93]), *row("at", [94, 92, 90])]
+    table = leaderboard(pd.DataFrame(runs), PLAN).set_index("method")
+    t = 0.95 * math.sqrt(2 / (1 - 0.95**2))  # the 97.5 % quantile of Student's t with two degrees of freedom
+    one, two, three = t / math.sqrt(3), t * 2 / math.sqrt(3), t * 3 / math.sqrt(3)  # half widths of deviations 1, 2, 3
+    # Differences: kd to the student alone 3, 2, 1; at to the student alone 4, 1, -2; at to kd 1, -1, -3.
+    expected = {
+        "rank": (None, 1, 2, 3), "n": (1, 3, 3, 3), "planned": (1, 3, 3, 3), "acc1": (96, 93, 92, 91),
+        "sd": (None, 0, 2, 1), "ci_low": (None, 93, 92 - two, 91 - one), "ci_high": (None, 93, 92 + two, 91 + one),
+        "vs_student": (None, 2, 1, None), "vs_student_low": (None, 2 - one, 1 - three, None),
+        "vs_student_high": (None, 2 + one, 1 + three, None), "gap_closed": (None, 40, 20, None),
+        "vs_kd": (None, None, -1, -2), "vs_kd_low": (None, None, -1 - two, -2 - one),
+        "vs_kd_high": (None, None, -1 + two, -2 + one), "p_student": (None, 0.5, 0.75, None),
+        "p_kd": (None, None, 0.75, None), "trials": (None, 0, 0, 0),
+    }  # fmt: skip
+    # p: 2 of 8, doubled; 4, 1, -2 and 1, -1, -3 sum to 3 or more in size in 6 of 8, the second alone against kd.
+    assert table.index.tolist() == ["teacher", "kd", "at", "student"]
+    for name, values in expected.items():
+        found = [None if pd.isna(value) else float(value) for value in table[name]]
+        assert found == [None if value is None else pytest.approx(value, abs=1e-12) for value in values], name
+    texts = {"pair": "p", "significant": "", "note": "", "published_source": "", "published_rule": ""}
+    for name, text in texts.items():
+        assert set(table[name]) == {text}
+    assert table[[name for name in table if name not in {**expected, **texts}]].isna().all(axis=None)
 
 
 # Sign flips, where a rounding or an estimate begins
@@ -147,11 +204,6 @@ def test_differences_are_paired_by_seed_where_the_rows_miss_different_cells():
     assert (kd["n"], kd["vs_student"]) == (3, 2.0)
     assert (kd["vs_student_low"], kd["vs_student_high"]) == pytest.approx((2 - half, 2 + half))
     assert kd["note"] == "3 of 4 cells finished; paired with the student alone on 2 of 3 seeds"
-
-
-def taught(accuracy):
-    """The teacher of all rows."""
-    return [{**row("teacher", [accuracy])[0], "kind": "teacher"}]
 
 
 def test_the_gap_is_that_of_the_seeds_which_the_row_shares_with_the_student_alone():

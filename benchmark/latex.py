@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmark.leaderboard import SIGN_FLIP_SEEDS, TEACHER, Plan
 from benchmark.report import Line, Shown, boards, is_best
+from benchmark.statistics import SIGNIFICANCE
 
 LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}
 """Columns that a printed page has no room for."""
@@ -20,7 +21,6 @@ WIDEST = 345.0
 """Points between the margins of LaTeX's article class, which is narrower than most journals' full width."""
 GAP = 3
 """Points at either side of a column."""
-LEVEL = 0.05
 
 _SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
 """Sizes to set a table in, the first that fits, and how wide their letters are in points: small ones are broader."""
@@ -40,7 +40,7 @@ def to_latex(board: pd.DataFrame, plan: Plan) -> str:
     shown = boards(board, plan)
     if any(len(table.lines) > LONGEST for table in shown):
         packages += r" \usepackage{longtable}"
-    marks = [name for name in _MARKS if (board[name] < LEVEL).any()]
+    marks = [name for name in _MARKS if (board[name] < SIGNIFICANCE).any()]
     tables = [
         _table(table, f"tab:{plan.study}-{number}", marks, plan.study) for number, table in enumerate(shown, start=1)
     ]
@@ -104,7 +104,7 @@ def _letters(text: str) -> float:
 
 
 def _caption(table: Shown, titles: list[str], marks: list[str], study: str) -> str:
-    against = "".join(f"; {_MARKS[name][0]} $p < {LEVEL}$ against {_MARKS[name][1]}" for name in marks)
+    against = "".join(f"; {_MARKS[name][0]} $p < {SIGNIFICANCE}$ against {_MARKS[name][1]}" for name in marks)
     tested = " (sign flips of paired differences, Holm's correction)" if marks else ""
     compute = "; compute of a training in TMAC" if "compute (TMAC)" in titles else ""
     most = max((line["n"] for line in table.lines if line["method"] != TEACHER), default=0)
@@ -128,4 +128,4 @@ def _cell(text: str, title: str, line: Line) -> str:
 
 
 def _marked(line: Line, marks: list[str]) -> str:
-    return "".join(_MARKS[name][0] for name in marks if not pd.isna(line[name]) and line[name] < LEVEL)
+    return "".join(_MARKS[name][0] for name in marks if not pd.isna(line[name]) and line[name] < SIGNIFICANCE)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from test_statistics import EIGHT, PLAN, over_pairs, row, shown
 
-from benchmark import statistics
-from benchmark.leaderboard import footnotes, leaderboard
+from benchmark import report, statistics
+from benchmark.leaderboard import footnotes, headline, leaderboard
 from benchmark.statistics import friedman, mean_ranks, sign_flip
 
 SIX = dataclasses.replace(PLAN, seeds=tuple(range(6)))
@@ -112,6 +112,31 @@ def test_every_number_of_a_table_is_the_one_worked_by_hand():
     for name, text in texts.items():
         assert set(table[name]) == {text}
     assert table[[name for name in table if name not in {**expected, **texts}]].isna().all(axis=None)
+
+
+def test_the_order_of_the_plans_seeds_changes_no_bit():
+    plan = dataclasses.replace(PLAN, pairs=("p", "q"), seeds=(0, 1, 2, 3))
+    random = np.random.default_rng(0)
+    runs = [entry for pair in plan.pairs for name in plan.methods for entry in row(name, random.normal(size=4), pair)]
+    expected = leaderboard(pd.DataFrame(runs), plan)
+    assert (expected["mean_rank_low"] < expected["mean_rank"]).any()
+    other = leaderboard(pd.DataFrame(runs), dataclasses.replace(plan, seeds=(2, 0, 3, 1)))
+    pd.testing.assert_frame_equal(other, expected, check_exact=True)
+
+
+def test_an_interval_that_ends_at_zero_includes_it():
+    board = leaderboard(pd.DataFrame([*row("student", [90] * 3), *row("kd", [90] * 3), *row("at", [89] * 3)]), PLAN)
+    assert (
+        "kd 90.0 ± 0.0 (n = 3), +0.0 [0.0, 0.0] against the student alone, an interval that includes zero"
+        in headline(board, PLAN)
+    )
+
+
+def test_a_p_value_just_above_the_level_has_no_dagger():
+    board = leaderboard(pd.DataFrame([*row("student", [90] * 8), *row("kd", [91] * 8)]), EIGHT)
+    for p, told in ((0.0547, "| 0.055 |"), (0.05, "| 0.050 |"), (0.0469, "| 0.047 † |")):
+        board.loc[board["method"] == "kd", "p_student"] = p
+        assert told in report.to_markdown(board, None, EIGHT)
 
 
 # Sign flips, where a rounding or an estimate begins

@@ -37,7 +37,7 @@ def long():
 
 def with_p():
     board, costs, plan = tables()
-    board["p_student"] = [0.01 if method == "kd" else 0.5 for method in board["method"]]
+    board["p_student"] = [{"kd": 0.01, "dkd": 0.055}.get(method, 0.5) for method in board["method"]]
     board["p_kd"] = [0.001 if method == "at" else float("nan") for method in board["method"]]
     return board, costs, plan
 

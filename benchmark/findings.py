@@ -12,6 +12,8 @@ from benchmark.leaderboard import MIN_SEEDS
 from benchmark.plan import KD, TEACHER, Plan
 from benchmark.rounding import plain, signed
 from benchmark.statistics import (
+    EXACT_SEEDS,
+    FLIPS,
     FRIEDMAN_METHODS,
     FRIEDMAN_PAIRS,
     SIGN_FLIP_SEEDS,
@@ -192,7 +194,8 @@ def _about_tuning(plan: Plan) -> list[str]:
     apart = "Rows with published settings and tuned rows are ranked apart, because a search gives an advantage"
     ranks = "tuned rows have no rank" if plan.unequal else f"tuned rows took {plan.budgets[0]} trials each"
     return [
-        f"{apart}; {ranks}. The compute of a search is that of all trials for a row, in TMAC.",
+        f"{apart}; {ranks}. A tuned row is compared with the tuned student alone and the tuned {KD}, where there are "
+        "any. The compute of a search is that of all trials for a row, in TMAC.",
         "Differences to the published settings are those of a tuned row to the row of the same method with published "
         "settings, in percentage points and paired by seed; in brackets the 95 % interval of their mean.",
     ]
@@ -229,11 +232,12 @@ def _about_kd(board: pd.DataFrame) -> list[str]:
 def _about_tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     if not board[["p_student", "p_kd"]].notna().any(axis=None):
         return []
-    tuned = " Tuned rows are tested against the tuned student alone and the tuned kd only." if plan.budgets else ""
+    flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
+    apart = " Each pair is corrected for by itself: a false mark is the likelier, the more pairs there are."
     return [
-        "p is the two-sided p value of the paired differences under all flips of their signs, corrected by Holm over "
-        f"the rows of a pair, for each comparison apart; only rows with all of their planned cells are tested. † marks "
-        f"p < {SIGNIFICANCE:g}.{tuned}"
+        f"p is the two-sided p value of the paired differences under {flips} flips of their signs, corrected by Holm "
+        "over both comparisons and all rows of a pair; only rows with all of their planned cells are tested. † marks "
+        f"p < {SIGNIFICANCE:g}.{apart if len(plan.pairs) > 1 else ''}"
     ]
 
 
@@ -276,16 +280,27 @@ def _about_power(board: pd.DataFrame) -> list[str]:
     methods = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     if methods.empty:
         return []
-    n = int(methods["n"].min())
-    if n < SIGN_FLIP_SEEDS:
-        return [
-            f"n = {n}: with fewer than {SIGN_FLIP_SEEDS} seeds no paired difference can reach p < 0.05 in an exact "
-            f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
-        ]
-    counts = [int(rows[name].notna().sum()) for _, rows in board.groupby("pair") for name in ("p_student", "p_kd")]
-    if (smallest := smallest_p(n, tests := max(counts))) < SIGNIFICANCE:
+    n, all_few = int(methods["n"].min()), int(methods["n"].max()) < SIGN_FLIP_SEEDS
+    if n >= SIGN_FLIP_SEEDS:
+        return _about_corrected_power(methods)
+    which, what = ("", "no paired difference can") if all_few else (" in some rows", "their paired differences cannot")
+    told = (
+        f"n = {n}{which}: with fewer than {SIGN_FLIP_SEEDS} seeds {what} reach p < {SIGNIFICANCE:g} in an exact "
+        f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+    )
+    return [told] if all_few else [told, *_about_corrected_power(methods)]
+
+
+def _about_corrected_power(methods: pd.DataFrame) -> list[str]:
+    """That no comparison can find anything, where so many are corrected for."""
+    tested = methods[methods[["p_student", "p_kd"]].notna().any(axis=1)]
+    counts = tested.groupby("pair")[["p_student", "p_kd"]].count().sum(axis=1)
+    n = tested["n"].min()  # only whole rows are tested: all have as many seeds
+    if counts.empty or smallest_p(n, most := int(counts.max())) < SIGNIFICANCE:
         return []
+    everywhere = smallest_p(n, int(counts.min())) >= SIGNIFICANCE
     return [
-        f"n = {n}: with {tests} rows to correct for, the smallest possible p is {tests} x 2/2^{n} = {smallest:g}, so "
-        f"no difference alone can reach p < {SIGNIFICANCE:g}."
+        f"n = {n}: with {most} comparisons to correct for, the smallest possible p is {most} x 2/2^{n} = "
+        f"{smallest_p(n, most):g}, so no difference alone can reach p < {SIGNIFICANCE:g}"
+        f"{'.' if everywhere else ' on a pair with so many.'}"
     ]

@@ -7,15 +7,23 @@ import re
 import pandas as pd
 
 from benchmark.columns import Line, Shown, boards, is_best
-from benchmark.plan import Plan
+from benchmark.plan import TEACHER, Plan
+from benchmark.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
 
 LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}
 """Columns that a printed page has no room for."""
 SHORTER = {"gap closed": "gap", "compute (TMAC)": "TMAC"}
+LEAST_IMPORTANT_FIRST = ("gap closed", "compute (TMAC)", "vs kd", "vs published")
+"""Columns that go, one after the other, while a table is wider than the page."""
 LONGEST = 40
 """Lines of a table on one page; a longer one may break."""
-LEVEL = 0.05
+WIDEST = 345.0
+"""Points between the margins of LaTeX's article class, which is narrower than most journals' full width."""
+GAP = 3
+"""Points at either side of a column."""
 
+_SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
+"""Sizes to set a table in, the first that fits, and how wide their letters are in points: small ones are broader."""
 _MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
 _CHARACTERS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -32,7 +40,7 @@ def to_latex(board: pd.DataFrame, plan: Plan) -> str:
     shown = boards(board, plan)
     if any(len(table.lines) > LONGEST for table in shown):
         packages += r" \usepackage{longtable}"
-    marks = [name for name in _MARKS if (board[name] < LEVEL).any()]
+    marks = [name for name in _MARKS if (board[name] < SIGNIFICANCE).any()]
     tables = [
         _table(table, f"tab:{plan.study}-{number}", marks, plan.study) for number, table in enumerate(shown, start=1)
     ]
@@ -46,10 +54,7 @@ def escaped(text: str) -> str:
 
 
 def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
-    titles = [title for title in table.titles if title not in LEFT_OUT and not re.match(r"p\b", title)]
-    tuned = "vs published" in titles  # more intervals: smaller, and two columns less
-    titles = [title for title in titles if not tuned or title not in ("gap closed", "vs kd")]
-    size = "\\scriptsize" if tuned else "\\footnotesize"
+    size, titles, left_out = _fitted(table, marks)
     header = [*(escaped(SHORTER.get(title, title)) for title in titles), *([""] if marks else [])]
     rows = [[_cell(cells[table.titles.index(title)], title, line) for title in titles]
             + ([_marked(line, marks)] if marks else [])
@@ -57,21 +62,60 @@ def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
     body = [f"{' & '.join(row)} \\\\" for row in rows]
     body.insert(1, r"\midrule")  # below the teacher
     shape = f"@{{}}l{'r' * (len(titles) - 1)}{'l' if marks else ''}@{{}}"
-    against = "".join(f"; {_MARKS[name][0]} $p < {LEVEL}$ against {_MARKS[name][1]}" for name in marks)
-    caption = (
-        f"{escaped(study)}, {escaped(table.title)}: top-1 accuracy, mean and standard deviation over seeds; "
-        f"differences in percentage points with 95 \\% intervals; compute of a training in TMAC. "
-        f"Bold: the highest mean among ranked rows with equal budgets{against}."
-    )
-    named = f"\\caption{{{caption}}}\\label{{{re.sub(r'[^A-Za-z0-9:.-]', '-', label)}}}"
+    named = f"\\caption{{{_caption(table, titles, marks, study)}}}\\label{{{re.sub(r'[^A-Za-z0-9:.-]', '-', label)}}}"
+    notes = [f"\\par\\noindent {escaped(note)}" for note in table.notes]
+    below = ["\\par\\smallskip\\raggedright", *notes] if notes else []
+    set_in = f"{size}\\setlength{{\\tabcolsep}}{{{GAP}pt}}"
     top = ["\\toprule", f"{' & '.join(header)} \\\\", "\\midrule"]
+    comment = [f"% Left out for want of width: {', '.join(left_out)}"] if left_out else []
     if len(rows) > LONGEST:
-        start = [f"{{{size}\\setlength{{\\tabcolsep}}{{3pt}}", f"\\begin{{longtable}}{{{shape}}}", f"{named} \\\\"]
-        end = ["\\bottomrule", "\\end{longtable}}"]
-        return "\n".join([*start, *top, "\\endfirsthead", *top, "\\endhead", *body, *end, ""])
-    start = ["\\begin{table}", f"\\centering{size}\\setlength{{\\tabcolsep}}{{3pt}}", named]
-    end = ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
-    return "\n".join([*start, f"\\begin{{tabular}}{{{shape}}}", *top, *body, *end, ""])
+        start = [f"{{{set_in}\\setlength{{\\LTcapwidth}}{{\\textwidth}}", f"\\begin{{longtable}}{{{shape}}}"]
+        end = ["\\bottomrule", "\\end{longtable}", *below, "\\par}"]
+        return "\n".join(
+            [*comment, *start, f"{named} \\\\", *top, "\\endfirsthead", *top, "\\endhead", *body, *end, ""]
+        )
+    start = ["\\begin{table}", f"\\centering{set_in}", named, "\\par\\smallskip", f"\\begin{{tabular}}{{{shape}}}"]
+    return "\n".join([*comment, *start, *top, *body, "\\bottomrule", "\\end{tabular}", *below, "\\end{table}", ""])
+
+
+def _fitted(table: Shown, marks: list[str]) -> tuple[str, list[str], list[str]]:
+    """The size and the columns with which a table is no wider than a page, and the columns that it lacks."""
+    titles = [title for title in table.titles if title not in LEFT_OUT and not re.match(r"p\b", title)]
+    spare = [title for title in LEAST_IMPORTANT_FIRST if title in titles]
+    layouts = [(size, spare[:dropped]) for dropped in range(len(spare) + 1) for size in _SIZES]
+    for size, left_out in layouts:
+        kept = [title for title in titles if title not in left_out]
+        if _width(table, kept, marks, _SIZES[size]) <= WIDEST:
+            break
+    return size, kept, left_out
+
+
+def _width(table: Shown, titles: list[str], marks: list[str], size: float) -> float:
+    """About how many points wide a table is; rather too many than too few."""
+    places = [table.titles.index(title) for title in titles]
+    longest = [max(_letters(SHORTER.get(title, title)), *(_letters(cells[place]) for cells in table.cells))
+               for title, place in zip(titles, places, strict=True)]  # fmt: skip
+    return size * (sum(longest) + 0.5 * len(marks)) + 2 * GAP * (len(titles) - 1 + bool(marks))
+
+
+def _letters(text: str) -> float:
+    """The width of a text in ems of its size."""
+    return sum(0.34 if one in " .,:;'|[]()iljtf" else 0.86 if one in "mwMW%\u00b1-+" else 0.545 for one in text)
+
+
+def _caption(table: Shown, titles: list[str], marks: list[str], study: str) -> str:
+    against = "".join(f"; {_MARKS[name][0]} $p < {SIGNIFICANCE}$ against {_MARKS[name][1]}" for name in marks)
+    tested = " (sign flips of paired differences, Holm's correction)" if marks else ""
+    compute = "; compute of a training in TMAC" if "compute (TMAC)" in titles else ""
+    most = max((line["n"] for line in table.lines if line["method"] != TEACHER), default=0)
+    power = (
+        f" No difference can be significant with fewer than {SIGN_FLIP_SEEDS} seeds." if most < SIGN_FLIP_SEEDS else ""
+    )
+    return (
+        f"{escaped(study)}, {escaped(table.title)}: top-1 accuracy, mean and standard deviation over seeds; "
+        f"differences in percentage points with 95 \\% intervals{compute}. "
+        f"Bold: the highest mean among ranked rows with equal budgets{against}{tested}.{power}"
+    )
 
 
 def _cell(text: str, title: str, line: Line) -> str:
@@ -84,4 +128,4 @@ def _cell(text: str, title: str, line: Line) -> str:
 
 
 def _marked(line: Line, marks: list[str]) -> str:
-    return "".join(_MARKS[name][0] for name in marks if not pd.isna(line[name]) and line[name] < LEVEL)
+    return "".join(_MARKS[name][0] for name in marks if not pd.isna(line[name]) and line[name] < SIGNIFICANCE)

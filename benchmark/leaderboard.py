@@ -166,14 +166,16 @@ def _elsewhere(row: Row, usual: str) -> list[str]:
 
 
 def _tests(rows: Mapping[str, Row], plan: Plan) -> dict[str, dict[str, Any]]:
-    """Per method of a pair its corrected p values, and the references that it differs from significantly."""
+    """Per method of a pair its p values, corrected for all of the pair's, and what it differs from significantly."""
+    references = {"student": plan.baseline, KD: KD}
     tests: dict[str, dict[str, Any]] = {method: {"significant": ""} for method in rows}
-    for name, reference in (("student", plan.baseline), (KD, KD)):
-        corrected = holm([_p(row, reference, rows, plan) for row in rows.values()])
-        for test, p in zip(tests.values(), corrected.tolist(), strict=True):
-            test[f"p_{name}"] = p
-            if p < SIGNIFICANCE:
-                test["significant"] = "; ".join(filter(None, (test["significant"], name)))
+    each = [(row, name) for name in references for row in rows.values()]
+    corrected = holm([_p(row, references[name], rows, plan) for row, name in each])
+    for (row, name), p in zip(each, corrected.tolist(), strict=True):
+        test = tests[row.method]
+        test[f"p_{name}"] = p
+        if p < SIGNIFICANCE:
+            test["significant"] = "; ".join(filter(None, (test["significant"], name)))
     return tests
 
 
@@ -207,20 +209,20 @@ def _measure(row: Row, rows: Mapping[str, Row], teacher: Row, plan: Plan, usual:
     """The columns of a method's line that its runs decide."""
     line = _line(row)
     student, untuned = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
-    kd = rows.get(plan.rival(row.method, KD) or "")
+    rival, kd = (rows.get(plan.rival(row.method, reference) or "") for reference in (plan.baseline, KD))
     notes = [*_replaced(row, student), *_incomplete(row, plan), *_elsewhere(row, usual)]
     if row.n >= 2:
         line["sd"] = statistics.stdev(row.accuracies.values())
         line["ci_low"], line["ci_high"] = _interval(list(row.accuracies.values()))
-    if student is not None and student is not row and row.n:
-        gains, remarks = _gains(row, student, "the student alone")
+    if rival is not None and row.n:
+        gains, remarks = _gains(row, rival, "the student alone" if rival is student else rival.method)
         line |= _difference("vs_student", gains)
-        line["gap_closed"], more = _gap_closed(gains, row, student, teacher)
+        line["gap_closed"], more = _gap_closed(gains, row, rival, teacher)
         notes += remarks + more
     if untuned is not None and row.n:
-        gains, remarks = _gains(row, untuned, untuned.method)
+        gains, remarks = _gains(row, untuned, "the student alone" if untuned is student else untuned.method)
         line |= _difference("vs_published", gains)
-        notes += remarks if untuned is not student else []
+        notes += remarks
     if kd is not None and row.n:
         gains, remarks = _gains(row, kd, kd.method)
         line |= _difference("vs_kd", gains)
@@ -292,8 +294,9 @@ def _incomplete(row: Row, plan: Plan) -> list[str]:
     notes = []
     missing = row.planned - row.n - len(row.failed) - row.unmeasured
     if row.failed:
-        first = row.failed[min(row.failed)]
-        notes.append(f"{len(row.failed)} of {row.planned} cells failed: {first}")
+        counts = Counter(row.failed[seed] for seed in sorted(row.failed))
+        reasons = [reason if len(counts) == 1 else f"{reason} ({count})" for reason, count in counts.items()]
+        notes.append(f"{len(row.failed)} of {row.planned} cells failed: {', '.join(reasons)}")
     if row.unmeasured:
         notes.append(f"{row.unmeasured} of {row.planned} cells finished without an accuracy")
     if missing:

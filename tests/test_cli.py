@@ -245,6 +245,10 @@ def test_a_leaderboard_needs_nothing_but_mlflow(tracked: Tracked, tmp_path: Path
     workspace.mkdir()
     (workspace / "mlflow.db").write_bytes((tracked.workspace / "mlflow.db").read_bytes())
     assert leaderboard(workspace, "tiny", tmp_path / "results") == tracked.files
+    # The same store holds the same times, too.
+    made, again = ({path.name: path.read_bytes() for path in (folder / "tiny").iterdir()}
+                   for folder in (tracked.results, tmp_path / "results"))  # fmt: skip
+    assert again == made
 
 
 def test_runs_of_another_device_are_compared_only_when_asked_for_and_then_marked(

@@ -21,9 +21,14 @@ def test_a_finished_cell_without_an_accuracy_does_not_count():
     assert kd["note"] == "1 of 3 cells finished without an accuracy"
 
 
-def test_the_reason_shown_is_that_of_the_lowest_failed_seed():
-    failed = [run("kd", seed, math.nan, status="FAILED", reason=f"reason {seed}") for seed in (2, 1)]
-    assert line([*full()[:4], run("kd", 0, 90.0), *failed], "kd")["note"] == "2 of 3 cells failed: reason 1"
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [("aaa", "3 of 3 cells failed: a"), ("bab", "3 of 3 cells failed: b (2), a (1)"), ("a", "1 of 3 cells failed: a")],
+)
+def test_all_reasons_of_failed_cells_are_shown_in_the_order_of_their_seeds(reasons, told):
+    failed = [run("kd", seed, math.nan, status="FAILED", reason=reason) for seed, reason in enumerate(reasons)]
+    others = [run("kd", seed, 90.0) for seed in range(len(reasons), 3)]
+    assert line([*full()[:4], *failed[::-1], *others], "kd")["note"] == told
 
 
 def test_a_failure_without_a_reason_says_that_none_was_recorded():

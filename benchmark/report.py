@@ -75,6 +75,12 @@ def boards(board: pd.DataFrame, plan: Plan) -> list[Shown]:
     ]
 
 
+def over_pairs(board: pd.DataFrame, plan: Plan) -> list[Shown]:
+    """The table of mean ranks, if any row has one."""
+    ranked = _over_pairs(board, plan)
+    return [_shown(_OVER_PAIRS_TITLE, _filled(_OVER_PAIRS, ranked), ranked)] if ranked else []
+
+
 def counted(board: pd.DataFrame, plan: Plan) -> Shown:
     """The costs by counting, of all pairs."""
     return _shown_costs("Costs by counting", board, plan, _COUNTED_PAGE)

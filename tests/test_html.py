@@ -102,6 +102,36 @@ def test_every_header_is_a_button_and_every_row_has_a_cell_for_each():
         assert {row.count("<td") for row in body.split("<tbody>")[1].split("</tr>")[:-1]} == {width}
 
 
+def test_the_page_shows_the_mean_ranks_of_several_pairs_and_none_of_one():
+    assert "Mean rank over pairs" not in Page(to_html(*tables())).text
+    board, costs, plan = several(2)
+    page = Page(to_html(board, costs, plan))
+    assert "Mean rank over pairs" in page.text
+    exact = board[board["method"] == "kd"].iloc[0]["mean_rank"]
+    shown = [float(cell["data-v"]) for cell, text in page.cells if text.startswith(f"{exact:.2f} [")]
+    assert exact in shown
+
+
+@pytest.mark.parametrize(("name", "letters"), [("kd", 9), ("a" * 20, 22), ("b" * 50, 24)])
+def test_a_name_stands_in_one_line_unless_it_would_hide_the_numbers(name, letters):
+    """The longest name of the table, here at least `teacher`, and two letters for the padding."""
+    plan = Plan("small", "", PLAN.pairs, (name,), (0,), "last", None)
+    heads = Page(to_html(*tables(pd.DataFrame([entry(plan.pairs[0], name, 0, 70.0, 1.0)]), plan))).all("th")
+    assert heads[0]["style"] == f"min-width:{letters}ch"
+
+
+def test_no_header_breaks_at_a_hyphen():
+    text = to_html(*tables())
+    assert "Top\u20115" in Page(text).text
+    assert "Top-5" not in Page(text).text
+
+
+def test_the_page_says_what_bold_and_shading_mean_and_that_clocks_depend_on_the_machine():
+    text = Page(to_html(*tables())).text
+    assert "Bold: the highest mean among ranked rows" in text
+    assert "They depend on the machine and its load." in text
+
+
 def test_text_of_others_cannot_break_out_of_the_page():
     evil = "<script>alert(1)</script>\"'&"
     plan = Plan("a<b>", evil, ("x&y",), ("kd<i>",), (0,), "last", None, {"x&y/kd<i>": evil})

@@ -1,4 +1,4 @@
-"""Further pictures of a leaderboard: what accuracy costs, gains and ranks over pairs, and how the networks learned.
+"""Further pictures of a leaderboard: gains and ranks over pairs, and how the networks learned.
 
 Colours are those of Okabe and Ito, and purple to orange for differences: both are told apart by colour-blind readers.
 """
@@ -13,173 +13,19 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from benchmark.labels import LETTER
 from benchmark.leaderboard import TEACHER, Plan, plain, ranked_together, signed
 from benchmark.report import STYLE
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
 
 BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
 CURVES = (BLUE, "#E69F00", "#CC79A7", "#56B4E9", VERMILION)
-AXES = {"latency_ms": "latency (ms)", "params": "parameters", "compute_tmac": "compute of the training (TMAC)"}
-"""What accuracy is shown over, and how the axis is called."""
-
-_LETTER, _LINE = 4.6, 9.5
-"""Points that a letter of a label takes, and a line."""
 
 
-def pareto(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Accuracy over what a network and its training cost, a row of panels per pair; None where no cost is known.
-
-    A line joins the rows that no other beats or equals at less cost. Latency is a property of the network at inference,
-    so rows of a pair with equal parameters and MACs share the mean of their latencies.
-    """
-    points = _priced(board, costs)
-    axes = [name for name in AXES if points[name].notna().any()]
-    pairs = [pair for pair in plan.pairs if (points["pair"] == pair).any()]
-    if not axes or not pairs:
-        return None
-    with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(2.9 * len(axes) + 0.3, 3.6 * len(pairs) + 0.3), layout="constrained", facecolor="white")
-        panels = drawn.subplots(len(pairs), len(axes), squeeze=False)
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                of_pair = points[(points["pair"] == pair) & points[name].notna()]
-                _draw_costs(panel, of_pair, name, plan)
-            line[0].set_title(pair, fontsize=9, loc="left")
-            line[0].set_ylabel("Top-1 accuracy (%)", fontsize=8)
-        drawn.suptitle(f"{plan.study}: accuracy over cost", fontsize=11, fontweight="bold")
-        drawn.draw_without_rendering()  # the labels need to know where the panels lie
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                _label(panel, points[(points["pair"] == pair) & points[name].notna()], name, plan)
-    return drawn
-
-
-def _priced(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The rows with an accuracy and what they cost."""
-    rows = board[["pair", "method", "n", "acc1", "params", "macs", "compute_tmac"]]
-    points = rows.merge(costs[["pair", "method", "latency_ms"]], on=["pair", "method"], how="left")
-    same = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("mean")
-    points["latency_ms"] = same.where(same.notna(), points["latency_ms"])
-    return points[points["n"] > 0]
-
-
-def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the points (cost, accuracy) that no other beats in one and equals in the other, by rising cost."""
-    best, kept = -math.inf, []
-    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
-        if points[place][1] > best:
-            best = points[place][1]
-            kept.append(place)
-    return kept
-
-
-def _front(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    return rows.iloc[undominated(list(zip(rows[name], rows["acc1"], strict=True)))]
-
-
-def _colour(method: str, plan: Plan) -> str:
+def colour_of(method: str, plan: Plan) -> str:
+    """Of a row: teacher and student alone have their own."""
     return {TEACHER: VERMILION, plan.baseline: GREEN}.get(method, BLUE)
-
-
-def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    front = _front(rows, name)
-    window = _window(rows, front, plan)
-    panel.plot(front[name], front["acc1"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
-    shown = rows[rows["acc1"] >= window[0]]
-    for method, cost, accuracy in zip(shown["method"], shown[name], shown["acc1"], strict=True):
-        colour, marker = _colour(method, plan), {TEACHER: "s", plan.baseline: "D"}.get(method, "o")
-        inside = colour if method in set(front["method"]) else "white"
-        panel.plot(cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3)
-    if shown[name].max() > 3 * shown[name].min() > 0:
-        panel.set_xscale("log")
-    panel.margins(x=0.25)
-    panel.set_ylim(*window)
-    panel.set_xlabel(AXES[name], fontsize=8)
-    panel.tick_params(axis="both", which="both", labelsize=8)
-    ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
-    panel.set_xticks(ticks, [_short(tick) for tick in ticks])
-    panel.set_xticks([], minor=True)
-    panel.grid(color="#e5e5e5", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-
-
-def _window(rows: pd.DataFrame, front: pd.DataFrame, plan: Plan) -> tuple[float, float]:
-    """The accuracies about those of teacher, student alone and joined rows: a few failures must not crowd these."""
-    shown = rows[rows["method"].isin({TEACHER, plan.baseline, *front["method"]})]["acc1"]
-    low, high = float(shown.min()), float(shown.max())
-    span = max(high - low, 2.0)
-    return max(low - span, float(rows["acc1"].min()) - 0.1 * span), high + 0.1 * span
-
-
-def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """At most five round places of an axis."""
-    if logarithmic:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-            if len(ticks) <= 5:
-                return ticks
-        return ticks[:: math.ceil(len(ticks) / 5)]
-    found = MaxNLocator(4).tick_values(low, high)
-    return [float(tick) for tick in found if low <= tick <= high]
-
-
-def _short(value: float) -> str:
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.4g}{letter}"
-    return f"{value:.4g}"
-
-
-def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    """Names beside the points: the joined ones, teacher and student alone first, others where there is room."""
-    first = set(_front(rows, name)["method"]) | {TEACHER, plan.baseline}
-    floor = panel.get_ylim()[0]
-    inside = rows[rows["acc1"] >= floor]
-    order = sorted(
-        zip(inside["method"], inside[name], inside["acc1"], strict=True), key=lambda row: (row[0] not in first, -row[2])
-    )
-    scale = panel.figure.dpi / 72  # pixels of a point
-    placed = [panel.transData.transform((cost, accuracy)) for _, cost, accuracy in order]
-    points = [(float(place[0]) / scale, float(place[1]) / scale) for place in placed]
-    left_end, right_end = panel.bbox.x0 / scale, panel.bbox.x1 / scale
-    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
-    taken: list[tuple[float, float, float, float]] = []
-    unnamed = 0
-    for (method, *_), (x, y) in zip(order, points, strict=True):
-        wide = _LETTER * len(method)
-        spots = [(side, y + shift) for shift in (0, 5, -5, 10, -10, 16, -16) for side in (x + 5, x - 5 - wide)]
-        boxes = [(left, at - _LINE / 2, left + wide, at + _LINE / 2) for left, at in spots]
-        within = [box for box in boxes if left_end <= box[0] and box[2] <= right_end + 8]
-        free = [box for box in within if not any(_overlap(box, other) for other in (*taken, *dots))]
-        if not free and method in first:  # over other points' marks rather than not at all
-            free = [box for box in within if not any(_overlap(box, other) for other in taken)] or boxes[:1]
-        if not free:
-            unnamed += 1
-            continue
-        taken.append(free[0])
-        corner = (free[0][0] * scale, (free[0][1] + _LINE / 2) * scale)
-        where = panel.transData.inverted().transform(corner)
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.75}
-        if abs(free[0][1] + _LINE / 2 - y) > 7:
-            near = free[0][0] - 1 if free[0][0] > x else free[0][2] + 1
-            end = panel.transData.inverted().transform((near * scale, corner[1]))
-            start = panel.transData.inverted().transform((x * scale, y * scale))
-            panel.plot([start[0], end[0]], [start[1], end[1]], color="#aaaaaa", linewidth=0.5, zorder=2)
-        panel.text(
-            float(where[0]), float(where[1]), method, fontsize=7.5, va="center", color="#222222", bbox=ground, zorder=4
-        )
-    told = [f"{unnamed} without a name"] * bool(unnamed) + [f"{len(rows) - len(inside)} below"] * (
-        len(inside) < len(rows)
-    )
-    panel.text(0.99, 0.01, ", ".join(told), fontsize=7.5, ha="right", color=GREY, transform=panel.transAxes)
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
@@ -227,7 +73,7 @@ def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
     found = board[board["mean_rank"].notna()].groupby("method")["mean_rank"].first()
     diagrams = [_Ranks.of({name: float(found[name]) for name in means}, means, trials, plan)
                 for trials, means in groups.items()]  # fmt: skip
-    label = max(_LETTER * len(text) * 8 / 7.5 for one in diagrams for text in one.labels) / 72 + 0.25
+    label = max(LETTER * len(text) for one in diagrams for text in one.labels) / 72 + 0.25
     wide, tall = 4.6 + 2 * label, sum(one.lines * _ROW for one in diagrams) + 0.35
     with matplotlib.rc_context(STYLE):
         drawn = Figure(figsize=(wide, tall), facecolor="white")
@@ -331,7 +177,7 @@ def _draw_ranks(panel: Axes, shown: _Ranks, plan: Plan) -> None:
     for place, (method, mean, label) in enumerate(zip(shown.methods, shown.means, shown.labels, strict=True)):
         left = place < half
         down = shown.first_label + (place if left else count - 1 - place)
-        edge, colour = (low if left else high), _colour(plan.published(method) or method, plan)
+        edge, colour = (low if left else high), colour_of(plan.published(method) or method, plan)
         panel.plot([mean, mean, edge], [0, down, down], color=colour, linewidth=0.9, zorder=1)
         panel.plot(mean, 0, "D" if colour == GREEN else "o", color=colour, markersize=4.5, zorder=4)
         panel.annotate(label, (edge, down), (-4 if left else 4, 0), textcoords="offset points", fontsize=8,

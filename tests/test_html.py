@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_report import PLAN, entry, runs, several, tables
 
-from benchmark import figures, publish
+from benchmark import figures, pareto, publish
 from benchmark.html import to_html
 from benchmark.leaderboard import Plan
 
@@ -188,24 +188,24 @@ def test_a_study_that_has_not_begun_has_a_page_and_no_further_pictures(tmp_path)
     ],
 )
 def test_the_joined_rows_are_those_that_none_beats_at_less_cost(points, kept):
-    assert figures.undominated(points) == kept
+    assert pareto.undominated(points) == kept
 
 
 def test_rows_with_the_same_network_share_a_latency():
     board, costs, _ = tables()
     costs.loc[costs["method"] == "kd", "latency_ms"] = 4.0
-    priced = figures._priced(board, costs).set_index("method")["latency_ms"]
+    priced = pareto._priced(board, costs).set_index("method")["latency_ms"]
     assert priced["kd"] == priced["student"] == pytest.approx((4 * 2.0 + 4.0) / 5)
 
 
 def test_the_picture_of_costs_names_its_points_and_has_a_panel_per_cost_and_pair():
     board, costs, plan = several(2)
-    drawn = figures.pareto(board, costs, plan)
-    assert [panel.get_xlabel() for panel in drawn.axes] == [*figures.AXES.values()] * 2
+    drawn = pareto.draw(board, costs, plan)
+    assert [panel.get_xlabel() for panel in drawn.axes] == [*pareto.AXES.values()] * 2
     for panel in drawn.axes:
         assert {"at", "teacher", "student"} <= {text.get_text() for text in panel.texts}
     board["params"] = board["compute_tmac"] = costs["latency_ms"] = math.nan
-    assert figures.pareto(board, costs, plan) is None
+    assert pareto.draw(board, costs, plan) is None
 
 
 def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():

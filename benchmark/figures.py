@@ -20,7 +20,8 @@ from benchmark.report import STYLE
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
 
 BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
-CURVES = (BLUE, "#E69F00", "#CC79A7", "#56B4E9", VERMILION)
+CURVES = ((BLUE, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (VERMILION, "P"))
+"""Colour and mark of a curve, so that none is told by its colour alone."""
 
 
 def colour_of(method: str, plan: Plan) -> str:
@@ -39,7 +40,7 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
     table = table.loc[sorted(table.index, key=lambda name: (-mean[name] if mean.notna()[name] else 1e9, order[name]))]
     largest = max(abs(value) for value in table.to_numpy().ravel() if math.isfinite(value)) or 1.0
     with matplotlib.rc_context(STYLE):
-        size = (2.6 + 1.15 * len(plan.pairs), 1.5 + 0.27 * len(table))
+        size = (2.6 + min(1.15 * len(plan.pairs), max(6.0, 0.62 * len(plan.pairs))), 1.5 + 0.27 * len(table))
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panel = drawn.subplots()
         colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad="#eeeeee")
@@ -49,7 +50,7 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         for down, values in enumerate(table.to_numpy()):
             for across, value in enumerate(values):
                 text = signed(value, 2) if math.isfinite(value) else "-"
-                colour = "white" if abs(value) > 0.65 * largest else "black"
+                colour = "white" if math.isfinite(value) and _dark(list(map(float, shown.to_rgba(value)))) else "black"
                 panel.text(across, down, text, ha="center", va="center_baseline", fontsize=8, color=colour)
         panel.tick_params(length=0, labelsize=8)
         panel.spines[:].set_visible(False)
@@ -58,6 +59,12 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         bar.set_label("points against the student alone", fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return drawn
+
+
+def _dark(colour: Sequence[float]) -> bool:
+    """Whether white letters read better on it than black ones, by the contrast of WCAG 2."""
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
 
 
 def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
@@ -203,12 +210,16 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
     with matplotlib.rc_context(STYLE):
         across = min(len(pairs), 2)
         down = math.ceil(len(pairs) / across)
-        size = (7.2 if across == 1 else 9.0, 3.8 * down + 0.4)
+        size = (7.2 if across == 1 else 9.0, (4.3 if across == 1 else 4.8) * down + 0.4)
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
+        looks: dict[str, tuple[str, str]] = {}
         for panel, pair in zip(panels, pairs, strict=False):
             rows = board[(board["pair"] == pair) & (board["n"] > 0)]
-            _draw_curves(panel, histories[histories["pair"] == pair], rows, plan)
+            best = [method for method in rows["method"] if method not in (TEACHER, plan.baseline)][: len(CURVES)]
+            looks |= _looks(best, looks)
+            shown = {name: looks[name] for name in best}
+            _draw_curves(panel, histories[histories["pair"] == pair], rows, plan, shown, columns=3 - across)
             panel.set_title(pair, fontsize=9, loc="left")
         for panel in panels[len(pairs) :]:
             panel.remove()
@@ -216,29 +227,49 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
     return drawn
 
 
-def _draw_curves(panel: Axes, histories: pd.DataFrame, rows: pd.DataFrame, plan: Plan) -> None:
-    best = [method for method in rows["method"] if method not in (TEACHER, plan.baseline)][: len(CURVES)]
-    colours: Mapping[str, str] = dict(zip(best, CURVES, strict=False)) | {plan.baseline or "": GREEN}
+def _looks(best: Sequence[str], before: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Colour and mark of the best methods of a pair; one that had its own on another pair keeps it where it can."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in best:
+        if name in before and before[name] not in found.values():
+            found[name] = before[name]
+    free = [look for look in CURVES if look not in found.values()]
+    return found | dict(zip([name for name in best if name not in found], free, strict=False))
+
+
+def _draw_curves(
+    panel: Axes,
+    histories: pd.DataFrame,
+    rows: pd.DataFrame,
+    plan: Plan,
+    looks: Mapping[str, tuple[str, str]],
+    columns: int,
+) -> None:
     # The planned methods only: MLflow may hold others.
-    known = {name: part for name, part in histories.groupby("method") if name in set(rows["method"])}
-    grey = [name for name in plan.methods if name in known and name not in colours]
-    for name in (*grey, *(name for name in (*best, plan.baseline) if name in known)):
+    known = {str(name): part for name, part in histories.groupby("method") if name in set(rows["method"])}
+    named = [name for name in (*looks, plan.baseline or "") if name in known]
+    grey = [name for name in plan.methods if name in known and name not in named]
+    for name in (*grey, *named):
         by_epoch = known[name].groupby("step")["value"]
         mean = by_epoch.mean()
         if name in grey:
-            label = f"{len(grey)} others" if name == grey[0] else None
+            label = f"{len(grey)} other{'s' * (len(grey) > 1)}" if name == grey[0] else None
             panel.plot(mean.index, mean, color="#c8c8c8", linewidth=0.7, zorder=1, label=label)
             continue
+        colour, mark = looks.get(name, (GREEN, ""))
         style = "--" if name == plan.baseline else "-"
         seeds = known[name]["seed"].nunique()
         label = f"{'student alone' if name == plan.baseline else name} (n = {seeds}, last {plain(mean.iloc[-1], 1)})"
-        panel.plot(mean.index, mean, color=colours[name], linewidth=1.5, linestyle=style, zorder=3, label=label)
+        every = max(1, len(mean) // 8)
+        panel.plot(mean.index, mean, color=colour, linewidth=1.5, linestyle=style, zorder=3, label=label,
+                   marker=mark, markersize=4, markevery=every)  # fmt: skip
         if seeds > 1:
-            panel.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=colours[name], alpha=0.15, linewidth=0)
+            panel.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.15, linewidth=0)
     panel.set_xlabel("epoch; bands show the range of the seeds", fontsize=8)
     panel.set_ylabel("validation accuracy (%)", fontsize=8)
     panel.tick_params(labelsize=8)
     panel.grid(color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(fontsize=7.5, frameon=False, loc="lower right")
+    # Below the axis, where it covers no curve.
+    panel.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns)

@@ -229,6 +229,31 @@ def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
     assert figures.curves(histories().iloc[:0], board, plan) is None
 
 
+def test_a_curve_is_told_by_its_mark_too_and_the_legend_covers_none():
+    board, _, plan = tables()
+    drawn = figures.curves(histories(), board, plan)
+    drawn.draw_without_rendering()
+    (panel,) = drawn.axes
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in panel.lines]
+    assert len({mark for _, mark, _ in looks}) == len({colour for colour, _, _ in looks}) == 3
+    assert panel.get_legend().get_window_extent().y1 < panel.bbox.y0
+
+
+def test_a_method_keeps_its_colour_on_every_pair():
+    board, _, plan = several(2)
+    board.loc[(board["pair"] == "pair1") & (board["method"] == "kd"), "acc1"] = 99.0
+    first, second = figures.curves(histories(plan.pairs), board.sort_values("acc1", ascending=False), plan).axes
+    colours = [{line.get_label().split()[0]: line.get_color() for line in panel.lines} for panel in (first, second)]
+    assert list(colours[0]) != list(colours[1])
+    assert colours[0] == colours[1]
+
+
+def test_the_numbers_of_the_heat_map_are_white_on_dark_fields_alone():
+    assert not figures._dark((1, 1, 1, 1))
+    assert not figures._dark((0.9, 0.6, 0.2, 1))
+    assert figures._dark((0.2, 0.0, 0.3, 1))
+
+
 def of_ranks(count=6, turned=0):
     """Six methods a to f, in this order on every pair but the first `turned`, where it is turned around."""
     pairs, methods = tuple(f"pair{number}" for number in range(count)), tuple("abcdef")

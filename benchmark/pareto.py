@@ -135,7 +135,7 @@ def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
         for method, (x, y) in zip(inside["method"], places, strict=True)
     ]
     ends = [float(end) / scale for end in panel.bbox.extents]
-    found = place(points, (ends[0], ends[1] + LINE, ends[2] + 4, ends[3] + LINE / 2))
+    found = place(points, (ends[0], ends[1] + LINE, ends[2] + 4, ends[3]))
 
     def data(x: float, y: float) -> tuple[float, float]:
         across, up = panel.transData.inverted().transform((x * scale, y * scale))

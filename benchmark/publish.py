@@ -20,7 +20,9 @@ TITLES = {
     "heatmap": "Points against the student alone, methods by pairs",
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
-    "pareto": "Accuracy over latency, parameters and compute; a line joins the rows (filled) that none equals at less",
+    "pareto": (
+        "Accuracy over latency, parameters and compute; a line joins the rows (filled) that no other reaches at less cost"
+    ),
 }
 _NAMES = {
     "heatmap": "methods by pairs",

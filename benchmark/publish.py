@@ -21,7 +21,8 @@ TITLES = {
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
     "pareto": (
-        "Accuracy over latency, parameters and compute; a line joins the rows (filled) that no other reaches at less cost"
+        "Accuracy over latency, parameters and compute; "
+        "a line joins the rows (filled) that no other reaches at less cost"
     ),
 }
 _NAMES = {

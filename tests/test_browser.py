@@ -173,7 +173,7 @@ def test_the_hint_stays_and_the_fading_edge_goes_at_the_end_of_a_table(seen: See
     part = seen.page.locator(".part.wide").first
     assert part.locator(".box").evaluate("box => getComputedStyle(box).maskImage") != "none"
     part.locator(".box").evaluate("box => box.scrollLeft = box.scrollWidth")
-    seen.page.wait_for_function("document.querySelector('.part.wide').classList.contains('end')")
+    seen.page.locator(".part.wide.end").first.wait_for()  # the page forbids the eval of wait_for_function
     assert part.locator(".box").evaluate("box => getComputedStyle(box).maskImage") == "none"
     seen.page.set_viewport_size(size)
 

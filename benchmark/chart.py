@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -13,18 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from benchmark.axes import beyond, limits, mark_beyond
 from benchmark.columns import Line, is_best, lines_by_pair, pair_title
+from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION
 from benchmark.plan import TEACHER, Plan
 from benchmark.rounding import plain
-
-_BLUE, _GREEN, _VERMILION, _GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.hashsalt": "kdbench",
-    "svg.fonttype": "path",
-    "text.parse_math": False,  # a name may hold a dollar sign
-}
 
 
 def figure(board: pd.DataFrame, plan: Plan) -> Figure:
@@ -34,7 +26,7 @@ def figure(board: pd.DataFrame, plan: Plan) -> Figure:
     """
     with matplotlib.rc_context(STYLE):
         pairs = lines_by_pair(board, plan)
-        across = 1 if len(pairs) == 1 else 2 if len(pairs) in (2, 4) else 3
+        across = min(len(pairs), 2)
         down = math.ceil(len(pairs) / across)
         tallest = max(len(lines) for _, lines in pairs)
         size = (7.2 if across == 1 else 4.4 * across, down * (0.85 + 0.25 * tallest) + 0.7)
@@ -65,16 +57,16 @@ def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
         if not line["n"]:
             continue
         if line["method"] == TEACHER:
-            panel.axvline(line["acc1"], color=_VERMILION, linestyle="--", linewidth=1, zorder=1)
+            panel.axvline(line["acc1"], color=VERMILION, linestyle="--", linewidth=1, zorder=1)
         elif line["method"] == plan.baseline:
-            panel.axvline(line["acc1"], color=_GREEN, linestyle=":", linewidth=1.2, zorder=1)
+            panel.axvline(line["acc1"], color=GREEN, linestyle=":", linewidth=1.2, zorder=1)
+    panel.set_xlim(*limits(lines))
     for place, line in enumerate(methods):
-        _draw_row(panel, place, line, _GREEN if line["method"] == plan.baseline else _BLUE)
+        _draw_row(panel, place, line, GREEN if line["method"] == plan.baseline else BLUE)
     panel.set_yticks(range(len(methods)), [str(line["method"]) for line in methods])
     panel.set_ylim(len(methods) - 0.5, -0.5)
-    panel.set_xlim(*_limits(lines))
     panel.tick_params(axis="both", labelsize=8)
-    panel.tick_params(axis="y", length=0)
+    panel.tick_params(axis="y", length=0, pad=6)
     panel.grid(axis="x", color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right", "left"]].set_visible(False)
@@ -85,23 +77,16 @@ def _draw_row(panel: Axes, place: int, line: Line, colour: str) -> None:
     if not line["n"]:
         reason = f"0 of {line['planned']} cells finished" if line["planned"] else "not applicable"
         ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        panel.text(0.01, place, reason, transform=across, va="center_baseline", color=_GREY, fontsize=8, bbox=ground)
+        panel.text(0.01, place, reason, transform=across, va="center_baseline", color=GREY, fontsize=8, bbox=ground)
         return
     if math.isfinite(line["ci_low"]):
         panel.plot([line["ci_low"], line["ci_high"]], [place, place], color=colour, linewidth=1.5, zorder=2)
+    mark_beyond(panel, place, line, colour)
     inside: str = "white" if pd.isna(line["rank"]) else colour
     panel.plot(line["acc1"], place, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3)
     weight = "bold" if is_best(line) else "normal"
     value = plain(line["acc1"], 2)
-    panel.text(1.01, place, value, transform=across, va="center_baseline", color=_GREY, fontsize=8, fontweight=weight)
-
-
-def _limits(lines: Sequence[Line]) -> tuple[float, float]:
-    values = [line[name] for line in lines for name in ("acc1", "ci_low", "ci_high")]
-    known = [value for value in values if math.isfinite(value)] or [0.0, 100.0]
-    margin = 0.05 * (max(known) - min(known)) or 1.0
-    # A wide interval may leave the possible range; the axis does not.
-    return max(min(known) - margin, -2.0), min(max(known) + margin, 102.0)
+    panel.text(1.015, place, value, transform=across, va="center_baseline", color=GREY, fontsize=8, fontweight=weight)
 
 
 def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
@@ -109,10 +94,13 @@ def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
     methods = drawn[drawn["method"] != TEACHER]
     keys = []
     if (drawn["method"] == TEACHER).any():
-        keys.append(Line2D([], [], color=_VERMILION, linestyle="--", linewidth=1, label="teacher"))
+        keys.append(Line2D([], [], color=VERMILION, linestyle="--", linewidth=1, label="teacher"))
     if (drawn["method"] == plan.baseline).any():
-        keys.append(Line2D([], [], color=_GREEN, linestyle=":", linewidth=1.2, label="student alone"))
+        keys.append(Line2D([], [], color=GREEN, linestyle=":", linewidth=1.2, label="student alone"))
     if methods["rank"].isna().any():
-        hollow = Line2D([], [], color=_GREY, marker="o", markerfacecolor="white", linestyle="", label="no rank")
+        hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="no rank")
         keys.append(hollow)
+    pairs = lines_by_pair(board, plan)
+    if any(beyond(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]):
+        keys.append(Line2D([], [], color=GREY, marker="<", linestyle="", label="goes on beyond the axis"))
     return keys

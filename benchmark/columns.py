@@ -51,6 +51,12 @@ def boards(board: pd.DataFrame, plan: Plan) -> list[Shown]:
     ]
 
 
+def ranks_over_pairs(board: pd.DataFrame, plan: Plan) -> list[Shown]:
+    """The table of mean ranks, if any row has one."""
+    ranked = over_pairs(board, plan)
+    return [_shown(OVER_PAIRS_TITLE, filled(OVER_PAIRS, ranked), ranked)] if ranked else []
+
+
 def counted(board: pd.DataFrame, plan: Plan) -> Shown:
     """The costs by counting, of all pairs."""
     return _shown_costs("Costs by counting", board, plan, COUNTED_PAGE)

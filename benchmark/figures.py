@@ -1,6 +1,6 @@
-"""Further pictures of a leaderboard: what accuracy costs, gains and ranks over pairs, and how the networks learned.
+"""Further pictures of a leaderboard: gains and ranks over pairs, and how the networks learned.
 
-Colours are those of Okabe and Ito, and purple to orange for differences: both are told apart by colour-blind readers.
+Purple to orange shows differences: colour-blind readers tell these apart, as they do the colours of `look`.
 """
 
 from __future__ import annotations
@@ -13,175 +13,16 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from benchmark.chart import STYLE
 from benchmark.findings import ranked_together
+from benchmark.labels import LETTER
+from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION, colour_of
 from benchmark.plan import TEACHER, Plan
 from benchmark.rounding import plain, signed
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
 
-BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
-CURVES = (BLUE, "#E69F00", "#CC79A7", "#56B4E9", VERMILION)
-AXES = {"latency_ms": "latency (ms)", "params": "parameters", "compute_tmac": "compute of the training (TMAC)"}
-"""What accuracy is shown over, and how the axis is called."""
-
-_LETTER, _LINE = 4.6, 9.5
-"""Points that a letter of a label takes, and a line."""
-
-
-def pareto(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Accuracy over what a network and its training cost, a row of panels per pair; None where no cost is known.
-
-    A line joins the rows that no other beats or equals at less cost. Latency is a property of the network at inference,
-    so rows of a pair with equal parameters and MACs share the mean of their latencies.
-    """
-    points = _priced(board, costs)
-    axes = [name for name in AXES if points[name].notna().any()]
-    pairs = [pair for pair in plan.pairs if (points["pair"] == pair).any()]
-    if not axes or not pairs:
-        return None
-    with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(2.9 * len(axes) + 0.3, 3.6 * len(pairs) + 0.3), layout="constrained", facecolor="white")
-        panels = drawn.subplots(len(pairs), len(axes), squeeze=False)
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                of_pair = points[(points["pair"] == pair) & points[name].notna()]
-                _draw_costs(panel, of_pair, name, plan)
-            line[0].set_title(pair, fontsize=9, loc="left")
-            line[0].set_ylabel("Top-1 accuracy (%)", fontsize=8)
-        drawn.suptitle(f"{plan.study}: accuracy over cost", fontsize=11, fontweight="bold")
-        drawn.draw_without_rendering()  # the labels need to know where the panels lie
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                _label(panel, points[(points["pair"] == pair) & points[name].notna()], name, plan)
-    return drawn
-
-
-def _priced(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The rows with an accuracy and what they cost."""
-    rows = board[["pair", "method", "n", "acc1", "params", "macs", "compute_tmac"]]
-    points = rows.merge(costs[["pair", "method", "latency_ms"]], on=["pair", "method"], how="left")
-    same = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("mean")
-    points["latency_ms"] = same.where(same.notna(), points["latency_ms"])
-    return points[points["n"] > 0]
-
-
-def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the points (cost, accuracy) that no other beats in one and equals in the other, by rising cost."""
-    best, kept = -math.inf, []
-    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
-        if points[place][1] > best:
-            best = points[place][1]
-            kept.append(place)
-    return kept
-
-
-def _front(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    return rows.iloc[undominated(list(zip(rows[name], rows["acc1"], strict=True)))]
-
-
-def _colour(method: str, plan: Plan) -> str:
-    return {TEACHER: VERMILION, plan.baseline: GREEN}.get(method, BLUE)
-
-
-def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    front = _front(rows, name)
-    window = _window(rows, front, plan)
-    panel.plot(front[name], front["acc1"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
-    shown = rows[rows["acc1"] >= window[0]]
-    for method, cost, accuracy in zip(shown["method"], shown[name], shown["acc1"], strict=True):
-        colour, marker = _colour(method, plan), {TEACHER: "s", plan.baseline: "D"}.get(method, "o")
-        inside = colour if method in set(front["method"]) else "white"
-        panel.plot(cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3)
-    if shown[name].max() > 3 * shown[name].min() > 0:
-        panel.set_xscale("log")
-    panel.margins(x=0.25)
-    panel.set_ylim(*window)
-    panel.set_xlabel(AXES[name], fontsize=8)
-    panel.tick_params(axis="both", which="both", labelsize=8)
-    ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
-    panel.set_xticks(ticks, [_short(tick) for tick in ticks])
-    panel.set_xticks([], minor=True)
-    panel.grid(color="#e5e5e5", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-
-
-def _window(rows: pd.DataFrame, front: pd.DataFrame, plan: Plan) -> tuple[float, float]:
-    """The accuracies about those of teacher, student alone and joined rows: a few failures must not crowd these."""
-    shown = rows[rows["method"].isin({TEACHER, plan.baseline, *front["method"]})]["acc1"]
-    low, high = float(shown.min()), float(shown.max())
-    span = max(high - low, 2.0)
-    return max(low - span, float(rows["acc1"].min()) - 0.1 * span), high + 0.1 * span
-
-
-def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """At most five round places of an axis."""
-    if logarithmic:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-            if len(ticks) <= 5:
-                return ticks
-        return ticks[:: math.ceil(len(ticks) / 5)]
-    found = MaxNLocator(4).tick_values(low, high)
-    return [float(tick) for tick in found if low <= tick <= high]
-
-
-def _short(value: float) -> str:
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.4g}{letter}"
-    return f"{value:.4g}"
-
-
-def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    """Names beside the points: the joined ones, teacher and student alone first, others where there is room."""
-    first = set(_front(rows, name)["method"]) | {TEACHER, plan.baseline}
-    floor = panel.get_ylim()[0]
-    inside = rows[rows["acc1"] >= floor]
-    order = sorted(
-        zip(inside["method"], inside[name], inside["acc1"], strict=True), key=lambda row: (row[0] not in first, -row[2])
-    )
-    scale = panel.figure.dpi / 72  # pixels of a point
-    placed = [panel.transData.transform((cost, accuracy)) for _, cost, accuracy in order]
-    points = [(float(place[0]) / scale, float(place[1]) / scale) for place in placed]
-    left_end, right_end = panel.bbox.x0 / scale, panel.bbox.x1 / scale
-    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
-    taken: list[tuple[float, float, float, float]] = []
-    unnamed = 0
-    for (method, *_), (x, y) in zip(order, points, strict=True):
-        wide = _LETTER * len(method)
-        spots = [(side, y + shift) for shift in (0, 5, -5, 10, -10, 16, -16) for side in (x + 5, x - 5 - wide)]
-        boxes = [(left, at - _LINE / 2, left + wide, at + _LINE / 2) for left, at in spots]
-        within = [box for box in boxes if left_end <= box[0] and box[2] <= right_end + 8]
-        free = [box for box in within if not any(_overlap(box, other) for other in (*taken, *dots))]
-        if not free and method in first:  # over other points' marks rather than not at all
-            free = [box for box in within if not any(_overlap(box, other) for other in taken)] or boxes[:1]
-        if not free:
-            unnamed += 1
-            continue
-        taken.append(free[0])
-        corner = (free[0][0] * scale, (free[0][1] + _LINE / 2) * scale)
-        where = panel.transData.inverted().transform(corner)
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.75}
-        if abs(free[0][1] + _LINE / 2 - y) > 7:
-            near = free[0][0] - 1 if free[0][0] > x else free[0][2] + 1
-            end = panel.transData.inverted().transform((near * scale, corner[1]))
-            start = panel.transData.inverted().transform((x * scale, y * scale))
-            panel.plot([start[0], end[0]], [start[1], end[1]], color="#aaaaaa", linewidth=0.5, zorder=2)
-        panel.text(
-            float(where[0]), float(where[1]), method, fontsize=7.5, va="center", color="#222222", bbox=ground, zorder=4
-        )
-    told = [f"{unnamed} without a name"] * bool(unnamed) + [f"{len(rows) - len(inside)} below"] * (
-        len(inside) < len(rows)
-    )
-    panel.text(0.99, 0.01, ", ".join(told), fontsize=7.5, ha="right", color=GREY, transform=panel.transAxes)
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+CURVES = ((BLUE, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (VERMILION, "P"))
+"""Colour and mark of a curve, so that none is told by its colour alone."""
 
 
 def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
@@ -195,7 +36,7 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
     table = table.loc[sorted(table.index, key=lambda name: (-mean[name] if mean.notna()[name] else 1e9, order[name]))]
     largest = max(abs(value) for value in table.to_numpy().ravel() if math.isfinite(value)) or 1.0
     with matplotlib.rc_context(STYLE):
-        size = (2.6 + 1.15 * len(plan.pairs), 1.5 + 0.27 * len(table))
+        size = (2.6 + min(1.15 * len(plan.pairs), max(6.0, 0.62 * len(plan.pairs))), 1.5 + 0.27 * len(table))
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panel = drawn.subplots()
         colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad="#eeeeee")
@@ -205,7 +46,7 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         for down, values in enumerate(table.to_numpy()):
             for across, value in enumerate(values):
                 text = signed(value, 2) if math.isfinite(value) else "-"
-                colour = "white" if abs(value) > 0.65 * largest else "black"
+                colour = "white" if math.isfinite(value) and _dark(list(map(float, shown.to_rgba(value)))) else "black"
                 panel.text(across, down, text, ha="center", va="center_baseline", fontsize=8, color=colour)
         panel.tick_params(length=0, labelsize=8)
         panel.spines[:].set_visible(False)
@@ -214,6 +55,12 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         bar.set_label("points against the student alone", fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return drawn
+
+
+def _dark(colour: Sequence[float]) -> bool:
+    """Whether white letters read better on it than black ones, by the contrast of WCAG 2."""
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
 
 
 def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
@@ -229,7 +76,7 @@ def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
     found = board[board["mean_rank"].notna()].groupby("method")["mean_rank"].first()
     diagrams = [_Ranks.of({name: float(found[name]) for name in means}, means, trials, plan)
                 for trials, means in groups.items()]  # fmt: skip
-    label = max(_LETTER * len(text) * 8 / 7.5 for one in diagrams for text in one.labels) / 72 + 0.25
+    label = max(LETTER * len(text) for one in diagrams for text in one.labels) / 72 + 0.25
     wide, tall = 4.6 + 2 * label, sum(one.lines * _ROW for one in diagrams) + 0.35
     with matplotlib.rc_context(STYLE):
         drawn = Figure(figsize=(wide, tall), facecolor="white")
@@ -333,7 +180,7 @@ def _draw_ranks(panel: Axes, shown: _Ranks, plan: Plan) -> None:
     for place, (method, mean, label) in enumerate(zip(shown.methods, shown.means, shown.labels, strict=True)):
         left = place < half
         down = shown.first_label + (place if left else count - 1 - place)
-        edge, colour = (low if left else high), _colour(plan.published(method) or method, plan)
+        edge, colour = (low if left else high), colour_of(plan.published(method) or method, plan)
         panel.plot([mean, mean, edge], [0, down, down], color=colour, linewidth=0.9, zorder=1)
         panel.plot(mean, 0, "D" if colour == GREEN else "o", color=colour, markersize=4.5, zorder=4)
         panel.annotate(label, (edge, down), (-4 if left else 4, 0), textcoords="offset points", fontsize=8,
@@ -359,12 +206,16 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
     with matplotlib.rc_context(STYLE):
         across = min(len(pairs), 2)
         down = math.ceil(len(pairs) / across)
-        size = (7.2 if across == 1 else 9.0, 3.8 * down + 0.4)
+        size = (7.2 if across == 1 else 9.0, (4.3 if across == 1 else 4.8) * down + 0.4)
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
+        looks: dict[str, tuple[str, str]] = {}
         for panel, pair in zip(panels, pairs, strict=False):
             rows = board[(board["pair"] == pair) & (board["n"] > 0)]
-            _draw_curves(panel, histories[histories["pair"] == pair], rows, plan)
+            best = [method for method in rows["method"] if method not in (TEACHER, plan.baseline)][: len(CURVES)]
+            looks |= _looks(best, looks)
+            shown = {name: looks[name] for name in best}
+            _draw_curves(panel, histories[histories["pair"] == pair], rows, plan, shown, columns=3 - across)
             panel.set_title(pair, fontsize=9, loc="left")
         for panel in panels[len(pairs) :]:
             panel.remove()
@@ -372,29 +223,49 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
     return drawn
 
 
-def _draw_curves(panel: Axes, histories: pd.DataFrame, rows: pd.DataFrame, plan: Plan) -> None:
-    best = [method for method in rows["method"] if method not in (TEACHER, plan.baseline)][: len(CURVES)]
-    colours: Mapping[str, str] = dict(zip(best, CURVES, strict=False)) | {plan.baseline or "": GREEN}
+def _looks(best: Sequence[str], before: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Colour and mark of the best methods of a pair; one that had its own on another pair keeps it where it can."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in best:
+        if name in before and before[name] not in found.values():
+            found[name] = before[name]
+    free = [look for look in CURVES if look not in found.values()]
+    return found | dict(zip([name for name in best if name not in found], free, strict=False))
+
+
+def _draw_curves(
+    panel: Axes,
+    histories: pd.DataFrame,
+    rows: pd.DataFrame,
+    plan: Plan,
+    looks: Mapping[str, tuple[str, str]],
+    columns: int,
+) -> None:
     # The planned methods only: MLflow may hold others.
-    known = {name: part for name, part in histories.groupby("method") if name in set(rows["method"])}
-    grey = [name for name in plan.methods if name in known and name not in colours]
-    for name in (*grey, *(name for name in (*best, plan.baseline) if name in known)):
+    known = {str(name): part for name, part in histories.groupby("method") if name in set(rows["method"])}
+    named = [name for name in (*looks, plan.baseline or "") if name in known]
+    grey = [name for name in plan.methods if name in known and name not in named]
+    for name in (*grey, *named):
         by_epoch = known[name].groupby("step")["value"]
         mean = by_epoch.mean()
         if name in grey:
-            label = f"{len(grey)} others" if name == grey[0] else None
+            label = f"{len(grey)} other{'s' * (len(grey) > 1)}" if name == grey[0] else None
             panel.plot(mean.index, mean, color="#c8c8c8", linewidth=0.7, zorder=1, label=label)
             continue
+        colour, mark = looks.get(name, (GREEN, ""))
         style = "--" if name == plan.baseline else "-"
         seeds = known[name]["seed"].nunique()
         label = f"{'student alone' if name == plan.baseline else name} (n = {seeds}, last {plain(mean.iloc[-1], 1)})"
-        panel.plot(mean.index, mean, color=colours[name], linewidth=1.5, linestyle=style, zorder=3, label=label)
+        every = max(1, len(mean) // 8)
+        panel.plot(mean.index, mean, color=colour, linewidth=1.5, linestyle=style, zorder=3, label=label,
+                   marker=mark, markersize=4, markevery=every)  # fmt: skip
         if seeds > 1:
-            panel.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=colours[name], alpha=0.15, linewidth=0)
+            panel.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.15, linewidth=0)
     panel.set_xlabel("epoch; bands show the range of the seeds", fontsize=8)
     panel.set_ylabel("validation accuracy (%)", fontsize=8)
     panel.tick_params(labelsize=8)
     panel.grid(color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(fontsize=7.5, frameon=False, loc="lower right")
+    # Below the axis, where it covers no curve.
+    panel.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns)

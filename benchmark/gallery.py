@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from benchmark import yamlfile
+from benchmark.document import anchors, document
 from benchmark.errors import InputError
-from benchmark.html import anchors, document
 from benchmark.report import replace_file
 
 FILES = {
@@ -34,14 +35,17 @@ INTRODUCTION = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A study.  question, answer: as Markdown. study: its file. files: those of its folder that a reader may want."""
+    """A study.  question, answer: as Markdown. study: its file. files: those of its folder that a reader may want.
+
+    picture: height over width of the main one, none without it.
+    """
 
     name: str
     question: str
     answer: str
     study: Path | None
     files: tuple[str, ...]
-    picture: bool
+    picture: float | None
 
 
 def entries(results: Path, studies: Path) -> list[Entry]:
@@ -66,7 +70,15 @@ def _entry(page: Path, known: dict[str, Path]) -> Entry:
     answer = paragraphs[places[0]].strip()[2:-2]
     files = tuple(name for name in FILES if (folder / name).exists())
     question = before[0].strip() if before else ""
-    return Entry(folder.name, question, answer, known.get(folder.name), files, (folder / "leaderboard.png").exists())
+    return Entry(folder.name, question, answer, known.get(folder.name), files, _height(folder / "leaderboard.png"))
+
+
+def _height(picture: Path) -> float | None:
+    """Of a PNG, over its width, as its header states them."""
+    if not picture.exists():
+        return None
+    wide, high = struct.unpack(">II", picture.read_bytes()[16:24])
+    return float(high / wide)
 
 
 def unpublished(found: Sequence[Entry], studies: Path) -> list[Path]:
@@ -102,14 +114,17 @@ def to_html(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str
         if entry.picture:
             picture = escape(f"{entry.name}/leaderboard.png")
             shown = f'<img loading="lazy" alt="Leaderboard of {escape(entry.name)}" style="{_SIZE}" src="{picture}">'
-            parts.append(f'<figure><a href="{target}">{shown}</a></figure>')
+            figure = f'<figure><a href="{target}">{shown}</a></figure>'
+            # A tall picture is shown as a whole or not at all: its axis is at its foot.
+            parts.append(figure if entry.picture <= 1 else f"<details><summary>{_TALL}</summary>{figure}</details>")
     if missing:
         items = "".join(f"<li>{anchors({name: f'{studies}/{name}'})}</li>" for name in missing)
         parts += ["<h2>Without committed results</h2>", f"<ul>{items}</ul>"]
     return document(TITLE, parts)
 
 
-_SIZE = "max-width:720px;max-height:420px;object-fit:cover;object-position:top left"
+_SIZE = "max-width:720px"
+_TALL = "The picture of all its rows"
 
 
 def write(results: Path, studies: Path, between: str) -> list[Path]:

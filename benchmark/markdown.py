@@ -80,7 +80,8 @@ def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
         for pair, lines in pairs:
             columns = filled([column for column in COLUMNS if column.title in _NOTED], lines)
             rows = [[_escaped(column.cell(line)) or NONE for column in columns] for line in lines[:most]]
-            table = _markdown_table([column.title for column in columns], rows)
+            # MLflow sets the columns of a table without a space between them, and trims all but this one.
+            table = _markdown_table([column.title for column in columns], rows, "&emsp;")
             parts.append(f"**{_escaped(pair_title(pair, plan))}**\n\n{table}" if rows else "")
             if most < len(lines):
                 parts.append(f"{len(lines) - most} more rows are in the report.")
@@ -100,9 +101,10 @@ def _escaped(text: str) -> str:
     return re.sub(special, lambda found: "\\" + found.group(), " ".join(text.split()))
 
 
-def _markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    aligned = ["---" if place == 0 else "---:" for place in range(len(headers))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (headers, aligned, *rows))
+def _markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]], apart: str = "") -> str:
+    aligned = ["---" if title in ("Method", "Pair") else "---:" for title in headers]
+    head, *body = (f"| {f' | {apart}'.join(row)} |" for row in (headers, *rows))
+    return "\n".join((head, f"| {' | '.join(aligned)} |", *body))
 
 
 def _markdown_board(lines: Sequence[Line]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark import figures, report
+from benchmark import figures, pareto, report
 from benchmark.html import to_html
 from benchmark.latex import to_latex
 from benchmark.plan import Plan
@@ -20,7 +20,10 @@ TITLES = {
     "heatmap": "Points against the student alone, methods by pairs",
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
-    "pareto": "Accuracy over latency, parameters and compute; the line joins the rows (filled) that none beats at less",
+    "pareto": (
+        "Accuracy over latency, parameters and compute; "
+        "a line joins the rows (filled) that no other reaches at less cost"
+    ),
 }
 _NAMES = {
     "heatmap": "methods by pairs",
@@ -46,7 +49,7 @@ def write(
         "heatmap": figures.heatmap(board, plan),
         "ranks": figures.ranks(board, plan),
         "curves": None if histories is None else figures.curves(histories, board, plan),
-        "pareto": figures.pareto(board, costs, plan),
+        "pareto": pareto.draw(board, costs, plan),
     }
     pictures = {name: report.rendered(one) for name, one in drawn.items() if one is not None}
     links = {"a page with tables that sort": "leaderboard.html", "LaTeX": "leaderboard.tex"}

@@ -17,7 +17,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.chart import STYLE, figure
+from benchmark.chart import figure
+from benchmark.look import STYLE
 from benchmark.markdown import to_markdown
 from benchmark.plan import Plan
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from commandline import kdbench
 from tabled import tables
@@ -59,6 +61,17 @@ def test_the_html_shows_plain_text_where_the_leaderboard_has_escaped_markdown(fo
     assert "kd_x wins & <b>." in page.text
     assert page.all("b") == page.all("script") == []
     assert {"charset": "utf-8"} in page.all("meta")
+
+
+def test_a_picture_that_is_taller_than_wide_is_folded_and_no_picture_is_cut(folders):
+    results, studies = folders
+    (entry,) = [entry for entry in gallery.entries(results, studies) if entry.name == "small"]
+    assert 0.2 < entry.picture < 1
+    assert "<details>" not in gallery.to_html([entry], [], "../studies")
+    text = gallery.to_html([replace(entry, picture=1.5)], [], "../studies")
+    assert "<img" in text.split("<details>")[1].split("</details>")[0]
+    assert "object-fit" not in text
+    assert "max-height" not in text
 
 
 def test_the_command_writes_the_same_bytes_each_time(folders):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tabled import PLAN, entry, runs, several, tables
 
-from benchmark import figures, publish
+from benchmark import figures, pareto, publish
 from benchmark.html import to_html
 from benchmark.plan import Plan
 
@@ -102,6 +102,36 @@ def test_every_header_is_a_button_and_every_row_has_a_cell_for_each():
         assert {row.count("<td") for row in body.split("<tbody>")[1].split("</tr>")[:-1]} == {width}
 
 
+def test_the_page_shows_the_mean_ranks_of_several_pairs_and_none_of_one():
+    assert "Mean rank over pairs" not in Page(to_html(*tables())).text
+    board, costs, plan = several(2)
+    page = Page(to_html(board, costs, plan))
+    assert "Mean rank over pairs" in page.text
+    exact = board[board["method"] == "kd"].iloc[0]["mean_rank"]
+    shown = [float(cell["data-v"]) for cell, text in page.cells if text.startswith(f"{exact:.2f} [")]
+    assert exact in shown
+
+
+@pytest.mark.parametrize(("name", "letters"), [("kd", 9), ("a" * 20, 22), ("b" * 50, 24)])
+def test_a_name_stands_in_one_line_unless_it_would_hide_the_numbers(name, letters):
+    """The longest name of the table, here at least `teacher`, and two letters for the padding."""
+    plan = Plan("small", "", PLAN.pairs, (name,), (0,), "last", None)
+    heads = Page(to_html(*tables(pd.DataFrame([entry(plan.pairs[0], name, 0, 70.0, 1.0)]), plan))).all("th")
+    assert heads[0]["style"] == f"min-width:{letters}ch"
+
+
+def test_no_header_breaks_at_a_hyphen():
+    text = to_html(*tables())
+    assert "Top\u20115" in Page(text).text
+    assert "Top-5" not in Page(text).text
+
+
+def test_the_page_says_what_bold_and_shading_mean_and_that_clocks_depend_on_the_machine():
+    text = Page(to_html(*tables())).text
+    assert "Bold: the highest mean among ranked rows" in text
+    assert "They depend on the machine and its load." in text
+
+
 def test_text_of_others_cannot_break_out_of_the_page():
     evil = "<script>alert(1)</script>\"'&"
     plan = Plan("a<b>", evil, ("x&y",), ("kd<i>",), (0,), "last", None, {"x&y/kd<i>": evil})
@@ -158,24 +188,24 @@ def test_a_study_that_has_not_begun_has_a_page_and_no_further_pictures(tmp_path)
     ],
 )
 def test_the_joined_rows_are_those_that_none_beats_at_less_cost(points, kept):
-    assert figures.undominated(points) == kept
+    assert pareto.undominated(points) == kept
 
 
 def test_rows_with_the_same_network_share_a_latency():
     board, costs, _ = tables()
     costs.loc[costs["method"] == "kd", "latency_ms"] = 4.0
-    priced = figures._priced(board, costs).set_index("method")["latency_ms"]
+    priced = pareto._priced(board, costs).set_index("method")["latency_ms"]
     assert priced["kd"] == priced["student"] == pytest.approx((4 * 2.0 + 4.0) / 5)
 
 
 def test_the_picture_of_costs_names_its_points_and_has_a_panel_per_cost_and_pair():
     board, costs, plan = several(2)
-    drawn = figures.pareto(board, costs, plan)
-    assert [panel.get_xlabel() for panel in drawn.axes] == [*figures.AXES.values()] * 2
+    drawn = pareto.draw(board, costs, plan)
+    assert [panel.get_xlabel() for panel in drawn.axes] == [*pareto.AXES.values()] * 2
     for panel in drawn.axes:
         assert {"at", "teacher", "student"} <= {text.get_text() for text in panel.texts}
     board["params"] = board["compute_tmac"] = costs["latency_ms"] = math.nan
-    assert figures.pareto(board, costs, plan) is None
+    assert pareto.draw(board, costs, plan) is None
 
 
 def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():
@@ -197,6 +227,31 @@ def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
     assert labels == ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
     assert figures.curves(histories(epochs=1), board, plan) is None
     assert figures.curves(histories().iloc[:0], board, plan) is None
+
+
+def test_a_curve_is_told_by_its_mark_too_and_the_legend_covers_none():
+    board, _, plan = tables()
+    drawn = figures.curves(histories(), board, plan)
+    drawn.draw_without_rendering()
+    (panel,) = drawn.axes
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in panel.lines]
+    assert len({mark for _, mark, _ in looks}) == len({colour for colour, _, _ in looks}) == 3
+    assert panel.get_legend().get_window_extent().y1 < panel.bbox.y0
+
+
+def test_a_method_keeps_its_colour_on_every_pair():
+    board, _, plan = several(2)
+    board.loc[(board["pair"] == "pair1") & (board["method"] == "kd"), "acc1"] = 99.0
+    first, second = figures.curves(histories(plan.pairs), board.sort_values("acc1", ascending=False), plan).axes
+    colours = [{line.get_label().split()[0]: line.get_color() for line in panel.lines} for panel in (first, second)]
+    assert list(colours[0]) != list(colours[1])
+    assert colours[0] == colours[1]
+
+
+def test_the_numbers_of_the_heat_map_are_white_on_dark_fields_alone():
+    assert not figures._dark((1, 1, 1, 1))
+    assert not figures._dark((0.9, 0.6, 0.2, 1))
+    assert figures._dark((0.2, 0.0, 0.3, 1))
 
 
 def of_ranks(count=6, turned=0):

@@ -78,9 +78,17 @@ def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_pa
     assert first.startswith("kd+at has the highest mean on 1 of 1 pairs: 94.0")
     assert blank == ""
     assert rest[0] == "**a-b, digits**"
-    assert rest[2].startswith("| Method | n | Top-1 (%) |")
-    assert any(line.startswith("| kd+at | 3 | 94.00 ± 1.00 | +3.00 [3.00, 3.00] |") for line in rest)
+    rows = [line.replace("&emsp;", "") for line in rest]
+    assert rows[2].startswith("| Method | n | Top-1 (%) |")
+    assert any(line.startswith("| kd+at | 3 | 94.00 ± 1.00 | +3.00 [3.00, 3.00] |") for line in rows)
     assert reports(store)[0].data.tags[NOTE] == tags(store)[NOTE]
+
+
+def test_the_columns_of_a_description_are_a_wide_space_apart_as_mlflow_leaves_none(tmp_path, store, study):
+    publish(study, store, tmp_path / "results")
+    head, rule, *rows = [line for line in tags(store)[NOTE].splitlines() if line.startswith("|")]
+    for line in (head, *rows):
+        assert line.count(" | &emsp;") == rule.count("|") - 2
 
 
 def test_a_description_that_is_too_long_loses_whole_rows_and_says_so(tmp_path, store, study):

@@ -24,8 +24,9 @@ from benchmark.cohort import train
 from benchmark.conditions import Conditions, Progress, Task, Teacher, probe
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.files import write_atomically, write_json
 from benchmark.identity import identity
-from benchmark.journal import CellFolder, write_atomically, write_json
+from benchmark.journal import CellFolder
 from benchmark.locks import locked
 from benchmark.models import TappedModel
 from benchmark.schema import Network, Recipe, Row

@@ -15,7 +15,7 @@ import methods
 from benchmark import yamlfile
 from benchmark.console import table
 from benchmark.errors import InputError, first_line
-from benchmark.journal import write_atomically
+from benchmark.files import write_atomically
 from benchmark.schema import Found, Row, Strict
 from benchmark.study import Study
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmark import yamlfile
 from benchmark.document import anchors, document
 from benchmark.errors import InputError
-from benchmark.report import replace_file
+from benchmark.files import write_all
 
 FILES = {
     "leaderboard.md": "table",
@@ -132,10 +132,10 @@ def write(results: Path, studies: Path, between: str) -> list[Path]:
     found = entries(results, studies)
     missing = [path.name for path in unpublished(found, studies)]
     contents = {
-        "README.md": to_markdown(found, missing, between),
-        "index.html": to_html(found, missing, between),
+        "README.md": to_markdown(found, missing, between).encode(),
+        "index.html": to_html(found, missing, between).encode(),
     }
-    return [replace_file(results / name, text.encode()) for name, text in contents.items()]
+    return write_all(results, contents)
 
 
 def _links(entry: Entry, studies: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 import zlib
 from dataclasses import dataclass
@@ -24,40 +23,11 @@ from torch import Tensor
 
 from benchmark.errors import InputError, SealedError
 from benchmark.failpoint import failpoint
+from benchmark.files import unwritten, write_atomically, write_json
 
 Record = dict[str, Any]
 Tensors = dict[str, Tensor]
 SEALED = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file's content as a whole: after a crash at any moment it holds the old or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        failpoint("write.before_replace")
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise InputError(_unwritten(path, error)) from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes readable JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
-
-
-def _unwritten(path: Path, error: OSError) -> str:
-    try:
-        free = f"; {shutil.disk_usage(path.parent).free >> 20} MiB free"
-    except OSError:
-        free = ""
-    return f"{path}: cannot be written ({error.strerror}{free})"
 
 
 def sha256(tensors: Tensors) -> str:
@@ -68,14 +38,6 @@ def sha256(tensors: Tensors) -> str:
 def _packed(tensors: Tensors) -> bytes:
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     return safetensors.torch.save(plain)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sealed_line(record: Record) -> bytes:
@@ -135,7 +97,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(self.path, whole)
-            raise InputError(_unwritten(self.path, error)) from error
+            raise InputError(unwritten(self.path, error)) from error
         self.records.append(record)
 
     def last(self, kind: str) -> Record | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark import figures, pareto, report
+from benchmark.files import write_all
 from benchmark.html import to_html
 from benchmark.latex import to_latex
 from benchmark.plan import Plan
@@ -67,4 +68,4 @@ def write(
     for name in drawn.keys() - pictures.keys():
         for ending in ("svg", "png"):
             (folder / f"{name}.{ending}").unlink(missing_ok=True)
-    return paths + [report.replace_file(folder / name, content) for name, content in contents.items()]
+    return paths + write_all(folder, contents)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark.chart import figure
+from benchmark.files import write_all
 from benchmark.look import STYLE
 from benchmark.markdown import to_markdown
 from benchmark.plan import Plan
@@ -59,8 +59,7 @@ def write(
         "leaderboard.svg": svg,
         "leaderboard.png": png,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    return [replace_file(folder / name, content) for name, content in contents.items()]
+    return write_all(folder, contents)
 
 
 def rendered(drawn: Figure) -> tuple[bytes, bytes]:
@@ -70,14 +69,3 @@ def rendered(drawn: Figure) -> tuple[bytes, bytes]:
         drawn.savefig(svg, format="svg", metadata={"Date": None})
         drawn.savefig(png, format="png", dpi=200, metadata={"Software": None})
     return svg.getvalue(), png.getvalue()
-
-
-def replace_file(path: Path, content: bytes) -> Path:
-    """Writes a file as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import InputError
-from benchmark.journal import CellFolder, Tensors, read_journal, write_json
+from benchmark.files import write_json
+from benchmark.journal import CellFolder, Tensors, read_journal
 
 RECORDS = ("config.json", "journal.jsonl", "done.json")
 CARD = {"key", "sha256", "network", "classes", "dataset", "fingerprint", "source", "test/acc1"}

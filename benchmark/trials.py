@@ -19,8 +19,9 @@ from benchmark.conditions import Conditions, Progress, Task
 from benchmark.errors import Leave
 from benchmark.execute import Prepared
 from benchmark.failpoint import failpoint
+from benchmark.files import write_json
 from benchmark.identity import identity
-from benchmark.journal import CellFolder, read_journal, write_json
+from benchmark.journal import CellFolder, read_journal
 from benchmark.sampling import distribution, sampler, sampler_name
 from benchmark.schema import Found, Pair, Row, Search
 from benchmark.spaces import nested

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import tracking_store
-from benchmark.journal import Journal, write_json
+from benchmark.files import write_json
+from benchmark.journal import Journal
 
 ROOT = Path(__file__).parents[1]
 START = 1_700_000_000_000

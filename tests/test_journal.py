@@ -17,7 +17,8 @@ import torch
 
 import benchmark
 from benchmark.errors import InputError, SealedError
-from benchmark.journal import CellFolder, Checkpoint, Finished, Journal, read_journal, write_atomically, write_json
+from benchmark.files import write_all, write_atomically, write_json
+from benchmark.journal import CellFolder, Checkpoint, Finished, Journal, read_journal
 
 ROOT = Path(benchmark.__file__).parents[1]
 
@@ -56,7 +57,8 @@ def files_limited_to(size):
 KILLED = """
 import os, sys, torch
 from pathlib import Path
-from benchmark.journal import CellFolder, Checkpoint, write_atomically
+from benchmark.files import write_atomically
+from benchmark.journal import CellFolder, Checkpoint
 
 def save(folder):
     for epoch in range(5):
@@ -196,6 +198,8 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(tmp_path, place, reason
         write_atomically(tmp_path / place, b"new")
     assert str(error.value).startswith(f"{tmp_path / place}: cannot be written ({reason}")
     assert str(error.value).endswith(")")
+    with pytest.raises(InputError, match=r"file/folder: cannot be written \(Not a directory"):
+        write_all(tmp_path / "file" / "folder", {"name": b"new"})
     assert {file.name for file in tmp_path.iterdir()} == {"folder", "file"}
 
 

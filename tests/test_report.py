@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tabled import printed, runs, tables, tuned
 
 from benchmark import report
+from benchmark.errors import InputError
 from benchmark.leaderboard import leaderboard
 from benchmark.markdown import to_markdown
 from benchmark.plan import Plan
@@ -104,10 +106,10 @@ def test_a_write_that_breaks_leaves_the_old_file_and_no_litter(tmp_path, monkeyp
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full_disk(source, target):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match=r"leaderboard\.csv: cannot be written \(No space left"):
         report.write(*tables(runs(seconds=5.0)), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

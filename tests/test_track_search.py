@@ -11,7 +11,8 @@ import pytest
 
 from benchmark import locks, recorded, track, track_search, tracking_store, views
 from benchmark.errors import InputError, TrackingError
-from benchmark.journal import Journal, write_json
+from benchmark.files import write_json
+from benchmark.journal import Journal
 from benchmark.track_search import COORDINATES, CURVES, NOTE, TABLE, addresses, search_views, sync_search
 
 START = 1_700_000_000_000

@@ -33,7 +33,7 @@ from benchmark.data.cache import Facts
 from benchmark.data.sources import Files, Part, Source, locate
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
-from benchmark.journal import write_json
+from benchmark.files import write_json
 from benchmark.schema import Augmentation, Dataset
 
 STATISTICS = 2000

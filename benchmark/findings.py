@@ -63,8 +63,9 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
         return f"no method is ranked: a rank needs {MIN_SEEDS} finished seeds and every planned cell of the row."
     clauses: list[str] = []
     for names in won:
-        where = f"{len(groups[names])}" if clauses else f"{len(groups[names])} of {len(plan.pairs)} pairs"
-        clauses.append(f"{_label(names, plan)} on {where}{_detail(board, plan, names, groups[names])}")
+        where = f" on {len(groups[names])}" + ("" if clauses else f" of {len(plan.pairs)} pairs")
+        place = where if len(plan.pairs) > 1 else ""
+        clauses.append(f"{_label(names, plan)}{place}{_detail(board, plan, names, groups[names])}")
     if len(won) == 1 and set(won[0]) <= _alone(plan):
         clauses.append("no ranked method has a higher mean")
     if () in groups:
@@ -230,8 +231,8 @@ def _about_kd(board: pd.DataFrame) -> list[str]:
 
 
 def _about_tests(board: pd.DataFrame, plan: Plan) -> list[str]:
-    if not board[["p_student", "p_kd"]].notna().any(axis=None):
-        return []
+    if not board.loc[board["n"] >= SIGN_FLIP_SEEDS, ["p_student", "p_kd"]].notna().any(axis=None):
+        return []  # then no page shows a p value
     flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
     apart = " Each pair is corrected for by itself: a false mark is the likelier, the more pairs there are."
     return [
@@ -280,13 +281,15 @@ def _about_power(board: pd.DataFrame) -> list[str]:
     methods = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     if methods.empty:
         return []
-    n, all_few = int(methods["n"].min()), int(methods["n"].max()) < SIGN_FLIP_SEEDS
-    if n >= SIGN_FLIP_SEEDS:
+    few = methods[methods["n"] < SIGN_FLIP_SEEDS]
+    if few.empty:
         return _about_corrected_power(methods)
+    all_few = len(few) == len(methods)
     which, what = ("", "no paired difference can") if all_few else (" in some rows", "their paired differences cannot")
+    least, most = int(few["n"].min()), int(few["n"].max())
     told = (
-        f"n = {n}{which}: with fewer than {SIGN_FLIP_SEEDS} seeds {what} reach p < {SIGNIFICANCE:g} in an exact "
-        f"sign-flip test (smallest possible p = 2/2^{n} = {2 / 2**n:g})."
+        f"n = {least}{f' to {most}' if most > least else ''}{which}: with fewer than {SIGN_FLIP_SEEDS} seeds {what} "
+        f"reach p < {SIGNIFICANCE:g} in an exact sign-flip test (smallest possible p = 2/2^{most} = {2 / 2**most:g})."
     )
     return [told] if all_few else [told, *_about_corrected_power(methods)]
 

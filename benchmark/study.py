@@ -55,7 +55,7 @@ class Study(Strict):
         return self
 
     @model_validator(mode="after")
-    def _legacy(self) -> Self:
+    def _fits_split_and_loading(self) -> Self:
         if self.split.legacy and self.select != "last":
             raise ValueError(f"select is {self.select!r}, but a split without validation images leaves only 'last'")
         streamed = self.dataset.loading == "streamed"

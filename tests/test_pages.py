@@ -75,7 +75,7 @@ def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, stu
 def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     first, blank, *rest = tags(store)[NOTE].splitlines()
-    assert first.startswith("kd+at has the highest mean on 1 of 1 pairs: 94.0")
+    assert first.startswith("kd+at has the highest mean: 94.0")
     assert blank == ""
     assert rest[0] == "**a-b, digits**"
     rows = [line.replace("&emsp;", "") for line in rest]

@@ -94,7 +94,7 @@ def test_the_console_shows_costs_and_footnotes():
     counted, clocked = [line.split() for line in rows(text, "at") if "±" not in line]
     assert counted == ["at", "278k", "1234", "1.00"]
     assert clocked == ["at", "2.00", "40.0", "100", "25.0", "2230"]
-    assert "* n = 2: with fewer than 6 seeds" in text
+    assert "* n = 2 to 3: with fewer than 6 seeds" in text
 
 
 def test_several_pairs_have_a_table_each_with_the_data_set_in_the_title():

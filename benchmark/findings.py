@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.found import SUFFIX
 from benchmark.leaderboard import MIN_SEEDS
 from benchmark.plan import KD, TEACHER, Plan
 from benchmark.rounding import plain, signed
@@ -31,7 +32,8 @@ def provenance(runs: pd.DataFrame) -> list[str]:
     for environment, made in finished.groupby("environment") if len(finished) else ():
         students = int((made["kind"] == "run").sum())
         counts = [(students, "student"), (len(made) - students, "teacher")]
-        lines.append(", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts if n) + f": {environment}")
+        told = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts if n)
+        lines.append(f"{told}: {str(environment) or 'not recorded'}")
     return lines
 
 
@@ -100,27 +102,34 @@ def _detail(board: pd.DataFrame, plan: Plan, names: Sequence[str], pairs: Sequen
     """What stands behind being best: the numbers themselves for a study of one pair, else the range of the gains."""
     rows = board[board["pair"].isin(pairs) & board["method"].isin(names)].to_dict("records")
     if len(plan.pairs) == 1:
-        numbers = [f"{row['acc1']:.1f} ± {row['sd']:.1f} (n = {row['n']}){_over_student(row)}" for row in rows]
+        numbers = [f"{row['acc1']:.1f} ± {row['sd']:.1f} (n = {row['n']}){_over_student(row, plan)}" for row in rows]
         named = [f"{row['method']} {text}" for row, text in zip(rows, numbers, strict=True)]
         return ": " + (numbers[0] if len(rows) == 1 else ", ".join(named))
-    gains = [float(row["vs_student"]) for row in rows if math.isfinite(row["vs_student"])]
-    if not gains:
+    rows = [row for row in rows if math.isfinite(row["vs_student"]) and row["method"] not in _alone(plan)]
+    if not rows:
         return ""
+    gains = [float(row["vs_student"]) for row in rows]
     low, high = signed(min(gains), 1), signed(max(gains), 1)
-    unclear = sum(_includes_zero(row) for row in rows)
-    zero = f", the interval includes zero in {unclear} of {len(gains)}" if unclear else ""
+    unclear = len({row["pair"] for row in rows if _includes_zero(row)})
+    zero = f", an interval includes zero on {unclear} of {len({row['pair'] for row in rows})}" if unclear else ""
     over = "over" if min(gains) > 0 else "against"
-    return f" ({low if low == high else f'{low} to {high}'} {over} the student alone{zero})"
+    return f" ({low if low == high else f'{low} to {high}'} {over} {_reference(rows, plan)}{zero})"
 
 
-def _over_student(row: Mapping[Hashable, Any]) -> str:
+def _reference(rows: Sequence[Mapping[Hashable, Any]], plan: Plan) -> str:
+    """The student alone that rows are compared with: a tuned row with the tuned one."""
+    rivals = {plan.rival(str(row["method"]), plan.baseline) for row in rows}
+    return "the student alone" if rivals == {plan.baseline} else "the tuned student alone"
+
+
+def _over_student(row: Mapping[Hashable, Any], plan: Plan) -> str:
     if not math.isfinite(row["vs_student"]):
         return ""
     gain = f", {signed(row['vs_student'], 1)}"
     if math.isfinite(row["vs_student_low"]):
         gain += f" [{plain(row['vs_student_low'], 1)}, {plain(row['vs_student_high'], 1)}]"
     zero = ", an interval that includes zero" if _includes_zero(row) else ""
-    return f"{gain} {'over' if row['vs_student'] > 0 else 'against'} the student alone{zero}"
+    return f"{gain} {'over' if row['vs_student'] > 0 else 'against'} {_reference([row], plan)}{zero}"
 
 
 def _includes_zero(row: Mapping[Hashable, Any]) -> bool:
@@ -132,7 +141,7 @@ def _unranked(board: pd.DataFrame, plan: Plan) -> str:
     keys = zip(methods["pair"], methods["method"], strict=True)
     applicable = methods[[plan.why_not(pair, method) is None for pair, method in keys]]
     unranked = int(applicable["rank"].isna().sum())
-    return f"; {unranked} of {len(applicable)} rows have no rank" if unranked else ""
+    return f"; {unranked} of {len(applicable)} rows {'has' if unranked == 1 else 'have'} no rank" if unranked else ""
 
 
 def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
@@ -142,8 +151,8 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         f"Selection rule: the network {tested} is the one that was tested.",
         *_about_protocol(plan),
         "± is the standard deviation over seeds. Intervals are 95 % intervals of the mean over seeds (Student's t, "
-        "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows. The teacher is one "
-        "network: n = 1, no spread.",
+        "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows; of few seeds that differ "
+        "much they reach beyond what is possible. The teacher is one network: n = 1, no spread.",
         *_about_student(plan),
         *_about_kd(board),
         *_about_tests(board, plan),
@@ -156,7 +165,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
         "the teacher) are in percent, on the test set.",
         "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
-        "multiply-accumulates (TMAC), all stages of its training included"
+        "multiply-accumulates (TMAC), all stages of its training included and the training of its teacher left out"
         + ("." if plan.baseline is None else "; beside it the same as a multiple of the student alone's."),
         *_about_validation(board),
     ]
@@ -172,9 +181,11 @@ def _about_protocol(plan: Plan) -> list[str]:
 def _about_student(plan: Plan) -> list[str]:
     if plan.baseline is None:
         return ["The study has no row for the student alone, so it shows no differences to it and no closed gap."]
+    tuned = plan.baseline + SUFFIX
+    which = f", for tuned rows row {tuned}" if tuned in plan.methods and plan.baseline != tuned else ""
     return [
-        f"Differences to the student alone (row {plan.baseline}) are in percentage points and paired by seed (only "
-        "seeds that both rows have count); in brackets the 95 % interval of their mean.",
+        f"Differences to the student alone (row {plan.baseline}{which}) are in percentage points and paired by seed "
+        "(only seeds that both rows have count); in brackets the 95 % interval of their mean.",
         "The gap closed is (row - student alone) / (teacher - student alone) in percent, over the same paired seeds: 0 "
         "is the student alone, 100 the teacher.",
     ]
@@ -195,8 +206,7 @@ def _about_tuning(plan: Plan) -> list[str]:
     apart = "Rows with published settings and tuned rows are ranked apart, because a search gives an advantage"
     ranks = "tuned rows have no rank" if plan.unequal else f"tuned rows took {plan.budgets[0]} trials each"
     return [
-        f"{apart}; {ranks}. A tuned row is compared with the tuned student alone and the tuned {KD}, where there are "
-        "any. The compute of a search is that of all trials for a row, in TMAC.",
+        f"{apart}; {ranks}. The compute of a search is that of all trials for a row, in TMAC.",
         "Differences to the published settings are those of a tuned row to the row of the same method with published "
         "settings, in percentage points and paired by seed; in brackets the 95 % interval of their mean.",
     ]
@@ -222,23 +232,26 @@ def _about_published(board: pd.DataFrame) -> list[str]:
 
 
 def _about_kd(board: pd.DataFrame) -> list[str]:
-    if not board["vs_kd"].notna().any():
+    known = board[board["vs_kd"].notna()]
+    if known.empty:
         return []
+    tuned = bool((known["trials"] > 0).any())
     return [
-        f"Differences to {KD} are those to plain distillation, in percentage points and paired by seed; in brackets "
-        "the 95 % interval of their mean."
+        f"Differences to {KD} are those to plain distillation{', of tuned rows to its tuned row' * tuned}, in "
+        "percentage points and paired by seed; in brackets the 95 % interval of their mean."
     ]
 
 
 def _about_tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     if not board.loc[board["n"] >= SIGN_FLIP_SEEDS, ["p_student", "p_kd"]].notna().any(axis=None):
         return []  # then no page shows a p value
+    both = bool(board[["p_student", "p_kd"]].notna().any().all())
     flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
     apart = " Each pair is corrected for by itself: a false mark is the likelier, the more pairs there are."
     return [
-        f"p is the two-sided p value of the paired differences under {flips} flips of their signs, corrected by Holm "
-        "over both comparisons and all rows of a pair; only rows with all of their planned cells are tested. † marks "
-        f"p < {SIGNIFICANCE:g}.{apart if len(plan.pairs) > 1 else ''}"
+        f"p is the two-sided p value of the paired differences under {flips} flips of their signs, corrected by "
+        f"Holm over {'both comparisons and ' * both}all rows of a pair; only rows with all of their planned cells are "
+        f"tested. † marks p < {SIGNIFICANCE:g}.{apart if len(plan.pairs) > 1 else ''}"
     ]
 
 
@@ -304,6 +317,6 @@ def _about_corrected_power(methods: pd.DataFrame) -> list[str]:
     everywhere = smallest_p(n, int(counts.min())) >= SIGNIFICANCE
     return [
         f"n = {n}: with {most} comparisons to correct for, the smallest possible p is {most} x 2/2^{n} = "
-        f"{smallest_p(n, most):g}, so no difference alone can reach p < {SIGNIFICANCE:g}"
+        f"{smallest_p(n, most):g}, so no difference can reach p < {SIGNIFICANCE:g}"
         f"{'.' if everywhere else ' on a pair with so many.'}"
     ]

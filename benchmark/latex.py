@@ -25,6 +25,7 @@ GAP = 3
 _SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
 """Sizes to set a table in, the first that fits, and how wide their letters are in points: small ones are broader."""
 _MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
+"""The mark of a p value, and what a row is compared with."""
 _CHARACTERS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -50,7 +51,11 @@ def to_latex(board: pd.DataFrame, plan: Plan) -> str:
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it is; a question mark for letters that pdfLaTeX's fonts lack."""
     spaced = " ".join(text.split())
-    return "".join(_CHARACTERS.get(letter) or (letter if ord(letter) < 0x180 else "?") for letter in spaced)
+    return "".join(_CHARACTERS.get(letter) or (letter if _is_printed(letter) else "?") for letter in spaced)
+
+
+def _is_printed(letter: str) -> bool:
+    return letter.isprintable() and ord(letter) < 0x180 and letter not in "ĦħĸĿŀŉŦŧſ"
 
 
 def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
@@ -106,6 +111,8 @@ def _letters(text: str) -> float:
 def _caption(table: Shown, titles: list[str], marks: list[str], study: str) -> str:
     against = "".join(f"; {_MARKS[name][0]} $p < {SIGNIFICANCE}$ against {_MARKS[name][1]}" for name in marks)
     tested = " (sign flips of paired differences, Holm's correction)" if marks else ""
+    searched = any(pd.notna(line["trials"]) and line["trials"] for line in table.lines)
+    tuned = "; tuned rows are compared with tuned ones" if searched else ""
     compute = "; compute of a training in TMAC" if "compute (TMAC)" in titles else ""
     most = max((line["n"] for line in table.lines if line["method"] != TEACHER), default=0)
     power = (
@@ -113,7 +120,7 @@ def _caption(table: Shown, titles: list[str], marks: list[str], study: str) -> s
     )
     return (
         f"{escaped(study)}, {escaped(table.title)}: top-1 accuracy, mean and standard deviation over seeds; "
-        f"differences in percentage points with 95 \\% intervals{compute}. "
+        f"differences in percentage points with 95 \\% intervals{tuned}{compute}. "
         f"Bold: the highest mean among ranked rows with equal budgets{against}{tested}.{power}"
     )
 

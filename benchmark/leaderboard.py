@@ -133,9 +133,12 @@ def _usual_environment(pair: str, rows: Mapping[str, Row], mix: bool) -> str:
 
 
 def _differing(name: str, names: Iterable[str]) -> str:
-    """The parts of a fingerprint that are not in all of them."""
-    common = set.intersection(*(set(other.split(", ")) for other in names))
-    return ", ".join(part for part in name.split(", ") if part not in common) or "nothing else"
+    """The parts of a fingerprint that are not in all of them, or else those that only others have."""
+    parts = {other: other.split(", ") for other in (*names, name)}
+    common = set.intersection(*map(set, parts.values()))
+    own = [part for part in parts[name] if part not in common]
+    lacking = dict.fromkeys(part for other in parts.values() for part in other if part not in parts[name])
+    return ", ".join(own) or f"no {' and no '.join(lacking)}"
 
 
 def _fingerprint(run: Run) -> str:

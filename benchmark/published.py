@@ -27,11 +27,10 @@ def read() -> pd.DataFrame:
 
 
 def of(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
-    """The lines for one method and pair, the one to show first; a data set matches if its name holds the table's."""
+    """The lines for one method and pair, the one to show first; of a data set the last part of its name counts."""
     table = _table()
     same = (table["teacher"] == teacher) & (table["student"] == student) & (table["method"] == method)
-    found = table[same]
-    return found[[name in dataset for name in found["dataset"]]].reset_index(drop=True)
+    return table[same & (table["dataset"] == dataset.rpartition("/")[2])].reset_index(drop=True)
 
 
 @cache

@@ -122,17 +122,22 @@ def teacher_row(
         ValueError: the pair's students had two teachers, or the teacher has two finished runs.
     """
     identity = _teacher_id(cells, plan, pair)
-    own = [run for run in teachers if (run["pair"] == pair if identity is None else run["teacher_id"] == identity)]
+    own = [run for run in teachers if (_serves(run, pair) if identity is None else run["teacher_id"] == identity)]
     finished = [run for run in own if _is_finished(run)]
     if len(finished) > 1:
         # One teacher can be recorded once for each pair that it serves.
-        finished = [run for run in finished if run["pair"] == pair] or finished
+        finished = [run for run in finished if _serves(run, pair)] or finished
     if len(finished) > 1:
         names = ", ".join(str(run["run_id"]) for run in finished)
         raise ValueError(
             f"the teacher of {pair} has more than one finished run ({names}): delete or archive all but one"
         )
     return _from_runs(TEACHER, {0: finished or own}, 1)
+
+
+def _serves(run: Run, pair: str) -> bool:
+    """Whether a pair is among those that a teacher was recorded for."""
+    return pair in str(run["pair"]).split(", ")
 
 
 def _teacher_id(cells: Mapping[tuple[str, str, int], Sequence[Run]], plan: Plan, pair: str) -> str | None:

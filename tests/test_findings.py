@@ -36,7 +36,7 @@ def test_the_headline_says_when_the_interval_includes_zero_and_when_rows_have_no
     runs = [teacher(), *row("student", STUDENT), *row("at", AT)]
     expected = (
         "at has the highest mean: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an "
-        "interval that includes zero; 1 of 3 rows have no rank."
+        "interval that includes zero; 1 of 3 rows has no rank."
     )
     assert headline(board(runs), PLAN) == expected
 
@@ -66,6 +66,9 @@ def test_provenance_counts_the_finished_networks_of_each_environment():
     entries.append({**entries[-1], "status": "FAILED", "environment": "nowhere"})
     assert provenance(pd.DataFrame(entries)) == ["2 students, 1 teacher: here", "1 student: there"]
     assert provenance(pd.DataFrame()) == []
+    assert provenance(pd.DataFrame([{**entry, "environment": ""} for entry in full()[:1]])) == [
+        "1 teacher: not recorded"
+    ]
 
 
 def test_the_headline_of_several_pairs_counts_them():
@@ -75,9 +78,24 @@ def test_the_headline_of_several_pairs_counts_them():
     runs += [entry for pair in "abcd" for entry in row("student", (90.0,) * 3, pair)]
     expected = (
         "kd has the highest mean on 2 of 4 pairs (+1.0 to +2.0 over the student alone); the student alone has the "
-        "highest mean on 1; no method is ranked on 1; 1 of 8 rows have no rank."
+        "highest mean on 1; no method is ranked on 1; 1 of 8 rows has no rank."
     )
     assert headline(board(runs, plan), plan) == expected
+
+
+def test_the_headline_of_a_tie_on_several_pairs_counts_pairs_and_compares_nothing_with_itself():
+    plan = dataclasses.replace(PLAN, pairs=("a", "b"))
+    runs = [entry for pair in "ab" for name in ("kd", "at") for entry in row(name, (90.0, 91.0, 93.0), pair)]
+    runs += [entry for pair in "ab" for entry in row("student", (91.0,) * 3, pair)]
+    assert headline(board(runs, plan), plan) == (
+        "kd and at share the highest mean on 2 of 2 pairs (+0.3 over the student alone, an interval includes zero on 2 "
+        "of 2)."
+    )
+    tied = [entry for pair in "ab" for name in ("student", "kd") for entry in row(name, (91.0, 92.0, 93.0), pair)]
+    assert headline(board(tied, plan), plan).startswith(
+        "The student alone and kd share the highest mean on 2 of 2 pairs (+0.0 against the student alone, an interval "
+        "includes zero on 2 of 2)"
+    )
 
 
 def test_rows_that_are_not_applicable_do_not_count_as_unranked_in_the_headline():
@@ -117,6 +135,17 @@ def test_six_seeds_need_no_word_about_sign_flips():
     assert not any("sign-flip" in note for note in footnotes(table, plan))
 
 
+def test_the_footnote_on_p_tells_of_two_comparisons_only_where_there_are_two():
+    def told(methods, baseline):
+        plan = dataclasses.replace(PLAN, seeds=tuple(range(6)), methods=methods, baseline=baseline)
+        runs = [teacher(), *row("student", STUDENT * 2), *row("kd", KD * 2), *row("at", AT * 2)]
+        return next(note for note in footnotes(board(runs, plan), plan) if note.startswith("p is"))
+
+    assert "Holm over both comparisons and all rows" in told(("student", "kd", "at"), "student")
+    assert "Holm over all rows" in told(("student", "at"), "student")
+    assert "Holm over all rows" in told(("kd", "at"), None)
+
+
 def test_without_the_student_alone_the_footnotes_say_so():
     plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
     notes = footnotes(board(full(), plan), plan)
@@ -128,7 +157,7 @@ def test_the_headline_tells_the_best_of_published_and_of_tuned_rows_apart():
     expected = (
         "With published settings, kd has the highest mean: 92.8 ± 1.0 (n = 3), +1.8 [1.1, 2.6] over "
         "the student alone. Tuned with 20 trials, at (tuned) has the highest mean: 95.0 ± 1.0 (n = 3), "
-        "+3.5 [3.5, 3.5] over the student alone."
+        "+3.5 [3.5, 3.5] over the tuned student alone."
     )
     assert headline(board(tuned(), TUNED_PLAN), TUNED_PLAN) == expected
 
@@ -154,6 +183,8 @@ def test_a_study_of_tuned_rows_alone_has_a_headline_of_tuned_rows_alone():
 def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
     assert not any("tuned" in note for note in footnotes(board(full()), PLAN))
     notes = footnotes(board(tuned(), TUNED_PLAN), TUNED_PLAN)
+    assert any("(row student, for tuned rows row student (tuned))" in note for note in notes)
+    assert any("plain distillation, of tuned rows to its tuned row, in percentage points" in note for note in notes)
     assert any("ranked apart" in note and "tuned rows took 20 trials each" in note for note in notes)
     assert any(note.startswith("Differences to the published settings") for note in notes)
     assert any("tuned rows have no rank" in note for note in footnotes(board(tuned(), UNEQUAL_PLAN), UNEQUAL_PLAN))

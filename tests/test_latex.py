@@ -103,6 +103,10 @@ def test_what_latex_would_read_as_a_command_is_escaped():
     assert escaped("70 ± 1, é, 雪") == r"70 $\pm$ 1, é, ?"
 
 
+def test_what_the_fonts_of_pdflatex_lack_is_a_question_mark():
+    assert escaped("caf\u00e9 \u0127 \x1b[31m\u0085 \u0416") == "caf\u00e9 ? ?{[}31m ?"
+
+
 def test_a_table_longer_than_a_page_may_break():
     text = latex(long())
     assert r"\begin{longtable}" in text
@@ -126,6 +130,22 @@ def test_it_compiles_without_lines_that_are_too_wide(arguments, tmp_path):
     assert done.returncode == 0, printed
     wide = [float(found) for found in re.findall(r"Overfull \\hbox \((\d+\.\d+)pt too wide\)", printed)]
     assert max(wide, default=0) < 6
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_every_character_that_is_not_a_question_mark_compiles(tmp_path):
+    text = "\n".join(escaped(chr(number)) for number in (*range(0x250), 0x2013, 0x2192, 0x2212, 0x96EA))
+    packages = r"\documentclass{article}\usepackage[T1]{fontenc}"
+    (tmp_path / "main.tex").write_text(f"{packages}\\begin{{document}}\n{text}\n\\end{{document}}", encoding="utf-8")
+    command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")
+    assert text.count("?") < 0x250 - 0x180 + 80  # those of a page of controls, some rare ones and itself
+
+
+def test_the_caption_tells_what_tuned_rows_are_compared_with_where_there_are_some():
+    assert "tuned rows are compared with tuned ones" in latex(tuned())
+    assert "tuned" not in latex()
 
 
 def test_the_pair_is_told_in_the_caption():

@@ -75,6 +75,9 @@ def test_a_method_on_a_pair_has_a_line_for_each_source():
     assert found["source"].tolist() == ["RepDistiller", "logit-standardization-KD"]
     assert (found["value"][0], found["rule"][0]) == (70.66, "last")
     assert published.of("hfds/uoft-cs/cifar10", "cifar_resnet56", "cifar_resnet20", "kd").empty
+    assert len(published.of("torch/cifar100", "cifar_resnet56", "cifar_resnet20", "kd")) == 2
+    for other in ("folder/cifar100-lt", "folder/cifar1000", "folder/my-cifar100", "folder/cifar100/part"):
+        assert published.of(other, "cifar_resnet56", "cifar_resnet20", "kd").empty
     assert published.of("cifar100", "cifar_resnet20", "cifar_resnet56", "kd").empty
 
 

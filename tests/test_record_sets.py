@@ -12,7 +12,7 @@ from test_statistics import EIGHT, PLAN, over_pairs, row, shown
 
 from benchmark import markdown, statistics
 from benchmark.findings import footnotes, headline
-from benchmark.leaderboard import leaderboard
+from benchmark.leaderboard import MixedEnvironmentsError, leaderboard
 from benchmark.statistics import friedman, mean_ranks, sign_flip
 
 SIX = dataclasses.replace(PLAN, seeds=tuple(range(6)))
@@ -48,7 +48,7 @@ def test_the_footnotes_deny_significance_where_there_are_too_many_comparisons():
     (told,) = power([*runs, *row("at", [99] * 6)], SIX)
     assert told == (
         "n = 6: with 3 comparisons to correct for, the smallest possible p is 3 x 2/2^6 = 0.09375, so no difference "
-        "alone can reach p < 0.05."
+        "can reach p < 0.05."
     )
     plan = dataclasses.replace(SIX, methods=("student", "kd", "at", "dkd"))
     (told,) = power([*runs, *row("at", [99] * 6), *row("dkd", [99] * 6)], plan)
@@ -63,7 +63,7 @@ def test_the_footnotes_deny_significance_only_to_pairs_that_have_too_many_rows()
     runs += row("at", [99] * 6)
     assert ("q", "kd", "student") in shown(runs, plan, ("significant",))
     (told,) = power(runs, plan)
-    assert told.endswith("so no difference alone can reach p < 0.05 on a pair with so many.")
+    assert told.endswith("so no difference can reach p < 0.05 on a pair with so many.")
 
 
 def test_the_footnotes_tell_exact_p_values_from_estimated_ones():
@@ -266,6 +266,12 @@ def test_the_runs_of_the_rarer_environment_are_marked_whatever_its_name():
     runs += [*row("at", [92, 93], fingerprint="device z"), *row("at", [None, None, 94], fingerprint="device a")]
     marked = "1 of 3 runs were made in another environment (device a)"
     assert shown(runs, PLAN, ("note",), mix_environments=True) == [("at", marked), ("kd", ""), ("student", "")]
+
+
+def test_an_environment_that_only_lacks_something_is_told_by_what_it_lacks():
+    runs = [*row("student", [90, 91, 92], fingerprint="cpu, torch 2"), *row("kd", [91, 92, 93], fingerprint="cpu")]
+    with pytest.raises(MixedEnvironmentsError, match=r"\(3 in no torch 2; 3 in torch 2\)"):
+        shown(runs, PLAN, ("note",))
 
 
 def test_pairs_that_were_trained_in_different_environments_stand_in_one_study_unmarked():

@@ -79,3 +79,12 @@ def test_a_teacher_recorded_once_for_each_of_its_pairs_is_found_under_its_pair()
     runs = [*row("kd", KD, "a"), *row("kd", KD, "b"), teacher(95.0, pair="a"), teacher(96.0, pair="b")]
     table = board(runs, plan)
     assert table.loc[table["method"] == "teacher", "acc1"].tolist() == [95.0, 96.0]
+
+
+def test_a_teacher_of_several_pairs_stands_above_each_also_before_any_of_its_students_began():
+    plan = dataclasses.replace(PLAN, pairs=("a-b", "a-c"), methods=("student", "kd"))
+    shared = teacher(pair="a-b, a-c")
+    runs = [shared, *row("student", STUDENT, "a-b"), *row("kd", KD, "a-b")]
+    for pair in plan.pairs:
+        assert line(runs, "teacher", plan, pair)["acc1"] == 96.0
+    assert line([teacher(pair="a-bc")], "teacher", plan, "a-b")["n"] == 0

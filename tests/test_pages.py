@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 
 import pytest
 from journalled import Study, client, found
+from rich.console import Console
 
 from benchmark import leaderboard, lookup, markdown, pages, recorded, report, track, tracking_store, views
 from benchmark.pages import CURVES, LEADERBOARD, NOTE, REPORT_RUN, RUNS, study_views
@@ -183,7 +186,15 @@ def test_addresses_are_those_of_the_views_that_there_are(tmp_path, store, study)
 
 @pytest.mark.parametrize(
     ("values", "bars"),
-    [([], ""), ([3.0], "▄"), ([1.0, 1.0], "▄▄"), ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"), ([7, 0], "█▁")],
+    [
+        ([], ""),
+        ([3.0], "▄"),
+        ([1.0, 1.0], "▄▄"),
+        ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"),
+        ([7, 0], "█▁"),
+        ([1, math.nan, 2], "▁█"),
+        ([math.inf], ""),
+    ],
 )
 def test_a_sparkline_has_a_bar_for_each_value(values, bars):
     assert lookup.sparkline(values) == bars
@@ -194,6 +205,21 @@ def test_a_long_sparkline_is_as_wide_as_allowed_and_keeps_its_shape():
     assert len(bars) == 60
     assert list(bars) == sorted(bars)
     assert (bars[0], bars[-1]) == ("▁", "█")
+
+
+def test_a_run_with_a_metric_that_is_no_number_is_shown_and_compared(tmp_path, store):
+    study = Study(tmp_path / "runs", "small", rows=("kd", "student"))
+    for row in ("kd", "student"):
+        study.train(row)
+    track.sync(study.folder, store)
+    runs = lookup.find([cell["id"] for cell in study.plan["cells"][:2]], store)
+    client(store).log_metric(runs[0].run_id, "val/acc1", math.nan, step=99)
+    runs = lookup.find([run.run_id for run in runs], store)
+    console = Console(width=200, file=io.StringIO())
+    console.print(lookup.show(runs[0], store), lookup.compare(runs, store))
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert "val/acc1 nan" in lines
+    assert any(re.fullmatch(r"val/acc1 nan [\d.]+", line) for line in lines)
 
 
 def test_of_two_studies_with_the_same_cell_the_newest_run_is_shown_and_the_other_told(tmp_path, store):

@@ -75,6 +75,20 @@ def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, stu
     assert (done.created, done.updated) == (0, 0)
 
 
+def test_a_report_has_no_file_that_the_leaderboard_no_longer_has(tmp_path, store, study):
+    publish(study, store, tmp_path / "results")
+    (run,) = reports(store)
+    plan, files = recorded.plan("kd/small", store), sorted((tmp_path / "results").iterdir())
+    pages.publish("kd/small", store, plan, "Result.", files[1:], pytest.fail)
+    (new,) = reports(store)
+    names = {file.path for file in client(store).list_artifacts(new.info.run_id)}
+    assert names == {file.name for file in files[1:]}
+    assert client(store).get_run(run.info.run_id).data.tags["kdbench.kind"] == "superseded"
+    assert tags(store)[REPORT_RUN] == new.info.run_id
+    pages.publish("kd/small", store, plan, "Result.", files, pytest.fail)
+    assert [one.info.run_id for one in reports(store)] == [new.info.run_id]
+
+
 def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     first, blank, *rest = tags(store)[NOTE].splitlines()
@@ -131,6 +145,8 @@ def test_the_views_name_metrics_and_tags_that_the_runs_have(tmp_path, store, stu
 def test_where_mlflow_loads_a_part_of_the_runs_the_means_are_of_whole_methods():
     orders = [view.state["orderByKey"] for view in study_views({"test/acc1"}, [], crowded=True)]
     assert orders == ["tags.`method`", "metrics.`test/acc1`", "tags.`method`"]
+    names = [view.name for view in study_views({"test/acc1"}, [], crowded=True)]
+    assert [name.startswith("First 100 runs: means") for name in names] == [True, False, True]
     assert study_views({"test/acc1"}, [])[0].state["orderByKey"] == "metrics.`test/acc1`"
 
 

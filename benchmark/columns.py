@@ -179,7 +179,7 @@ COLUMNS = (
     Column("95 % interval", _interval),
     Column("vs student", _difference("vs_student")),
     Column("p student", _p("student")),
-    Column("vs published", _difference("vs_published")),
+    Column("vs untuned", _difference("vs_untuned")),
     Column("vs kd", _difference("vs_kd")),
     Column("p kd", _p("kd")),
     Column("gap closed", _number("gap_closed", 0, "%"), short="gap"),

@@ -16,7 +16,7 @@ from benchmark.findings import footnotes, headline
 from benchmark.plan import TEACHER, Plan
 
 SORTED_BY = {
-    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs published": "vs_published",
+    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs untuned": "vs_untuned",
     "published": "published",
     "gap closed": "gap_closed", "Top-5": "acc5", "F1": "f1", "ECE": "ece", "agree": "agreement", "params": "params",
     "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",

@@ -47,7 +47,7 @@ _LEAST_IMPORTANT_FIRST = (
     "F1",
     "95 % interval",
     "gap closed",
-    "vs published",
+    "vs untuned",
     "p kd",
 )
 

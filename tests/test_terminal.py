@@ -114,8 +114,8 @@ def test_tuned_rows_are_shown_with_their_own_ranks_and_their_gain_over_published
     assert shown["at (tuned)"].rstrip().endswith("tuned 1")
     assert shown["at"].split()[-2:] == ["41.2M", "1"]
     assert shown["kd"].split()[-2:] == ["41.2M", "2"]
-    assert "vs published" in text
-    assert "vs published" not in printed(160)
+    assert "vs untuned" in text
+    assert "vs untuned" not in printed(160)
 
 
 def test_the_costs_of_tuned_rows_show_trials_search_compute_and_other_networks():

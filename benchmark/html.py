@@ -10,7 +10,18 @@ from html import escape
 
 import pandas as pd
 
-from benchmark.columns import NONE, Line, Shown, boards, clocked, counted, is_best, ranks_over_pairs
+from benchmark.columns import (
+    NAME_LETTERS,
+    NONE,
+    WORDS,
+    Line,
+    Shown,
+    boards,
+    clocked,
+    counted,
+    is_bold,
+    ranks_over_pairs,
+)
 from benchmark.document import SCRIPT, anchors, document
 from benchmark.findings import footnotes, headline
 from benchmark.plan import TEACHER, Plan
@@ -25,9 +36,6 @@ SORTED_BY = {
     "trials": "trials", "val best - last": "best_minus_last", "mean rank": "mean_rank",
 }  # fmt: skip
 """The exact numbers behind a column's texts; other columns sort by the first number of the text, or the text."""
-WORDS = ("Method", "Pair")
-NAME_LETTERS = 22
-"""Letters of a method's name that stand in one line; longer names take several."""
 
 _READING = (
     "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
@@ -115,7 +123,7 @@ def _kind(*names: str) -> str:
 
 def _cell(title: str, text: str, line: Line) -> str:
     kinds = ["words"] * (title in WORDS) + ["name"] * (title == "Method")
-    kinds += ["best"] * (title == "Top-1 (%)" and is_best(line)) + ["none"] * (text == NONE)
+    kinds += ["best"] * is_bold(title, line) + ["none"] * (text == NONE)
     return f'<td{_kind(*kinds)} data-v="{escape(_value(title, text, line))}">{escape(text)}</td>'
 
 

@@ -113,7 +113,10 @@ def _markdown_board(lines: Sequence[Line]) -> str:
     for line in lines:
         cells = [_escaped(column.cell(line)) or NONE for column in columns]
         rows.append(
-            [f"**{cell}**" if is_bold(column, line) else cell for column, cell in zip(columns, cells, strict=True)]
+            [
+                f"**{cell}**" if is_bold(column.title, line) else cell
+                for column, cell in zip(columns, cells, strict=True)
+            ]
         )
     return _markdown_table([column.title for column in columns], rows)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from tabled import several, tables
 
-from benchmark.markdown import to_markdown
+from benchmark import publish
+from benchmark.markdown import to_markdown, to_note
 from benchmark.plan import Plan
 
 
@@ -45,3 +46,25 @@ def test_text_of_others_cannot_break_the_page():
     assert page.startswith("# a\\*b\\*: leaderboard\n")
     assert "## x_y\n" in page
     assert "* kd\\_\\<b>: not applicable: [link\\](http://x) \\| \\$1\\$" in page
+
+
+def test_the_main_picture_is_called_alike_on_all_pages():
+    assert f"![{publish.TITLES['leaderboard']}](x.png)" in to_markdown(*tables(), picture="x.png")
+
+
+def test_rows_drop_out_of_a_note_until_it_fits_and_are_counted():
+    board, _, plan = tables()
+    whole = to_note(board, plan, 5000)
+    assert "in the report" not in whole
+    short = to_note(board, plan, len(whole) - 1)
+    assert len(short) < len(whole)
+    assert "| crd |" not in short
+    assert short.endswith("\n\n1 more row is in the report.\n")
+
+
+def test_a_note_without_room_for_any_row_says_once_where_the_tables_are():
+    board, _, plan = several(60)
+    note = to_note(board, plan, 5000)
+    assert note.splitlines()[1:] == ["", "The tables are in the report."]
+    assert note.startswith("at has the highest mean on 60 of 60 pairs")
+    assert len(to_note(board, plan, 50)) == 50

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark import yamlfile
 from benchmark.document import anchors, document
 from benchmark.errors import InputError
+from benchmark.escapes import plain
 from benchmark.files import write_all
 
 FILES = {
@@ -108,8 +109,8 @@ def to_html(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str
     for entry in found:
         target = escape(f"{entry.name}/{'leaderboard.html' if 'leaderboard.html' in entry.files else 'leaderboard.md'}")
         parts.append(f'<h2 id="{escape(entry.name)}"><a href="{target}">{escape(entry.name)}</a></h2>')
-        parts.append(f"<p>{escape(_plain(entry.question))}</p>")
-        parts.append(f'<p class="answer">{escape(_plain(entry.answer))}</p>')
+        parts.append(f"<p>{escape(plain(entry.question))}</p>")
+        parts.append(f'<p class="answer">{escape(plain(entry.answer))}</p>')
         parts.append(f'<p class="small">{anchors(_links(entry, studies))}</p>')
         if entry.picture:
             picture = escape(f"{entry.name}/leaderboard.png")
@@ -141,8 +142,3 @@ def write(results: Path, studies: Path, between: str) -> list[Path]:
 def _links(entry: Entry, studies: str) -> dict[str, str]:
     own = {FILES[name]: f"{entry.name}/{name}" for name in entry.files}
     return own if entry.study is None else own | {"study file": f"{studies}/{entry.study.name}"}
-
-
-def _plain(text: str) -> str:
-    """Markdown of a leaderboard as the text that it stands for."""
-    return re.sub(r"\\([\\`*|$_<\]~])", r"\1", text)

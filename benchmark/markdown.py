@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from benchmark.columns import WORDS, Shown, boards, clocked, counted, is_bold, ranks_over_pairs
-from benchmark.escapes import inline
+from benchmark.escapes import block, inline
 from benchmark.findings import footnotes, headline
 from benchmark.plan import Plan
 
@@ -32,7 +32,7 @@ def to_markdown(
     """
     parts = [f"# {inline(plan.study)}: leaderboard"]
     if plan.question:
-        parts.append(inline(plan.question))
+        parts.append(block(plan.question))
     parts.append(f"**{inline(headline(board, plan))}**")
     if picture is not None:
         parts.append(f"![{PICTURE}]({picture})")
@@ -58,7 +58,7 @@ def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
 
     longest: characters; the last rows of each pair drop out until the page fits, and if none is left, the tables.
     """
-    said, tables = inline(headline(board, plan)), boards(board, plan)
+    said, tables = block(headline(board, plan)), boards(board, plan)
     for most in range(max(len(shown.lines) for shown in tables), 0, -1):
         parts = [said]
         for shown in tables:
@@ -76,7 +76,7 @@ def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
 
 
 def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"* {inline(text)}" for text in texts)
+    return "\n".join(f"* {block(text)}" for text in texts)
 
 
 def _table(shown: Shown) -> str:

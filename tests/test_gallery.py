@@ -19,7 +19,8 @@ def folders(tmp_path):
     studies.mkdir()
     publish.write(*tables(), results / "small")
     (results / "other").mkdir()
-    (results / "other" / "leaderboard.md").write_text("# other: leaderboard\n\n**kd\\_x wins & \\<b>.**\n\n## pair\n")
+    page = "# other: leaderboard\n\n\\# of seeds?\n\n**kd\\_x wins & \\<b>.**\n\n## pair\n"
+    (results / "other" / "leaderboard.md").write_text(page)
     (results / "notes").mkdir()
     (studies / "first.yaml").write_text("name: small\nquestion: Which is best?\n")
     (studies / "open.yaml").write_text("name: open\n")
@@ -32,7 +33,7 @@ def test_every_study_has_its_question_its_answer_and_its_links(folders):
     assert (small.name, small.question) == ("small", "Which is best?")
     assert small.answer.startswith("at has the highest mean")
     assert small.study == studies / "first.yaml"
-    assert (other.question, other.answer, other.study) == ("", "kd\\_x wins & \\<b>.", None)
+    assert (other.question, other.answer, other.study) == ("\\# of seeds?", "kd\\_x wins & \\<b>.", None)
     gallery.write(results, studies, "../studies")
     page = (results / "README.md").read_text(encoding="utf-8")
     assert "| [small](small/leaderboard.md) | Which is best? | at has the highest" in page
@@ -59,6 +60,7 @@ def test_the_html_shows_plain_text_where_the_leaderboard_has_escaped_markdown(fo
     text = (results / "index.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "kd_x wins & <b>." in page.text
+    assert "\n# of seeds?\n" in page.text
     assert page.all("b") == page.all("script") == []
     assert {"charset": "utf-8"} in page.all("meta")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -27,15 +26,15 @@ from benchmark.findings import footnotes, headline
 from benchmark.plan import TEACHER, Plan
 
 SORTED_BY = {
-    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs untuned": "vs_untuned",
-    "published": "published",
+    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "p student": "p_student",
+    "vs untuned": "vs_untuned", "vs kd": "vs_kd", "p kd": "p_kd", "published": "published", "rank": "rank",
     "gap closed": "gap_closed", "Top-5": "acc5", "F1": "f1", "ECE": "ece", "agree": "agreement", "params": "params",
     "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",
     "search (TMAC)": "search_tmac", "latency (ms)": "latency_ms", "latency of 64 (ms)": "latency_batch64_ms",
     "training (s)": "train_seconds", "teacher (s)": "teacher_seconds", "peak memory (MB)": "peak_memory_mb",
     "trials": "trials", "val best - last": "best_minus_last", "mean rank": "mean_rank",
 }  # fmt: skip
-"""The exact numbers behind a column's texts; other columns sort by the first number of the text, or the text."""
+"""The exact numbers that the columns sort by; those of names sort by their texts."""
 
 _READING = (
     "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
@@ -133,8 +132,4 @@ def _value(title: str, text: str, line: Line) -> str:
         return ""
     if title in WORDS:
         return text
-    if title in SORTED_BY and SORTED_BY[title] in line:
-        value = line[SORTED_BY[title]]
-        return "" if pd.isna(value) or not math.isfinite(value) else repr(float(value))
-    found = re.search(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text)
-    return found.group() if found else ""
+    return repr(float(line[SORTED_BY[title]]))

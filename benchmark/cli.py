@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def before(
     debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
 ) -> None:
     """Options for all commands."""
+    if workspace.exists() and not workspace.is_dir():
+        raise InputError(f"{workspace}: not a folder; choose another --workspace")
     options.workspace, options.debug = workspace.absolute(), debug
 
 
@@ -64,6 +67,9 @@ def _stop(number: int, _: object) -> None:
 
 def main() -> None:
     """Runs the command line; every expected error is one line and a code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer letters than a table has
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:

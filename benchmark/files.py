@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -49,10 +50,10 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 def unwritten(path: Path, error: OSError) -> str:
     """What a user reads of a file that could not be written."""
-    try:
-        free = f"; {shutil.disk_usage(path.parent).free >> 20} MiB free"
-    except OSError:
-        free = ""
+    free = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        with contextlib.suppress(OSError):
+            free = f"; {shutil.disk_usage(path.parent).free >> 20} MiB free"
     return f"{path}: cannot be written ({error.strerror}{free})"
 
 

@@ -165,7 +165,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "Accuracies, F1 (mean over classes), ECE (expected calibration error) and agreement (same predicted class as "
         "the teacher) are in percent, on the test set.",
         "Compute is what training this row alone would cost per seed, without sharing a cohort, in 10^12 "
-        "multiply-accumulates (TMAC), all stages of its training included and the training of its teacher left out"
+        "multiply-accumulates (TMAC), all stages of its training included, that of its teacher not"
         + ("." if plan.baseline is None else "; beside it the same as a multiple of the student alone's."),
         *_about_validation(board),
     ]

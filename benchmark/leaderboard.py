@@ -94,7 +94,8 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
 def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Costs of the same runs: `COST_COLUMNS`, per pair the teacher, then the methods in plan order.
 
-    What a clock measured is the mean over the finished runs that measured it (ms, seconds, MB), NaN where none did.
+    What a clock measured is the median over the finished runs that measured it (ms, seconds, MB), which one run on a
+    busy machine does not move; NaN where none did.
     These numbers differ between two identical trainings, so they stand apart from the leaderboard. Those that are
     counted (parameters, compute, trials) are the leaderboard's.
 
@@ -110,7 +111,7 @@ def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
             line: dict[str, Any] = {"pair": pair, "method": row.method, **_counted(row, student, plan, pair)}
             for name, metric in CLOCKED.items():
                 values = [value for value in _values(row, metric) if math.isfinite(value)]
-                line[name] = _mean(values)
+                line[name] = statistics.median(values) if values else math.nan
             lines.append(line)
     return _table(lines, COST_COLUMNS)
 

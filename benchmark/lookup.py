@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ def _one(name: str, client: Client, experiments: Mapping[str, str], store: Store
     runs = exact or [*found.values()]
     runs = [run for run in runs if run.data.tags[KIND] != SUPERSEDED] or runs
     if not runs:
-        raise InputError(f"{name}: no run in {shown(store.uri)}; `kdbench status STUDY` lists the cells of a study")
+        raise InputError(
+            f"{name or 'RUN: empty'}: no run in {shown(store.uri)}; `kdbench status STUDY` lists the cells of a study"
+        )
     runs.sort(key=lambda run: (-run.info.start_time, run.info.run_id))
     if len({run.data.tags.get("cell", run.info.run_id) for run in runs}) > 1:
-        known = sorted(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in runs)
+        known = sorted(f"{_matched(run, name)[:12]} ({run.info.run_name})" for run in runs)
         more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
         raise InputError(f"{name}: may be {', '.join(known[:4])}{more}; give more digits, or the run's own")
     newest, *others = runs
@@ -81,6 +84,11 @@ def _one(name: str, client: Client, experiments: Mapping[str, str], store: Store
     )  # fmt: skip
 
 
+def _matched(run: Any, name: str) -> str:
+    """The identity of a run that begins with a name: MLflow's or its cell's."""
+    return str(run.info.run_id if run.info.run_id.startswith(name) else run.data.tags["cell"])
+
+
 def curve(run: Recorded, store: Store) -> tuple[str, list[float]]:
     """The validation accuracy of a run over its epochs, or what comes nearest; the metric's name first."""
     key = next((key for key in _CURVES if key in run.metrics), "")
@@ -90,6 +98,7 @@ def curve(run: Recorded, store: Store) -> tuple[str, list[float]]:
 
 def sparkline(values: Sequence[float]) -> str:
     """Bars of eight heights, lowest to highest; of many values each bar is the mean of some that follow each other."""
+    values = [value for value in values if math.isfinite(value)]
     count = min(len(values), _WIDEST)
     cuts = [place * len(values) // max(count, 1) for place in range(count + 1)]
     means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(cuts)]
@@ -112,9 +121,13 @@ def show(run: Recorded, store: Store) -> RenderableType:
         parts += [Text(), table("", ["metric", "value"], [[key, _number(run.metrics[key])] for key in results])]
     key, values = curve(run, store)
     if values:
-        over = f"{values[0]:.4g} to {values[-1]:.4g} over {len(values)} epoch{'s' * (len(values) != 1)}"
-        parts += [Text(), Text(f"{key}  {sparkline(values)}  {over}")]
+        parts += [Text(), Text(f"{key}  {_drawn(values)}")]
     return Group(*parts, Text(), Text(_link(run, store)))
+
+
+def _drawn(values: Sequence[float]) -> str:
+    over = f"{values[0]:.4g} to {values[-1]:.4g} over {len(values)} epoch{'s' * (len(values) != 1)}"
+    return f"{sparkline(values)}  {over}"
 
 
 def _link(run: Recorded, store: Store) -> str:
@@ -124,8 +137,14 @@ def _link(run: Recorded, store: Store) -> str:
     return f"while `kdbench ui` runs: {address}" if local else address
 
 
-def compare(runs: Sequence[Recorded]) -> RenderableType:
-    """A column for each run, and a line for everything in which they differ."""
+def compare(runs: Sequence[Recorded], store: Store) -> RenderableType:
+    """A column for each run and a line for everything in which they differ; below, the curve of each and its address.
+
+    Raises:
+        InputError: two of them are one run.
+    """
+    if len({run.run_id for run in runs}) < len(runs):
+        raise InputError("RUN RUN...: the same run twice; give runs that may differ")
     names = [run.name for run in runs]
     heads = [f"{run.name} ({run.run_id[:8]})" if names.count(run.name) > 1 else run.name for run in runs]
     rows = [["status", *(run.status.lower() for run in runs)]] if len({run.status for run in runs}) > 1 else []
@@ -133,9 +152,13 @@ def compare(runs: Sequence[Recorded]) -> RenderableType:
     rows += _differing(sorted({key for run in runs for key in run.params}), runs, lambda run: run.params, str)
     keys = dict.fromkeys(key for start in _RESULTS for run in runs for key in _results(run) if key.startswith(start))
     rows += _differing([*keys], runs, lambda run: run.metrics, _number)
-    if not rows:
-        return Text("no setting and no metric differs")
-    return table("", ["", *heads], rows)
+    parts = [table("", ["", *heads], rows) if rows else Text("no setting and no metric differs")]
+    for head, run in zip(heads, runs, strict=True):
+        told = [f"the same cell: {', '.join(run.same)}; this is the one in {run.experiment}"] * bool(run.same)
+        key, values = curve(run, store)
+        told += [f"{key}  {_drawn(values)}"] * bool(values)
+        parts += [Text(), Text("\n".join([head, *told, _link(run, store)]))]
+    return Group(*parts)
 
 
 def _differing(
@@ -157,4 +180,4 @@ def _results(run: Recorded) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.5g}"
+    return f"{value:.0f}" if math.isfinite(value) and value == round(value) and abs(value) < 1e15 else f"{value:.5g}"

@@ -45,7 +45,8 @@ def write_report(
 ) -> tuple[str, str]:
     """Writes what a report lacks, or a new one; returns MLflow's identity, and `created`, `updated` or `unchanged`.
 
-    candidates: reports of the same; all but the first are superseded. texts: further files by name. times: moments in
+    candidates: reports of the same; all but the first are superseded, and this too if it has a file that the report no
+    longer has, because MLflow's client takes no file away. texts: further files by name. times: moments in
     milliseconds; the report spans them.
     """
     contents = {path.name: path.read_bytes() for path in files} | {name: text.encode() for name, text in texts.items()}
@@ -53,13 +54,15 @@ def write_report(
     for name, content in sorted(contents.items()):
         digest.update(f"{name} {len(content)} ".encode() + content)
     tags = {**tags, KIND: REPORT}
-    if candidates:
-        run = candidates[0]
+    written = [run for run in candidates[:1] if run.data.tags.get(_CONTENT) == digest.hexdigest()]
+    kept = written or [run for run in candidates[:1] if _names(client, run) <= contents.keys()]
+    if kept:
+        (run,) = kept
     else:
         start = min(times, default=time.time_ns() // 1_000_000)
         run = client.create_run(experiment_id, start_time=start, tags=tags, run_name="report")
-    changes = [retire(client, other) for other in candidates[1:]]
-    if run.data.tags.get(_CONTENT) != digest.hexdigest():
+    changes = [retire(client, other) for other in candidates[len(kept) :]]
+    if not written:
         for path in files:
             client.log_artifact(run.info.run_id, str(path))
         for name, text in texts.items():
@@ -68,6 +71,11 @@ def write_report(
     changes.append(client.label(run, {}, {**tags, NOTE: note[:LONGEST_TAG], _CONTENT: digest.hexdigest()}))
     changes.append(client.set_status(run, "FINISHED", max(times, default=run.info.start_time)))
     return run.info.run_id, "created" if not candidates else "updated" if any(changes) else "unchanged"
+
+
+def _names(client: Client, run: Any) -> set[str]:
+    """The names of a run's files."""
+    return {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
 def write_views(client: Client, experiment: Any, made: Sequence[View]) -> None:
@@ -146,11 +154,22 @@ def study_views(keys: Collection[str], groups: Sequence[Sequence[str]], crowded:
     means = [metric(name) for name in there(*_SCORES, *_COSTS)]
     single = [tag(name) for name in ("method", "pair", "seed")]
     single += [metric(name) for name in there("test/acc1", "test/f1", "val/acc1", *_SCORES[1:2], *_SCORES[3:], *_COSTS)]
-    more = f" ({_PAGE} runs at first, `Load more` for others)" if crowded else ""
-    name, first = f"Leaderboard: means by method and pair{more}", tag("method") if crowded else order
-    board = views.table(LEADERBOARD, name, finished, means, first, crowded, _GROUPS, groups)
+    part = f"First {_PAGE} runs: " if crowded else ""
+    first = tag("method") if crowded else order
+    board = views.table(
+        LEADERBOARD,
+        f"{part or 'Leaderboard: '}means by method and pair",
+        finished,
+        means,
+        first,
+        crowded,
+        _GROUPS,
+        groups,
+    )
     table = views.table(RUNS, "Runs", where, [*single, tag("reason"), tag("cell")], order)
-    over = views.table(CURVES, f"Curves: means over the seeds{more}", where, [order], first, crowded, _GROUPS, groups)
+    over = views.table(
+        CURVES, f"{part or 'Curves: '}means over the seeds", where, [order], first, crowded, _GROUPS, groups
+    )
     sections = {
         "Top-1 accuracy on the test images (%)": [views.bar(name) for name in there("test/acc1")],
         "Other scores": [views.bar(name) for name in there(*_SCORES[1:])],

@@ -15,7 +15,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from benchmark.errors import InputError, TrackingError
-from benchmark.tracking_store import ENVIRONMENT, Store, shown
+from benchmark.tracking_store import ENVIRONMENT, Client, Store, shown
 
 
 def without_password(base_url: str) -> str:
@@ -47,6 +47,7 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000, patience: flo
         raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
     if not store.database.exists():
         raise InputError(f"{store.database}: nothing is recorded there yet")
+    Client(store)  # tells in words what is wrong with a store
     _check_port(host, port)
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri,

@@ -22,6 +22,9 @@ from filelock import FileLock
 
 from benchmark.errors import InputError, TrackingError
 
+_DATABASE = b"SQLite format 3\0"
+"""How a file of SQLite's begins."""
+
 KIND = "kdbench.kind"
 STUDY, PLAN = "kdbench.study", "kdbench.plan"
 REVISION = "kdbench.revision"
@@ -113,7 +116,23 @@ def store(workspace: Path, uri: str | None) -> Store:
             "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
         )
     database = Path(file).absolute()
+    _check(database)
     return Store(f"sqlite:///{database}", (database.parent / "artifacts").as_uri(), workspace / MEMORY)
+
+
+def _check(database: Path) -> None:
+    """Raises InputError for what is no database: MLflow would try again and again."""
+    try:
+        with database.open("rb") as file:
+            start = file.read(len(_DATABASE))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(f"{database}: cannot be read ({error.strerror}); MLflow keeps its runs in this file") from None
+    if start not in (b"", _DATABASE):
+        raise InputError(
+            f"{database}: not a database of SQLite's; restore it, or move it away and sync the studies again"
+        )
 
 
 def _mlflow() -> Any:
@@ -226,6 +245,11 @@ class Client:
                 return call(*args, **kwargs)
             except (MlflowException, SQLAlchemyError, OSError) as error:
                 tries += 1
+                if "database schema" in str(error):
+                    raise InputError(
+                        f"{shown(self._uri)}: made by another version of MLflow than is installed here; install "
+                        f"that one, or, if it is older, keep a copy and run `mlflow db upgrade {shown(self._uri)}`"
+                    ) from None
                 if tries == TRIES or getattr(error, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
                     raise TrackingError(f"{shown(self._uri)}: {_reason(error)}") from None
             time.sleep(tries)
@@ -235,7 +259,8 @@ def _reason(error: Exception) -> str:
     """What MLflow complains of, as one line without passwords; of a dead server it tells the innermost error."""
     text = " ".join(shown(str(error)).split())
     if text.startswith("API request") and ("Max retries exceeded" in text or "timed out" in text):
-        return "the server cannot be reached: " + text.rpartition(": ")[2].rstrip("\"')")[:400]
+        reason = text.rpartition(": ")[2].rstrip("\"')")[:400]
+        return f"the server cannot be reached: {reason}; start it, or name another one with --tracking-uri"
     return f"MLflow failed: {text[:400]}"
 
 

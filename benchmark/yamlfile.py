@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ def read(path: Path) -> Document:
         size = path.stat().st_size
         text = path.read_text(encoding="utf-8") if path.is_file() and size <= LARGEST else None
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{_near(path)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
     if text is None:
@@ -80,6 +81,15 @@ def read(path: Path) -> Document:
         held = "nothing" if data is None else f"a {type(data).__name__}"
         raise InputError(f"{path}: a study is a mapping of keys to values; this file holds {held}")
     return Document(path, data, marks)
+
+
+def _near(path: Path) -> str:
+    """What may have been meant instead of a file that is not there."""
+    if not path.parent.is_dir():
+        return f"; there is no folder {path.parent}"
+    others = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
+    near = difflib.get_close_matches(path.stem, others, n=1, cutoff=0.5)
+    return f"; did you mean {path.with_stem(near[0])}?" if near else ""
 
 
 def _walk(

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -83,6 +84,8 @@ def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
 
 WRONG_COMMANDS = [
     (("run", "none.yaml"), r"none\.yaml: no such file"),
+    (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean my\.yaml\?"),
+    (("run", "none/my.yaml"), r"none/my\.yaml: no such file; there is no folder none"),
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
     (("run", "my.yaml", "--device", "cpux"), r"--device: 'cpux' cannot be used here \(.*\); leave it out, or say cpu"),
     (("run", "my.yaml", "--device", "cuda:99"), r"--device: 'cuda:99' cannot be used here .*"),
@@ -102,6 +105,15 @@ WRONG_COMMANDS = [
     (("show", "abc"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
     (("compare", "abc", "abd"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
     (("compare", "abc"), r"Invalid value for RUN: give two runs or more; `kdbench --help` shows what there is"),
+    (("--workspace", "my.yaml", "run", "my.yaml"), r"my\.yaml: not a folder; choose another --workspace"),
+    (("leaderboard", ""), r"STUDY: empty; give a study's file or its name"),
+    (("gallery", "--studies", "none"), r"--studies: none: no such folder; give the one with the study files"),
+    (
+        ("ui", "--tracking-uri", "sqlite:///my.yaml"),
+        r".*/my\.yaml: not a database of SQLite's; restore it, or move it away and sync the studies again",
+    ),
+    (("show", "abc", "--tracking-uri", "sqlite:///."), r".*: cannot be read \(Is a directory\); MLflow keeps its .*"),
+    (("ui", "--port", "0"), r"Invalid value for '--port': .*; `kdbench --help` shows what there is"),
     (("ui", "--port", "http"), r"Invalid value for '--port': .*; `kdbench --help` shows what there is"),
 ]
 
@@ -342,6 +354,35 @@ def test_an_unknown_run_is_told_in_one_line(word: str, tracked: Tracked) -> None
     refused(pattern, "--workspace", tracked.workspace, "compare", word, word)
 
 
+def test_a_store_of_another_version_of_mlflow_is_told_in_one_line_with_a_remedy(
+    tracked: Tracked, tmp_path: Path
+) -> None:
+    shutil.copy(tracked.workspace / "mlflow.db", tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        database.commit()
+    pattern = r"sqlite:.*: made by another version of MLflow .* `mlflow db upgrade sqlite:////.*/mlflow\.db`"
+    for command in (("show", "abc"), ("leaderboard", "tiny"), ("ui",)):
+        refused(pattern, "--workspace", tmp_path, *command)
+
+
+def test_a_server_that_is_not_there_is_told_before_it_is_said_to_run() -> None:
+    found = kdbench("ui", "--tracking-uri", "http://127.0.0.1:9")
+    assert (found.code, found.out) == (1, "")
+    assert re.fullmatch(
+        r"kdbench: http://127\.0\.0\.1:9: the server cannot be reached: .*; start it, or name another one with .*\n",
+        found.err,
+    )
+
+
+def test_letters_that_the_output_does_not_know_are_question_marks(tracked: Tracked) -> None:
+    words = ("--workspace", tracked.workspace, "leaderboard", "tiny", "--results", tracked.results)
+    process = launched(*words, command=[sys.executable, "-m", "benchmark"], env={"PYTHONIOENCODING": "ascii"})
+    found = ended(process)
+    assert (found.code, "Traceback" in found.err) == (0, False)
+    assert " ? " in found.out
+
+
 def test_a_run_is_shown_by_its_cell_with_settings_results_curve_and_address(tracked: Tracked) -> None:
     cell = next(cell for cell in plan(tracked.workspace)["cells"] if cell["row"] == "kd")
     found, shorter = (kdbench("--workspace", tracked.workspace, "show", cell["id"][:size]) for size in (12, 9))
@@ -369,14 +410,20 @@ def test_runs_are_compared_by_what_differs(tracked: Tracked) -> None:
     first, second = (cell["id"] for cell in plan(tracked.workspace)["cells"][:2])
     found = kdbench("--workspace", tracked.workspace, "compare", first, second)
     assert (found.code, found.err) == (0, "")
-    head, *lines = ([*filter(None, re.split(r"  +", line))] for line in found.out.splitlines())
+    differences, *runs = found.out.split("\n\n")
+    head, *lines = ([*filter(None, re.split(r"  +", line))] for line in differences.splitlines())
     assert head == ["student pair s0", "kd pair s0"]
     assert ["method", "student", "kd"] in lines
     assert ["kd.temperature", "-", "4.0"] in lines
     assert "pair" not in {line[0] for line in lines}
     assert not any(line[0].startswith("recipe.") for line in lines)
-    same = kdbench("--workspace", tracked.workspace, "compare", first, first)
-    assert same.out == "no setting and no metric differs\n"
+    for name, run in zip(head, runs, strict=True):
+        told, curve, address = run.strip().splitlines()
+        assert told.strip() == name
+        assert re.fullmatch(r"val/acc1  [▁-█]{2}  [\d.]+ to [\d.]+ over 2 epochs *", curve)
+        assert "/runs/" in address
+    once = "RUN RUN...: the same run twice; give runs that may differ"
+    refused(re.escape(once), "--workspace", tracked.workspace, "compare", first, first)
 
 
 # Methods
@@ -437,7 +484,7 @@ def page(workspace: Path, port: int) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         found = ended(process)
-    assert (found.code, found.err) == (130, "kdbench: stopped; the same command goes on from here\n")
+    assert (found.code, found.err) == (130, "")
 
 
 def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(tracked: Tracked, port: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 
 import pytest
 from journalled import Study, client, found
+from rich.console import Console
 
 from benchmark import leaderboard, lookup, markdown, pages, recorded, report, track, tracking_store, views
 from benchmark.pages import CURVES, LEADERBOARD, NOTE, REPORT_RUN, RUNS, study_views
@@ -72,6 +75,20 @@ def test_a_second_report_is_superseded_and_disturbs_nothing(tmp_path, store, stu
     assert (done.created, done.updated) == (0, 0)
 
 
+def test_a_report_has_no_file_that_the_leaderboard_no_longer_has(tmp_path, store, study):
+    publish(study, store, tmp_path / "results")
+    (run,) = reports(store)
+    plan, files = recorded.plan("kd/small", store), sorted((tmp_path / "results").iterdir())
+    pages.publish("kd/small", store, plan, "Result.", files[1:], pytest.fail)
+    (new,) = reports(store)
+    names = {file.path for file in client(store).list_artifacts(new.info.run_id)}
+    assert names == {file.name for file in files[1:]}
+    assert client(store).get_run(run.info.run_id).data.tags["kdbench.kind"] == "superseded"
+    assert tags(store)[REPORT_RUN] == new.info.run_id
+    pages.publish("kd/small", store, plan, "Result.", files, pytest.fail)
+    assert [one.info.run_id for one in reports(store)] == [new.info.run_id]
+
+
 def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_path, store, study):
     publish(study, store, tmp_path / "results")
     first, blank, *rest = tags(store)[NOTE].splitlines()
@@ -128,6 +145,8 @@ def test_the_views_name_metrics_and_tags_that_the_runs_have(tmp_path, store, stu
 def test_where_mlflow_loads_a_part_of_the_runs_the_means_are_of_whole_methods():
     orders = [view.state["orderByKey"] for view in study_views({"test/acc1"}, [], crowded=True)]
     assert orders == ["tags.`method`", "metrics.`test/acc1`", "tags.`method`"]
+    names = [view.name for view in study_views({"test/acc1"}, [], crowded=True)]
+    assert [name.startswith("First 100 runs: means") for name in names] == [True, False, True]
     assert study_views({"test/acc1"}, [])[0].state["orderByKey"] == "metrics.`test/acc1`"
 
 
@@ -183,7 +202,15 @@ def test_addresses_are_those_of_the_views_that_there_are(tmp_path, store, study)
 
 @pytest.mark.parametrize(
     ("values", "bars"),
-    [([], ""), ([3.0], "▄"), ([1.0, 1.0], "▄▄"), ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"), ([7, 0], "█▁")],
+    [
+        ([], ""),
+        ([3.0], "▄"),
+        ([1.0, 1.0], "▄▄"),
+        ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"),
+        ([7, 0], "█▁"),
+        ([1, math.nan, 2], "▁█"),
+        ([math.inf], ""),
+    ],
 )
 def test_a_sparkline_has_a_bar_for_each_value(values, bars):
     assert lookup.sparkline(values) == bars
@@ -194,6 +221,21 @@ def test_a_long_sparkline_is_as_wide_as_allowed_and_keeps_its_shape():
     assert len(bars) == 60
     assert list(bars) == sorted(bars)
     assert (bars[0], bars[-1]) == ("▁", "█")
+
+
+def test_a_run_with_a_metric_that_is_no_number_is_shown_and_compared(tmp_path, store):
+    study = Study(tmp_path / "runs", "small", rows=("kd", "student"))
+    for row in ("kd", "student"):
+        study.train(row)
+    track.sync(study.folder, store)
+    runs = lookup.find([cell["id"] for cell in study.plan["cells"][:2]], store)
+    client(store).log_metric(runs[0].run_id, "val/acc1", math.nan, step=99)
+    runs = lookup.find([run.run_id for run in runs], store)
+    console = Console(width=200, file=io.StringIO())
+    console.print(lookup.show(runs[0], store), lookup.compare(runs, store))
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert "val/acc1 nan" in lines
+    assert any(re.fullmatch(r"val/acc1 nan [\d.]+", line) for line in lines)
 
 
 def test_of_two_studies_with_the_same_cell_the_newest_run_is_shown_and_the_other_told(tmp_path, store):

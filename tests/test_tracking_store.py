@@ -70,10 +70,10 @@ def test_an_unreachable_server_is_told_quickly_in_one_line_without_its_password(
     assert CANARY not in "".join(capfd.readouterr()) + caplog.text
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path, small):
+def test_a_file_that_is_no_database_is_told_before_mlflow_sees_it(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all, whatever its name says")
-    with pytest.raises(track.TrackingError, match="file is not a database"):
-        track.sync(small.folder, tracking_store.store(tmp_path, None))
+    with pytest.raises(InputError, match=r"mlflow\.db: not a database of SQLite's; restore it, or move it away"):
+        tracking_store.store(tmp_path, None)
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path, small):

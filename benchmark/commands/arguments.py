@@ -53,6 +53,8 @@ def loaded_study(study: str) -> Study | None:
     """The study of a file; None for a name."""
     from benchmark.study import load
 
+    if not study.strip():
+        raise InputError("STUDY: empty; give a study's file or its name")
     path = Path(study)
     return load(path) if path.suffix in (".yaml", ".yml") else None
 

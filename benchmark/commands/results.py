@@ -43,6 +43,8 @@ def gallery(
     """Write the front page of all results there are, README.md and index.html, from files alone."""
     from benchmark import gallery as pages
 
+    if not studies.is_dir():
+        raise InputError(f"--studies: {studies}: no such folder; give the one with the study files")
     between = Path(os.path.relpath(studies.absolute(), results.absolute())).as_posix()
     for path in pages.write(results, studies, between):
         messages.print(f"wrote {path}", soft_wrap=True)

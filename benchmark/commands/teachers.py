@@ -97,7 +97,7 @@ def verify_teachers(
     for line in [] if weights else damaged:
         output.print(line, soft_wrap=True)
     for card in cards:
-        name = f"{card['key']} {card['network']['model']}"
+        name = f"{card['sha256'][:12]} {card['network']['model']}"
         try:
             data = Data(Dataset(**card["dataset"]), Split(val=0), chosen, options.workspace / "data", say)
             if data.fingerprint != card["fingerprint"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 
@@ -19,9 +20,7 @@ from benchmark.commands.arguments import (
     study_folder,
 )
 from benchmark.commands.screen import output, print_wide, say
-
-if TYPE_CHECKING:
-    from benchmark.tracking_store import Store
+from benchmark.errors import TrackingError
 
 
 def sync(
@@ -66,41 +65,43 @@ def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, as in `show`.")],
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show in which settings and results runs differ."""
+    """Show in which settings and results runs differ, their curves, and their addresses."""
     from benchmark import lookup
 
     if len(runs) < 2:
         raise typer.BadParameter("give two runs or more", param_hint="RUN")
-    print_wide(lookup.compare(lookup.find(runs, mlflow_store(None, tracking_uri))))
+    where = mlflow_store(None, tracking_uri)
+    print_wide(lookup.compare(lookup.find(runs, where), where))
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
-    from benchmark import server, tracking_store
+    from benchmark import pages, server, tracking_store
 
     where = tracking_store.store(options.workspace, tracking_uri)
-    if where.database is None:
-        output.print("this server is running already")
-        _print_addresses(where.uri, where)
-        return
     base = f"http://127.0.0.1:{port}"
+    if where.database is None:
+        found = pages.addresses(where.uri, where)
+        output.print("this server is running already")
+        _print_addresses(found)
+        return
+    for each in (signal.SIGINT, signal.SIGTERM):  # the way to end it, and nothing goes on later
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     process = server.serve(where, port=port)
     try:
-        _print_addresses(base, where)
+        _print_addresses(pages.addresses(base, where))
         output.print("Ctrl+C stops the server")
-        process.wait()
+        raise TrackingError(f"MLflow's server ended by itself (code {process.wait()}); start it again")
     finally:
         server.end(process)
 
 
-def _print_addresses(base: str, where: Store) -> None:
+def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
     """Where a browser finds each study's leaderboard, runs and curves, and each search."""
-    from benchmark import pages
-
-    for name, found in pages.addresses(base, where).items():
+    for name, found in addresses.items():
         if len(found) == 1:
             output.print(f"{name}: {next(iter(found.values()))}", markup=False, soft_wrap=True)
             continue

@@ -40,7 +40,7 @@ _READING = (
     "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
     "equal budgets. Shaded: the teacher and the student alone."
 )
-_CLOCK = '<p class="small">Means over seeds. They depend on the machine and its load.</p>\n'
+_CLOCK = '<p class="small">Medians over seeds. They depend on the machine and its load.</p>\n'
 _HINT = '<p class="hint">Scroll sideways for more &rarr;</p>'
 
 

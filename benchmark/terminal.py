@@ -87,7 +87,7 @@ def _print(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Consol
         _print_table(OVER_PAIRS_TITLE, OVER_PAIRS, [ranked], console)
     for title, source, columns in (
         ("Costs by counting", board, COUNTED),
-        ("Costs by the clock, mean over seeds; they depend on the machine and its load", costs, CLOCKED),
+        ("Costs by the clock, median over seeds; they depend on the machine and its load", costs, CLOCKED),
     ):
         if by_pair := [lines for _, lines in cost_lines(source, plan, columns) if lines]:
             names = [_pair_of_first([lines[0] for lines in by_pair]), COLUMNS[0]]

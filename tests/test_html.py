@@ -150,7 +150,7 @@ def test_no_header_breaks_at_a_hyphen():
 def test_the_page_says_what_bold_and_shading_mean_and_that_clocks_depend_on_the_machine():
     text = Page(to_html(*tables())).text
     assert "Bold: the highest mean among ranked rows" in text
-    assert "They depend on the machine and its load." in text
+    assert "Medians over seeds. They depend on the machine and its load." in text
 
 
 def test_text_of_others_cannot_break_out_of_the_page():

@@ -96,6 +96,7 @@ def test_the_console_shows_costs_and_footnotes():
     counted, clocked = [line.split() for line in rows(text, "at") if "±" not in line]
     assert counted == ["at", "278k", "1234", "1.00"]
     assert clocked == ["at", "2.00", "40.0", "100", "25.0", "2230"]
+    assert "Costs by the clock, median over seeds;" in text
     assert "* n = 2 to 3: with fewer than 6 seeds" in text
 
 

@@ -18,6 +18,10 @@ NOTE_WIDTH = 240
 """Characters of a note that a page shows; the CSV keeps all of them."""
 
 NONE = "-"
+WORDS = ("Method", "Pair")
+"""Columns of names; the others hold numbers."""
+NAME_LETTERS = 22
+"""Letters of a name that stand in one line; longer names take several where there is no room."""
 
 Line = Mapping[Hashable, Any]
 
@@ -29,7 +33,7 @@ class Column:
     title: str
     cell: Callable[[Line], str]
     short: str = ""
-    """The title in the terminal, where it must be narrower."""
+    """The title in a terminal that has no room for the whole one."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ COLUMNS = (
     Column("95 % interval", _interval),
     Column("vs student", _difference("vs_student")),
     Column("p student", _p("student")),
-    Column("vs published", _difference("vs_published")),
+    Column("vs untuned", _difference("vs_untuned")),
     Column("vs kd", _difference("vs_kd")),
     Column("p kd", _p("kd")),
     Column("gap closed", _number("gap_closed", 0, "%"), short="gap"),
@@ -193,25 +197,25 @@ COLUMNS = (
     Column("rank", _rank),
 )
 """The columns of a terminal, as far as its width allows."""
-_COMPUTE = Column("compute (TMAC)", _three_digits("compute_tmac"))
+_COMPUTE = Column("compute (TMAC)", _three_digits("compute_tmac"), short="TMAC")
 BOARD = (*COLUMNS[:-1], _COMPUTE, COLUMNS[-1])
 """The columns of a page, where width is no matter."""
 COUNTED = (
     Column("params", _count("params")),
     _COMPUTE,
-    Column("x student alone", _three_digits("compute_factor")),
+    Column("x student alone", _three_digits("compute_factor"), short="x student"),
     Column("trials", _trials),
-    Column("search (TMAC)", _three_digits("search_tmac")),
+    Column("search (TMAC)", _three_digits("search_tmac"), short="search"),
 )
 """Costs that are counted."""
 COUNTED_PAGE = (*COUNTED, Column("val best - last", _number("best_minus_last", 2)))
 """What a page shows beside the costs: a diagnostic, for which a terminal has no room."""
 CLOCKED = (
-    Column("latency (ms)", _three_digits("latency_ms")),
-    Column("latency of 64 (ms)", _three_digits("latency_batch64_ms")),
-    Column("training (s)", _three_digits("train_seconds")),
+    Column("latency (ms)", _three_digits("latency_ms"), short="ms"),
+    Column("latency of 64 (ms)", _three_digits("latency_batch64_ms"), short="ms of 64"),
+    Column("training (s)", _three_digits("train_seconds"), short="train (s)"),
     Column("teacher (s)", _three_digits("teacher_seconds")),
-    Column("peak memory (MB)", _three_digits("peak_memory_mb")),
+    Column("peak memory (MB)", _three_digits("peak_memory_mb"), short="peak (MB)"),
 )
 """Costs that a clock measured."""
 OVER_PAIRS = (Column("Method", _method), Column("mean rank", _mean_rank), Column("trials", _trials))
@@ -257,9 +261,9 @@ def is_best(line: Line) -> bool:
     return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
 
 
-def is_bold(column: Column, line: Line) -> bool:
+def is_bold(title: str, line: Line) -> bool:
     """Whether a cell shows the highest mean among ranked rows with an equal budget."""
-    return column.cell is _mean and is_best(line)
+    return title == "Top-1 (%)" and is_best(line)
 
 
 def cost_lines(table: pd.DataFrame, plan: Plan, columns: Sequence[Column]) -> list[tuple[str, list[Line]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from urllib.parse import quote
 
 STYLE = """
 *{box-sizing:border-box}
@@ -86,5 +87,5 @@ def document(title: str, parts: Iterable[str], script: str = "") -> str:
 
 
 def anchors(links: Mapping[str, str]) -> str:
-    """Links, by their names."""
-    return ", ".join(f'<a href="{escape(file)}">{escape(name)}</a>' for name, file in links.items())
+    """Links to files, by their names."""
+    return ", ".join(f'<a href="{quote(file)}">{escape(name)}</a>' for name, file in links.items())

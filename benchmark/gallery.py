@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from benchmark import yamlfile
 from benchmark.document import anchors, document
 from benchmark.errors import InputError
+from benchmark.escapes import inline, plain
 from benchmark.files import write_all
 
 FILES = {
@@ -91,28 +93,34 @@ def to_markdown(found: Sequence[Entry], missing: Sequence[str], studies: str) ->
     """The gallery for GitHub.  missing: names of study files without results. studies: their folder, from the page."""
     lines = [f"# {TITLE}", INTRODUCTION, "| Study | Question | Answer |\n| --- | --- | --- |"]
     for entry in found:
-        lines[-1] += f"\n| [{entry.name}]({entry.name}/leaderboard.md) | {entry.question} | {entry.answer} |"
+        lines[-1] += f"\n| {_link(entry.name, f'{entry.name}/leaderboard.md')} | {entry.question} | {entry.answer} |"
     for entry in found:
-        lines += [f"## {entry.name}", entry.question, f"**{entry.answer}**"]
-        lines.append(", ".join(f"[{name}]({file})" for name, file in _links(entry, studies).items()))
+        lines += [f"## {inline(entry.name)}", entry.question, f"**{entry.answer}**"]
+        lines.append(", ".join(_link(name, file) for name, file in _links(entry, studies).items()))
         if entry.picture:
-            lines.append(f"[![Leaderboard of {entry.name}]({entry.name}/leaderboard.png)]({entry.name}/leaderboard.md)")
+            picture = "!" + _link(f"Leaderboard of {entry.name}", f"{entry.name}/leaderboard.png")
+            lines.append(f"[{picture}]({quote(entry.name)}/leaderboard.md)")
     if missing:
-        lines += ["## Without committed results", "\n".join(f"* [{name}]({studies}/{name})" for name in missing)]
+        items = [f"* {_link(name, f'{studies}/{name}')}" for name in missing]
+        lines += ["## Without committed results", "\n".join(items)]
     return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _link(name: str, file: str) -> str:
+    return f"[{inline(name)}]({quote(file)})"
 
 
 def to_html(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
     """The same for a browser; its pictures lie beside it."""
     parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(INTRODUCTION.replace('`', ''))}</p>"]
     for entry in found:
-        target = escape(f"{entry.name}/{'leaderboard.html' if 'leaderboard.html' in entry.files else 'leaderboard.md'}")
+        target = quote(f"{entry.name}/{'leaderboard.html' if 'leaderboard.html' in entry.files else 'leaderboard.md'}")
         parts.append(f'<h2 id="{escape(entry.name)}"><a href="{target}">{escape(entry.name)}</a></h2>')
-        parts.append(f"<p>{escape(_plain(entry.question))}</p>")
-        parts.append(f'<p class="answer">{escape(_plain(entry.answer))}</p>')
+        parts.append(f"<p>{escape(plain(entry.question))}</p>")
+        parts.append(f'<p class="answer">{escape(plain(entry.answer))}</p>')
         parts.append(f'<p class="small">{anchors(_links(entry, studies))}</p>')
         if entry.picture:
-            picture = escape(f"{entry.name}/leaderboard.png")
+            picture = quote(f"{entry.name}/leaderboard.png")
             shown = f'<img loading="lazy" alt="Leaderboard of {escape(entry.name)}" style="{_SIZE}" src="{picture}">'
             figure = f'<figure><a href="{target}">{shown}</a></figure>'
             # A tall picture is shown as a whole or not at all: its axis is at its foot.
@@ -141,8 +149,3 @@ def write(results: Path, studies: Path, between: str) -> list[Path]:
 def _links(entry: Entry, studies: str) -> dict[str, str]:
     own = {FILES[name]: f"{entry.name}/{name}" for name in entry.files}
     return own if entry.study is None else own | {"study file": f"{studies}/{entry.study.name}"}
-
-
-def _plain(text: str) -> str:
-    """Markdown of a leaderboard as the text that it stands for."""
-    return re.sub(r"\\([\\`*|$_<\]~])", r"\1", text)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
 
-from benchmark.columns import NONE, Line, Shown, boards, clocked, counted, is_best, ranks_over_pairs
+from benchmark.columns import (
+    NAME_LETTERS,
+    NONE,
+    WORDS,
+    Line,
+    Shown,
+    boards,
+    clocked,
+    counted,
+    is_bold,
+    ranks_over_pairs,
+)
 from benchmark.document import SCRIPT, anchors, document
 from benchmark.findings import footnotes, headline
 from benchmark.plan import TEACHER, Plan
 
 SORTED_BY = {
-    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "vs published": "vs_published",
-    "published": "published",
+    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "p student": "p_student",
+    "vs untuned": "vs_untuned", "vs kd": "vs_kd", "p kd": "p_kd", "published": "published", "rank": "rank",
     "gap closed": "gap_closed", "Top-5": "acc5", "F1": "f1", "ECE": "ece", "agree": "agreement", "params": "params",
     "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",
     "search (TMAC)": "search_tmac", "latency (ms)": "latency_ms", "latency of 64 (ms)": "latency_batch64_ms",
     "training (s)": "train_seconds", "teacher (s)": "teacher_seconds", "peak memory (MB)": "peak_memory_mb",
     "trials": "trials", "val best - last": "best_minus_last", "mean rank": "mean_rank",
 }  # fmt: skip
-"""The exact numbers behind a column's texts; other columns sort by the first number of the text, or the text."""
-WORDS = ("Method", "Pair")
-NAME_LETTERS = 22
-"""Letters of a method's name that stand in one line; longer names take several."""
+"""The exact numbers that the columns sort by; those of names sort by their texts."""
 
 _READING = (
     "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
     "equal budgets. Shaded: the teacher and the student alone."
 )
-_CLOCK = '<p class="small">Means over seeds. They depend on the machine and its load.</p>\n'
+_CLOCK = '<p class="small">Medians over seeds. They depend on the machine and its load.</p>\n'
 _HINT = '<p class="hint">Scroll sideways for more &rarr;</p>'
 
 
@@ -115,7 +122,7 @@ def _kind(*names: str) -> str:
 
 def _cell(title: str, text: str, line: Line) -> str:
     kinds = ["words"] * (title in WORDS) + ["name"] * (title == "Method")
-    kinds += ["best"] * (title == "Top-1 (%)" and is_best(line)) + ["none"] * (text == NONE)
+    kinds += ["best"] * is_bold(title, line) + ["none"] * (text == NONE)
     return f'<td{_kind(*kinds)} data-v="{escape(_value(title, text, line))}">{escape(text)}</td>'
 
 
@@ -125,8 +132,4 @@ def _value(title: str, text: str, line: Line) -> str:
         return ""
     if title in WORDS:
         return text
-    if title in SORTED_BY and SORTED_BY[title] in line:
-        value = line[SORTED_BY[title]]
-        return "" if pd.isna(value) or not math.isfinite(value) else repr(float(value))
-    found = re.search(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text)
-    return found.group() if found else ""
+    return repr(float(line[SORTED_BY[title]]))

@@ -29,7 +29,7 @@ CONFIDENCE = 0.95
 COLUMNS = (
     "pair", "method", "rank", "n", "planned", "acc1", "sd", "ci_low", "ci_high",
     "vs_student", "vs_student_low", "vs_student_high", "gap_closed",
-    "vs_published", "vs_published_low", "vs_published_high",
+    "vs_untuned", "vs_untuned_low", "vs_untuned_high",
     "vs_kd", "vs_kd_low", "vs_kd_high", "p_student", "p_kd", "significant",
     "mean_rank", "mean_rank_low", "mean_rank_high",
     "acc5", "f1", "ece", "agreement", "params", "macs", "compute_tmac", "compute_factor", "trials", "search_tmac",
@@ -53,7 +53,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
     `runs` has one row per run; metric columns that no run has logged may be missing. Only finished runs with a finite
     `test/acc1` count. Every mean is over all runs that count, and NaN where one of them lacks the metric. The result
     has the columns `COLUMNS`; `sd` has ddof 1, intervals are Student's t at 95 %, `vs_student` and `gap_closed` use
-    the seeds that the row shares with the student alone, `vs_published` those that a tuned row shares with the row of
+    the seeds that the row shares with the student alone, `vs_untuned` those that a tuned row shares with the row of
     the same method with published settings. Ranks are given among rows with equal `trials`. `compute_factor` is
     compute as a multiple of the student alone's. `best_minus_last` is a diagnostic on the validation
     images.
@@ -225,7 +225,7 @@ def _measure(row: Row, rows: Mapping[str, Row], teacher: Row, plan: Plan, usual:
         notes += remarks + more
     if untuned is not None and row.n:
         gains, remarks = _gains(row, untuned, "the student alone" if untuned is student else untuned.method)
-        line |= _difference("vs_published", gains)
+        line |= _difference("vs_untuned", gains)
         notes += remarks
     if kd is not None and row.n:
         gains, remarks = _gains(row, kd, kd.method)

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.columns import (
-    BOARD,
-    CLOCKED,
-    COLUMNS,
-    COUNTED_PAGE,
-    NONE,
-    OVER_PAIRS,
-    OVER_PAIRS_TITLE,
-    Column,
-    Line,
-    cost_lines,
-    filled,
-    is_bold,
-    lines_by_pair,
-    over_pairs,
-    pair_title,
-    row_notes,
-)
+from benchmark.columns import WORDS, Shown, boards, clocked, counted, is_bold, ranks_over_pairs
+from benchmark.escapes import block, inline
 from benchmark.findings import footnotes, headline
 from benchmark.plan import Plan
+
+PICTURE = "Top-1 accuracy of every method, mean and 95 % interval"
+"""What the main picture shows."""
+_NOTED = ("Method", "n", "Top-1 (%)", "vs student", "F1", "ECE", "rank")
+"""Columns of a note."""
 
 
 def to_markdown(
@@ -42,86 +30,66 @@ def to_markdown(
     `picture` is the path of the main figure relative to the page; `provenance` holds lines about where it was made;
     `links` maps names to files beside the page.
     """
-    parts = [f"# {_escaped(plan.study)}: leaderboard"]
+    parts = [f"# {inline(plan.study)}: leaderboard"]
     if plan.question:
-        parts.append(_escaped(plan.question))
-    parts.append(f"**{_escaped(headline(board, plan))}**")
+        parts.append(block(plan.question))
+    parts.append(f"**{inline(headline(board, plan))}**")
     if picture is not None:
-        parts.append(f"![Top-1 accuracy of every method, mean and 95 % interval]({picture})")
+        parts.append(f"![{PICTURE}]({picture})")
     if links:
         parts.append("Also: " + ", ".join(f"[{name}]({file})" for name, file in links.items()))
-    for pair, lines in lines_by_pair(board, plan):
-        parts += [f"## {_escaped(pair_title(pair, plan))}", _markdown_board(lines)]
-        if notes := row_notes(lines):
-            parts.append("\n".join(f"* {_escaped(note)}" for note in notes))
-    if ranked := over_pairs(board, plan):
-        shown = filled(OVER_PAIRS, ranked)
-        cells = [[_escaped(column.cell(line)) or NONE for column in shown] for line in ranked]
-        parts += [f"## {OVER_PAIRS_TITLE}", _markdown_table([column.title for column in shown], cells)]
-    parts += ["## Costs by counting", _markdown_costs(board, plan, COUNTED_PAGE), "## Costs by the clock"]
+    for shown in (*boards(board, plan), *ranks_over_pairs(board, plan)):
+        parts += [f"## {inline(shown.title)}", _table(shown)]
+        if shown.notes:
+            parts.append(_bullets(shown.notes))
+    parts += ["## Costs by counting", _table(counted(board, plan)), "## Costs by the clock"]
     if costs is None:
         parts.append("They differ from one training to the next, so they stand apart: [costs.csv](costs.csv).")
     else:
-        parts.append(_markdown_costs(costs, plan, CLOCKED))
-    parts += ["## How to read the tables", "\n".join(f"* {_escaped(note)}" for note in footnotes(board, plan))]
+        parts.append(_table(clocked(costs, plan)))
+    parts += ["## How to read the tables", _bullets(footnotes(board, plan))]
     if provenance:
-        parts += ["## Where it was trained", "\n".join(f"* {_escaped(line)}" for line in provenance)]
+        parts += ["## Where it was trained", _bullets(provenance)]
     return "\n\n".join(parts) + "\n"
 
 
 def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
     """A short page for MLflow: the headline as its first line, then a narrow table per pair.
 
-    longest: characters; the last rows of each pair drop out until the page fits.
+    longest: characters; the last rows of each pair drop out until the page fits, and if none is left, the tables.
     """
-    pairs = lines_by_pair(board, plan)
-    for most in range(max(len(lines) for _, lines in pairs), -1, -1):
-        parts = [" ".join(_escaped(headline(board, plan)).split())]
-        for pair, lines in pairs:
-            columns = filled([column for column in COLUMNS if column.title in _NOTED], lines)
-            rows = [[_escaped(column.cell(line)) or NONE for column in columns] for line in lines[:most]]
+    said, tables = block(headline(board, plan)), boards(board, plan)
+    for most in range(max(len(shown.lines) for shown in tables), 0, -1):
+        parts = [said]
+        for shown in tables:
+            places = [place for place, title in enumerate(shown.titles) if title in _NOTED]
+            rows = [[inline(cells[place]) for place in places] for cells in shown.cells[:most]]
             # MLflow sets the columns of a table without a space between them, and trims all but this one.
-            table = _markdown_table([column.title for column in columns], rows, "&emsp;")
-            parts.append(f"**{_escaped(pair_title(pair, plan))}**\n\n{table}" if rows else "")
-            if most < len(lines):
-                parts.append(f"{len(lines) - most} more rows are in the report.")
-        text = "\n\n".join(filter(None, parts)) + "\n"
+            table = _markdown([shown.titles[place] for place in places], rows, "&emsp;")
+            parts += [f"**{inline(shown.title)}**", table]
+            if (more := len(shown.lines) - most) > 0:
+                parts.append(f"{more} more row{' is' if more == 1 else 's are'} in the report.")
+        text = "\n\n".join(parts) + "\n"
         if len(text) <= longest:
-            break
-    return text[:longest]
+            return text
+    return f"{said}\n\nThe tables are in the report.\n"[:longest]
 
 
-_NOTED = ("Method", "n", "Top-1 (%)", "vs student", "F1", "ECE", "rank")
-"""Columns of a note."""
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"* {block(text)}" for text in texts)
 
 
-def _escaped(text: str) -> str:
-    """Plain text that Markdown leaves as it is, also inside a table; what is harmless stays readable."""
-    special = r"[\\`*|$]|(?<!\w)_|_(?!\w)|<(?=[A-Za-z/!?])|\](?=[(\[:])|~(?=~)"
-    return re.sub(special, lambda found: "\\" + found.group(), " ".join(text.split()))
-
-
-def _markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]], apart: str = "") -> str:
-    aligned = ["---" if title in ("Method", "Pair") else "---:" for title in headers]
-    head, *body = (f"| {f' | {apart}'.join(row)} |" for row in (headers, *rows))
-    return "\n".join((head, f"| {' | '.join(aligned)} |", *body))
-
-
-def _markdown_board(lines: Sequence[Line]) -> str:
-    columns = filled(BOARD, lines)
-    rows = []
-    for line in lines:
-        cells = [_escaped(column.cell(line)) or NONE for column in columns]
-        rows.append(
-            [f"**{cell}**" if is_bold(column, line) else cell for column, cell in zip(columns, cells, strict=True)]
-        )
-    return _markdown_table([column.title for column in columns], rows)
-
-
-def _markdown_costs(table: pd.DataFrame, plan: Plan, costs: Sequence[Column]) -> str:
-    lines = [line for _, of_pair in cost_lines(table, plan, costs) for line in of_pair]
-    if not lines:
+def _table(shown: Shown) -> str:
+    if not shown.lines:
         return "None was measured."
-    columns = [Column("Pair", lambda line: str(line["pair"])), *filled([COLUMNS[0], *costs], lines)]
-    rows = [[_escaped(column.cell(line)) or NONE for column in columns] for line in lines]
-    return _markdown_table([column.title for column in columns], rows)
+    rows = []
+    for line, cells in zip(shown.lines, shown.cells, strict=True):
+        texts = zip(shown.titles, map(inline, cells), strict=True)
+        rows.append([f"**{text}**" if is_bold(title, line) else text for title, text in texts])
+    return _markdown(shown.titles, rows)
+
+
+def _markdown(titles: Sequence[str], rows: Iterable[Sequence[str]], apart: str = "") -> str:
+    aligned = ["---" if title in WORDS else "---:" for title in titles]
+    head, *body = (f"| {f' | {apart}'.join(row)} |" for row in (titles, *rows))
+    return "\n".join((head, f"| {' | '.join(aligned)} |", *body))

@@ -11,13 +11,14 @@ from benchmark import figures, pareto, report
 from benchmark.files import write_all
 from benchmark.html import to_html
 from benchmark.latex import to_latex
+from benchmark.markdown import PICTURE
 from benchmark.plan import Plan
 
 CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
 """Files that hold numbers of a clock, which differ between two trainings with equal results."""
 
 TITLES = {
-    "leaderboard": "Top-1 accuracy of every method, mean and 95 % interval",
+    "leaderboard": PICTURE,
     "heatmap": "Points against the student alone, methods by pairs",
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",

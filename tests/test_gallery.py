@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from commandline import kdbench
+from markdown_it import MarkdownIt
 from tabled import tables
 from test_html import Page
 
@@ -19,7 +21,8 @@ def folders(tmp_path):
     studies.mkdir()
     publish.write(*tables(), results / "small")
     (results / "other").mkdir()
-    (results / "other" / "leaderboard.md").write_text("# other: leaderboard\n\n**kd\\_x wins & \\<b>.**\n\n## pair\n")
+    page = "# other: leaderboard\n\n\\# of seeds?\n\n**kd\\_x wins & \\<b>.**\n\n## pair\n"
+    (results / "other" / "leaderboard.md").write_text(page)
     (results / "notes").mkdir()
     (studies / "first.yaml").write_text("name: small\nquestion: Which is best?\n")
     (studies / "open.yaml").write_text("name: open\n")
@@ -32,7 +35,7 @@ def test_every_study_has_its_question_its_answer_and_its_links(folders):
     assert (small.name, small.question) == ("small", "Which is best?")
     assert small.answer.startswith("at has the highest mean")
     assert small.study == studies / "first.yaml"
-    assert (other.question, other.answer, other.study) == ("", "kd\\_x wins & \\<b>.", None)
+    assert (other.question, other.answer, other.study) == ("\\# of seeds?", "kd\\_x wins & \\<b>.", None)
     gallery.write(results, studies, "../studies")
     page = (results / "README.md").read_text(encoding="utf-8")
     assert "| [small](small/leaderboard.md) | Which is best? | at has the highest" in page
@@ -42,15 +45,26 @@ def test_every_study_has_its_question_its_answer_and_its_links(folders):
     assert "notes" not in page
 
 
-def test_every_link_of_both_pages_leads_to_a_file(folders):
+@pytest.mark.parametrize("name", ["small", "my study (v2)", "a_b_ (1) + c"])
+def test_every_link_of_both_pages_leads_to_a_file_and_bears_its_name(folders, name):
     results, studies = folders
+    (results / "small").rename(results / name)
+    (studies / "first.yaml").write_text(f"name: {name}\n")
+    (studies / "first.yaml").rename(studies / "of (1).yaml")
+    (studies / "open.yaml").rename(studies / "no #1 _yet_ (50%).yaml")
     gallery.write(results, studies, "../studies")
     page = Page((results / "index.html").read_text(encoding="utf-8"))
-    links = [a["href"] for a in page.all("a")] + [image["src"] for image in page.all("img")]
-    markdown = (results / "README.md").read_text(encoding="utf-8")
-    links += [part.split(")")[0] for part in markdown.split("](")[1:]]
-    assert len(links) > 10
-    assert [link for link in links if not (results / link).exists()] == []
+    in_html = {a["href"] for a in page.all("a")} | {image["src"] for image in page.all("img")}
+    inlines = MarkdownIt().enable("table").parse((results / "README.md").read_text(encoding="utf-8"))
+    parts = [part for token in inlines for part in token.children or ()]
+    parts += [inner for part in parts for inner in part.children or ()]
+    in_markdown = {part.attrs[key] for part in parts for key in ("href", "src") if key in part.attrs}
+    assert len(in_html) == len(in_markdown) == 10
+    assert [link for link in in_html | in_markdown if not (results / unquote(urlsplit(link).path)).exists()] == []
+    told = [part.content for part in parts]
+    assert told.count(name) == 2
+    assert f"Leaderboard of {name}" in told
+    assert "no #1 _yet_ (50%).yaml" in told
 
 
 def test_the_html_shows_plain_text_where_the_leaderboard_has_escaped_markdown(folders):
@@ -59,6 +73,7 @@ def test_the_html_shows_plain_text_where_the_leaderboard_has_escaped_markdown(fo
     text = (results / "index.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "kd_x wins & <b>." in page.text
+    assert "\n# of seeds?\n" in page.text
     assert page.all("b") == page.all("script") == []
     assert {"charset": "utf-8"} in page.all("meta")
 

@@ -53,7 +53,7 @@ def test_the_csv_is_this_text():
     header, teacher, kd, student = report.to_csv(leaderboard(frame, plan)).splitlines()
     assert header == (
         "pair,method,rank,n,planned,acc1,sd,ci_low,ci_high,vs_student,vs_student_low,vs_student_high,gap_closed,"
-        "vs_published,vs_published_low,vs_published_high,vs_kd,vs_kd_low,vs_kd_high,p_student,p_kd,significant,"
+        "vs_untuned,vs_untuned_low,vs_untuned_high,vs_kd,vs_kd_low,vs_kd_high,p_student,p_kd,significant,"
         "mean_rank,mean_rank_low,mean_rank_high,acc5,f1,ece,agreement,params,macs,compute_tmac,compute_factor,trials,"
         "search_tmac,best_minus_last,published,published_source,published_rule,note"
     )

@@ -207,7 +207,7 @@ def _about_tuning(plan: Plan) -> list[str]:
     ranks = "tuned rows have no rank" if plan.unequal else f"tuned rows took {plan.budgets[0]} trials each"
     return [
         f"{apart}; {ranks}. The compute of a search is that of all trials for a row, in TMAC.",
-        "Differences to the published settings are those of a tuned row to the row of the same method with published "
+        "Differences to untuned rows are those of a tuned row to the row of the same method with published "
         "settings, in percentage points and paired by seed; in brackets the 95 % interval of their mean.",
     ]
 

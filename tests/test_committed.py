@@ -17,7 +17,7 @@ from benchmark.study import load
 HERE = Path(__file__).parent.parent
 RESULTS = sorted(path.parent for path in HERE.glob("results/*/leaderboard.csv"))
 TRAINED = "\n\n## Where it was trained\n\n"
-BY_NAME = "not applicable: "
+WHY = "not applicable: "
 
 
 def committed(folder):
@@ -39,7 +39,11 @@ def committed(folder):
         tuple(study.seeds),
         study.select,
         "student",
-        {f"{one['pair']}/{one['method']}": one["note"].removeprefix(BY_NAME) for one in lines if BY_NAME in one["note"]},
+        {
+            f"{line['pair']}/{line['method']}": line["note"][len(WHY) :]
+            for line in lines
+            if line["note"].startswith(WHY)
+        },
         {pair.name: study.dataset.name for pair in study.pairs},
         "legacy" if study.split.legacy else "validated",
         {line["method"]: int(line["trials"]) for line in lines if line["method"] in methods and line["trials"]},

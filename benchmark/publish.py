@@ -23,7 +23,7 @@ TITLES = {
     "curves": "Validation accuracy while training",
     "pareto": (
         "Accuracy over latency, parameters and compute; "
-        "a line joins the rows (filled) that no other reaches at less cost"
+        "a line joins the rows (filled) that no other equals at less cost or beats at the same"
     ),
 }
 _NAMES = {

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from tabled import PLAN, entry, runs, several, tables
+from matplotlib.colors import to_hex
+from tabled import PLAN, entry, runs, several, tables, tuned
 
 from benchmark import figures, pareto, publish
 from benchmark.html import to_html
@@ -182,12 +183,13 @@ def test_a_study_that_has_not_begun_has_a_page_and_no_further_pictures(tmp_path)
     ("points", "kept"),
     [
         ([(1, 5), (2, 6), (3, 5), (2, 7)], [0, 3]),
-        ([(1, 5), (1, 5), (2, 5)], [0]),
+        ([(1, 5), (1, 5), (2, 5)], [0, 1]),
+        ([(1, 0.1 + 0.2), (1, 0.3), (1, 0.2)], [0, 1]),
         ([(2, 9), (1, 9)], [1]),
         ([], []),
     ],
 )
-def test_the_joined_rows_are_those_that_none_beats_at_less_cost(points, kept):
+def test_the_joined_rows_are_those_that_none_equals_at_less_cost_or_beats_at_the_same(points, kept):
     assert pareto.undominated(points) == kept
 
 
@@ -206,6 +208,40 @@ def test_the_picture_of_costs_names_its_points_and_has_a_panel_per_cost_and_pair
         assert {"at", "teacher", "student"} <= {text.get_text() for text in panel.texts}
     board["params"] = board["compute_tmac"] = costs["latency_ms"] = math.nan
     assert pareto.draw(board, costs, plan) is None
+
+
+def test_a_panel_of_a_cost_that_a_pair_lacks_says_so_and_the_others_are_drawn(tmp_path):
+    board, costs, plan = several(2)
+    lone = board[(board["pair"] == "pair0") | (board["method"] == "teacher")].copy()
+    lone.loc[lone["pair"] == "pair1", "compute_tmac"] = math.nan
+    texts = [[text.get_text() for text in panel.texts] for panel in pareto.draw(lone, costs, plan).axes]
+    assert texts[5] == ["not measured"]
+    assert all("teacher" in of_panel for of_panel in texts[:5])
+
+
+def test_names_stay_beside_their_points_where_lines_lead_to_some():
+    drawn = pareto.draw(*tuned())
+    drawn.draw_without_rendering()
+    panel = drawn.axes[0]
+    assert any(line.get_linewidth() == 0.5 for line in panel.lines)
+    ((x, _),) = panel.transData.transform([(2.0, 70.0)])
+    assert all(abs(text.get_window_extent().x0 - x) < 20 * drawn.dpi / 72 for text in panel.texts if text.get_text())
+
+
+def marks(panel):
+    return {
+        (to_hex(line.get_color()), line.get_marker(), to_hex(line.get_markerfacecolor()))
+        for line in panel.lines
+        if line.get_marker() not in ("None", "")
+    }
+
+
+def test_rows_that_are_equal_in_accuracy_and_cost_are_filled_alike():
+    plan = Plan("small", "", ("p",), ("student", "kd", "at"), (0, 1, 2), "last", "student")
+    accuracies = {"student": 60.0, "kd": 70.0, "at": 70.0}
+    lines = [entry("p", method, seed, acc1, 1.0) for method, acc1 in accuracies.items() for seed in plan.seeds]
+    panel = pareto.draw(*tables(pd.DataFrame(lines), plan)).axes[1]
+    assert marks(panel) == {("#0072b2", "o", "#0072b2"), ("#009e73", "D", "#ffffff")}
 
 
 def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():

@@ -18,7 +18,6 @@ CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
 
 TITLES = {
     "leaderboard": "Top-1 accuracy of every method, mean and 95 % interval",
-    "heatmap": "Points against the student alone, methods by pairs",
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
     "pareto": (
@@ -56,8 +55,9 @@ def write(
     links = {"a page with tables that sort": "leaderboard.html", "LaTeX": "leaderboard.tex"}
     links |= {_NAMES[name]: f"{name}.png" for name in pictures}
     paths = report.write(board, costs, plan, folder, provenance, links)
-    shown = {TITLES["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
-    shown |= {TITLES[name]: svg for name, (svg, _) in pictures.items()}
+    titles = TITLES | {"heatmap": f"Points against {figures.reference(plan)}, methods by pairs"}
+    shown = {titles["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
+    shown |= {titles[name]: svg for name, (svg, _) in pictures.items()}
     files = {"CSV": "leaderboard.csv", "costs as CSV": "costs.csv", "LaTeX": "leaderboard.tex"}
     contents = {
         "leaderboard.html": to_html(board, costs, plan, shown, provenance, files).encode(),

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from tabled import PLAN, entry, runs, several, tables, tuned
 
 from benchmark import figures, pareto, publish
+from benchmark.chart import figure
 from benchmark.html import to_html
 from benchmark.plan import Plan
 
@@ -244,6 +245,45 @@ def test_rows_that_are_equal_in_accuracy_and_cost_are_filled_alike():
     assert marks(panel) == {("#0072b2", "o", "#0072b2"), ("#009e73", "D", "#ffffff")}
 
 
+def of_tuned():
+    """Two pairs; every row has a tuned one, which is better."""
+    rows, of_search = ("student", "kd"), ("student (tuned)", "kd (tuned)")
+    trials = dict.fromkeys(of_search, 5)
+    plan = Plan("small", "", ("p", "q"), rows + of_search, (0, 1, 2), "last", "student", trials=trials)
+    means = dict(zip(plan.methods, (60.0, 70.0, 61.0, 72.0), strict=True))
+    lines = [
+        entry(pair, method, seed, acc1, 1.0)
+        for pair in plan.pairs for method, acc1 in means.items() for seed in plan.seeds
+    ]  # fmt: skip
+    return tables(pd.DataFrame(lines), plan)
+
+
+def test_the_heat_map_has_no_row_of_a_reference_and_says_what_tuned_rows_are_compared_with(tmp_path):
+    board, costs, plan = of_tuned()
+    panel, bar = figures.heatmap(board, plan).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["kd (tuned)", "kd"]
+    assert [text.get_text() for text in panel.texts] == ["+11.00"] * 2 + ["+10.00"] * 2
+    told = "oints against the student alone, tuned rows the tuned one"
+    assert bar.get_ylabel().replace("\n", " ") == f"p{told}"
+    publish.write(board, costs, plan, tmp_path)
+    assert f'alt="P{told}, methods by pairs"' in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    board, _, plan = several(2)
+    assert figures.heatmap(board, plan).axes[1].get_ylabel().replace("\n", " ") == "points against the student alone"
+
+
+def test_the_tuned_student_alone_has_the_colour_of_the_student_alone_in_every_picture():
+    board, costs, plan = of_tuned()
+    of_costs = pareto.draw(board, costs, plan).axes[0]
+    assert {mark for colour, mark, _ in marks(of_costs) if colour == "#009e73"} == {"D"}
+    assert len([line for line in of_costs.lines if line.get_marker() == "D"]) == 2
+    for panel, mark in ((of_costs, "D"), (figure(board, plan).axes[0], "o")):
+        assert [to_hex(line.get_color()) for line in panel.lines if line.get_marker() == mark].count("#009e73") == 2
+    curves = figures.curves(histories(plan.pairs, plan.methods), board, plan).axes[0].lines
+    colours = {line.get_label().split(" (n")[0]: to_hex(line.get_color()) for line in curves}
+    assert colours["student (tuned)"] == colours["student alone"] == "#009e73"
+    assert "#009e73" not in (colours["kd"], colours["kd (tuned)"])
+
+
 def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():
     board, _, plan = tables()
     assert figures.heatmap(board, plan) is None
@@ -260,9 +300,36 @@ def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
     (panel,) = figures.curves(histories(), board, plan).axes
     assert len(panel.lines) == len(panel.collections) == 3
     labels = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert labels == ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
+    named = ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
+    assert labels == [*named, "1 other is not drawn"]
     assert figures.curves(histories(epochs=1), board, plan) is None
     assert figures.curves(histories().iloc[:0], board, plan) is None
+
+
+def test_a_pair_without_an_accuracy_has_no_panel_of_curves():
+    board, _, plan = several(2)
+    board.loc[board["pair"] == "pair0", "n"] = 0
+    (panel,) = figures.curves(histories(plan.pairs), board, plan).axes
+    assert panel.get_title(loc="left") == "pair1"
+    board["n"] = 0
+    assert figures.curves(histories(plan.pairs), board, plan) is None
+
+
+def test_of_many_rows_only_those_with_a_name_need_values_and_the_legend_counts_the_others():
+    methods = ("student", *(f"m{number}" for number in range(53)))
+    plan = Plan("large", "", ("p",), methods, tuple(range(5)), "last", "student")
+    lines = [
+        entry("p", name, seed, 60.0 + place / 10, 1.0) for place, name in enumerate(methods) for seed in plan.seeds
+    ]
+    board, _, _ = tables(pd.DataFrame(lines), plan)
+    named = figures.named(board, plan)
+    assert named == {"p": ["m52", "m51", "m50", "m49", "m48", "student"]}
+    (panel,) = figures.curves(histories(plan.pairs, named["p"]), board, plan).axes
+    assert len(panel.lines) == 6
+    assert panel.get_legend().get_texts()[-1].get_text() == "48 others are not drawn"
+    (panel,) = figures.curves(histories(plan.pairs, methods), board, plan).axes
+    assert len(panel.lines) == 54
+    assert panel.get_legend().get_texts()[0].get_text() == "48 others"
 
 
 def test_a_curve_is_told_by_its_mark_too_and_the_legend_covers_none():

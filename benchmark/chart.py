@@ -14,9 +14,12 @@ from matplotlib.lines import Line2D
 
 from benchmark.axes import beyond, limits, mark_beyond
 from benchmark.columns import Line, is_best, lines_by_pair, pair_title
-from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION
+from benchmark.look import GREEN, GREY, STYLE, VERMILION, colour_of, further, heading, wide, wrapped
 from benchmark.plan import TEACHER, Plan
 from benchmark.rounding import plain
+
+_PLOT, _WIDEST = 3.1, 6.0
+"""Inches that the title of an axis needs, and those of a panel over which no other stands beside it."""
 
 
 def figure(board: pd.DataFrame, plan: Plan) -> Figure:
@@ -26,17 +29,22 @@ def figure(board: pd.DataFrame, plan: Plan) -> Figure:
     """
     with matplotlib.rc_context(STYLE):
         pairs = lines_by_pair(board, plan)
-        across = min(len(pairs), 2)
+        names = max(wide(method) for method in plan.methods) + 0.1
+        room = names + _PLOT + 0.6
+        across = 1 if room > _WIDEST else min(len(pairs), 2)
         down = math.ceil(len(pairs) / across)
-        tallest = max(len(lines) for _, lines in pairs)
-        size = (7.2 if across == 1 else 4.4 * across, down * (0.85 + 0.25 * tallest) + 0.7)
+        one = max(7.2 if across == 1 else 4.4, room)
+        titles = [wrapped(pair_title(pair, plan), one - names - 0.3, 9) for pair, _ in pairs]
+        study = heading(plan.study, across * one)
+        tallest = 0.85 + 0.25 * max(len(lines) for _, lines in pairs) + max(further(title, 9) for title in titles)
+        size = (across * one, down * tallest + 0.7 + further(study, 11))
         drawn = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05), facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
-        for panel, (pair, lines) in zip(panels, pairs, strict=False):
-            _draw(panel, pair_title(pair, plan), lines, plan)
+        for panel, title, (_, lines) in zip(panels, titles, pairs, strict=False):
+            _draw(panel, title, lines, plan)
         for panel in panels[len(pairs) :]:
             panel.remove()
-        drawn.suptitle(plan.study, fontsize=11, fontweight="bold")
+        drawn.suptitle(study, fontsize=11, fontweight="bold")
         if keys := _keys(board, plan):
             drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
     return drawn
@@ -62,7 +70,7 @@ def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
             panel.axvline(line["acc1"], color=GREEN, linestyle=":", linewidth=1.2, zorder=1)
     panel.set_xlim(*limits(lines))
     for place, line in enumerate(methods):
-        _draw_row(panel, place, line, GREEN if line["method"] == plan.baseline else BLUE)
+        _draw_row(panel, place, line, colour_of(str(line["method"]), plan))
     panel.set_yticks(range(len(methods)), [str(line["method"]) for line in methods])
     panel.set_ylim(len(methods) - 0.5, -0.5)
     panel.tick_params(axis="both", labelsize=8)

@@ -13,10 +13,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from benchmark.findings import ranked_together
-from benchmark.labels import LETTER
-from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION, colour_of
+from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION, colour_of, further, heading, wide, wrapped
 from benchmark.plan import TEACHER, Plan
 from benchmark.rounding import plain, signed
 from benchmark.statistics import SIGNIFICANCE, critical_difference, friedman
@@ -27,7 +27,7 @@ CURVES = ((BLUE, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (VE
 
 def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
     """Differences to the student alone, methods by pairs, best mean on top; None under two pairs or without them."""
-    rows = board[(board["method"] != TEACHER) & (board["method"] != plan.baseline)]
+    rows = board[[colour_of(name, plan) == BLUE for name in board["method"]]]
     table = rows.pivot(index="method", columns="pair", values="vs_student").reindex(columns=list(plan.pairs))
     if len(plan.pairs) < 2 or not table.notna().any(axis=None):
         return None
@@ -35,8 +35,12 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
     mean = table.mean(axis=1)
     table = table.loc[sorted(table.index, key=lambda name: (-mean[name] if mean.notna()[name] else 1e9, order[name]))]
     largest = max(abs(value) for value in table.to_numpy().ravel() if math.isfinite(value)) or 1.0
+    longest = max(map(wide, plan.pairs))  # of the names that stand at 30 degrees
+    cells = min(1.15 * len(plan.pairs), max(6.0, 0.62 * len(plan.pairs)))
+    width = cells + max(2.6, 1.5 + max(*map(wide, table.index), 0.9 * longest - cells / len(plan.pairs) / 2))
+    study, tall = heading(plan.study, width), max(1.3, 0.27 * len(table))
     with matplotlib.rc_context(STYLE):
-        size = (2.6 + min(1.15 * len(plan.pairs), max(6.0, 0.62 * len(plan.pairs))), 1.5 + 0.27 * len(table))
+        size = (width, tall + max(1.5, 0.75 + longest / 2) + further(study, 11))
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panel = drawn.subplots()
         colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad="#eeeeee")
@@ -50,11 +54,19 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
                 panel.text(across, down, text, ha="center", va="center_baseline", fontsize=8, color=colour)
         panel.tick_params(length=0, labelsize=8)
         panel.spines[:].set_visible(False)
-        drawn.suptitle(plan.study, fontsize=11, fontweight="bold")
+        drawn.suptitle(study, fontsize=11, fontweight="bold")
         bar = drawn.colorbar(shown, ax=panel, fraction=0.06, pad=0.02)
-        bar.set_label("points against the student alone", fontsize=8)
+        bar.set_label(wrapped(f"points against {reference(plan)}", tall), fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return drawn
+
+
+def reference(plan: Plan) -> str:
+    """What `vs_student` compares the rows with."""
+    rivals = {plan.rival(method, plan.baseline) for method in plan.methods} - {None}
+    if rivals == {plan.baseline}:
+        return "the student alone"
+    return "the tuned student alone" if plan.baseline not in rivals else "the student alone, tuned rows the tuned one"
 
 
 def _dark(colour: Sequence[float]) -> bool:
@@ -76,16 +88,18 @@ def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
     found = board[board["mean_rank"].notna()].groupby("method")["mean_rank"].first()
     diagrams = [_Ranks.of({name: float(found[name]) for name in means}, means, trials, plan)
                 for trials, means in groups.items()]  # fmt: skip
-    label = max(LETTER * len(text) for one in diagrams for text in one.labels) / 72 + 0.25
-    wide, tall = 4.6 + 2 * label, sum(one.lines * _ROW for one in diagrams) + 0.35
+    label = max(wide(text) for one in diagrams for text in one.labels) + 0.25
+    width = 4.6 + 2 * label
+    study = heading(f"{plan.study}: mean ranks", width)
+    top = sum(one.lines * _ROW for one in diagrams)
+    tall = top + 0.35 + further(study, 11)
     with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(wide, tall), facecolor="white")
-        top = tall - 0.35
+        drawn = Figure(figsize=(width, tall), facecolor="white")
         for one in diagrams:
             top -= one.lines * _ROW
-            box = (label / wide, top / tall, 4.6 / wide, one.lines * _ROW / tall)
+            box = (label / width, top / tall, 4.6 / width, one.lines * _ROW / tall)
             _draw_ranks(drawn.add_axes(box), one, plan)
-        drawn.suptitle(f"{plan.study}: mean ranks", fontsize=11, fontweight="bold", y=1 - 0.1 / tall, va="top")
+        drawn.suptitle(study, fontsize=11, fontweight="bold", y=1 - 0.1 / tall, va="top")
     return drawn
 
 
@@ -180,7 +194,7 @@ def _draw_ranks(panel: Axes, shown: _Ranks, plan: Plan) -> None:
     for place, (method, mean, label) in enumerate(zip(shown.methods, shown.means, shown.labels, strict=True)):
         left = place < half
         down = shown.first_label + (place if left else count - 1 - place)
-        edge, colour = (low if left else high), colour_of(plan.published(method) or method, plan)
+        edge, colour = (low if left else high), colour_of(method, plan)
         panel.plot([mean, mean, edge], [0, down, down], color=colour, linewidth=0.9, zorder=1)
         panel.plot(mean, 0, "D" if colour == GREEN else "o", color=colour, markersize=4.5, zorder=4)
         panel.annotate(label, (edge, down), (-4 if left else 4, 0), textcoords="offset points", fontsize=8,
@@ -195,32 +209,54 @@ def _draw_ranks(panel: Axes, shown: _Ranks, plan: Plan) -> None:
     )
 
 
-def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Validation accuracy by epoch, a panel per pair: mean over seeds, for the named ones with the range of the seeds.
+def named(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
+    """The rows of each pair whose curves have names: the five with the highest means, then the student alone."""
+    found = {}
+    for pair in plan.pairs:
+        rows = [str(name) for name in board[(board["pair"] == pair) & (board["n"] > 0)]["method"]]
+        best = [name for name in rows if colour_of(name, plan) == BLUE][: len(CURVES)]
+        found[pair] = best + [name for name in rows if colour_of(name, plan) == GREEN]
+    return found
 
-    Named are the student alone and the five rows with the highest means; the others are grey. None without values.
+
+def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure | None:
+    """Validation accuracy by epoch, a panel per pair: mean over seeds, of the `named` rows their range too.
+
+    The others are grey; the legend counts those without values. None where no row has values.
     """
+    finished = board[(board["n"] > 0) & (board["method"] != TEACHER)]
+    histories = histories.merge(finished[["pair", "method"]])  # MLflow may hold others
     pairs = [pair for pair in plan.pairs if (histories["pair"] == pair).any()]
     if not pairs or histories["step"].nunique() < 2:
         return None
+    shown = named(board, plan)
+    longest = max(wide(_told(name, 99, 99.9, plan)) for pair in pairs for name in shown[pair]) + 0.6
+    across = 1 if longest > 3.8 else min(len(pairs), 2)
+    down = math.ceil(len(pairs) / across)
+    one = max(7.2 if across == 1 else 4.5, longest + 1.0)
+    columns = 2 if 2 * longest + 1.0 < one else 1
+    titles = [wrapped(pair, one - 0.8, 9) for pair in pairs]
+    study = heading(f"{plan.study}: validation accuracy", across * one)
+    tall = (4.3 if columns == 2 else 4.8) + max(further(title, 9) for title in titles)
     with matplotlib.rc_context(STYLE):
-        across = min(len(pairs), 2)
-        down = math.ceil(len(pairs) / across)
-        size = (7.2 if across == 1 else 9.0, (4.3 if across == 1 else 4.8) * down + 0.4)
+        size = (across * one, tall * down + 0.4 + further(study, 11))
         drawn = Figure(figsize=size, layout="constrained", facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
         looks: dict[str, tuple[str, str]] = {}
-        for panel, pair in zip(panels, pairs, strict=False):
-            rows = board[(board["pair"] == pair) & (board["n"] > 0)]
-            best = [method for method in rows["method"] if method not in (TEACHER, plan.baseline)][: len(CURVES)]
-            looks |= _looks(best, looks)
-            shown = {name: looks[name] for name in best}
-            _draw_curves(panel, histories[histories["pair"] == pair], rows, plan, shown, columns=3 - across)
-            panel.set_title(pair, fontsize=9, loc="left")
+        for panel, pair, title in zip(panels, pairs, titles, strict=False):
+            looks |= _looks([name for name in shown[pair] if colour_of(name, plan) == BLUE], looks)
+            of_pair = {name: looks.get(name, (GREEN, "")) for name in shown[pair]}
+            values, rows = histories[histories["pair"] == pair], (finished["pair"] == pair).sum()
+            _draw_curves(panel, values, int(rows), plan, of_pair, columns)
+            panel.set_title(title, fontsize=9, loc="left")
         for panel in panels[len(pairs) :]:
             panel.remove()
-        drawn.suptitle(f"{plan.study}: validation accuracy", fontsize=11, fontweight="bold")
+        drawn.suptitle(study, fontsize=11, fontweight="bold")
     return drawn
+
+
+def _told(name: str, seeds: int, last: float, plan: Plan) -> str:
+    return f"{'student alone' if name == plan.baseline else name} (n = {seeds}, last {plain(last, 1)})"
 
 
 def _looks(best: Sequence[str], before: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
@@ -236,26 +272,24 @@ def _looks(best: Sequence[str], before: Mapping[str, tuple[str, str]]) -> dict[s
 def _draw_curves(
     panel: Axes,
     histories: pd.DataFrame,
-    rows: pd.DataFrame,
+    finished: int,
     plan: Plan,
     looks: Mapping[str, tuple[str, str]],
     columns: int,
 ) -> None:
-    # The planned methods only: MLflow may hold others.
-    known = {str(name): part for name, part in histories.groupby("method") if name in set(rows["method"])}
-    named = [name for name in (*looks, plan.baseline or "") if name in known]
-    grey = [name for name in plan.methods if name in known and name not in named]
-    for name in (*grey, *named):
+    known = {str(name): part for name, part in histories.groupby("method")}
+    grey = [name for name in plan.methods if name in known and name not in looks]
+    for name in (*grey, *(name for name in looks if name in known)):
         by_epoch = known[name].groupby("step")["value"]
         mean = by_epoch.mean()
         if name in grey:
             label = f"{len(grey)} other{'s' * (len(grey) > 1)}" if name == grey[0] else None
             panel.plot(mean.index, mean, color="#c8c8c8", linewidth=0.7, zorder=1, label=label)
             continue
-        colour, mark = looks.get(name, (GREEN, ""))
-        style = "--" if name == plan.baseline else "-"
+        colour, mark = looks[name]
+        style = "--" if name == plan.baseline else ":" if colour == GREEN else "-"
         seeds = known[name]["seed"].nunique()
-        label = f"{'student alone' if name == plan.baseline else name} (n = {seeds}, last {plain(mean.iloc[-1], 1)})"
+        label = _told(name, seeds, mean.iloc[-1], plan)
         every = max(1, len(mean) // 8)
         panel.plot(mean.index, mean, color=colour, linewidth=1.5, linestyle=style, zorder=3, label=label,
                    marker=mark, markersize=4, markevery=every)  # fmt: skip
@@ -268,4 +302,10 @@ def _draw_curves(
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     # Below the axis, where it covers no curve.
-    panel.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns)
+    keys = panel.get_legend_handles_labels()[0]
+    if missing := finished - len(known):
+        label = f"{missing} other{'s are' if missing > 1 else ' is'} not drawn"
+        keys.append(Line2D([], [], linestyle="", label=label))
+    panel.legend(
+        handles=keys, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LETTER, LINE = 4.9, 10.0
-"""What a letter takes at a size of 8, and a line."""
+from benchmark.look import wide
+
+LINE = 10.0
+"""What a line takes in height at a size of 8."""
 
 _NEAR = 12.0
 """Points no further apart than this share a column of names."""
@@ -33,7 +35,7 @@ class Point:
     @property
     def wide(self) -> float:
         """The length of the name."""
-        return LETTER * len(self.name)
+        return 72 * wide(self.name)
 
     @property
     def mark(self) -> Box:

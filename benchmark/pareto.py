@@ -12,38 +12,48 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.labels import LINE, Point, place
-from benchmark.look import GREY, STYLE, colour_of
+from benchmark.look import GREEN, GREY, STYLE, VERMILION, colour_of, further, heading, wide, wrapped
 from benchmark.plan import TEACHER, Plan
 
 AXES = {"latency_ms": "latency (ms)", "params": "parameters", "compute_tmac": "compute of the training (TMAC)"}
 """What accuracy is shown over, and how the axis is called."""
+_WIDEST = 11.0
+"""Inches that panels side by side may take."""
 
 
 def draw(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Accuracy over what a network and its training cost, a row of panels per pair; None where no cost is known.
+    """Accuracy over what a network and its training cost, panels for each pair; None where no cost is known.
 
-    A line joins the rows that no other beats or equals at less cost. Latency is a property of the network at inference,
-    so rows of a pair with equal parameters and MACs share the mean of their latencies.
+    A line joins the rows that no other equals at less cost or beats at the same. Latency is a property of the network
+    at inference, so rows of a pair with equal parameters and MACs share the mean of their latencies.
     """
     points = _priced(board, costs)
     axes = [name for name in AXES if points[name].notna().any()]
     pairs = [pair for pair in plan.pairs if (points["pair"] == pair).any()]
     if not axes or not pairs:
         return None
+    of_panels = [
+        (pair, name, points[(points["pair"] == pair) & points[name].notna()]) for pair in pairs for name in axes
+    ]
+    one = max(2.9, 2 * max(map(wide, points["method"])) + 1.0)  # a name has room beside a point in the middle
+    across = len(axes) if one * len(axes) <= _WIDEST else 1
+    width = across * one + 0.3
+    titles = {pair: wrapped(pair, width - 0.8, 9) for pair in pairs}
+    study = heading(f"{plan.study}: accuracy over cost", width)
+    tall = 3.6 + max(further(title, 9) for title in titles.values())
     with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(2.9 * len(axes) + 0.3, 3.6 * len(pairs) + 0.3), layout="constrained", facecolor="white")
-        panels = drawn.subplots(len(pairs), len(axes), squeeze=False)
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                of_pair = points[(points["pair"] == pair) & points[name].notna()]
-                _draw_costs(panel, of_pair, name, plan)
-            line[0].set_title(pair, fontsize=9, loc="left")
-            line[0].set_ylabel("Top-1 accuracy (%)", fontsize=8)
-        drawn.suptitle(f"{plan.study}: accuracy over cost", fontsize=11, fontweight="bold")
+        size = (width, tall * len(of_panels) / across + 0.3 + further(study, 11))
+        drawn = Figure(figsize=size, layout="constrained", facecolor="white")
+        panels = drawn.subplots(len(of_panels) // across, across, squeeze=False).flatten().tolist()
+        for number, (panel, (pair, name, rows)) in enumerate(zip(panels, of_panels, strict=True)):
+            _draw_costs(panel, rows, name, plan)
+            if number % across == 0:
+                panel.set_title(titles[pair], fontsize=9, loc="left")
+                panel.set_ylabel("Top-1 accuracy (%)", fontsize=8)
+        drawn.suptitle(study, fontsize=11, fontweight="bold")
         drawn.draw_without_rendering()  # the labels need to know where the panels lie
-        for line, pair in zip(panels, pairs, strict=True):
-            for panel, name in zip(line, axes, strict=True):
-                _label(panel, points[(points["pair"] == pair) & points[name].notna()], name, plan)
+        for panel, (_, name, rows) in zip(panels, of_panels, strict=True):
+            _label(panel, rows, name, plan)
     return drawn
 
 
@@ -57,11 +67,16 @@ def _priced(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the points (cost, accuracy) that no other beats in one and equals in the other, by rising cost."""
-    best, kept = -math.inf, []
-    for number in sorted(range(len(points)), key=lambda number: (points[number][0], -points[number][1])):
-        if points[number][1] > best:
-            best = points[number][1]
+    """The places of the points (cost, accuracy) that no other beats in one and equals in the other, by rising cost.
+
+    Points that are equal in both are kept together; accuracies are compared as ranks compare them.
+    """
+    best, kept = (0.0, -math.inf), []
+    rounded = [(cost, round(accuracy, 9)) for cost, accuracy in points]
+    for number in sorted(range(len(points)), key=lambda number: (rounded[number][0], -rounded[number][1])):
+        if rounded[number][1] > best[1]:
+            best = rounded[number]
+        if rounded[number] == best:
             kept.append(number)
     return kept
 
@@ -71,28 +86,33 @@ def _front(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
+    panel.set_xlabel(AXES[name], fontsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    if rows.empty:
+        panel.text(0.5, 0.5, "not measured", fontsize=8, ha="center", color=GREY, transform=panel.transAxes)
+        panel.set(xticks=[], yticks=[])
+        return
     front = _front(rows, name)
     window = _window(rows, front, plan)
     panel.plot(front[name], front["acc1"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
     shown = rows[rows["acc1"] >= window[0]]
     for method, cost, accuracy in zip(shown["method"], shown[name], shown["acc1"], strict=True):
-        colour, marker = colour_of(method, plan), {TEACHER: "s", plan.baseline: "D"}.get(method, "o")
+        colour = colour_of(method, plan)
+        marker = {VERMILION: "s", GREEN: "D"}.get(colour, "o")
         inside = colour if method in set(front["method"]) else "white"
         panel.plot(cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3)
-    title = AXES[name]
     if shown[name].max() > 3 * shown[name].min() > 0:
         panel.set_xscale("log")
-        title += ", log scale"
+        panel.set_xlabel(f"{AXES[name]}, log scale", fontsize=8)
     panel.margins(x=0.28)
     panel.set_ylim(*window)
-    panel.set_xlabel(title, fontsize=8)
     panel.tick_params(axis="both", which="both", labelsize=8)
     ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
     panel.set_xticks(ticks, [_short(tick) for tick in ticks])
     panel.set_xticks([], minor=True)
+    panel.autoscale(False)  # lines to names must not move the points
     panel.grid(color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def _window(rows: pd.DataFrame, front: pd.DataFrame, plan: Plan) -> tuple[float, float]:
@@ -125,6 +145,8 @@ def _short(value: float) -> str:
 
 def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
     """Names beside the points: the joined ones, teacher and student alone first, others where there is room."""
+    if rows.empty:
+        return
     first = set(_front(rows, name)["method"]) | {TEACHER, plan.baseline}
     inside = rows[rows["acc1"] >= panel.get_ylim()[0]]
     scale = panel.figure.dpi / 72  # pixels of a point

@@ -19,12 +19,11 @@ CLOCKED = ("costs.csv", "leaderboard.html", "pareto.svg", "pareto.png")
 
 TITLES = {
     "leaderboard": PICTURE,
-    "heatmap": "Points against the student alone, methods by pairs",
     "ranks": "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)",
     "curves": "Validation accuracy while training",
     "pareto": (
         "Accuracy over latency, parameters and compute; "
-        "a line joins the rows (filled) that no other reaches at less cost"
+        "a line joins the rows (filled) that no other equals at less cost or beats at the same"
     ),
 }
 _NAMES = {
@@ -57,8 +56,9 @@ def write(
     links = {"a page with tables that sort": "leaderboard.html", "LaTeX": "leaderboard.tex"}
     links |= {_NAMES[name]: f"{name}.png" for name in pictures}
     paths = report.write(board, costs, plan, folder, provenance, links)
-    shown = {TITLES["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
-    shown |= {TITLES[name]: svg for name, (svg, _) in pictures.items()}
+    titles = TITLES | {"heatmap": f"Points against {figures.reference(plan)}, methods by pairs"}
+    shown = {titles["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
+    shown |= {titles[name]: svg for name, (svg, _) in pictures.items()}
     files = {"CSV": "leaderboard.csv", "costs as CSV": "costs.csv", "LaTeX": "leaderboard.tex"}
     contents = {
         "leaderboard.html": to_html(board, costs, plan, shown, provenance, files).encode(),

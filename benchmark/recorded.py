@@ -6,6 +6,7 @@ import base64
 import difflib
 import json
 import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +57,12 @@ def _line(run: Any, kind: str) -> dict[str, Any]:
     return line | {k: v for k, v in run.data.metrics.items() if k.startswith(("test/", "cost/", BEST_MINUS_LAST))}
 
 
-def histories(experiment: str, store: Store, metric: str, most: int = 200) -> pd.DataFrame:
+def histories(
+    experiment: str, store: Store, metric: str, first: Mapping[str, Collection[str]], most: int = 200
+) -> pd.DataFrame:
     """Every value that the finished runs of an experiment have logged of a metric: pair, method, seed, step, value.
 
-    One call of MLflow per run: empty where there are more than `most`.
+    One call of MLflow per run: of more than `most` only those of the rows that `first` names for each pair.
 
     Raises:
         InputError: the store has no such experiment.
@@ -67,12 +70,14 @@ def histories(experiment: str, store: Store, metric: str, most: int = 200) -> pd
     """
     import pandas as pd
 
-    client, found = _existing(experiment, store)
-    known = client.search(found.experiment_id, f"tags.`{KIND}` = '{RUN}' and attributes.status = 'FINISHED'")
+    table, client = runs(experiment, store), Client(store)
+    known = table[(table["kind"] == RUN) & (table["status"] == "FINISHED")]
+    names = ["run_id", "pair", "method", "seed"]
     lines = [
-        (run.data.tags["pair"], run.data.tags["method"], int(run.data.tags["seed"]), point.step, point.value)
-        for run in (known if len(known) <= most else [])
-        for point in client.get_metric_history(run.info.run_id, metric)
+        (pair, method, seed, point.step, point.value)
+        for run_id, pair, method, seed in known[names].itertuples(index=False, name=None)
+        if len(known) <= most or method in first.get(pair, ())
+        for point in client.get_metric_history(run_id, metric)
     ]
     return pd.DataFrame(sorted(lines), columns=["pair", "method", "seed", "step", "value"])
 

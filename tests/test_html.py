@@ -7,9 +7,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from tabled import PLAN, entry, runs, several, tables, tuned
 
 from benchmark import figures, pareto, publish
+from benchmark.chart import figure
 from benchmark.columns import BOARD, CLOCKED, COUNTED_PAGE, OVER_PAIRS, WORDS, boards
 from benchmark.html import SORTED_BY, to_html
 from benchmark.plan import Plan
@@ -203,12 +205,13 @@ def test_a_study_that_has_not_begun_has_a_page_and_no_further_pictures(tmp_path)
     ("points", "kept"),
     [
         ([(1, 5), (2, 6), (3, 5), (2, 7)], [0, 3]),
-        ([(1, 5), (1, 5), (2, 5)], [0]),
+        ([(1, 5), (1, 5), (2, 5)], [0, 1]),
+        ([(1, 0.1 + 0.2), (1, 0.3), (1, 0.2)], [0, 1]),
         ([(2, 9), (1, 9)], [1]),
         ([], []),
     ],
 )
-def test_the_joined_rows_are_those_that_none_beats_at_less_cost(points, kept):
+def test_the_joined_rows_are_those_that_none_equals_at_less_cost_or_beats_at_the_same(points, kept):
     assert pareto.undominated(points) == kept
 
 
@@ -229,6 +232,79 @@ def test_the_picture_of_costs_names_its_points_and_has_a_panel_per_cost_and_pair
     assert pareto.draw(board, costs, plan) is None
 
 
+def test_a_panel_of_a_cost_that_a_pair_lacks_says_so_and_the_others_are_drawn(tmp_path):
+    board, costs, plan = several(2)
+    lone = board[(board["pair"] == "pair0") | (board["method"] == "teacher")].copy()
+    lone.loc[lone["pair"] == "pair1", "compute_tmac"] = math.nan
+    texts = [[text.get_text() for text in panel.texts] for panel in pareto.draw(lone, costs, plan).axes]
+    assert texts[5] == ["not measured"]
+    assert all("teacher" in of_panel for of_panel in texts[:5])
+
+
+def test_names_stay_beside_their_points_where_lines_lead_to_some():
+    drawn = pareto.draw(*tuned())
+    drawn.draw_without_rendering()
+    panel = drawn.axes[0]
+    assert any(line.get_linewidth() == 0.5 for line in panel.lines)
+    ((x, _),) = panel.transData.transform([(2.0, 70.0)])
+    assert all(abs(text.get_window_extent().x0 - x) < 20 * drawn.dpi / 72 for text in panel.texts if text.get_text())
+
+
+def marks(panel):
+    return {
+        (to_hex(line.get_color()), line.get_marker(), to_hex(line.get_markerfacecolor()))
+        for line in panel.lines
+        if line.get_marker() not in ("None", "")
+    }
+
+
+def test_rows_that_are_equal_in_accuracy_and_cost_are_filled_alike():
+    plan = Plan("small", "", ("p",), ("student", "kd", "at"), (0, 1, 2), "last", "student")
+    accuracies = {"student": 60.0, "kd": 70.0, "at": 70.0}
+    lines = [entry("p", method, seed, acc1, 1.0) for method, acc1 in accuracies.items() for seed in plan.seeds]
+    panel = pareto.draw(*tables(pd.DataFrame(lines), plan)).axes[1]
+    assert marks(panel) == {("#0072b2", "o", "#0072b2"), ("#009e73", "D", "#ffffff")}
+
+
+def of_tuned():
+    """Two pairs; every row has a tuned one, which is better."""
+    rows, of_search = ("student", "kd"), ("student (tuned)", "kd (tuned)")
+    trials = dict.fromkeys(of_search, 5)
+    plan = Plan("small", "", ("p", "q"), rows + of_search, (0, 1, 2), "last", "student", trials=trials)
+    means = dict(zip(plan.methods, (60.0, 70.0, 61.0, 72.0), strict=True))
+    lines = [
+        entry(pair, method, seed, acc1, 1.0)
+        for pair in plan.pairs for method, acc1 in means.items() for seed in plan.seeds
+    ]  # fmt: skip
+    return tables(pd.DataFrame(lines), plan)
+
+
+def test_the_heat_map_has_no_row_of_a_reference_and_says_what_tuned_rows_are_compared_with(tmp_path):
+    board, costs, plan = of_tuned()
+    panel, bar = figures.heatmap(board, plan).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["kd (tuned)", "kd"]
+    assert [text.get_text() for text in panel.texts] == ["+11.00"] * 2 + ["+10.00"] * 2
+    told = "oints against the student alone, tuned rows the tuned one"
+    assert bar.get_ylabel().replace("\n", " ") == f"p{told}"
+    publish.write(board, costs, plan, tmp_path)
+    assert f'alt="P{told}, methods by pairs"' in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    board, _, plan = several(2)
+    assert figures.heatmap(board, plan).axes[1].get_ylabel().replace("\n", " ") == "points against the student alone"
+
+
+def test_the_tuned_student_alone_has_the_colour_of_the_student_alone_in_every_picture():
+    board, costs, plan = of_tuned()
+    of_costs = pareto.draw(board, costs, plan).axes[0]
+    assert {mark for colour, mark, _ in marks(of_costs) if colour == "#009e73"} == {"D"}
+    assert len([line for line in of_costs.lines if line.get_marker() == "D"]) == 2
+    for panel, mark in ((of_costs, "D"), (figure(board, plan).axes[0], "o")):
+        assert [to_hex(line.get_color()) for line in panel.lines if line.get_marker() == mark].count("#009e73") == 2
+    curves = figures.curves(histories(plan.pairs, plan.methods), board, plan).axes[0].lines
+    colours = {line.get_label().split(" (n")[0]: to_hex(line.get_color()) for line in curves}
+    assert colours["student (tuned)"] == colours["student alone"] == "#009e73"
+    assert "#009e73" not in (colours["kd"], colours["kd (tuned)"])
+
+
 def test_the_heat_map_shows_differences_to_the_student_alone_for_two_pairs_or_more():
     board, _, plan = tables()
     assert figures.heatmap(board, plan) is None
@@ -245,9 +321,36 @@ def test_learning_curves_have_a_band_over_seeds_and_need_more_than_one_epoch():
     (panel,) = figures.curves(histories(), board, plan).axes
     assert len(panel.lines) == len(panel.collections) == 3
     labels = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert labels == ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
+    named = ["at (n = 2, last 70.5)", "kd (n = 2, last 70.5)", "student alone (n = 2, last 70.5)"]
+    assert labels == [*named, "1 other is not drawn"]
     assert figures.curves(histories(epochs=1), board, plan) is None
     assert figures.curves(histories().iloc[:0], board, plan) is None
+
+
+def test_a_pair_without_an_accuracy_has_no_panel_of_curves():
+    board, _, plan = several(2)
+    board.loc[board["pair"] == "pair0", "n"] = 0
+    (panel,) = figures.curves(histories(plan.pairs), board, plan).axes
+    assert panel.get_title(loc="left") == "pair1"
+    board["n"] = 0
+    assert figures.curves(histories(plan.pairs), board, plan) is None
+
+
+def test_of_many_rows_only_those_with_a_name_need_values_and_the_legend_counts_the_others():
+    methods = ("student", *(f"m{number}" for number in range(53)))
+    plan = Plan("large", "", ("p",), methods, tuple(range(5)), "last", "student")
+    lines = [
+        entry("p", name, seed, 60.0 + place / 10, 1.0) for place, name in enumerate(methods) for seed in plan.seeds
+    ]
+    board, _, _ = tables(pd.DataFrame(lines), plan)
+    named = figures.named(board, plan)
+    assert named == {"p": ["m52", "m51", "m50", "m49", "m48", "student"]}
+    (panel,) = figures.curves(histories(plan.pairs, named["p"]), board, plan).axes
+    assert len(panel.lines) == 6
+    assert panel.get_legend().get_texts()[-1].get_text() == "48 others are not drawn"
+    (panel,) = figures.curves(histories(plan.pairs, methods), board, plan).axes
+    assert len(panel.lines) == 54
+    assert panel.get_legend().get_texts()[0].get_text() == "48 others"
 
 
 def test_a_curve_is_told_by_its_mark_too_and_the_legend_covers_none():

@@ -43,16 +43,28 @@ def test_the_runs_of_an_experiment_make_its_leaderboard(tmp_path, store):
 def test_the_history_of_a_metric_has_a_line_for_each_epoch_of_each_finished_run(tmp_path, store):
     study = Study(tmp_path, rows=("student", "kd"), seeds=(0, 1))
     track.sync(study.folder, store)
-    assert recorded.histories("kd/small", store, "val/acc1").empty
+    assert recorded.histories("kd/small", store, "val/acc1", {}).empty
     study.finish()
     track.sync(study.folder, store)
-    found = recorded.histories("kd/small", store, "val/acc1")
+    found = recorded.histories("kd/small", store, "val/acc1", {})
     assert list(found.columns) == ["pair", "method", "seed", "step", "value"]
     epochs = found.groupby(["method", "seed"])["step"].agg(list)
     assert set(epochs.index) == {(method, seed) for method in ("student", "kd") for seed in (0, 1)}
     assert all(steps == [*range(1, len(steps) + 1)] and len(steps) > 1 for steps in epochs)
-    assert recorded.histories("kd/small", store, "val/acc1", most=3).empty
-    assert recorded.histories("kd/small", store, "no/such").empty
+    assert recorded.histories("kd/small", store, "no/such", {}).empty
+
+
+def test_of_many_runs_only_the_histories_of_the_rows_that_come_first_are_asked_for(tmp_path, store, monkeypatch):
+    study = Study(tmp_path, rows=("student", "kd"), seeds=(0, 1)).finish()
+    track.sync(study.folder, store)
+    every = recorded.histories("kd/small", store, "val/acc1", {"a-b": ["kd"]}, most=4)
+    mlflow_client, asked = tracking_store._mlflow().MlflowClient, []
+    history = mlflow_client.get_metric_history
+    monkeypatch.setattr(mlflow_client, "get_metric_history", lambda *a, **k: asked.append(a) or history(*a, **k))
+    found = recorded.histories("kd/small", store, "val/acc1", {"a-b": ["kd"]}, most=3)
+    assert found.equals(every[every["method"] == "kd"].reset_index(drop=True))
+    assert found["seed"].nunique() == 2
+    assert len(asked) == 2
 
 
 def test_an_experiment_without_runs_gives_an_empty_table_and_a_leaderboard(store, small):

@@ -25,11 +25,11 @@ def leaderboard(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
-    from benchmark import publish, recorded
+    from benchmark import figures, publish, recorded
 
     experiment, where = study_experiment(study, tracking_uri)
     board, costs, plan, provenance = print_leaderboard(experiment, where, mix_environments)
-    histories = recorded.histories(experiment, where, "val/acc1")
+    histories = recorded.histories(experiment, where, "val/acc1", figures.named(board, plan))
     files = publish.write(board, costs, plan, results / plan.study, provenance, histories)
     for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
@@ -74,7 +74,7 @@ def publish_leaderboard(
     """
     import tempfile
 
-    from benchmark import markdown, pages, publish, recorded, tracking_store
+    from benchmark import figures, markdown, pages, publish, recorded, tracking_store
 
     def warn(text: str) -> None:
         messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
@@ -83,7 +83,7 @@ def publish_leaderboard(
         note = markdown.to_note(board, plan, tracking_store.LONGEST_TAG)
         with tempfile.TemporaryDirectory() as folder:
             if files is None:
-                histories = recorded.histories(experiment, store, "val/acc1")
+                histories = recorded.histories(experiment, store, "val/acc1", figures.named(board, plan))
                 files = publish.write(board, costs, plan, Path(folder), provenance, histories)
             pages.publish(experiment, store, plan, note, files, warn)
     except Exception as error:

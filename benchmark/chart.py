@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import matplotlib
 import pandas as pd
@@ -20,6 +21,8 @@ from benchmark.rounding import plain
 
 _PLOT, _WIDEST = 3.1, 6.0
 """Inches that the title of an axis needs, and those of a panel over which no other stands beside it."""
+_KEY = 1.75
+"""Inches that an entry of the legend takes."""
 
 
 def figure(board: pd.DataFrame, plan: Plan) -> Figure:
@@ -37,7 +40,10 @@ def figure(board: pd.DataFrame, plan: Plan) -> Figure:
         titles = [wrapped(pair_title(pair, plan), one - names - 0.3, 9) for pair, _ in pairs]
         study = heading(plan.study, across * one)
         tallest = 0.85 + 0.25 * max(len(lines) for _, lines in pairs) + max(further(title, 9) for title in titles)
-        size = (across * one, down * tallest + 0.7 + further(study, 11))
+        keys = _keys(board, plan)
+        columns = min(len(keys), int(across * one / _KEY))
+        below = 0.2 * math.ceil(len(keys) / max(columns, 1))
+        size = (across * one, down * tallest + 0.5 + below + further(study, 11))
         drawn = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05), facecolor="white")
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
         for panel, title, (_, lines) in zip(panels, titles, pairs, strict=False):
@@ -45,8 +51,8 @@ def figure(board: pd.DataFrame, plan: Plan) -> Figure:
         for panel in panels[len(pairs) :]:
             panel.remove()
         drawn.suptitle(study, fontsize=11, fontweight="bold")
-        if keys := _keys(board, plan):
-            drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
+        if keys:
+            drawn.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return drawn
 
 
@@ -66,8 +72,8 @@ def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
             continue
         if line["method"] == TEACHER:
             panel.axvline(line["acc1"], color=VERMILION, linestyle="--", linewidth=1, zorder=1)
-        elif line["method"] == plan.baseline:
-            panel.axvline(line["acc1"], color=GREEN, linestyle=":", linewidth=1.2, zorder=1)
+        elif colour_of(str(line["method"]), plan) == GREEN:
+            panel.axvline(line["acc1"], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, zorder=1)
     panel.set_xlim(*limits(lines))
     for place, line in enumerate(methods):
         _draw_row(panel, place, line, colour_of(str(line["method"]), plan))
@@ -78,6 +84,11 @@ def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
     panel.grid(axis="x", color="#e5e5e5", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _line_of(line: Line, plan: Plan) -> Literal[":", "-."]:
+    """Of the student alone: dotted with published settings, dash and dot where it was tuned."""
+    return ":" if line["method"] == plan.baseline else "-."
 
 
 def _draw_row(panel: Axes, place: int, line: Line, colour: str) -> None:
@@ -103,12 +114,15 @@ def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
     keys = []
     if (drawn["method"] == TEACHER).any():
         keys.append(Line2D([], [], color=VERMILION, linestyle="--", linewidth=1, label="teacher"))
-    if (drawn["method"] == plan.baseline).any():
-        keys.append(Line2D([], [], color=GREEN, linestyle=":", linewidth=1.2, label="student alone"))
-    if methods["rank"].isna().any():
+    for line in methods.drop_duplicates("method").to_dict("records"):
+        if colour_of(str(line["method"]), plan) == GREEN:
+            label = "student alone" if line["method"] == plan.baseline else "student alone, tuned"
+            keys.append(Line2D([], [], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, label=label))
+    shown = [(line, limits(lines)) for _, lines in lines_by_pair(board, plan) for line in lines if line["n"]]
+    unranked = [(line, ends) for line, ends in shown if line["method"] != TEACHER and pd.isna(line["rank"])]
+    if any(ends[0] <= line["acc1"] <= ends[1] for line, ends in unranked):
         hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="no rank")
         keys.append(hollow)
-    pairs = lines_by_pair(board, plan)
-    if any(beyond(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]):
+    if any(beyond(line, ends) for line, ends in shown):
         keys.append(Line2D([], [], color=GREY, marker="<", linestyle="", label="goes on beyond the axis"))
     return keys

@@ -40,7 +40,10 @@ _READING = (
     "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
     "equal budgets. Shaded: the teacher and the student alone."
 )
-_CLOCK = '<p class="small">Medians over seeds. They depend on the machine and its load.</p>\n'
+_CLOCK = (
+    '<p class="small">Medians over seeds. They depend on the machine and its load. Peak memory is that of the whole '
+    "process, with all students that trained side by side.</p>\n"
+)
 _HINT = '<p class="hint">Scroll sideways for more &rarr;</p>'
 
 
@@ -96,7 +99,9 @@ def _table(shown: Shown, plan: Plan) -> str:
     heads = "".join(_head(title, shown) for title in shown.titles)
     rows = []
     for line, texts in zip(shown.lines, shown.cells, strict=True):
-        kind = {TEACHER: _kind("teacher"), plan.baseline: _kind("alone")}.get(line["method"], "")
+        kind = {TEACHER: _kind("teacher"), plan.baseline: _kind("alone")}.get(
+            plan.published(line["method"]) or line["method"], ""
+        )
         cells = [_cell(title, text, line) for title, text in zip(shown.titles, texts, strict=True)]
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     body = "\n".join(rows)

@@ -25,7 +25,7 @@ def draw(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | None:
     """Accuracy over what a network and its training cost, panels for each pair; None where no cost is known.
 
     A line joins the rows that no other equals at less cost or beats at the same. Latency is a property of the network
-    at inference, so rows of a pair with equal parameters and MACs share the mean of their latencies.
+    at inference, so rows of a pair with equal parameters and MACs share the median of their latencies.
     """
     points = _priced(board, costs)
     axes = [name for name in AXES if points[name].notna().any()]
@@ -61,7 +61,7 @@ def _priced(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """The rows with an accuracy and what they cost."""
     rows = board[["pair", "method", "n", "acc1", "params", "macs", "compute_tmac"]]
     points = rows.merge(costs[["pair", "method", "latency_ms"]], on=["pair", "method"], how="left")
-    same = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("mean")
+    same = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("median")
     points["latency_ms"] = same.where(same.notna(), points["latency_ms"])
     return points[points["n"] > 0]
 
@@ -86,7 +86,8 @@ def _front(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    panel.set_xlabel(AXES[name], fontsize=8)
+    title = AXES[name] + (",\nwithout that of searches" if name == "compute_tmac" and plan.budgets else "")
+    panel.set_xlabel(title, fontsize=8)
     panel.spines[["top", "right"]].set_visible(False)
     if rows.empty:
         panel.text(0.5, 0.5, "not measured", fontsize=8, ha="center", color=GREY, transform=panel.transAxes)
@@ -103,7 +104,7 @@ def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
         panel.plot(cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3)
     if shown[name].max() > 3 * shown[name].min() > 0:
         panel.set_xscale("log")
-        panel.set_xlabel(f"{AXES[name]}, log scale", fontsize=8)
+        panel.set_xlabel(f"{title}, log scale", fontsize=8)
     panel.margins(x=0.28)
     panel.set_ylim(*window)
     panel.tick_params(axis="both", which="both", labelsize=8)

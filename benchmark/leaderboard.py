@@ -219,9 +219,10 @@ def _measure(row: Row, rows: Mapping[str, Row], teacher: Row, plan: Plan, usual:
         line["sd"] = statistics.stdev(row.accuracies.values())
         line["ci_low"], line["ci_high"] = _interval(list(row.accuracies.values()))
     if rival is not None and row.n:
-        gains, remarks = _gains(row, rival, "the student alone" if rival is student else rival.method)
+        name = "the student alone" if rival is student else rival.method
+        gains, remarks = _gains(row, rival, name)
         line |= _difference("vs_student", gains)
-        line["gap_closed"], more = _gap_closed(gains, row, rival, teacher)
+        line["gap_closed"], more = _gap_closed(gains, row, rival, teacher, name)
         notes += remarks + more
     if untuned is not None and row.n:
         gains, remarks = _gains(row, untuned, "the student alone" if untuned is student else untuned.method)
@@ -248,14 +249,14 @@ def _difference(name: str, gains: Sequence[float]) -> dict[str, float]:
     return {name: _mean(gains), f"{name}_low": low, f"{name}_high": high}
 
 
-def _gap_closed(gains: Sequence[float], row: Row, student: Row, teacher: Row) -> tuple[float, list[str]]:
+def _gap_closed(gains: Sequence[float], row: Row, student: Row, teacher: Row, name: str) -> tuple[float, list[str]]:
     """Percent of the gap to the teacher closed over the seeds shared with the student alone, and a remark."""
     alone = [accuracy for seed, accuracy in student.accuracies.items() if seed in row.accuracies]
     if not alone or not teacher.n:
         return math.nan, []
     gap = teacher.accuracies[0] - _mean(alone)
     if round(gap, 9) <= 0:
-        return math.nan, ["the teacher is not better than the student alone: no gap to close"]
+        return math.nan, [f"the teacher is not better than {name}: no gap to close"]
     return 100 * _mean(gains) / gap, []
 
 

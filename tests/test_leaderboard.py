@@ -116,6 +116,8 @@ def test_a_teacher_worse_than_the_student_alone_closes_no_gap_and_the_note_says_
     assert kd["note"] == "the teacher is not better than the student alone: no gap to close"
     assert kd["rank"] == 1
     assert kd["vs_student"] == pytest.approx(278.5 / 3 - 91)
+    at = line([teacher(90.5), *tuned()[1:]], "at (tuned)", TUNED_PLAN)
+    assert at["note"] == "the teacher is not better than student (tuned): no gap to close"
 
 
 def test_a_teacher_exactly_as_good_as_the_student_alone_closes_no_gap():

@@ -72,7 +72,7 @@ def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
             continue
         if line["method"] == TEACHER:
             panel.axvline(line["acc1"], color=VERMILION, linestyle="--", linewidth=1, zorder=1)
-        elif colour_of(str(line["method"]), plan) == GREEN:
+        elif line["method"] in plan.alone:
             panel.axvline(line["acc1"], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, zorder=1)
     panel.set_xlim(*limits(lines))
     for place, line in enumerate(methods):
@@ -115,7 +115,7 @@ def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
     if (drawn["method"] == TEACHER).any():
         keys.append(Line2D([], [], color=VERMILION, linestyle="--", linewidth=1, label="teacher"))
     for line in methods.drop_duplicates("method").to_dict("records"):
-        if colour_of(str(line["method"]), plan) == GREEN:
+        if line["method"] in plan.alone:
             label = "student alone" if line["method"] == plan.baseline else "student alone, tuned"
             keys.append(Line2D([], [], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, label=label))
     shown = [(line, limits(lines)) for _, lines in lines_by_pair(board, plan) for line in lines if line["n"]]

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.findings import ranked_together
+from benchmark.findings import ranked_together, reference
 from benchmark.look import BLUE, GREEN, GREY, STYLE, VERMILION, colour_of, further, heading, wide, wrapped
 from benchmark.plan import TEACHER, Plan
 from benchmark.rounding import plain, signed
@@ -27,7 +27,7 @@ CURVES = ((BLUE, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (VE
 
 def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
     """Differences to the student alone, methods by pairs, best mean on top; None under two pairs or without them."""
-    rows = board[[colour_of(name, plan) == BLUE for name in board["method"]]]
+    rows = board[~board["method"].isin({TEACHER, *plan.alone})]
     table = rows.pivot(index="method", columns="pair", values="vs_student").reindex(columns=list(plan.pairs))
     if len(plan.pairs) < 2 or not table.notna().any(axis=None):
         return None
@@ -56,17 +56,9 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         panel.spines[:].set_visible(False)
         drawn.suptitle(study, fontsize=11, fontweight="bold")
         bar = drawn.colorbar(shown, ax=panel, fraction=0.06, pad=0.02)
-        bar.set_label(wrapped(f"points against {reference(plan)}", tall), fontsize=8)
+        bar.set_label(wrapped(f"points against {reference(plan.methods, plan)}", tall), fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return drawn
-
-
-def reference(plan: Plan) -> str:
-    """What `vs_student` compares the rows with."""
-    rivals = {plan.rival(method, plan.baseline) for method in plan.methods} - {None}
-    if rivals == {plan.baseline}:
-        return "the student alone"
-    return "the tuned student alone" if plan.baseline not in rivals else "the student alone, tuned rows the tuned one"
 
 
 def _dark(colour: Sequence[float]) -> bool:
@@ -214,8 +206,8 @@ def named(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
     found = {}
     for pair in plan.pairs:
         rows = [str(name) for name in board[(board["pair"] == pair) & (board["n"] > 0)]["method"]]
-        best = [name for name in rows if colour_of(name, plan) == BLUE][: len(CURVES)]
-        found[pair] = best + [name for name in rows if colour_of(name, plan) == GREEN]
+        best = [name for name in rows if name != TEACHER and name not in plan.alone][: len(CURVES)]
+        found[pair] = best + [name for name in rows if name in plan.alone]
     return found
 
 
@@ -244,7 +236,7 @@ def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure |
         panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
         looks: dict[str, tuple[str, str]] = {}
         for panel, pair, title in zip(panels, pairs, titles, strict=False):
-            looks |= _looks([name for name in shown[pair] if colour_of(name, plan) == BLUE], looks)
+            looks |= _looks([name for name in shown[pair] if name not in plan.alone], looks)
             of_pair = {name: looks.get(name, (GREEN, "")) for name in shown[pair]}
             values, rows = histories[histories["pair"] == pair], (finished["pair"] == pair).sum()
             _draw_curves(panel, values, int(rows), plan, of_pair, columns)
@@ -287,7 +279,7 @@ def _draw_curves(
             panel.plot(mean.index, mean, color="#c8c8c8", linewidth=0.7, zorder=1, label=label)
             continue
         colour, mark = looks[name]
-        style = "--" if name == plan.baseline else ":" if colour == GREEN else "-"
+        style = "--" if name == plan.baseline else ":" if name in plan.alone else "-"
         seeds = known[name]["seed"].nunique()
         label = _told(name, seeds, mean.iloc[-1], plan)
         every = max(1, len(mean) // 8)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from benchmark.found import SUFFIX
 from benchmark.leaderboard import MIN_SEEDS
 from benchmark.plan import KD, TEACHER, Plan
 from benchmark.rounding import plain, signed
@@ -68,16 +67,11 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
         where = f" on {len(groups[names])}" + ("" if clauses else f" of {len(plan.pairs)} pairs")
         place = where if len(plan.pairs) > 1 else ""
         clauses.append(f"{_label(names, plan)}{place}{_detail(board, plan, names, groups[names])}")
-    if len(won) == 1 and set(won[0]) <= _alone(plan):
+    if len(won) == 1 and set(won[0]) <= plan.alone:
         clauses.append("no ranked method has a higher mean")
     if () in groups:
         clauses.append(f"no method is ranked on {len(groups[()])}")
     return "; ".join(clauses) + _unranked(board, plan) + "."
-
-
-def _alone(plan: Plan) -> set[str]:
-    """The rows that train the student alone, with published or tuned settings."""
-    return {method for method in plan.methods if (plan.published(method) or method) == plan.baseline}
 
 
 def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
@@ -87,7 +81,7 @@ def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]
         ranked = board[(board["pair"] == pair) & board["rank"].notna()]
         first = set(ranked.loc[ranked["rank"] == 1, "method"])
         names = tuple(method for method in plan.methods if method in first)
-        groups.setdefault(() if set(ranked["method"]) <= _alone(plan) else names, []).append(pair)
+        groups.setdefault(() if set(ranked["method"]) <= plan.alone else names, []).append(pair)
     return groups
 
 
@@ -105,7 +99,7 @@ def _detail(board: pd.DataFrame, plan: Plan, names: Sequence[str], pairs: Sequen
         numbers = [f"{row['acc1']:.1f} ± {row['sd']:.1f} (n = {row['n']}){_over_student(row, plan)}" for row in rows]
         named = [f"{row['method']} {text}" for row, text in zip(rows, numbers, strict=True)]
         return ": " + (numbers[0] if len(rows) == 1 else ", ".join(named))
-    rows = [row for row in rows if math.isfinite(row["vs_student"]) and row["method"] not in _alone(plan)]
+    rows = [row for row in rows if math.isfinite(row["vs_student"]) and row["method"] not in plan.alone]
     if not rows:
         return ""
     gains = [float(row["vs_student"]) for row in rows]
@@ -113,13 +107,16 @@ def _detail(board: pd.DataFrame, plan: Plan, names: Sequence[str], pairs: Sequen
     unclear = len({row["pair"] for row in rows if _includes_zero(row)})
     zero = f", an interval includes zero on {unclear} of {len({row['pair'] for row in rows})}" if unclear else ""
     over = "over" if min(gains) > 0 else "against"
-    return f" ({low if low == high else f'{low} to {high}'} {over} {_reference(rows, plan)}{zero})"
+    against = reference([row["method"] for row in rows], plan)
+    return f" ({low if low == high else f'{low} to {high}'} {over} {against}{zero})"
 
 
-def _reference(rows: Sequence[Mapping[Hashable, Any]], plan: Plan) -> str:
+def reference(methods: Iterable[str], plan: Plan) -> str:
     """The student alone that rows are compared with: a tuned row with the tuned one."""
-    rivals = {plan.rival(str(row["method"]), plan.baseline) for row in rows}
-    return "the student alone" if rivals == {plan.baseline} else "the tuned student alone"
+    rivals = {plan.rival(method, plan.baseline) for method in methods} - {None}
+    if rivals == {plan.baseline}:
+        return "the student alone"
+    return "the tuned student alone" if plan.baseline not in rivals else "the student alone, tuned rows the tuned one"
 
 
 def _over_student(row: Mapping[Hashable, Any], plan: Plan) -> str:
@@ -129,7 +126,7 @@ def _over_student(row: Mapping[Hashable, Any], plan: Plan) -> str:
     if math.isfinite(row["vs_student_low"]):
         gain += f" [{plain(row['vs_student_low'], 1)}, {plain(row['vs_student_high'], 1)}]"
     zero = ", an interval that includes zero" if _includes_zero(row) else ""
-    return f"{gain} {'over' if row['vs_student'] > 0 else 'against'} {_reference([row], plan)}{zero}"
+    return f"{gain} {'over' if row['vs_student'] > 0 else 'against'} {reference([row['method']], plan)}{zero}"
 
 
 def _includes_zero(row: Mapping[Hashable, Any]) -> bool:
@@ -181,8 +178,7 @@ def _about_protocol(plan: Plan) -> list[str]:
 def _about_student(plan: Plan) -> list[str]:
     if plan.baseline is None:
         return ["The study has no row for the student alone, so it shows no differences to it and no closed gap."]
-    tuned = plan.baseline + SUFFIX
-    which = f", for tuned rows row {tuned}" if tuned in plan.methods and plan.baseline != tuned else ""
+    which = "".join(f", for tuned rows row {tuned}" for tuned in plan.alone - {plan.baseline})
     return [
         f"Differences to the student alone (row {plan.baseline}{which}) are in percentage points and paired by seed "
         "(only seeds that both rows have count); in brackets the 95 % interval of their mean.",

@@ -99,9 +99,7 @@ def _table(shown: Shown, plan: Plan) -> str:
     heads = "".join(_head(title, shown) for title in shown.titles)
     rows = []
     for line, texts in zip(shown.lines, shown.cells, strict=True):
-        kind = {TEACHER: _kind("teacher"), plan.baseline: _kind("alone")}.get(
-            plan.published(line["method"]) or line["method"], ""
-        )
+        kind = _kind(*["teacher"] * (line["method"] == TEACHER), *["alone"] * (line["method"] in plan.alone))
         cells = [_cell(title, text, line) for title, text in zip(shown.titles, texts, strict=True)]
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     body = "\n".join(rows)

@@ -6,13 +6,13 @@ import re
 
 import pandas as pd
 
-from benchmark.columns import Line, Shown, boards, is_best
+from benchmark.columns import BOARD, Line, Shown, boards, is_bold
 from benchmark.plan import TEACHER, Plan
 from benchmark.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
 
 LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}
 """Columns that a printed page has no room for."""
-SHORTER = {"gap closed": "gap", "compute (TMAC)": "TMAC"}
+SHORTER = {column.title: column.short for column in BOARD if column.short}
 LEAST_IMPORTANT_FIRST = ("gap closed", "compute (TMAC)", "vs kd", "vs untuned")
 """Columns that go, one after the other, while a table is wider than the page."""
 LONGEST = 40
@@ -131,7 +131,7 @@ def _cell(text: str, title: str, line: Line) -> str:
     if title == "Method":
         return escaped(text)
     printed = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
-    return f"\\textbf{{{escaped(printed)}}}" if title == "Top-1 (%)" and is_best(line) else escaped(printed)
+    return f"\\textbf{{{escaped(printed)}}}" if is_bold(title, line) else escaped(printed)
 
 
 def _marked(line: Line, marks: list[str]) -> str:

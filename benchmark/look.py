@@ -23,7 +23,7 @@ STYLE: dict[Any, Any] = {
 
 def colour_of(method: str, plan: Plan) -> str:
     """Of a row: teacher and student alone, tuned or not, have their own."""
-    return {TEACHER: VERMILION, plan.baseline: GREEN}.get(plan.published(method) or method, BLUE)
+    return VERMILION if method == TEACHER else GREEN if method in plan.alone else BLUE
 
 
 @lru_cache(maxsize=4096)

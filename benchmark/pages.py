@@ -154,22 +154,13 @@ def study_views(keys: Collection[str], groups: Sequence[Sequence[str]], crowded:
     means = [metric(name) for name in there(*_SCORES, *_COSTS)]
     single = [tag(name) for name in ("method", "pair", "seed")]
     single += [metric(name) for name in there("test/acc1", "test/f1", "val/acc1", *_SCORES[1:2], *_SCORES[3:], *_COSTS)]
-    part = f"First {_PAGE} runs: " if crowded else ""
     first = tag("method") if crowded else order
-    board = views.table(
-        LEADERBOARD,
-        f"{part or 'Leaderboard: '}means by method and pair",
-        finished,
-        means,
-        first,
-        crowded,
-        _GROUPS,
-        groups,
-    )
+    means_of, curves_of = (f"First {_PAGE} runs" if crowded else what for what in ("Leaderboard", "Curves"))
+    name = f"{means_of}: means by method and pair"
+    board = views.table(LEADERBOARD, name, finished, means, first, crowded, _GROUPS, groups)
     table = views.table(RUNS, "Runs", where, [*single, tag("reason"), tag("cell")], order)
-    over = views.table(
-        CURVES, f"{part or 'Curves: '}means over the seeds", where, [order], first, crowded, _GROUPS, groups
-    )
+    name = f"{curves_of}: means over the seeds"
+    over = views.table(CURVES, name, where, [order], first, crowded, _GROUPS, groups)
     sections = {
         "Top-1 accuracy on the test images (%)": [views.bar(name) for name in there("test/acc1")],
         "Other scores": [views.bar(name) for name in there(*_SCORES[1:])],

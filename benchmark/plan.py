@@ -81,6 +81,11 @@ class Plan:
         name = method.removesuffix(SUFFIX)
         return name if name != method and self.trials.get(method) and name in self.methods else None
 
+    @property
+    def alone(self) -> frozenset[str]:
+        """The rows that train the student alone, with published or tuned settings."""
+        return frozenset(name for name in self.methods if (self.published(name) or name) == self.baseline)
+
     def rival(self, method: str, reference: str | None) -> str | None:
         """The row that a method is tested against: the reference, or its tuned row, that took equally many trials.
 

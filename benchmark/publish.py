@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark import figures, pareto, report
 from benchmark.files import write_all
+from benchmark.findings import reference
 from benchmark.html import to_html
 from benchmark.latex import to_latex
 from benchmark.markdown import PICTURE
@@ -56,7 +57,7 @@ def write(
     links = {"a page with tables that sort": "leaderboard.html", "LaTeX": "leaderboard.tex"}
     links |= {_NAMES[name]: f"{name}.png" for name in pictures}
     paths = report.write(board, costs, plan, folder, provenance, links)
-    titles = TITLES | {"heatmap": f"Points against {figures.reference(plan)}, methods by pairs"}
+    titles = TITLES | {"heatmap": f"Points against {reference(plan.methods, plan)}, methods by pairs"}
     shown = {titles["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
     shown |= {titles[name]: svg for name, (svg, _) in pictures.items()}
     files = {"CSV": "leaderboard.csv", "costs as CSV": "costs.csv", "LaTeX": "leaderboard.tex"}

@@ -1,5 +1,7 @@
 """The engine of kdbench: studies, cohorts, journals, tracking and leaderboards. It knows no method by name."""
 
+from __future__ import annotations
+
 __version__ = "0.1.0"
 
 RULES = 1

@@ -1,6 +1,8 @@
 """`python -m benchmark` is the same program as `kdbench`."""
 
-from benchmark.cli import main
+from __future__ import annotations
+
+from benchmark.cli.main import main
 
 if __name__ == "__main__":
     main()

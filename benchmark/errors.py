@@ -1,5 +1,7 @@
 """What can go wrong through the user's input, as one line that names the place and the remedy."""
 
+from __future__ import annotations
+
 
 class InputError(Exception):
     """A mistake in what a person wrote or passed: printed as it is (a line per problem), exit code 2, no traceback."""
@@ -19,4 +21,6 @@ class SealedError(RuntimeError):
 
 def first_line(error: BaseException) -> str:
     """An error's message up to its first line break, or its kind where it has none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )

@@ -22,7 +22,9 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=1)  # whoever only looks whether it is held holds it for a moment
     except Timeout:
         who = _owner(owner)
-        raise InputError(f"{folder}: this study is already running (process {who}); wait for it or stop it") from None
+        raise InputError(
+            f"{folder}: this study is already running (process {who}); wait for it or stop it"
+        ) from None
     try:
         owner.write_text(json.dumps({"pid": os.getpid()}))
         yield

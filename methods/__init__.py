@@ -10,8 +10,26 @@ Example:
 
 from methods._contract import Batch, Classifier, Method, Needs, Output, Paper, Probe, Shapes, Terms
 from methods._dot import Dot
-from methods._registry import UnknownMethodError, baseline, create, get, module, names, parts, schema
-from methods._settings import Bound, Choice, LogUniform, NonNegative, Positive, Setting, SettingError, Uniform
+from methods._registry import (
+    UnknownMethodError,
+    baseline,
+    create,
+    get,
+    module,
+    names,
+    parts,
+    schema,
+)
+from methods._settings import (
+    Bound,
+    Choice,
+    LogUniform,
+    NonNegative,
+    Positive,
+    Setting,
+    SettingError,
+    Uniform,
+)
 
 __all__ = [
     "Batch",

@@ -46,7 +46,9 @@ class ConvRegressor(nn.Module):
         elif [2 * side for side in size] == wanted:
             conv = nn.ConvTranspose2d(source, target, 4, stride=2, padding=1)
         elif all(side <= have < 2 * side for have, side in zip(size, wanted, strict=True)):
-            conv = nn.Conv2d(source, target, [1 + have - side for have, side in zip(size, wanted, strict=True)])  # type: ignore[arg-type]
+            conv = nn.Conv2d(
+                source, target, [1 + have - side for have, side in zip(size, wanted, strict=True)]
+            )  # type: ignore[arg-type]
         else:
             conv = nn.Conv2d(source, target, 1)
             self.resample = (wanted[0], wanted[1])
@@ -55,7 +57,9 @@ class ConvRegressor(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[N, C_student, H, W] -> [N, C_teacher, H', W']."""
         if self.resample is not None:
-            shrinks = features.shape[2] >= self.resample[0] and features.shape[3] >= self.resample[1]
+            shrinks = (
+                features.shape[2] >= self.resample[0] and features.shape[3] >= self.resample[1]
+            )
             features = (
                 F.adaptive_avg_pool2d(features, self.resample)
                 if shrinks

@@ -24,7 +24,9 @@ class Composition(Method, checked=False):
         nn.Module.__init__(self)
         self.parts = nn.ModuleDict(parts)
         self.methods: dict[str, Method] = dict(parts)
-        self.ce = max(part.ce for part in parts.values()) if ce is None else _weight(ce, "+".join(parts))
+        self.ce = (
+            max(part.ce for part in parts.values()) if ce is None else _weight(ce, "+".join(parts))
+        )
         self.settings = {name: part.settings for name, part in parts.items()} | {"ce": self.ce}
         self.pre_training = max(part.pre_training for part in parts.values())
         self.length = max(part.length for part in parts.values())
@@ -42,7 +44,9 @@ class Composition(Method, checked=False):
 
     def taught(self, early: bool) -> bool:
         """Whether a part needs the teacher, of those that take part in the stage."""
-        return any(part.taught(early) for part in self.methods.values() if part.pre_training or not early)
+        return any(
+            part.taught(early) for part in self.methods.values() if part.pre_training or not early
+        )
 
     def supports(self, probe: Probe) -> str | None:
         """The first part's reason, with the part's name."""
@@ -63,13 +67,21 @@ class Composition(Method, checked=False):
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """The terms of all parts that have such a stage."""
         early = {name: part for name, part in self.methods.items() if part.pre_training}
-        return _union({name: part.pre_train(student, teacher, batch) for name, part in early.items()})
+        return _union(
+            {name: part.pre_train(student, teacher, batch) for name, part in early.items()}
+        )
 
     def deployed(self) -> nn.Module | None:
         """The head of the part that has one. Raises SettingError where several have."""
-        heads = {name: head for name, part in self.methods.items() if (head := part.deployed()) is not None}
+        heads = {
+            name: head
+            for name, part in self.methods.items()
+            if (head := part.deployed()) is not None
+        }
         if len(heads) > 1:
-            raise SettingError(f"{' and '.join(heads)} both replace the student's head; leave one out")
+            raise SettingError(
+                f"{' and '.join(heads)} both replace the student's head; leave one out"
+            )
         return next(iter(heads.values()), None)
 
 

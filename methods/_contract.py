@@ -64,7 +64,9 @@ class Needs:
         """What two methods need together. Raises ValueError where they would learn from different networks."""
         sources = {needs.companion or "teacher" for needs in (self, other) if needs.any}
         if len(sources) > 1:
-            raise ValueError(f"one learns from the {' and one from the '.join(sorted(sources))} network")
+            raise ValueError(
+                f"one learns from the {' and one from the '.join(sorted(sources))} network"
+            )
         names = ("logits", "embedding", "maps", "preactivations", "pooled", "classifier", "views")
         either = {name: getattr(self, name) or getattr(other, name) for name in names}
         return Needs(**either, companion=self.companion or other.companion)

@@ -40,16 +40,27 @@ class Dot(torch.optim.Optimizer):
             for parameter in group["params"]:
                 self._update(parameter, next(gradients), group)
 
-    def _update(self, parameter: Tensor, distillation: Tensor | None, group: dict[str, Any]) -> None:
+    def _update(
+        self, parameter: Tensor, distillation: Tensor | None, group: dict[str, Any]
+    ) -> None:
         task, mean, state = parameter.grad, group["momentum"], self.state[parameter]
         if task is not None and distillation is not None:
-            parts = [("kd", distillation, mean + group["delta"]), ("task", task, mean - group["delta"])]
+            parts = [
+                ("kd", distillation, mean + group["delta"]),
+                ("task", task, mean - group["delta"]),
+            ]
         else:
-            parts = [(name, one, mean) for name, one in (("kd", distillation), ("task", task)) if one is not None]
+            parts = [
+                (name, one, mean)
+                for name, one in (("kd", distillation), ("task", task))
+                if one is not None
+            ]
         decay = group["weight_decay"] * parameter  # of the weights before either part moves them
         for name, gradient, momentum in parts:
             if name == "task" or task is None:
                 gradient = gradient + decay
             buffer = state.get(name)
-            state[name] = gradient.clone() if buffer is None else buffer.mul_(momentum).add_(gradient)
+            state[name] = (
+                gradient.clone() if buffer is None else buffer.mul_(momentum).add_(gradient)
+            )
             parameter.sub_(group["lr"] * state[name])

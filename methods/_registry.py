@@ -40,10 +40,14 @@ def get(name: str) -> type[Method]:
     found = [
         value
         for value in vars(source).values()
-        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == source.__name__
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == source.__name__
     ]
     if len(found) != 1:
-        raise TypeError(f"{source.__file__}: a method's file holds one Method subclass, this one has {len(found)}")
+        raise TypeError(
+            f"{source.__file__}: a method's file holds one Method subclass, this one has {len(found)}"
+        )
     return found[0]
 
 
@@ -95,7 +99,10 @@ def schema(name: str) -> dict[str, Setting]:
     if not issubclass(kind, Wrapper):
         return kind.schema()
     published = kind.published.get(inner, {})
-    return {key: replace(one, default=published.get(key, one.default)) for key, one in get(inner).schema().items()}
+    return {
+        key: replace(one, default=published.get(key, one.default))
+        for key, one in get(inner).schema().items()
+    }
 
 
 def _create(part: str, settings: dict[str, Any]) -> Method:
@@ -114,7 +121,9 @@ def _opened(part: str) -> tuple[str, str]:
         return outer.strip(), kind.wraps
     inner = rest.removesuffix(")").strip()
     if not kind.wraps or not rest.endswith(")"):
-        raise UnknownMethodError(f"unknown method {part!r}; only wrappers stand before a bracket: {_wrappers()}")
+        raise UnknownMethodError(
+            f"unknown method {part!r}; only wrappers stand before a bracket: {_wrappers()}"
+        )
     if get(inner).wraps:
         raise UnknownMethodError(f"unknown method {part!r}; a wrapper wraps one method")
     return outer.strip(), inner

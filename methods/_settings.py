@@ -92,14 +92,20 @@ class Setting:
             try:
                 value = float(value)
             except OverflowError:
-                raise SettingError(f"{owner}: {self.name} has {value.bit_length()} bits; it must be finite") from None
+                raise SettingError(
+                    f"{owner}: {self.name} has {value.bit_length()} bits; it must be finite"
+                ) from None
         if get_origin(self.kind) is Literal:
             options = get_args(self.kind)
             if not any(value == option and type(value) is type(option) for option in options):
-                raise SettingError(f"{owner}: {self.name} is {value!r}; it may be {', '.join(map(repr, options))}")
+                raise SettingError(
+                    f"{owner}: {self.name} is {value!r}; it may be {', '.join(map(repr, options))}"
+                )
             return value
         if not isinstance(value, self.kind) or (self.kind is not bool and isinstance(value, bool)):
-            raise SettingError(f"{owner}: {self.name} is {value!r}; it must be of type {self.kind.__name__}")
+            raise SettingError(
+                f"{owner}: {self.name} is {value!r}; it must be of type {self.kind.__name__}"
+            )
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingError(f"{owner}: {self.name} is {value!r}; it must be finite")
         if self.bound is not None and not self.bound.holds(value):
@@ -144,7 +150,10 @@ def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]
         refuse_unknown(kwargs, known, owner)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        values = {name: known[name].checked(value, owner) for name, value in list(bound.arguments.items())[1:]}
+        values = {
+            name: known[name].checked(value, owner)
+            for name, value in list(bound.arguments.items())[1:]
+        }
         constructor(self, **values)
         self.settings = values
 

@@ -63,7 +63,8 @@ class ActivationBoundaries(Method):
         """Makes a connector for each stage."""
         stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
         self.connectors = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(s[0], t[0], 1, bias=False), nn.BatchNorm2d(t[0])) for s, t in stages
+            nn.Sequential(nn.Conv2d(s[0], t[0], 1, bias=False), nn.BatchNorm2d(t[0]))
+            for s, t in stages
         )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
@@ -73,8 +74,12 @@ class ActivationBoundaries(Method):
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `ab`: the weighted sum over stages."""
         losses = []
-        for connector, one, other in zip(self.connectors, student.preactivations, teacher.preactivations, strict=True):
+        for connector, one, other in zip(
+            self.connectors, student.preactivations, teacher.preactivations, strict=True
+        ):
             source, target = pooled_alike(one, other)
             losses.append(boundary_loss(connector(source), target, self.margin))
-        total = torch.stack([loss * 0.5**depth for depth, loss in enumerate(reversed(losses))]).sum()
+        total = torch.stack(
+            [loss * 0.5**depth for depth, loss in enumerate(reversed(losses))]
+        ).sum()
         return {"ab": (self.weight, total)}

@@ -39,7 +39,11 @@ def ab_divergence(log_student: Tensor, log_teacher: Tensor, alpha: float, beta: 
 
 
 def abkd_loss(
-    student: Tensor, teacher: Tensor, alpha: float = 0.8, beta: float = 0.3, temperature: float = 4.0
+    student: Tensor,
+    teacher: Tensor,
+    alpha: float = 0.8,
+    beta: float = 0.3,
+    temperature: float = 4.0,
 ) -> Tensor:
     """The alpha-beta divergence of softmax(teacher / T) and softmax(student / T), mean over the batch.
 
@@ -74,7 +78,13 @@ class AlphaBetaDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.beta, self.temperature, self.weight, self.ce = alpha, beta, temperature, weight, ce
+        self.alpha, self.beta, self.temperature, self.weight, self.ce = (
+            alpha,
+            beta,
+            temperature,
+            weight,
+            ce,
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `abkd`."""

@@ -24,7 +24,9 @@ from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._settings import LogUniform, NonNegative, Positive
 
 
-def attentive_loss(student: Tensor, teacher: Tensor, attention: Tensor, eps: float = 1e-6) -> Tensor:
+def attentive_loss(
+    student: Tensor, teacher: Tensor, attention: Tensor, eps: float = 1e-6
+) -> Tensor:
     """Squared difference of channels at unit length, mean over positions, weighted over channels, mean over the batch.
 
     student, teacher: [N, C, H, W]; attention: scores [N, C] before the sigmoid -> scalar. No gradient reaches the
@@ -72,7 +74,9 @@ class AttentiveFeatureDistillation(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `afd`: the mean over stages."""
         losses = []
-        for attention, align, *maps in zip(self.attention, self.align, student.maps, teacher.maps, strict=True):
+        for attention, align, *maps in zip(
+            self.attention, self.align, student.maps, teacher.maps, strict=True
+        ):
             scores = attention(maps[1].detach().mean(dim=(2, 3)))
             source, target = pooled_alike(*maps)
             losses.append(attentive_loss(align(source), target, scores))

@@ -43,7 +43,9 @@ class AttentionTransfer(Method):
         2017,
         "arXiv:1612.03928",
     )
-    formula = "sum over stages of mean (A_student - A_teacher)^2, A = mean_c |f|^p scaled to unit length"
+    formula = (
+        "sum over stages of mean (A_student - A_teacher)^2, A = mean_c |f|^p scaled to unit length"
+    )
     needs = Needs(maps=True)
     minimum = 0.0
 
@@ -67,4 +69,6 @@ class AttentionTransfer(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `at`: the sum over stages."""
         stages = zip(student.maps, teacher.maps, strict=True)
-        return {"at": (self.beta, torch.stack([attention_loss(s, t, self.p) for s, t in stages]).sum())}
+        return {
+            "at": (self.beta, torch.stack([attention_loss(s, t, self.p) for s, t in stages]).sum())
+        }

@@ -18,7 +18,9 @@ from methods.kd import kd_loss
 class BornAgain(Method):
     """The student is taught by what it became without a teacher."""
 
-    paper = Paper("Born Again Neural Networks", "Furlanello et al.", "ICML", 2018, "arXiv:1805.04770")
+    paper = Paper(
+        "Born Again Neural Networks", "Furlanello et al.", "ICML", 2018, "arXiv:1805.04770"
+    )
     formula = "T^2 * KL(softmax(earlier self/T) || softmax(student/T)), T = 1"
     needs = Needs(logits=True, companion="earlier")
     minimum = 0.0

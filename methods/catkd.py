@@ -25,12 +25,16 @@ def activation_maps(pooled: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("cd,ndhw->nchw", weight, pooled)
 
 
-def catkd_loss(student: Tensor, teacher: Tensor, resolution: int = 2, scaled: bool = True) -> Tensor:
+def catkd_loss(
+    student: Tensor, teacher: Tensor, resolution: int = 2, scaled: bool = True
+) -> Tensor:
     """Mean squared difference of activation maps at a resolution, each scaled to unit length over its positions.
 
     student, teacher: [N, classes, H, W], of any sizes -> scalar. No gradient reaches the teacher.
     """
-    student, teacher = (F.adaptive_avg_pool2d(one, resolution).flatten(2) for one in (student, teacher.detach()))
+    student, teacher = (
+        F.adaptive_avg_pool2d(one, resolution).flatten(2) for one in (student, teacher.detach())
+    )
     if scaled:
         student, teacher = F.normalize(student, dim=2), F.normalize(teacher, dim=2)
     return F.mse_loss(student, teacher)
@@ -42,14 +46,18 @@ def binarised(maps: Tensor) -> Tensor:
     return (maps > maps.abs().mean(dim=(2, 3), keepdim=True)).to(maps.dtype)
 
 
-def of_likely_classes(student: Tensor, teacher: Tensor, logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def of_likely_classes(
+    student: Tensor, teacher: Tensor, logits: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
     """Both networks' maps of the classes whose logit is above the teacher's `count`-th largest.
 
     The comparison is strict, as in the authors' code, so count - 1 classes are kept.
     student, teacher: [N, classes, H, W]; logits: the teacher's [N, classes] -> [N, count - 1, H, W] each.
     """
     chosen = logits.detach().topk(count - 1, dim=1).indices[:, :, None, None]
-    pair = (one.gather(1, chosen.expand(-1, -1, *one.shape[2:])) for one in (student, teacher.detach()))
+    pair = (
+        one.gather(1, chosen.expand(-1, -1, *one.shape[2:])) for one in (student, teacher.detach())
+    )
     return tuple(pair)  # type: ignore[return-value]
 
 
@@ -57,7 +65,11 @@ class ClassAttentionTransfer(Method):
     """For each class, the student sees it where the teacher sees it."""
 
     paper = Paper(
-        "Class Attention Transfer Based Knowledge Distillation", "Guo et al.", "CVPR", 2023, "arXiv:2304.12777"
+        "Class Attention Transfer Based Knowledge Distillation",
+        "Guo et al.",
+        "CVPR",
+        2023,
+        "arXiv:2304.12777",
     )
     formula = "mean (CAM_student - CAM_teacher)^2, CAM = classifier weights at each position, pooled, unit length"
     needs = Needs(pooled=True, classifier=True)

@@ -38,7 +38,9 @@ def taylor_kernel(features: Tensor, gamma: float = 0.4, order: int = 2) -> Tenso
     """Gaussian kernel of all pairs by its Taylor series: e^(-2g) sum_p (2g)^p / p! (f_i.f_j)^p.  [N, D] -> [N, N]."""
     products = features @ features.T
     scale = math.exp(-2 * gamma)
-    powers = [products.pow(p) * (scale * (2 * gamma) ** p / math.factorial(p)) for p in range(order + 1)]
+    powers = [
+        products.pow(p) * (scale * (2 * gamma) ** p / math.factorial(p)) for p in range(order + 1)
+    ]
     return torch.stack(powers).sum(dim=0)
 
 
@@ -54,7 +56,8 @@ def frobenius_loss(
     student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
     """
     tables = [
-        one @ one.T if kernel == "bilinear" else taylor_kernel(one, gamma, order) for one in (student, teacher.detach())
+        one @ one.T if kernel == "bilinear" else taylor_kernel(one, gamma, order)
+        for one in (student, teacher.detach())
     ]
     distance: Tensor = torch.linalg.vector_norm(tables[0] - tables[1])
     return distance / len(student) ** 2
@@ -65,14 +68,22 @@ def taylor_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int
 
     student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
     """
-    given, wanted = (taylor_kernel(F.normalize(one, dim=1), gamma, order) for one in (student, teacher.detach()))
+    given, wanted = (
+        taylor_kernel(F.normalize(one, dim=1), gamma, order) for one in (student, teacher.detach())
+    )
     return F.mse_loss(given, wanted)
 
 
 class CorrelationCongruence(Method):
     """Embedded features of student and teacher differ in few places, and not in the same ones from sample to sample."""
 
-    paper = Paper("Correlation Congruence for Knowledge Distillation", "Peng et al.", "ICCV", 2019, "arXiv:1904.01802")
+    paper = Paper(
+        "Correlation Congruence for Knowledge Distillation",
+        "Peng et al.",
+        "ICCV",
+        2019,
+        "arXiv:1904.01802",
+    )
     formula = "mean_i sum_j d_ij d_(i+1)j, d = |W_s f_student - W_t f_teacher|"
     needs = Needs(embedding=True)
     assumes_batch = 64

@@ -56,7 +56,9 @@ def crd_loss(
     samples = len(student_bank)
     sides = ((student, teacher_bank), (teacher, student_bank))
     scores = [(own @ bank.detach().T).gather(1, chosen) / temperature for own, bank in sides]
-    fresh = torch.stack([one.detach().flatten().logsumexp(0) for one in scores]) + math.log(samples / chosen.numel())
+    fresh = torch.stack([one.detach().flatten().logsumexp(0) for one in scores]) + math.log(
+        samples / chosen.numel()
+    )
     log_z = fresh if log_z is None else torch.where(log_z.isneginf(), fresh, log_z)
     return nce_loss(scores[0], log_z[0], samples), nce_loss(scores[1], log_z[1], samples), log_z
 
@@ -69,7 +71,9 @@ def moved(rows: Tensor, embedded: Tensor, momentum: float = 0.5) -> Tensor:
 class ContrastiveRepresentationDistillation(Method):
     """Both networks' embeddings of an image find each other among those of other classes."""
 
-    paper = Paper("Contrastive Representation Distillation", "Tian et al.", "ICLR", 2020, "arXiv:1910.10699")
+    paper = Paper(
+        "Contrastive Representation Distillation", "Tian et al.", "ICLR", 2020, "arXiv:1910.10699"
+    )
     formula = "NCE of student embeddings against a memory of teacher embeddings, and the reverse"
     needs = Needs(embedding=True)
     small: ClassVar[dict[str, Any]] = {"negatives": 16, "dim": 8}
@@ -123,9 +127,15 @@ class ContrastiveRepresentationDistillation(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `crd`: both sides. The banks' rows of this batch move afterwards."""
         features, targets = embeddings(student, teacher)
-        own, others = unit_rows(self.student_projection(features)), unit_rows(self.teacher_projection(targets))
+        own, others = (
+            unit_rows(self.student_projection(features)),
+            unit_rows(self.teacher_projection(targets)),
+        )
         chosen = torch.cat([batch.index[:, None], self._negatives(batch.index)], dim=1)
-        banks = self.student_bank.clone(), self.teacher_bank.clone()  # as they are now, for the backward pass
+        banks = (
+            self.student_bank.clone(),
+            self.teacher_bank.clone(),
+        )  # as they are now, for the backward pass
         one, other, log_z = crd_loss(own, others, *banks, chosen, self.log_z, self.temperature)
         with torch.no_grad():
             self.log_z.copy_(log_z)
@@ -138,9 +148,18 @@ class ContrastiveRepresentationDistillation(Method):
         samples, own = len(self.classes), self.classes[index][:, None]
         if not self.replaced:
             lots = torch.rand(len(index), samples, device=index.device)
-            return lots.masked_fill_(own == self.classes, -1.0).topk(self.negatives, sorted=False).indices
-        others, lots = samples - self.counts[own], torch.rand(len(index), self.negatives, device=index.device)
-        places = torch.minimum((lots * others).long(), others - 1)  # among all others, in the order of classes
+            return (
+                lots.masked_fill_(own == self.classes, -1.0)
+                .topk(self.negatives, sorted=False)
+                .indices
+            )
+        others, lots = (
+            samples - self.counts[own],
+            torch.rand(len(index), self.negatives, device=index.device),
+        )
+        places = torch.minimum(
+            (lots * others).long(), others - 1
+        )  # among all others, in the order of classes
         return self.order[places + self.counts[own] * (places >= self.starts[own])]
 
 

@@ -40,20 +40,33 @@ def scaled_gradient(value: Tensor, factor: float) -> Tensor:
 
 
 def ctkd_loss(
-    student: Tensor, teacher: Tensor, g: Tensor, factor: float = -1.0, start: float = 1.0, span: float = 20.0
+    student: Tensor,
+    teacher: Tensor,
+    g: Tensor,
+    factor: float = -1.0,
+    start: float = 1.0,
+    span: float = 20.0,
 ) -> Tensor:
     """T^2 * KL(softmax(teacher / T) || softmax(student / T)), mean over the batch, at the learned temperature.
 
     student, teacher: logits [N, classes]; g: one number, of shape [] or [1] -> scalar. No gradient reaches the teacher.
     """
     temperature = temperature_of(scaled_gradient(g, factor), start, span)
-    return (divergence(student / temperature, teacher.detach() / temperature).mean() * temperature**2).squeeze()
+    return (
+        divergence(student / temperature, teacher.detach() / temperature).mean() * temperature**2
+    ).squeeze()
 
 
 class CurriculumTemperature(Method):
     """Knowledge distillation at a temperature that learns to make the student's task harder."""
 
-    paper = Paper("Curriculum Temperature for Knowledge Distillation", "Li et al.", "AAAI", 2023, "arXiv:2211.16231")
+    paper = Paper(
+        "Curriculum Temperature for Knowledge Distillation",
+        "Li et al.",
+        "AAAI",
+        2023,
+        "arXiv:2211.16231",
+    )
     formula = "T^2 * KL(softmax(teacher/T) || softmax(student/T)), T = start + range * sigmoid(g), g climbs the loss"
     needs = Needs(logits=True)
     minimum = 0.0
@@ -67,7 +80,13 @@ class CurriculumTemperature(Method):
         ce: Annotated[float, NonNegative] = 0.1,
     ):
         super().__init__()
-        self.start, self.span, self.curriculum, self.weight, self.ce = start, span, curriculum, weight, ce
+        self.start, self.span, self.curriculum, self.weight, self.ce = (
+            start,
+            span,
+            curriculum,
+            weight,
+            ce,
+        )
         self.g = nn.Parameter(torch.ones(()))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:

@@ -48,13 +48,19 @@ def intra_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
 
 
 def dist_loss(
-    student: Tensor, teacher: Tensor, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+    student: Tensor,
+    teacher: Tensor,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    temperature: float = 1.0,
 ) -> Tensor:
     """The sum beta * inter + gamma * intra.
 
     student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
     """
-    return beta * inter_loss(student, teacher, temperature) + gamma * intra_loss(student, teacher, temperature)
+    return beta * inter_loss(student, teacher, temperature) + gamma * intra_loss(
+        student, teacher, temperature
+    )
 
 
 def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -64,7 +70,13 @@ def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Ten
 class Dist(Method):
     """Student's and teacher's probabilities need not be equal, they must rise and fall together."""
 
-    paper = Paper("Knowledge Distillation from A Stronger Teacher", "Huang et al.", "NeurIPS", 2022, "arXiv:2205.10536")
+    paper = Paper(
+        "Knowledge Distillation from A Stronger Teacher",
+        "Huang et al.",
+        "NeurIPS",
+        2022,
+        "arXiv:2205.10536",
+    )
     formula = "T^2 * (beta * (1 - corr over classes) + gamma * (1 - corr over the batch))"
     needs = Needs(logits=True)
     minimum = 0.0
@@ -78,7 +90,13 @@ class Dist(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.beta, self.gamma, self.temperature, self.ce = weight, beta, gamma, temperature, ce
+        self.weight, self.beta, self.gamma, self.temperature, self.ce = (
+            weight,
+            beta,
+            gamma,
+            temperature,
+            ce,
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms, `inter` and `intra`."""

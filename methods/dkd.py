@@ -31,7 +31,9 @@ def decoupled(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor,
     return target, divergence(without_target(student, labels), without_target(teacher, labels))
 
 
-def dkd_losses(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0) -> tuple[Tensor, Tensor]:
+def dkd_losses(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0
+) -> tuple[Tensor, Tensor]:
     """TCKD and NCKD, each mean over the batch, times T^2.
 
     student, teacher: logits [N, classes], labels: [N] -> two scalars. No gradient reaches the teacher.
@@ -41,7 +43,12 @@ def dkd_losses(student: Tensor, teacher: Tensor, labels: Tensor, temperature: fl
 
 
 def dkd_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
 ) -> Tensor:
     """The sum alpha * TCKD + beta * NCKD.
 
@@ -54,7 +61,9 @@ def dkd_loss(
 class DecoupledDistillation(Method):
     """How sure the teacher is, and what it makes of the wrong classes, count apart from each other."""
 
-    paper = Paper("Decoupled Knowledge Distillation", "Zhao et al.", "CVPR", 2022, "arXiv:2203.08679")
+    paper = Paper(
+        "Decoupled Knowledge Distillation", "Zhao et al.", "CVPR", 2022, "arXiv:2203.08679"
+    )
     formula = "T^2 * (alpha * KL(target or not) + beta * KL(among the other classes))"
     needs = Needs(logits=True)
     minimum = 0.0
@@ -68,7 +77,13 @@ class DecoupledDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.beta, self.temperature, self.warm_up, self.ce = alpha, beta, temperature, warm_up, ce
+        self.alpha, self.beta, self.temperature, self.warm_up, self.ce = (
+            alpha,
+            beta,
+            temperature,
+            warm_up,
+            ce,
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms, `tckd` and `nckd`."""

@@ -29,7 +29,9 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class FitNet(Method):
     """A regressed intermediate map of the student imitates the teacher's."""
 
-    paper = Paper("FitNets: Hints for Thin Deep Nets", "Romero et al.", "ICLR", 2015, "arXiv:1412.6550")
+    paper = Paper(
+        "FitNets: Hints for Thin Deep Nets", "Romero et al.", "ICLR", 2015, "arXiv:1412.6550"
+    )
     formula = "mean (regressor(f_student) - f_teacher)^2 at one stage"
     needs = Needs(maps=True)
 
@@ -53,7 +55,9 @@ class FitNet(Method):
 
     def build(self, probe: Probe) -> None:
         """Makes the regressor for the two maps' shapes."""
-        self.regressor = ConvRegressor(probe.student.maps[self.stage], probe.teacher.maps[self.stage])
+        self.regressor = ConvRegressor(
+            probe.student.maps[self.stage], probe.teacher.maps[self.stage]
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `fitnet`."""

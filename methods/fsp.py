@@ -35,7 +35,10 @@ def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
     student, teacher: two or more maps [N, C, H, W], whose channels agree -> scalar. No gradient reaches the teacher.
     """
-    flows = ([flow(*two) for two in pairwise(maps)] for maps in (student, [one.detach() for one in teacher]))
+    flows = (
+        [flow(*two) for two in pairwise(maps)]
+        for maps in (student, [one.detach() for one in teacher])
+    )
     return torch.stack([(s - t).pow(2).mean() for s, t in zip(*flows, strict=True)]).sum()
 
 
@@ -67,7 +70,9 @@ class FlowOfSolutionProcedure(Method):
         """Needs two stages, and the same number of channels in both networks at each."""
         if reason := super().supports(probe):
             return reason
-        channels = [[shape[0] for shape in shapes.maps] for shapes in (probe.student, probe.teacher)]
+        channels = [
+            [shape[0] for shape in shapes.maps] for shapes in (probe.student, probe.teacher)
+        ]
         if len(channels[0]) < 2:
             return "a single map: there is no flow from one stage to the next"
         if channels[0] != channels[1]:

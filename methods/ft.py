@@ -45,8 +45,12 @@ def whole_factor_loss(student: Tensor, teacher: Tensor, p: int = 1) -> Tensor:
     student, teacher: [N, C, H, W], the factors -> scalar. With p other than 1 (torchdistill) it is the p-norm of the
     difference, mean over samples. No gradient reaches the teacher.
     """
-    difference = F.normalize(student.flatten(1), dim=1) - F.normalize(teacher.detach().flatten(1), dim=1)
-    return difference.abs().mean() if p == 1 else torch.linalg.vector_norm(difference, p, dim=1).mean()
+    difference = F.normalize(student.flatten(1), dim=1) - F.normalize(
+        teacher.detach().flatten(1), dim=1
+    )
+    return (
+        difference.abs().mean() if p == 1 else torch.linalg.vector_norm(difference, p, dim=1).mean()
+    )
 
 
 class Paraphraser(nn.Module):
@@ -91,7 +95,10 @@ class FactorTransfer(Method):
         """Needs a last map with more than one position."""
         if reason := super().supports(probe):
             return reason
-        student, teacher = (Shapes(shapes.logits, maps=shapes.maps[-1:]) for shapes in (probe.student, probe.teacher))
+        student, teacher = (
+            Shapes(shapes.logits, maps=shapes.maps[-1:])
+            for shapes in (probe.student, probe.teacher)
+        )
         return single_position(Probe(student, teacher, probe.samples, probe.batch_size))
 
     def build(self, probe: Probe) -> None:
@@ -118,8 +125,14 @@ class FactorTransfer(Method):
         return self.paraphraser
 
 
-def _layers(kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], channels: tuple[int, ...], norm: bool) -> nn.Sequential:
+def _layers(
+    kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], channels: tuple[int, ...], norm: bool
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for source, target in pairwise(channels):
-        layers += [kind(source, target, 3, padding=1), *([nn.BatchNorm2d(target)] if norm else []), nn.LeakyReLU(0.1)]
+        layers += [
+            kind(source, target, 3, padding=1),
+            *([nn.BatchNorm2d(target)] if norm else []),
+            nn.LeakyReLU(0.1),
+        ]
     return nn.Sequential(*layers)

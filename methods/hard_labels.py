@@ -31,7 +31,9 @@ class HardLabels(Method):
     needs = Needs(logits=True)
     control = True
 
-    def __init__(self, weight: Annotated[float, NonNegative] = 1.0, ce: Annotated[float, NonNegative] = 0.0):
+    def __init__(
+        self, weight: Annotated[float, NonNegative] = 1.0, ce: Annotated[float, NonNegative] = 0.0
+    ):
         super().__init__()
         self.weight, self.ce = weight, ce
 

@@ -49,7 +49,9 @@ class InterChannelCorrelation(Method):
         2021,
         "arXiv:2202.03680",
     )
-    formula = "sum (G_student - G_teacher)^2 / (C N), G = F F^T over channels with rows of unit length"
+    formula = (
+        "sum (G_student - G_teacher)^2 / (C N), G = F F^T over channels with rows of unit length"
+    )
     needs = Needs(maps=True)
 
     def __init__(
@@ -65,9 +67,16 @@ class InterChannelCorrelation(Method):
     def build(self, probe: Probe) -> None:
         """Makes the embedding, and takes the batch size, which the weight depends on."""
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
-        self.embedding = nn.Sequential(nn.Conv2d(source, target, 3, padding=1, bias=False), nn.BatchNorm2d(target))
+        self.embedding = nn.Sequential(
+            nn.Conv2d(source, target, 3, padding=1, bias=False), nn.BatchNorm2d(target)
+        )
         self.scale = float(probe.batch_size)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `ickd`."""
-        return {"ickd": (self.weight * self.scale, channel_loss(self.embedding(student.maps[-1]), teacher.maps[-1]))}
+        return {
+            "ickd": (
+                self.weight * self.scale,
+                channel_loss(self.embedding(student.maps[-1]), teacher.maps[-1]),
+            )
+        }

@@ -77,7 +77,9 @@ class InstanceRelationshipGraph(Method):
         2019,
         "openaccess.thecvf.com/content_CVPR_2019/papers/Liu_Knowledge_Distillation_via_Instance_Relationship_Graph_CVPR_2019_paper.pdf",
     )
-    formula = "MSE of logits + MSE of distances between samples + MSE of distances from stage to stage"
+    formula = (
+        "MSE of logits + MSE of distances between samples + MSE of distances from stage to stage"
+    )
     needs = Needs(logits=True, embedding=True, maps=True)
     minimum = 0.0
     assumes_batch = 64
@@ -108,6 +110,12 @@ class InstanceRelationshipGraph(Method):
         pairs = ((student.embedding, teacher.embedding), (early, known_early), (late, known_late))
         return {
             "vertex": (self.vertex, vertex_loss(student.logits, teacher.logits)),
-            "edge": (self.edge, torch.stack([edge_loss(one, known) for one, known in pairs]).mean()),
-            "transform": (self.transform, transformation_loss((early, late), (known_early, known_late))),
+            "edge": (
+                self.edge,
+                torch.stack([edge_loss(one, known) for one, known in pairs]).mean(),
+            ),
+            "transform": (
+                self.transform,
+                transformation_loss((early, late), (known_early, known_late)),
+            ),
         }

@@ -43,8 +43,16 @@ def mutual_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class InformationTheoreticDistillation(Method):
     """Each dimension correlates with the teacher's, and the samples' similarities tell as much as the teacher's."""
 
-    paper = Paper("Information Theoretic Representation Distillation", "Miles et al.", "BMVC", 2022, "arXiv:2112.00459")
-    formula = "log2 sum_d |(corr_d - 1)^2|^alpha; and sum G_s^2 - G_st^2 of Gram matrices of unit trace"
+    paper = Paper(
+        "Information Theoretic Representation Distillation",
+        "Miles et al.",
+        "BMVC",
+        2022,
+        "arXiv:2112.00459",
+    )
+    formula = (
+        "log2 sum_d |(corr_d - 1)^2|^alpha; and sum G_s^2 - G_st^2 of Gram matrices of unit trace"
+    )
     needs = Needs(embedding=True)
     assumes_batch = 64
 

@@ -24,13 +24,21 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tenso
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher.detach() / temperature, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+    return (
+        F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+    )
 
 
 class KnowledgeDistillation(Method):
     """The student's softened predictions follow the teacher's."""
 
-    paper = Paper("Distilling the Knowledge in a Neural Network", "Hinton et al.", "arXiv", 2015, "arXiv:1503.02531")
+    paper = Paper(
+        "Distilling the Knowledge in a Neural Network",
+        "Hinton et al.",
+        "arXiv",
+        2015,
+        "arXiv:1503.02531",
+    )
     formula = "T^2 * KL(softmax(teacher/T) || softmax(student/T))"
     needs = Needs(logits=True)
     minimum = 0.0

@@ -49,7 +49,9 @@ def singular_loss(
         sizes = F.normalize(sizes, dim=1)[:, None]
         given.append(_aligned(_leading(_matrix(one, space), k + 3)[0], vectors) * sizes)
         wanted.append(vectors * sizes)
-    losses = [(_relation(given, i) - _relation(wanted, i)).pow(2).sum() for i in range(1, len(given))]
+    losses = [
+        (_relation(given, i) - _relation(wanted, i)).pow(2).sum() for i in range(1, len(given))
+    ]
     return torch.stack(losses).sum() / len(student[0])
 
 
@@ -96,7 +98,9 @@ class SingularValueDistillation(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `kdsvd`: the sum over consecutive stages."""
         pairs = [pooled_alike(s, t) for s, t in zip(student.maps, teacher.maps, strict=True)]
-        loss = singular_loss([s for s, _ in pairs], [t for _, t in pairs], self.k, self.space, fixed_signs=True)
+        loss = singular_loss(
+            [s for s, _ in pairs], [t for _, t in pairs], self.k, self.space, fixed_signs=True
+        )
         return {"kdsvd": (self.weight, loss)}
 
 

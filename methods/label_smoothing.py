@@ -40,7 +40,11 @@ class LabelSmoothing(Method):
     """The student alone with softened labels."""
 
     paper = Paper(
-        "Rethinking the Inception Architecture for Computer Vision", "Szegedy et al.", "CVPR", 2016, "arXiv:1512.00567"
+        "Rethinking the Inception Architecture for Computer Vision",
+        "Szegedy et al.",
+        "CVPR",
+        2016,
+        "arXiv:1512.00567",
     )
     formula = "CE(student, (1 - eps) * label + eps / C)"
     control = True
@@ -56,4 +60,9 @@ class LabelSmoothing(Method):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `label_smoothing`."""
-        return {"label_smoothing": (self.weight, smoothed_loss(student.logits, batch.labels, self.smoothing))}
+        return {
+            "label_smoothing": (
+                self.weight,
+                smoothed_loss(student.logits, batch.labels, self.smoothing),
+            )
+        }

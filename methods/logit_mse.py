@@ -27,7 +27,9 @@ def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class LogitRegression(Method):
     """The student's logits are the teacher's, number by number."""
 
-    paper = Paper("Do Deep Nets Really Need to be Deep?", "Ba & Caruana", "NeurIPS", 2014, "arXiv:1312.6184")
+    paper = Paper(
+        "Do Deep Nets Really Need to be Deep?", "Ba & Caruana", "NeurIPS", 2014, "arXiv:1312.6184"
+    )
     formula = "mean (z_student - z_teacher)^2"
     needs = Needs(logits=True)
     minimum = 0.0

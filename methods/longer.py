@@ -19,7 +19,9 @@ class LongerTraining(Method):
     control = True
     minimum = 0.0
 
-    def __init__(self, factor: Annotated[float, Positive] = 2.0, ce: Annotated[float, NonNegative] = 1.0):
+    def __init__(
+        self, factor: Annotated[float, Positive] = 2.0, ce: Annotated[float, NonNegative] = 1.0
+    ):
         super().__init__()
         self.length, self.ce = factor, ce
 

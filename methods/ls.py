@@ -32,7 +32,13 @@ def standardised(logits: Tensor) -> Tensor:
 class LogitStandardisation(Wrapper):
     """The wrapped method sees the logits of both networks without their mean and scale."""
 
-    paper = Paper("Logit Standardization in Knowledge Distillation", "Sun et al.", "CVPR", 2024, "arXiv:2403.01427")
+    paper = Paper(
+        "Logit Standardization in Knowledge Distillation",
+        "Sun et al.",
+        "CVPR",
+        2024,
+        "arXiv:2403.01427",
+    )
     formula = "the wrapped loss of (z - mean z) / std z, for both networks"
     needs = Needs(logits=True)
     wraps = "kd"
@@ -54,6 +60,8 @@ class LogitStandardisation(Wrapper):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """The wrapped method's terms."""
-        seen = (replace(output, logits=standardised(output.logits)) for output in (student, teacher))
+        seen = (
+            replace(output, logits=standardised(output.logits)) for output in (student, teacher)
+        )
         terms: Terms = self.inner(*seen, batch)
         return terms

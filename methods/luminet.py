@@ -25,12 +25,16 @@ def perception(logits: Tensor) -> Tensor:
     return centred / torch.sqrt(centred.pow(2).mean(dim=0) + 1e-5)
 
 
-def luminet_loss(student: Tensor, teacher: Tensor, alpha: float = 34.0, temperature: float = 4.0) -> Tensor:
+def luminet_loss(
+    student: Tensor, teacher: Tensor, alpha: float = 34.0, temperature: float = 4.0
+) -> Tensor:
     """alpha^2 * KL of perceptions at a temperature, mean over the batch.
 
     student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
     """
-    return divergence(perception(student), perception(teacher.detach()), temperature).mean() * alpha**2
+    return (
+        divergence(perception(student), perception(teacher.detach()), temperature).mean() * alpha**2
+    )
 
 
 class LumiNet(Method):
@@ -61,4 +65,6 @@ class LumiNet(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `luminet`, which alpha^2 weighs."""
         weight = self.alpha**2 * warmed_up(batch, self.warm_up)
-        return {"luminet": (weight, luminet_loss(student.logits, teacher.logits, 1.0, self.temperature))}
+        return {
+            "luminet": (weight, luminet_loss(student.logits, teacher.logits, 1.0, self.temperature))
+        }

@@ -21,7 +21,9 @@ from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._settings import Bound, LogUniform, NonNegative, Uniform
 
 
-def masked(features: Tensor, share: float, over: Literal["channel", "position"] = "channel") -> Tensor:
+def masked(
+    features: Tensor, share: float, over: Literal["channel", "position"] = "channel"
+) -> Tensor:
     """The map without a random share of its channels or positions, drawn for each sample.  [N, C, H, W] -> the same."""
     count, channels, *size = features.shape
     shape = (count, channels, 1, 1) if over == "channel" else (count, 1, *size)

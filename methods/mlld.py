@@ -39,13 +39,19 @@ def sample_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> T
 
 def batch_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     """Squared difference of P P^T, P = softmax(z / T), summed, divided by N.  Logits [N, classes] each -> scalar."""
-    p_s, p_t = F.softmax(student / temperature, dim=1), F.softmax(teacher.detach() / temperature, dim=1)
+    p_s, p_t = (
+        F.softmax(student / temperature, dim=1),
+        F.softmax(teacher.detach() / temperature, dim=1),
+    )
     return (p_t @ p_t.T - p_s @ p_s.T).pow(2).sum() / len(student)
 
 
 def class_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     """Squared difference of P^T P, P = softmax(z / T), summed, divided by the classes.  [N, classes] each -> scalar."""
-    p_s, p_t = F.softmax(student / temperature, dim=1), F.softmax(teacher.detach() / temperature, dim=1)
+    p_s, p_t = (
+        F.softmax(student / temperature, dim=1),
+        F.softmax(teacher.detach() / temperature, dim=1),
+    )
     return (p_t.T @ p_t - p_s.T @ p_s).pow(2).sum() / student.shape[1]
 
 
@@ -62,7 +68,12 @@ def unsure(teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sample_losses(
-    weak: Tensor, strong: Tensor, teacher_weak: Tensor, teacher_strong: Tensor, share: Tensor, temperature: float = 4.0
+    weak: Tensor,
+    strong: Tensor,
+    teacher_weak: Tensor,
+    teacher_strong: Tensor,
+    share: Tensor,
+    temperature: float = 4.0,
 ) -> Tensor:
     """All comparisons of samples together.  Logits [N, classes] each -> scalar. share: of samples, see `unsure`."""
     first = sum(sample_loss(weak, teacher_weak, one) for one in (temperature, *FIXED)) * share
@@ -102,7 +113,12 @@ class MultiLevelLogitDistillation(Method):
         ce: Annotated[float, NonNegative] = 0.1,
     ):
         super().__init__()
-        self.temperature, self.weight, self.standardised, self.ce = temperature, weight, standardised, ce
+        self.temperature, self.weight, self.standardised, self.ce = (
+            temperature,
+            weight,
+            standardised,
+            ce,
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Four terms: `kd` of samples, `bc` of the batch's relations, `cc` of the classes', `ce_strong`."""

@@ -27,7 +27,9 @@ def target_loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     return -(sure * of_target(F.log_softmax(student, dim=1), labels)).mean()
 
 
-def other_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
+def other_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0
+) -> Tensor:
     """T^2 * cross-entropy between the two softmaxes over all classes but the label, mean over the batch.
 
     student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
@@ -37,12 +39,16 @@ def other_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: fl
     return -(others * log_student).sum(dim=1).mean() * temperature**2
 
 
-def nkd_loss(student: Tensor, teacher: Tensor, labels: Tensor, gamma: float = 1.5, temperature: float = 1.0) -> Tensor:
+def nkd_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, gamma: float = 1.5, temperature: float = 1.0
+) -> Tensor:
     """The label's loss + gamma * the other classes'.
 
     student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
     """
-    return target_loss(student, teacher, labels) + gamma * other_loss(student, teacher, labels, temperature)
+    return target_loss(student, teacher, labels) + gamma * other_loss(
+        student, teacher, labels, temperature
+    )
 
 
 class NormalisedDistillation(Method):

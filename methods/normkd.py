@@ -43,7 +43,9 @@ def normkd_loss(student: Tensor, teacher: Tensor, tau: float = 2.0) -> Tensor:
     return (divergence(normalised(student, tau)[0], wanted) * temperature**2).mean()
 
 
-def normkd_dkd_losses(student: Tensor, teacher: Tensor, labels: Tensor, tau: float = 2.0) -> tuple[Tensor, Tensor]:
+def normkd_dkd_losses(
+    student: Tensor, teacher: Tensor, labels: Tensor, tau: float = 2.0
+) -> tuple[Tensor, Tensor]:
     """The same of DKD's two parts, TCKD and NCKD.
 
     student, teacher: logits [N, classes], labels: [N] -> two scalars. No gradient reaches the teacher.
@@ -57,7 +59,11 @@ class NormKD(Method):
     """Every sample is softened by as much as its logits are spread."""
 
     paper = Paper(
-        "NormKD: Normalized Logits for Knowledge Distillation", "Chi et al.", "arXiv", 2023, "arXiv:2308.00520"
+        "NormKD: Normalized Logits for Knowledge Distillation",
+        "Chi et al.",
+        "arXiv",
+        2023,
+        "arXiv:2308.00520",
     )
     formula = "T_t^2 * KL(softmax(teacher/T_t) || softmax(student/T_s)), T = tau * std of the sample's logits"
     needs = Needs(logits=True)

@@ -19,14 +19,18 @@ from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._settings import LogUniform, NonNegative
 
 
-def selectivity_loss(student: Tensor, teacher: Tensor, degree: int = 2, offset: float = 0.0) -> Tensor:
+def selectivity_loss(
+    student: Tensor, teacher: Tensor, degree: int = 2, offset: float = 0.0
+) -> Tensor:
     """Squared maximum mean discrepancy between the channels of two maps, as patterns of unit length.
 
     The kernel is (a.b + offset)^degree.
 
     student: [N, C, H, W], teacher: [N, C', H', W'] -> scalar. No gradient reaches the teacher.
     """
-    student, teacher = (F.normalize(one.flatten(2), dim=2) for one in pooled_alike(student, teacher.detach()))
+    student, teacher = (
+        F.normalize(one.flatten(2), dim=2) for one in pooled_alike(student, teacher.detach())
+    )
 
     def kernel(one: Tensor, other: Tensor) -> Tensor:
         return (torch.bmm(one, other.transpose(1, 2)) + offset).pow(degree).mean()
@@ -63,4 +67,6 @@ class NeuronSelectivityTransfer(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `nst`: the sum over stages."""
         stages = zip(student.maps, teacher.maps, strict=True)
-        return {"nst": (self.weight, torch.stack([selectivity_loss(s, t) for s, t in stages]).sum())}
+        return {
+            "nst": (self.weight, torch.stack([selectivity_loss(s, t) for s, t in stages]).sum())
+        }

@@ -24,7 +24,11 @@ from methods._settings import LogUniform, NonNegative, Positive, Uniform
 
 
 def ofa_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, exponent: float = 1.0, temperature: float = 1.0
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    exponent: float = 1.0,
+    temperature: float = 1.0,
 ) -> Tensor:
     """-sum_k ((p_t + y)^exponent - y) log p_s, mean over the batch; y is 1 at the label, else 0; p at temperature T.
 
@@ -58,7 +62,12 @@ class OneForAll(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.stages, self.exponent, self.temperature = weight, stages, exponent, temperature
+        self.weight, self.stages, self.exponent, self.temperature = (
+            weight,
+            stages,
+            exponent,
+            temperature,
+        )
         self.ce = ce
         self.heads = nn.ModuleList()
 
@@ -71,12 +80,16 @@ class OneForAll(Method):
         maps = probe.student.maps
         width = max(maps[-1][0], *probe.student.embedding, *probe.teacher.embedding)
         for stage, (channels, *_) in enumerate(maps):
-            self.heads.append(_head(channels, width, len(maps) - 1 - stage, probe.teacher.logits[0]))
+            self.heads.append(
+                _head(channels, width, len(maps) - 1 - stage, probe.teacher.logits[0])
+            )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms: `ofa`, of the student's own logits, and `stages`, the sum over its heads."""
         given = (teacher.logits, batch.labels, self.exponent, self.temperature)
-        heads = [ofa_loss(head(one), *given) for head, one in zip(self.heads, student.maps, strict=True)]
+        heads = [
+            ofa_loss(head(one), *given) for head, one in zip(self.heads, student.maps, strict=True)
+        ]
         return {
             "ofa": (self.weight, ofa_loss(student.logits, *given)),
             "stages": (self.stages, torch.stack(heads).sum()),
@@ -96,4 +109,6 @@ def _head(channels: int, width: int, halvings: int, classes: int) -> nn.Module:
                 nn.ReLU(),
             ]
         channels = out
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )

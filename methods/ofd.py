@@ -51,7 +51,13 @@ def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
 class FeatureOverhaul(Method):
     """Before each activation the student matches what the teacher lets through, and stays low where it lets nothing."""
 
-    paper = Paper("A Comprehensive Overhaul of Feature Distillation", "Heo et al.", "ICCV", 2019, "arXiv:1904.01866")
+    paper = Paper(
+        "A Comprehensive Overhaul of Feature Distillation",
+        "Heo et al.",
+        "ICCV",
+        2019,
+        "arXiv:1904.01866",
+    )
     formula = "sum over stages of 2^(i+1-n) |connector(s) - max(t, m)|^2 where connector(s) > max(t, m) or t > 0"
     needs = Needs(preactivations=True)
 
@@ -73,7 +79,13 @@ class FeatureOverhaul(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `ofd`: the sum over stages."""
         losses = []
-        stages = zip(student.preactivations, teacher.preactivations, self.connectors, self.margins, strict=True)
+        stages = zip(
+            student.preactivations,
+            teacher.preactivations,
+            self.connectors,
+            self.margins,
+            strict=True,
+        )
         for own, other, connector, margin in stages:
             connected, target = pooled_alike(connector(own), other)
             losses.append(ofd_loss(connected, target, margin(other)))

@@ -46,7 +46,9 @@ class ProbabilisticKnowledgeTransfer(Method):
         2018,
         "arXiv:1803.10837",
     )
-    formula = "mean over pairs of p_teacher log(p_teacher / p_student), p from cosines of the embeddings"
+    formula = (
+        "mean over pairs of p_teacher log(p_teacher / p_student), p from cosines of the embeddings"
+    )
     needs = Needs(embedding=True)
     minimum = 0.0
 

@@ -58,7 +58,9 @@ class Fusion(nn.Module):
         self.outer = nn.Sequential(outer, nn.BatchNorm2d(target))
         self.attention = nn.Conv2d(2 * width, 2, 1) if fuse else None
 
-    def forward(self, features: Tensor, deeper: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, deeper: Tensor | None, size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
         """The map to compare, of the given height and width, and what goes on to the next stage."""
         features = self.inner(features)
         if self.attention is not None and deeper is not None:
@@ -75,18 +77,24 @@ class Review(nn.Module):
     student, teacher: (C, H, W) of each stage, shallow to deep. width: channels inside.
     """
 
-    def __init__(self, student: Sequence[tuple[int, ...]], teacher: Sequence[tuple[int, ...]], width: int):
+    def __init__(
+        self, student: Sequence[tuple[int, ...]], teacher: Sequence[tuple[int, ...]], width: int
+    ):
         super().__init__()
         self.sizes = [shape[1:] for shape in teacher]
         last = len(student) - 1
         stages = enumerate(zip(student, teacher, strict=True))
-        self.fusions = nn.ModuleList(Fusion(own[0], width, other[0], at < last) for at, (own, other) in stages)
+        self.fusions = nn.ModuleList(
+            Fusion(own[0], width, other[0], at < last) for at, (own, other) in stages
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The student's maps to the teacher's shapes, shallow to deep."""
         found: list[Tensor] = []
         deeper = None
-        for features, fusion, size in reversed(list(zip(maps, self.fusions, self.sizes, strict=True))):
+        for features, fusion, size in reversed(
+            list(zip(maps, self.fusions, self.sizes, strict=True))
+        ):
             output, deeper = fusion(features, deeper, size)
             found.insert(0, output)
         return found
@@ -95,7 +103,9 @@ class Review(nn.Module):
 class KnowledgeReview(Method):
     """Deep stages of the student help shallow ones to imitate the teacher's."""
 
-    paper = Paper("Distilling Knowledge via Knowledge Review", "Chen et al.", "CVPR", 2021, "arXiv:2104.09044")
+    paper = Paper(
+        "Distilling Knowledge via Knowledge Review", "Chen et al.", "CVPR", 2021, "arXiv:2104.09044"
+    )
     formula = "sum over stages of HCL(fusion of this and deeper student maps, teacher map)"
     needs = Needs(maps=True, preactivations=True, embedding=True)
 
@@ -112,7 +122,9 @@ class KnowledgeReview(Method):
 
     def build(self, probe: Probe) -> None:
         """Makes the fusions; they are as wide as the student's embedding, `width` at most."""
-        student, teacher = ([*shapes.maps, (*shapes.embedding, 1, 1)] for shapes in (probe.student, probe.teacher))
+        student, teacher = (
+            [*shapes.maps, (*shapes.embedding, 1, 1)] for shapes in (probe.student, probe.teacher)
+        )
         self.review = Review(student, teacher, min(self.width, *probe.student.embedding))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
@@ -120,7 +132,9 @@ class KnowledgeReview(Method):
         own, other = (embedding[:, :, None, None] for embedding in embeddings(student, teacher))
         fused, targets = self.review([*student.maps, own]), [*teacher.preactivations, other]
         losses = [hcl_loss(one, target) for one, target in zip(fused, targets, strict=True)]
-        return {"reviewkd": (self.weight * warmed_up(batch, self.warm_up), torch.stack(losses).sum())}
+        return {
+            "reviewkd": (self.weight * warmed_up(batch, self.warm_up), torch.stack(losses).sum())
+        }
 
 
 def _resized(features: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -24,7 +24,9 @@ from methods._settings import LogUniform, NonNegative
 def distances(features: Tensor, eps: float = 1e-12) -> Tensor:
     """Euclidean distances of all pairs; at least sqrt(eps) where samples differ.  [N, D] -> [N, N]."""
     squares = (features[None] - features[:, None]).pow(2).sum(dim=2).clamp(min=eps)
-    return squares.sqrt() * (1 - torch.eye(len(features), dtype=features.dtype, device=features.device))
+    return squares.sqrt() * (
+        1 - torch.eye(len(features), dtype=features.dtype, device=features.device)
+    )
 
 
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -43,12 +45,16 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.smooth_l1_loss(_cosines(student), _cosines(teacher.detach()))
 
 
-def relational_loss(student: Tensor, teacher: Tensor, distance: float = 25.0, angle: float = 50.0) -> Tensor:
+def relational_loss(
+    student: Tensor, teacher: Tensor, distance: float = 25.0, angle: float = 50.0
+) -> Tensor:
     """Sum of `distance_loss` and `angle_loss` with these weights.  student: [N, D], teacher: [N, D'] -> scalar."""
     return distance * distance_loss(student, teacher) + angle * angle_loss(student, teacher)
 
 
-def rank_loss(student: Tensor, teacher: Tensor, alpha: float = 3.0, beta: float = 3.0, length: int = 4) -> Tensor:
+def rank_loss(
+    student: Tensor, teacher: Tensor, alpha: float = 3.0, beta: float = 3.0, length: int = 4
+) -> Tensor:
     """Negative log-likelihood, mean over samples, that the student ranks each one's neighbours as the teacher does.
 
     Scores are -alpha * distance^beta, of the teacher's `length` nearest neighbours.  student: [N, D], teacher: [N, D'],
@@ -64,7 +70,9 @@ def rank_loss(student: Tensor, teacher: Tensor, alpha: float = 3.0, beta: float 
 class RelationalKnowledgeDistillation(Method):
     """Distances between samples, and angles in triangles of samples, are those of the teacher."""
 
-    paper = Paper("Relational Knowledge Distillation", "Park et al.", "CVPR", 2019, "arXiv:1904.05068")
+    paper = Paper(
+        "Relational Knowledge Distillation", "Park et al.", "CVPR", 2019, "arXiv:1904.05068"
+    )
     formula = "25 smoothL1(d_student, d_teacher) + 50 smoothL1(cos_student, cos_teacher) over pairs and triples"
     needs = Needs(embedding=True)
     minimum = 0.0
@@ -82,7 +90,10 @@ class RelationalKnowledgeDistillation(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms, `distance` and `angle`."""
         pair = embeddings(student, teacher)
-        return {"distance": (self.distance, distance_loss(*pair)), "angle": (self.angle, angle_loss(*pair))}
+        return {
+            "distance": (self.distance, distance_loss(*pair)),
+            "angle": (self.angle, angle_loss(*pair)),
+        }
 
 
 def _relative(pairs: Tensor) -> Tensor:

@@ -24,7 +24,9 @@ from methods._logits import divergence, of_target, target_and_rest, warmed_up
 from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
-def sample_confidence_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
+def sample_confidence_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0
+) -> Tensor:
     """T^2 * KL between (largest, rest) of the teacher and (label, rest) of the student, mean over the batch.
 
     student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
@@ -34,14 +36,18 @@ def sample_confidence_loss(student: Tensor, teacher: Tensor, labels: Tensor, tem
     return divergence(target_and_rest(student / temperature, labels), sure).mean() * temperature**2
 
 
-def masked_correlation_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0) -> Tensor:
+def masked_correlation_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0
+) -> Tensor:
     """T^2 * KL over the classes that the teacher ranks below the label, mean over the batch.
 
     student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
     """
     teacher = teacher.detach()
     left_out = teacher >= of_target(teacher, labels)[:, None]
-    student, teacher = ((logits / temperature).masked_fill(left_out, -1e9) for logits in (student, teacher))
+    student, teacher = (
+        (logits / temperature).masked_fill(left_out, -1e9) for logits in (student, teacher)
+    )
     return divergence(student, teacher).mean() * temperature**2
 
 
@@ -59,7 +65,9 @@ def rld_loss(
     student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
     """
     confidence = sample_confidence_loss(student, teacher, labels, alpha_temperature)
-    return alpha * confidence + beta * masked_correlation_loss(student, teacher, labels, temperature)
+    return alpha * confidence + beta * masked_correlation_loss(
+        student, teacher, labels, temperature
+    )
 
 
 def raised(logits: Tensor, labels: Tensor) -> Tensor:
@@ -75,7 +83,9 @@ def swapped(logits: Tensor, labels: Tensor) -> Tensor:
     """Logits whose largest one and the label's changed places, without gradient.  [N, classes], [N] -> [N, classes]."""
     logits = logits.detach()
     largest, place = logits.max(dim=1, keepdim=True)
-    return logits.scatter(1, place, logits.gather(1, labels[:, None])).scatter(1, labels[:, None], largest)
+    return logits.scatter(1, place, logits.gather(1, labels[:, None])).scatter(
+        1, labels[:, None], largest
+    )
 
 
 def revised(teacher: Tensor, labels: Tensor, eta: float = 0.8) -> Tensor:
@@ -90,7 +100,12 @@ def revised(teacher: Tensor, labels: Tensor, eta: float = 0.8) -> Tensor:
 
 
 def revision_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, lambda1: float = 4.0, lambda2: float = 1.0, eta: float = 0.8
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    lambda1: float = 4.0,
+    lambda2: float = 1.0,
+    eta: float = 0.8,
 ) -> Tensor:
     """Label revision: CE and lambda1 * MSE of logits where the teacher is right, lambda2 * MSE to `revised` elsewhere.
 
@@ -99,8 +114,12 @@ def revision_loss(
     """
     teacher = teacher.detach()
     right = (teacher.argmax(dim=1) == labels).to(student.dtype)
-    known = F.cross_entropy(student, labels, reduction="none") + lambda1 * (student - teacher).pow(2).mean(dim=1)
-    unknown = lambda2 * (F.softmax(student, dim=1) - revised(teacher, labels, eta)).pow(2).mean(dim=1)
+    known = F.cross_entropy(student, labels, reduction="none") + lambda1 * (student - teacher).pow(
+        2
+    ).mean(dim=1)
+    unknown = lambda2 * (F.softmax(student, dim=1) - revised(teacher, labels, eta)).pow(2).mean(
+        dim=1
+    )
     return _mean(known, right) + _mean(unknown, 1 - right)
 
 
@@ -111,10 +130,14 @@ def _mean(values: Tensor, chosen: Tensor) -> Tensor:
 class RefinedLogits(Method):
     """Of a teacher only what does not contradict the labels."""
 
-    paper = Paper("Knowledge Distillation with Refined Logits", "Sun et al.", "arXiv", 2024, "arXiv:2408.07703")
-    formula = (
-        "alpha * Ta^2 * KL(teacher's largest || student's label) + beta * T^2 * KL(classes ranked below the label)"
+    paper = Paper(
+        "Knowledge Distillation with Refined Logits",
+        "Sun et al.",
+        "arXiv",
+        2024,
+        "arXiv:2408.07703",
     )
+    formula = "alpha * Ta^2 * KL(teacher's largest || student's label) + beta * T^2 * KL(classes ranked below the label)"
     needs = Needs(logits=True)
 
     def __init__(
@@ -132,7 +155,10 @@ class RefinedLogits(Method):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms, `scd` and `mcd`."""
-        given, share = (student.logits, teacher.logits, batch.labels), warmed_up(batch, self.warm_up)
+        given, share = (
+            (student.logits, teacher.logits, batch.labels),
+            warmed_up(batch, self.warm_up),
+        )
         return {
             "scd": (self.alpha * share, sample_confidence_loss(*given, self.alpha_temperature)),
             "mcd": (self.beta * share, masked_correlation_loss(*given, self.temperature)),

@@ -37,7 +37,9 @@ def spatial_pyramid(maps: Tensor, levels: tuple[int, ...] = LEVELS) -> Tensor:
     return torch.cat([F.adaptive_avg_pool2d(cells, level).flatten(2) for level in levels], dim=2)
 
 
-def region_logits(pooled: Tensor, classifier: Classifier, levels: tuple[int, ...] = LEVELS) -> Tensor:
+def region_logits(
+    pooled: Tensor, classifier: Classifier, levels: tuple[int, ...] = LEVELS
+) -> Tensor:
     """What a network's classifier says of each region.  [N, D, H, W] -> [N, classes, regions]."""
     return classifier(spatial_pyramid(pooled, levels).transpose(1, 2)).transpose(1, 2)
 
@@ -51,14 +53,21 @@ def consistency_weights(teacher: Tensor, labels: Tensor) -> Tensor:
     return 1 + (right != right[:, :1]).to(teacher.dtype)
 
 
-def sdd_kd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0) -> Tensor:
+def sdd_kd_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0
+) -> Tensor:
     """T^2 * KL of each region.  Region logits [N, classes, regions] each, [N] -> scalar. Teacher without gradient."""
     rows_s, rows_t, _ = _rows(student, teacher, labels)
     return _mean(divergence(rows_s, rows_t, temperature) * temperature**2, teacher, labels)
 
 
 def sdd_dkd_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
 ) -> Tensor:
     """Decoupled KD of each region: T^2 * (alpha * KL of label and rest + beta * KL among the rest).
 
@@ -88,7 +97,9 @@ def sdd_nkd_loss(
     label = of_target(F.softmax(rows_t, dim=1), at) * of_target(F.log_softmax(rows_s, dim=1), at)
     if not label_kept:
         rows_s, rows_t = without_target(rows_s, at), without_target(rows_t, at)
-    rest = (F.softmax(rows_t / temperature, dim=1) * F.log_softmax(rows_s / temperature, dim=1)).sum(dim=1)
+    rest = (
+        F.softmax(rows_t / temperature, dim=1) * F.log_softmax(rows_s / temperature, dim=1)
+    ).sum(dim=1)
     return _mean(-label - gamma * temperature**2 * rest, teacher, labels)
 
 
@@ -145,7 +156,10 @@ class ScaleDecoupled(Method):
             assert network.pooled is not None
             assert network.classifier is not None
             regions.append(region_logits(network.pooled, network.classifier, self.levels))
-        given, weight = (regions[0], regions[1], batch.labels), self.weight * warmed_up(batch, self.warm_up)
+        given, weight = (
+            (regions[0], regions[1], batch.labels),
+            self.weight * warmed_up(batch, self.warm_up),
+        )
         if self.variant == "dkd":
             return {"sdd": (weight, sdd_dkd_loss(*given, self.alpha, self.beta, self.temperature))}
         if self.variant == "nkd":

@@ -25,7 +25,9 @@ from methods._features import unit_rows
 from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
-def semckd_loss(projected: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tensor]], weights: Tensor) -> Tensor:
+def semckd_loss(
+    projected: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tensor]], weights: Tensor
+) -> Tensor:
     """Weighted mean squared errors, summed over pairs, divided by samples and student stages.
 
     projected, teacher: for each student stage and each teacher stage two maps [N, C, H, W] of one shape. weights:
@@ -34,7 +36,12 @@ def semckd_loss(projected: Sequence[Sequence[Tensor]], teacher: Sequence[Sequenc
     rows = []
     for own, others in zip(projected, teacher, strict=True):
         pairs = zip(own, others, strict=True)
-        rows.append(torch.stack([(one - other.detach()).pow(2).flatten(1).mean(dim=1) for one, other in pairs], dim=1))
+        rows.append(
+            torch.stack(
+                [(one - other.detach()).pow(2).flatten(1).mean(dim=1) for one, other in pairs],
+                dim=1,
+            )
+        )
     return (weights * torch.stack(rows, dim=1)).sum() / (len(weights) * weights.shape[1])
 
 
@@ -55,7 +62,13 @@ def similarities(features: Tensor) -> Tensor:
 class SemanticCalibration(Method):
     """Each student stage learns from the teacher stages that see the batch as it does."""
 
-    paper = Paper("Cross-Layer Distillation with Semantic Calibration", "Chen et al.", "AAAI", 2021, "arXiv:2012.03236")
+    paper = Paper(
+        "Cross-Layer Distillation with Semantic Calibration",
+        "Chen et al.",
+        "AAAI",
+        2021,
+        "arXiv:2012.03236",
+    )
     formula = "mean over samples and student stages i of sum_j w_ij MSE(proj_ij(f_s_i), f_t_j), w an attention"
     needs = Needs(maps=True)
     assumes_batch = 64
@@ -77,20 +90,27 @@ class SemanticCalibration(Method):
         self.queries = nn.ModuleList(_Embedding(size, width) for _ in probe.student.maps)
         self.keys = nn.ModuleList(_Embedding(size, width) for _ in probe.teacher.maps)
         self.projectors = nn.ModuleList(
-            _projector(own[0], other[0]) for own in probe.student.maps for other in probe.teacher.maps
+            _projector(own[0], other[0])
+            for own in probe.student.maps
+            for other in probe.teacher.maps
         )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `semckd`."""
         targets = [one.detach() for one in teacher.maps]
-        queries = [embed(similarities(one)) for embed, one in zip(self.queries, student.maps, strict=True)]
+        queries = [
+            embed(similarities(one)) for embed, one in zip(self.queries, student.maps, strict=True)
+        ]
         keys = [embed(similarities(one)) for embed, one in zip(self.keys, targets, strict=True)]
         weights = attention(torch.stack(queries, dim=1), torch.stack(keys, dim=1), self.soft)
         pairs = [[pooled_alike(own, other) for other in targets] for own in student.maps]
         projectors = iter(self.projectors)
         projected = [[next(projectors)(own) for own, _ in row] for row in pairs]
         return {
-            "semckd": (self.weight, semckd_loss(projected, [[other for _, other in row] for row in pairs], weights))
+            "semckd": (
+                self.weight,
+                semckd_loss(projected, [[other for _, other in row] for row in pairs], weights),
+            )
         }
 
 
@@ -99,7 +119,9 @@ class _Embedding(nn.Module):
 
     def __init__(self, size: int, width: int):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(size, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.layers = nn.Sequential(
+            nn.Linear(size, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, rows: Tensor) -> Tensor:
         return unit_rows(self.layers(rows))

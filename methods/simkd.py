@@ -54,7 +54,9 @@ class ReusedClassifier(nn.Module):
         self.size = (min(size[0] for size in sizes), min(size[1] for size in sizes))
         self.projector = projector(probe.student.embedding[0], probe.teacher.embedding[0], factor)
         self.register_buffer("weight", classifier.weight.detach().clone())
-        self.register_buffer("bias", None if classifier.bias is None else classifier.bias.detach().clone())
+        self.register_buffer(
+            "bias", None if classifier.bias is None else classifier.bias.detach().clone()
+        )
 
     def project(self, student: Output) -> Tensor:
         """The student's map in the teacher's space, [N, D, H, W]."""
@@ -70,7 +72,11 @@ class SimKD(Method):
     """The student's last map becomes the teacher's, so that the teacher's classifier can be used."""
 
     paper = Paper(
-        "Knowledge Distillation with the Reused Teacher Classifier", "Chen et al.", "CVPR", 2022, "arXiv:2203.14001"
+        "Knowledge Distillation with the Reused Teacher Classifier",
+        "Chen et al.",
+        "CVPR",
+        2022,
+        "arXiv:2203.14001",
     )
     formula = "mean (projector(f_student) - f_teacher)^2 of the last maps; inference by the teacher's classifier"
     needs = Needs(embedding=True, pooled=True, classifier=True)
@@ -88,7 +94,11 @@ class SimKD(Method):
     def supports(self, probe: Probe) -> str | None:
         """Needs the teacher's classifier, which it goes on using."""
         reason = super().supports(probe)
-        return "the teacher's classifier is not given" if reason is None and probe.classifier is None else reason
+        return (
+            "the teacher's classifier is not given"
+            if reason is None and probe.classifier is None
+            else reason
+        )
 
     def build(self, probe: Probe) -> None:
         """Makes the projector, and copies the teacher's classifier."""
@@ -98,7 +108,9 @@ class SimKD(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `simkd`."""
         assert self.head is not None
-        return {"simkd": (self.weight, projection_loss(self.head.project(student), final_map(teacher)))}
+        return {
+            "simkd": (self.weight, projection_loss(self.head.project(student), final_map(teacher)))
+        }
 
     def deployed(self) -> nn.Module | None:
         """The projector and the teacher's classifier."""

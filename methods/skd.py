@@ -38,7 +38,9 @@ def direction_loss(student: Tensor, teacher: Tensor, diagonal: float = 0.1) -> T
     centred = difference - difference.mean(dim=0)
     count = len(difference)
     covariance = centred.T @ centred / max(count - 1, 1)
-    covariance = covariance + diagonal * torch.eye(count, dtype=student.dtype, device=student.device)
+    covariance = covariance + diagonal * torch.eye(
+        count, dtype=student.dtype, device=student.device
+    )
     # The `_ex` form leaves out the check of success, for which a GPU would have to wait
     factor = torch.linalg.cholesky_ex(covariance).L
     whitened: Tensor = torch.linalg.solve_triangular(factor, difference.T, upper=False)
@@ -76,6 +78,12 @@ class Streamlined(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms: `instance` and `direction`."""
         return {
-            "instance": (self.instance, instance_loss(student.logits, teacher.logits, self.temperature)),
-            "direction": (self.direction, direction_loss(student.logits, teacher.logits, self.diagonal)),
+            "instance": (
+                self.instance,
+                instance_loss(student.logits, teacher.logits, self.temperature),
+            ),
+            "direction": (
+                self.direction,
+                direction_loss(student.logits, teacher.logits, self.diagonal),
+            ),
         }

@@ -37,7 +37,13 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class SimilarityPreserving(Method):
     """Samples that are alike for the teacher are alike for the student."""
 
-    paper = Paper("Similarity-Preserving Knowledge Distillation", "Tung & Mori", "ICCV", 2019, "arXiv:1907.09682")
+    paper = Paper(
+        "Similarity-Preserving Knowledge Distillation",
+        "Tung & Mori",
+        "ICCV",
+        2019,
+        "arXiv:1907.09682",
+    )
     formula = "mean (G_student - G_teacher)^2, G = F F^T of the batch with rows of unit length"
     needs = Needs(maps=True)
     minimum = 0.0
@@ -62,7 +68,9 @@ class SimilarityPreserving(Method):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `sp`."""
-        return {"sp": (self.weight * self.scale, similarity_loss(self._of(student), self._of(teacher)))}
+        return {
+            "sp": (self.weight * self.scale, similarity_loss(self._of(student), self._of(teacher)))
+        }
 
     def _of(self, output: Output) -> Tensor:
         if self.tap == "map":

@@ -24,7 +24,9 @@ def log_distance(student: Tensor, teacher: Tensor, exponent: float = 4.0) -> Ten
     difference = (student - teacher.detach()).abs()
     tiny = torch.finfo(difference.dtype).tiny
     largest = difference.detach().amax().clamp_min(tiny)
-    return 2 * (exponent * largest.log() + (difference / largest).pow(exponent).sum().clamp_min(tiny).log())
+    return 2 * (
+        exponent * largest.log() + (difference / largest).pow(exponent).sum().clamp_min(tiny).log()
+    )
 
 
 def kl_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -42,7 +44,9 @@ class SimpleRecipe(Method):
         2024,
         "arXiv:2303.11098",
     )
-    formula = "2 * log sum |BN(W f_student) - BN(f_teacher)|^4 + KL(softmax(teacher) || softmax(student))"
+    formula = (
+        "2 * log sum |BN(W f_student) - BN(f_teacher)|^4 + KL(softmax(teacher) || softmax(student))"
+    )
     needs = Needs(logits=True, embedding=True)
 
     def __init__(
@@ -54,14 +58,22 @@ class SimpleRecipe(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.exponent, self.kl, self.temperature, self.ce = weight, exponent, kl, temperature, ce
+        self.weight, self.exponent, self.kl, self.temperature, self.ce = (
+            weight,
+            exponent,
+            kl,
+            temperature,
+            ce,
+        )
         self.projector: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
         """Makes the projector and both normalisations."""
         (source,), (target,) = probe.student.embedding, probe.teacher.embedding
-        self.projector = nn.Sequential(nn.Linear(source, target), nn.BatchNorm1d(target, affine=False))
+        self.projector = nn.Sequential(
+            nn.Linear(source, target), nn.BatchNorm1d(target, affine=False)
+        )
         self.norm = nn.BatchNorm1d(target, affine=False)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
@@ -70,6 +82,9 @@ class SimpleRecipe(Method):
         assert teacher.embedding is not None
         known = self.norm(teacher.embedding.detach())
         return {
-            "srd": (self.weight, log_distance(self.projector(student.embedding), known, self.exponent)),
+            "srd": (
+                self.weight,
+                log_distance(self.projector(student.embedding), known, self.exponent),
+            ),
             "kl": (self.kl, kl_loss(student.logits, teacher.logits, self.temperature)),
         }

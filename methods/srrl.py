@@ -49,7 +49,9 @@ class SoftmaxRegression(Method):
         2021,
         "openreview.net/forum?id=ZzwDy_wiWv",
     )
-    formula = "mean (conn(f_s) - f_t)^2 and mean (W_t conn(f_s) - z_t)^2, W_t the teacher's classifier"
+    formula = (
+        "mean (conn(f_s) - f_t)^2 and mean (W_t conn(f_s) - z_t)^2, W_t the teacher's classifier"
+    )
     needs = Needs(logits=True, embedding=True, pooled=True, classifier=True)
 
     def __init__(
@@ -65,7 +67,9 @@ class SoftmaxRegression(Method):
     def build(self, probe: Probe) -> None:
         """Makes the connector to the teacher's dimension."""
         source, target = probe.student.embedding[0], probe.teacher.embedding[0]
-        self.connector = nn.Sequential(nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU())
+        self.connector = nn.Sequential(
+            nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU()
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms, `feature` and `regression`."""
@@ -74,7 +78,10 @@ class SoftmaxRegression(Method):
         connected = self.connector(final_map(student))
         return {
             "feature": (self.feature, feature_loss(connected, target)),
-            "regression": (self.regression, regression_loss(connected, teacher.classifier, teacher.logits)),
+            "regression": (
+                self.regression,
+                regression_loss(connected, teacher.classifier, teacher.logits),
+            ),
         }
 
 

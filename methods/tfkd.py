@@ -27,12 +27,17 @@ def virtual_teacher(labels: Tensor, like: Tensor, correct: float = 0.99) -> Tens
     return others.scatter(1, labels[:, None], correct)
 
 
-def regularisation_loss(student: Tensor, labels: Tensor, temperature: float = 20.0, correct: float = 0.99) -> Tensor:
+def regularisation_loss(
+    student: Tensor, labels: Tensor, temperature: float = 20.0, correct: float = 0.99
+) -> Tensor:
     """KL(softmax(virtual teacher / T) || softmax(student)), mean over batch and classes.
 
     student: logits [N, classes], labels: [N] -> scalar
     """
-    return kd_loss(student, virtual_teacher(labels, student, correct) / temperature, 1.0) / student.shape[1]
+    return (
+        kd_loss(student, virtual_teacher(labels, student, correct) / temperature, 1.0)
+        / student.shape[1]
+    )
 
 
 def self_loss(student: Tensor, teacher: Tensor, temperature: float = 6.0) -> Tensor:
@@ -68,4 +73,9 @@ class TeacherFree(Method):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `tfkd`."""
-        return {"tfkd": (self.weight, regularisation_loss(student.logits, batch.labels, self.temperature))}
+        return {
+            "tfkd": (
+                self.weight,
+                regularisation_loss(student.logits, batch.labels, self.temperature),
+            )
+        }

@@ -40,7 +40,11 @@ class VariationalInformationDistillation(Method):
     """The student's maps predict the teacher's, with an uncertainty per channel."""
 
     paper = Paper(
-        "Variational Information Distillation for Knowledge Transfer", "Ahn et al.", "CVPR", 2019, "arXiv:1904.05835"
+        "Variational Information Distillation for Knowledge Transfer",
+        "Ahn et al.",
+        "CVPR",
+        2019,
+        "arXiv:1904.05835",
     )
     formula = "sum over stages of mean ((mu(f_student) - f_teacher)^2 / v_c + log v_c) / 2"
     needs = Needs(maps=True)
@@ -67,7 +71,9 @@ class VariationalInformationDistillation(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `vid`: the sum over stages."""
         losses = []
-        for regressor, rho, *maps in zip(self.regressors, self.rhos, student.maps, teacher.maps, strict=True):
+        for regressor, rho, *maps in zip(
+            self.regressors, self.rhos, student.maps, teacher.maps, strict=True
+        ):
             source, target = pooled_alike(*maps)
             losses.append(gaussian_loss(regressor(source), target, rho))
         return {"vid": (self.weight, torch.stack(losses).sum())}

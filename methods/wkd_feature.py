@@ -22,7 +22,9 @@ from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._settings import Bound, LogUniform, NonNegative
 
 
-def wkd_feature_loss(student: Tensor, teacher: Tensor, ratio: float = 4.0, grid: int = 1, eps: float = 1e-5) -> Tensor:
+def wkd_feature_loss(
+    student: Tensor, teacher: Tensor, ratio: float = 4.0, grid: int = 1, eps: float = 1e-5
+) -> Tensor:
     """The distance of means, `ratio` times, and the distance of deviations.
 
     student: the projected map [N, C, H, W], teacher: [N, C, H', W'] -> scalar. No gradient reaches the teacher.
@@ -31,11 +33,15 @@ def wkd_feature_loss(student: Tensor, teacher: Tensor, ratio: float = 4.0, grid:
     return ratio * means + deviations
 
 
-def gaussian_distances(student: Tensor, teacher: Tensor, grid: int = 1, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+def gaussian_distances(
+    student: Tensor, teacher: Tensor, grid: int = 1, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
     """Squared distances of means and of deviations, summed over channels, mean over batch and cells: two scalars."""
     own, others = _moments(student, grid, eps), _moments(teacher.detach(), grid, eps)
     cells = len(student) * grid**2
-    means, deviations = ((one - other).pow(2).sum() / cells for one, other in zip(own, others, strict=True))
+    means, deviations = (
+        (one - other).pow(2).sum() / cells for one, other in zip(own, others, strict=True)
+    )
     return means, deviations
 
 
@@ -77,7 +83,9 @@ class WassersteinFeatures(Method):
     def build(self, probe: Probe) -> None:
         """Makes the projector to the teacher's channels."""
         source, target = probe.student.maps[self.stage][0], probe.teacher.maps[self.stage][0]
-        self.projector = nn.Sequential(nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU())
+        self.projector = nn.Sequential(
+            nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU()
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `wkd_feature`."""
@@ -89,7 +97,11 @@ class WassersteinFeatures(Method):
 def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
     """Means and deviations over the cells of a grid, cut as adaptive pooling cuts.  -> [cells, N, C] each."""
     height, width = features.shape[2:]
-    cells = [features[:, :, down, across] for down in _cuts(height, grid) for across in _cuts(width, grid)]
+    cells = [
+        features[:, :, down, across]
+        for down in _cuts(height, grid)
+        for across in _cuts(width, grid)
+    ]
     means = [cell.mean(dim=(2, 3), keepdim=True) for cell in cells]
     variances = [
         (cell - mean).pow(2).sum(dim=(2, 3)) / max(cell.shape[2] * cell.shape[3] - 1, 1)

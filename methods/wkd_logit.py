@@ -137,7 +137,9 @@ class WassersteinLogits(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Two terms: `target`, of the label, and `transport`, of the other classes."""
         settings = (self.temperature, self.regularisation, self.iterations)
-        transport = transport_loss(student.logits, teacher.logits, self.cost, batch.labels, *settings)
+        transport = transport_loss(
+            student.logits, teacher.logits, self.cost, batch.labels, *settings
+        )
         return {
             "target": (self.target, target_loss(student.logits, teacher.logits, batch.labels)),
             "transport": (self.gamma * late_decay(batch, self.decay_after), transport),

@@ -19,7 +19,9 @@ from methods._settings import LogUniform, NonNegative, Positive
 
 def focus(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """Each sample's weight, without gradient.  Logits [N, classes] each, labels [N] -> [N] from 0 to 1."""
-    ours, theirs = (F.cross_entropy(logits.detach(), labels, reduction="none") for logits in (student, teacher))
+    ours, theirs = (
+        F.cross_entropy(logits.detach(), labels, reduction="none") for logits in (student, teacher)
+    )
     return 1 - (-ours / (theirs + 1e-7)).exp()
 
 
@@ -57,4 +59,9 @@ class WeightedSoftLabels(Method):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """One term, `wsld`."""
-        return {"wsld": (self.alpha, wsld_loss(student.logits, teacher.logits, batch.labels, self.temperature))}
+        return {
+            "wsld": (
+                self.alpha,
+                wsld_loss(student.logits, teacher.logits, batch.labels, self.temperature),
+            )
+        }

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from benchmark.streams import derive, generator, seeded
+from benchmark.seeds import derive, generator, seeded
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,15 @@ def test_a_streams_seed_is_the_same_for_ever(role, seed):
 
 
 def test_seeds_of_different_roles_differ_and_fit_into_63_bits():
-    roles = [(), ("order",), ("augmentation",), ("order", 0), ("order", 1), ("order", 0, 1), ("order", "kd")]
+    roles = [
+        (),
+        ("order",),
+        ("augmentation",),
+        ("order", 0),
+        ("order", 1),
+        ("order", 0, 1),
+        ("order", "kd"),
+    ]
     seeds = [derive(seed, *role) for seed in (0, 1, 2, 10) for role in roles]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 1 << 63 for seed in seeds)

@@ -5,6 +5,8 @@ from the device's memory (`resident`) or decoded whenever they are needed (`stre
 (`augmentation`) and mixed (`mixing`); each network normalises for itself.
 """
 
+from __future__ import annotations
+
 from benchmark.data.dataset import Data
 from benchmark.data.images import Images, Loaded
 from benchmark.data.resident import Resident

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark import streams
-from benchmark.schema import Augmentation
+from benchmark import seeds
+from benchmark.study.schema import Augmentation
 
 BINS = 31
 """Of RandAugment's magnitudes, as in torchvision."""
@@ -23,7 +23,9 @@ def crop(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     images: [N, C, H, W]; top, left: int64 [N], 0 to 2 * padding -> [N, C, H, W].
     """
     height, width = images.shape[2:]
-    windows = F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # [N, C, corner, corner, H, W]
+    windows = (
+        F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    )  # [N, C, corner, corner, H, W]
     return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
@@ -40,7 +42,9 @@ def cutout(images: Tensor, top: Tensor, left: Tensor, side: int, colour: Tensor)
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device) - top[:, None]
     columns = torch.arange(width, device=images.device) - left[:, None]
-    inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
+    inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[
+        :, None, :
+    ]
     return torch.where(inside[:, None], colour[:, None, None], images)
 
 
@@ -64,7 +68,9 @@ def operations() -> dict[str, Operation]:
     """
     from torchvision.transforms.v2 import functional as transform  # type: ignore[import-untyped]
 
-    def affine(images: Tensor, x: float = 0, y: float = 0, shear_x: float = 0, shear_y: float = 0) -> Tensor:
+    def affine(
+        images: Tensor, x: float = 0, y: float = 0, shear_x: float = 0, shear_y: float = 0
+    ) -> Tensor:
         shear = [math.degrees(math.atan(shear_x)), math.degrees(math.atan(shear_y))]
         corner = [0.0, 0.0] if shear_x or shear_y else None
         moved: Tensor = transform.affine(images, 0.0, [int(x), int(y)], 1.0, shear, center=corner)
@@ -72,17 +78,37 @@ def operations() -> dict[str, Operation]:
 
     return {
         "Identity": Operation(lambda images, _: images),
-        "ShearX": Operation(lambda images, m: affine(images, shear_x=m), lambda h, w: 0.3, signed=True),
-        "ShearY": Operation(lambda images, m: affine(images, shear_y=m), lambda h, w: 0.3, signed=True),
-        "TranslateX": Operation(lambda images, m: affine(images, x=m), lambda h, w: 150 / 331 * w, signed=True),
-        "TranslateY": Operation(lambda images, m: affine(images, y=m), lambda h, w: 150 / 331 * h, signed=True),
+        "ShearX": Operation(
+            lambda images, m: affine(images, shear_x=m), lambda h, w: 0.3, signed=True
+        ),
+        "ShearY": Operation(
+            lambda images, m: affine(images, shear_y=m), lambda h, w: 0.3, signed=True
+        ),
+        "TranslateX": Operation(
+            lambda images, m: affine(images, x=m), lambda h, w: 150 / 331 * w, signed=True
+        ),
+        "TranslateY": Operation(
+            lambda images, m: affine(images, y=m), lambda h, w: 150 / 331 * h, signed=True
+        ),
         "Rotate": Operation(transform.rotate, lambda h, w: 30.0, signed=True),
-        "Brightness": Operation(lambda images, m: transform.adjust_brightness(images, 1 + m), lambda h, w: 0.9, True),
-        "Color": Operation(lambda images, m: transform.adjust_saturation(images, 1 + m), lambda h, w: 0.9, True),
-        "Contrast": Operation(lambda images, m: transform.adjust_contrast(images, 1 + m), lambda h, w: 0.9, True),
-        "Sharpness": Operation(lambda images, m: transform.adjust_sharpness(images, 1 + m), lambda h, w: 0.9, True),
-        "Posterize": Operation(lambda images, m: transform.posterize(images, 8 - round(m)), lambda h, w: 4.0),
-        "Solarize": Operation(lambda images, m: transform.solarize(images, 255 * (1 - m)), lambda h, w: 1.0),
+        "Brightness": Operation(
+            lambda images, m: transform.adjust_brightness(images, 1 + m), lambda h, w: 0.9, True
+        ),
+        "Color": Operation(
+            lambda images, m: transform.adjust_saturation(images, 1 + m), lambda h, w: 0.9, True
+        ),
+        "Contrast": Operation(
+            lambda images, m: transform.adjust_contrast(images, 1 + m), lambda h, w: 0.9, True
+        ),
+        "Sharpness": Operation(
+            lambda images, m: transform.adjust_sharpness(images, 1 + m), lambda h, w: 0.9, True
+        ),
+        "Posterize": Operation(
+            lambda images, m: transform.posterize(images, 8 - round(m)), lambda h, w: 4.0
+        ),
+        "Solarize": Operation(
+            lambda images, m: transform.solarize(images, 255 * (1 - m)), lambda h, w: 1.0
+        ),
         "AutoContrast": Operation(lambda images, _: transform.autocontrast(images)),
         "Equalize": Operation(lambda images, _: transform.equalize(images)),
     }
@@ -115,15 +141,17 @@ class Draws:
     replayed on any device.
     """
 
-    def __init__(self, augmentation: Augmentation, seed: int, epoch: int, count: int, device: torch.device):
+    def __init__(
+        self, augmentation: Augmentation, seed: int, epoch: int, count: int, device: torch.device
+    ):
         self.augmentation = augmentation
-        draw = streams.generator(seed, "augmentation", epoch)
+        draw = seeds.generator(seed, "augmentation", epoch)
         padding = augmentation.crop_padding
         self.corners = torch.randint(0, 2 * padding + 1, (2, count), generator=draw).to(device)
         self.mirrored = (torch.rand(count, generator=draw) < 0.5).to(device)
         if augmentation.randaugment is not None:
             shape = augmentation.randaugment.operations, count
-            draw = streams.generator(seed, "randaugment", epoch)
+            draw = seeds.generator(seed, "randaugment", epoch)
             self.chosen = torch.randint(0, len(operations()), shape, generator=draw)
             self.signs = torch.rand(shape, generator=draw) < 0.5
 
@@ -135,15 +163,25 @@ class Draws:
         if wanted.flip:
             images = flip(images, self.mirrored[at])
         if wanted.randaugment is not None:
-            images = randaugment(images, self.chosen[:, at], self.signs[:, at], wanted.randaugment.magnitude)
+            images = randaugment(
+                images, self.chosen[:, at], self.signs[:, at], wanted.randaugment.magnitude
+            )
         return images
 
 
 class Squares:
     """Where an epoch's cutout cuts: squares centred at random pixels (DeVries & Taylor, 2017, arXiv:1708.04552)."""
 
-    def __init__(self, side: int, colour: Tensor, seed: int, epoch: int, count: int, size: tuple[int, int, int]):
-        draw = streams.generator(seed, "cutout", epoch)
+    def __init__(
+        self,
+        side: int,
+        colour: Tensor,
+        seed: int,
+        epoch: int,
+        count: int,
+        size: tuple[int, int, int],
+    ):
+        draw = seeds.generator(seed, "cutout", epoch)
         centres = [torch.randint(0, length, (count,), generator=draw) for length in size[1:]]
         self.top, self.left = (centre.sub(side // 2).to(colour.device) for centre in centres)
         self.side, self.colour = side, colour

@@ -20,15 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from benchmark.data.sources import Located
+from benchmark.data.sources.base import Located
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
-from benchmark.identity import canonical
-from benchmark.schema import Dataset
+from benchmark.hashing import canonical
+from benchmark.study.schema import Dataset
 
 FORMAT = 1
 """Of an entry's files; another number leaves older entries unused."""
-
 
 T = TypeVar("T")
 
@@ -64,7 +63,9 @@ def key(dataset: Dataset, located: Located) -> str:
 def write_card(folder: Path, facts: Facts) -> None:
     """Writes the facts, with a checksum."""
     content = asdict(facts)
-    (folder / "card.json").write_text(json.dumps({"check": check(content), "facts": content}, indent=1))
+    (folder / "card.json").write_text(
+        json.dumps({"check": check(content), "facts": content}, indent=1)
+    )
 
 
 def read_card(folder: Path) -> Facts:
@@ -85,7 +86,12 @@ def check(content: Any) -> str:
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def entry(folder: Path, opened: Callable[[Path], T], build: Callable[[Path], None], say: Callable[[str], None]) -> T:
+def entry(
+    folder: Path,
+    opened: Callable[[Path], T],
+    build: Callable[[Path], None],
+    say: Callable[[str], None],
+) -> T:
     """What `opened` makes of an entry, which `build` fills if it is missing or damaged; one process at a time does.
 
     Raises InputError if the disk refuses it.
@@ -111,7 +117,9 @@ def entry(folder: Path, opened: Callable[[Path], T], build: Callable[[Path], Non
                 raise
             return opened(folder)
     except OSError as error:
-        raise InputError(f"{folder}: the data set cannot be kept here ({error.strerror or error})") from error
+        raise InputError(
+            f"{folder}: the data set cannot be kept here ({error.strerror or error})"
+        ) from error
 
 
 @contextmanager

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmark import streams
+from benchmark import seeds
 from benchmark.data.augmentation import Squares
 from benchmark.data.images import Images, Loaded
 from benchmark.data.mixing import Mixer
 from benchmark.data.resident import ResidentSource, open_resident
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError
-from benchmark.journal import Finished
-from benchmark.schema import Dataset, RandAugment, Recipe, Split
+from benchmark.records.seal import Finished
+from benchmark.study.schema import Dataset, RandAugment, Recipe, Split
 
 if TYPE_CHECKING:
     from benchmark.data.streamed import StreamedSource
@@ -32,7 +32,14 @@ class Data:
     protocol.
     """
 
-    def __init__(self, dataset: Dataset, split: Split, device: torch.device, cache: Path, say: Callable[[str], None]):
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        device: torch.device,
+        cache: Path,
+        say: Callable[[str], None],
+    ):
         """Reads and divides.  cache: a folder for decoded images and what is known of files; say: a line for people.
 
         Raises InputError for a source that is missing or damaged, and for a split that leaves no images.
@@ -69,7 +76,9 @@ class Data:
         """Batches of an epoch; the last incomplete one is left out. Raises InputError if there is none."""
         steps = self.samples // batch_size
         if steps == 0:
-            raise InputError(f"recipe.batch_size is {batch_size}; there are only {self.samples} training images")
+            raise InputError(
+                f"recipe.batch_size is {batch_size}; there are only {self.samples} training images"
+            )
         return steps
 
     @property
@@ -92,14 +101,16 @@ class Data:
         augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
         other = recipe.model_copy(update={"augmentation": augmentation})
         for first, second in zip(
-            batches, self._view(seed, epoch, other, streams.derive(seed, "second view")), strict=True
+            batches, self._view(seed, epoch, other, seeds.derive(seed, "second view")), strict=True
         ):
             yield replace(first, second=second.images)
 
     def _view(self, seed: int, epoch: int, recipe: Recipe, draws: int) -> Iterator[Loaded]:
         """One view of an epoch. Order and mixing come from `seed`, the augmentation from the seed `draws`."""
         count, size, wanted = self.samples, recipe.batch_size, recipe.augmentation
-        order = torch.randperm(count, generator=streams.generator(seed, "order", epoch)).to(self.device)
+        order = torch.randperm(count, generator=seeds.generator(seed, "order", epoch)).to(
+            self.device
+        )
         mixer, squares = Mixer(recipe, self.classes, seed, epoch), None
         if wanted.cutout is not None:
             colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark import streams
+from benchmark import seeds
 from benchmark.data.images import Loaded
-from benchmark.schema import Recipe
+from benchmark.study.schema import Recipe
 
 
 def mixup(images: Tensor, partners: Tensor, share: float) -> Tensor:
@@ -19,7 +19,9 @@ def mixup(images: Tensor, partners: Tensor, share: float) -> Tensor:
     return share * images + (1 - share) * partners
 
 
-def cutmix(images: Tensor, partners: Tensor, share: float, row: int, column: int) -> tuple[Tensor, float]:
+def cutmix(
+    images: Tensor, partners: Tensor, share: float, row: int, column: int
+) -> tuple[Tensor, float]:
     """A box of the partners pasted in, and the share of the area that the images keep.
 
     Yun et al., 2019, arXiv:1905.04899, with the authors' box: centred at a pixel, clipped at the border.
@@ -40,7 +42,7 @@ class Mixer:
     def __init__(self, recipe: Recipe, classes: int, seed: int, epoch: int):
         self.classes = classes
         self._alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
-        self._draw = np.random.Generator(np.random.PCG64(streams.derive(seed, "mixing", epoch)))
+        self._draw = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
 
     def mix(self, loaded: Loaded) -> Loaded:
         """A batch mixed with its permutation; as it is if the recipe has neither mixup nor CutMix."""
@@ -49,7 +51,9 @@ class Mixer:
             return loaded
         name, alpha = alphas[int(self._draw.integers(len(alphas)))]
         share = float(self._draw.beta(alpha, alpha))
-        order = torch.from_numpy(self._draw.permutation(len(loaded.labels))).to(loaded.images.device)
+        order = torch.from_numpy(self._draw.permutation(len(loaded.labels))).to(
+            loaded.images.device
+        )
         row, column = (int(self._draw.integers(length)) for length in loaded.images.shape[2:])
         partners = loaded.images[order]
         if name == "mixup":

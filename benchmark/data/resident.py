@@ -21,13 +21,15 @@ from torch import Tensor
 from benchmark.data import cache
 from benchmark.data.augmentation import Draws
 from benchmark.data.cache import DamagedError, Facts
-from benchmark.data.sources import Part, Source, locate
+from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.locate import locate
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
-from benchmark.schema import Augmentation, Dataset
+from benchmark.study.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
 """Bytes of pixels that are held at most."""
+
 CHUNK = 1024
 Pixels = npt.NDArray[np.uint8]
 
@@ -86,7 +88,9 @@ class ResidentSource:
             yield draws.augment(self._train.images[places[at]], at).to(torch.float32) / 255
 
 
-def open_resident(dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]) -> ResidentSource:
+def open_resident(
+    dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
+) -> ResidentSource:
     """The source of a study in memory.  folder: for decoded images. Raises InputError for a source that is amiss."""
     located = locate(dataset)
     if located.signature is None:
@@ -104,7 +108,9 @@ def open_resident(dataset: Dataset, device: torch.device, folder: Path, say: Cal
     return ResidentSource(facts, train, test, device)
 
 
-def _decode(dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[Any]], None]) -> Facts:
+def _decode(
+    dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[Any]], None]
+) -> Facts:
     """Decodes all images and hands them to `write` in pieces, named {train,test}.{images,labels}.
 
     Raises InputError for an image that is damaged or of another size than the first.
@@ -124,7 +130,9 @@ def _decode(dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[
         if pixels.shape != shape:
             first, other = (f"{width}x{height}" for _, height, width in (shape, pixels.shape))
             sizes = f"{source.train.where(0)} is {first}, {part.where(place)} is {other}"
-            raise InputError(f"dataset: images of different sizes, {sizes} (width x height); set image_size")
+            raise InputError(
+                f"dataset: images of different sizes, {sizes} (width x height); set image_size"
+            )
         return pixels
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -143,7 +151,16 @@ def _decode(dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[
             write(f"{name}.labels", labels)
     mean, std = cache.moments(histogram)
     size, twins = (shape[0], shape[1], shape[2]), cache.groups(digests)
-    return Facts(source.classes, digest.hexdigest(), size, mean, std, len(source.train), len(source.test), twins)
+    return Facts(
+        source.classes,
+        digest.hexdigest(),
+        size,
+        mean,
+        std,
+        len(source.train),
+        len(source.test),
+        twins,
+    )
 
 
 def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
@@ -152,7 +169,9 @@ def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
         return lambda image: np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
     from timm.data.transforms_factory import create_transform
 
-    transform = create_transform(image_size, interpolation="bicubic", crop_pct=1.0, use_prefetcher=True)
+    transform = create_transform(
+        image_size, interpolation="bicubic", crop_pct=1.0, use_prefetcher=True
+    )
     return lambda image: np.ascontiguousarray(transform(image).numpy())
 
 
@@ -165,7 +184,10 @@ def _opened(folder: Path) -> tuple[Facts, Resident, Resident]:
     facts, digest, parts = cache.read_card(folder), hashlib.sha256(), []
     for name, count in (("train", facts.train), ("test", facts.test)):
         arrays = []
-        for what, shape, kind in (("images", (count, *facts.size), np.uint8), ("labels", (count,), np.int64)):
+        for what, shape, kind in (
+            ("images", (count, *facts.size), np.uint8),
+            ("labels", (count,), np.int64),
+        ):
             path = folder / f"{name}.{what}"
             if not path.exists() or path.stat().st_size != np.prod(shape) * np.dtype(kind).itemsize:
                 raise DamagedError(f"{path.name} is not as long as it was")
@@ -175,7 +197,9 @@ def _opened(folder: Path) -> tuple[Facts, Resident, Resident]:
             arrays.append(torch.from_numpy(array))
         parts.append(Resident(*arrays))
     if digest.hexdigest() != facts.fingerprint:
-        raise DamagedError(f"SHA-256 is {digest.hexdigest()[:12]}..., {facts.fingerprint[:12]}... was written")
+        raise DamagedError(
+            f"SHA-256 is {digest.hexdigest()[:12]}..., {facts.fingerprint[:12]}... was written"
+        )
     return facts, parts[0], parts[1]
 
 
@@ -189,7 +213,9 @@ class _Memory:
         self._written.setdefault(name, []).append(content)
 
     def part(self, name: str) -> Resident:
-        images, labels = (np.concatenate(self._written[f"{name}.{what}"]) for what in ("images", "labels"))
+        images, labels = (
+            np.concatenate(self._written[f"{name}.{what}"]) for what in ("images", "labels")
+        )
         return Resident(torch.from_numpy(images), torch.from_numpy(labels))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import InputError
-from benchmark.schema import Split
+from benchmark.study.schema import Split
 
 
 def stratified(labels: Tensor, count: int, key: str) -> Tensor:
@@ -26,7 +26,9 @@ def stratified(labels: Tensor, count: int, key: str) -> Tensor:
     chosen: list[int] = []
     for label, number in zip(classes, take, strict=True):
         places = np.flatnonzero(labels.numpy() == label).tolist()
-        chosen += sorted(places, key=lambda place: hashlib.sha256(f"{key}/{place}".encode()).digest())[:number]
+        chosen += sorted(
+            places, key=lambda place: hashlib.sha256(f"{key}/{place}".encode()).digest()
+        )[:number]
     return torch.tensor(sorted(chosen), dtype=torch.int64)
 
 
@@ -45,7 +47,9 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     total = len(labels)
     held = _number(split.val, total)
     if not (split.legacy or 0 < held < total):
-        raise InputError(f"split.val is {split.val:g}: {held} of {total} images for validation leaves nothing")
+        raise InputError(
+            f"split.val is {split.val:g}: {held} of {total} images for validation leaves nothing"
+        )
     val = stratified(labels, held, f"{split.seed}/val")
     train = without(total, val)
     if split.train_samples is not None:

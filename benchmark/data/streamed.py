@@ -27,17 +27,20 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmark import streams
+from benchmark import seeds
 from benchmark.data import cache
 from benchmark.data.cache import Facts
-from benchmark.data.sources import Files, Part, Source, locate
+from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.folders import Files
+from benchmark.data.sources.locate import locate
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
 from benchmark.files import write_json
-from benchmark.schema import Augmentation, Dataset
+from benchmark.study.schema import Augmentation, Dataset
 
 STATISTICS = 2000
 """Training images that mean and deviation are computed from, at most."""
+
 STOPS = {signal.SIGINT, signal.SIGTERM}
 Transform = Callable[[Any], Tensor]
 
@@ -88,7 +91,11 @@ class StreamedSource:
         places: of all images of the epoch in its order, int64 [N]. What is random about an image depends on the seed,
         the epoch and its place alone, whichever process decodes it.
         """
-        items = _Items(self._source.train, _training(self.image_size, augmentation, self.facts.mean), (seed, epoch))
+        items = _Items(
+            self._source.train,
+            _training(self.image_size, augmentation, self.facts.mean),
+            (seed, epoch),
+        )
         whole = len(places) // batch_size * batch_size
         yield from self.load(items, places[:whole].cpu().split(batch_size))
 
@@ -139,7 +146,7 @@ class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
         if self.draws is None:
             return self.transform(image), label
         seed, epoch = self.draws
-        with _drawing_from(streams.derive(seed, "augmentation", epoch, place)):
+        with _drawing_from(seeds.derive(seed, "augmentation", epoch, place)):
             return self.transform(image), label
 
 
@@ -189,7 +196,9 @@ def _training(size: int, augmentation: Augmentation, mean: tuple[float, ...]) ->
         "scale": (augmentation.resized_crop or 1.0, 1.0),
         "hflip": 0.5 if augmentation.flip else 0.0,
         "color_jitter": None,
-        "auto_augment": None if wanted is None else f"rand-m{wanted.magnitude}-n{wanted.operations}",
+        "auto_augment": None
+        if wanted is None
+        else f"rand-m{wanted.magnitude}-n{wanted.operations}",
         "interpolation": "bicubic",
         "mean": mean,
     }
@@ -201,7 +210,9 @@ def _training(size: int, augmentation: Augmentation, mean: tuple[float, ...]) ->
     return transform
 
 
-def open_streamed(dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]) -> StreamedSource:
+def open_streamed(
+    dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
+) -> StreamedSource:
     """The source of a study in its files.  folder: for what is known of them. Raises InputError for a bad source."""
     located = locate(dataset)
     place = folder / cache.key(dataset, located)
@@ -224,12 +235,25 @@ def _facts(dataset: Dataset, source: Source, folder: Path) -> Facts:
             for place, (label, digest) in enumerate(zip(part.labels.tolist(), found, strict=True)):
                 fingerprint.update(f"{name}\0{part.title(place)}\0{label}\0{digest}\n".encode())
             digests += found
-        sample = stratified(source.train.labels, min(STATISTICS, len(source.train)), "statistics").tolist()
+        sample = stratified(
+            source.train.labels, min(STATISTICS, len(source.train)), "statistics"
+        ).tolist()
         transform = _evaluation(dataset.image_size)
-        tallies = pool.map(lambda place: cache.tally(transform(source.train.image(place)).numpy()[None]), sample)
+        tallies = pool.map(
+            lambda place: cache.tally(transform(source.train.image(place)).numpy()[None]), sample
+        )
         mean, std = cache.moments(np.sum(list(tallies), axis=0))
     size, twins = (3, dataset.image_size, dataset.image_size), cache.groups(digests)
-    return Facts(source.classes, fingerprint.hexdigest(), size, mean, std, len(source.train), len(source.test), twins)
+    return Facts(
+        source.classes,
+        fingerprint.hexdigest(),
+        size,
+        mean,
+        std,
+        len(source.train),
+        len(source.test),
+        twins,
+    )
 
 
 def _digests(part: Part, folder: Path, pool: ThreadPoolExecutor) -> list[str]:

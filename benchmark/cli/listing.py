@@ -1,0 +1,47 @@
+"""`methods` and `models`: what can be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.screen import print_wide, say
+from benchmark.errors import InputError
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, for its card.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="Write the page of all methods, and where each runs."),
+    ] = None,
+) -> None:
+    """List the distillation methods, or show the card of one: paper, formula, settings, search space."""
+    from benchmark.cli import method_cards
+
+    if page is None:
+        print_wide(method_cards.catalogue() if name is None else method_cards.card(name))
+        return
+    from benchmark.cli import methods_page
+
+    if name is not None:
+        raise typer.BadParameter(
+            "the page is of all methods; leave the name out", param_hint="--page"
+        )
+    try:
+        page.write_text(methods_page.page(say))
+    except OSError as error:
+        raise InputError(f"{page}: cannot be written ({error.strerror})") from None
+
+
+def models(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a name with * in it.")],
+    size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
+    classes: Annotated[int, typer.Option(min=2, help="Classes of the data set.")] = 100,
+) -> None:
+    """List the models whose name matches: parameters, operations, and what methods can tap."""
+    from benchmark.cli import model_list
+
+    print_wide(model_list.table(model_list.models(pattern, (3, size, size), classes)))

@@ -1,0 +1,1 @@
+"""The cells of a study: prepared, planned, and trained cohort by cohort."""

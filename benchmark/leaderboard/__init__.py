@@ -1,0 +1,1 @@
+"""From runs to numbers; pandas and scipy only."""

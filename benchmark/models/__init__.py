@@ -1,0 +1,1 @@
+"""Networks as the engine sees them: any timm model, tapped."""

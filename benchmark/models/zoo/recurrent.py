@@ -1,0 +1,77 @@
+"""Recurrent classifiers that read an image row by row, from top to bottom.
+
+The protocol of sequential MNIST by rows, known from Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent
+Networks of Rectified Linear Units", arXiv:1504.00941 (who read it by pixels): step t sees row t, all columns of the
+first channel, then all of the second, and so on. The embedding is the top layer's hidden state after the last row.
+
+Pinned: PyTorch's LSTM and GRU with their own initialisation (uniform within 1 / sqrt(hidden_size), forget gate
+included), one direction, no dropout. There are no feature maps.
+
+PyTorch's FLOP counter knows no recurrent kernels and would count the classifier alone, so importing this file teaches
+it the two that a forward pass ends in: oneDNN's layer on a CPU, and cuDNN's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+from benchmark.models.zoo._stages import Classifier, register
+
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class RowReader(Classifier):
+    """A recurrent net over rows, and a linear layer over its last state.
+
+    cell: `lstm` or `gru`. img_size: height and width of the images, or one number for both.
+    """
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        img_size: int | tuple[int, int] = 32,
+        num_classes: int = 100,
+        in_chans: int = 3,
+    ):
+        super().__init__()
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.size = (in_chans, height, width)
+        self.num_features = hidden_size
+        self.rnn = CELLS[cell](in_chans * width, hidden_size, num_layers, batch_first=True)
+        self.reset_classifier(num_classes)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] -> states of the top layer, [N, H, hidden_size]. Raises ValueError for another size."""
+        if tuple(x.shape[1:]) != self.size:
+            seen, known = ("x".join(map(str, size)) for size in (x.shape[1:], self.size))
+            raise ValueError(
+                f"images of {seen}: this net reads {known}; `img_size` and `in_chans` set that"
+            )
+        states: Tensor = self.rnn(x.transpose(1, 2).flatten(2))[0]
+        return states
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The state after the last row.  [N, H, hidden_size] -> [N, hidden_size]."""
+        return features[:, -1]
+
+
+def _recurrent_flops(images: Sequence[int], *arguments: Any, **_: Any) -> int:
+    """Each weight matrix meets each row of each image once. Arguments are a kernel's, with shapes for tensors."""
+    # cuDNN's kernel takes all weights as one list, oneDNN's the four of a layer as arguments.
+    weights = arguments[0] if isinstance(arguments[0], list) else arguments[:4]
+    matrices = [shape for shape in weights if len(shape) == 2]
+    return sum(2 * images[0] * images[1] * outputs * inputs for outputs, inputs in matrices)
+
+
+for _kernel in (torch.ops.aten.mkldnn_rnn_layer, torch.ops.aten._cudnn_rnn):
+    if _kernel not in flop_registry:
+        register_flop_formula(_kernel)(_recurrent_flops)
+
+register(RowReader, {f"row_{cell}": {"cell": cell} for cell in CELLS}, fixed_input_size=True)

@@ -1,0 +1,151 @@
+"""ShuffleNets.
+
+V1: Zhang et al., "ShuffleNet: An Extremely Efficient CNN for Mobile Devices", CVPR 2018, arXiv:1707.01083: 3 groups,
+stages of 240, 480 and 960 channels. V2: Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture
+Design", ECCV 2018, arXiv:1807.11164: width 1, stages of 116, 232 and 464 channels and a last convolution to 1024.
+
+Pinned: PyTorch's own initialisation of convolutions and classifier, since RepDistiller sets none for these two nets.
+Differs from the papers, as RepDistiller: the stem is a 1x1 convolution to 24 channels without stride or max-pooling, so
+that 32x32 images leave the last stage as 4x4. V1 has a ReLU after its depthwise convolution, where the paper has none.
+
+Taps: V2's map before the ReLU holds the untouched half as it is. That half is a ReLU's output, so `relu(before)` is the
+stage's map all the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmark.models.zoo._stages import Block, StagedNet, conv1x1, conv3x3, register
+
+STEM = 24
+BLOCKS = (4, 8, 4)
+
+
+def shuffled(x: Tensor, groups: int) -> Tensor:
+    """Deals the channels of each group out over all.  [N, C, H, W] -> [N, C, H, W]."""
+    samples, channels, height, width = x.shape
+    apart = x.view(samples, groups, channels // groups, height, width)
+    return apart.transpose(1, 2).reshape(samples, channels, height, width)
+
+
+class GroupedBlock(Block):
+    """V1: grouped 1x1, shuffle, depthwise 3x3 and grouped 1x1 convolution.
+
+    With stride 2 the shortcut is an average pooling, set beside the new channels; else it is added to them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int):
+        super().__init__()
+        made = outputs - inputs if stride == 2 else outputs
+        middle = made // 4
+        self.stride = stride
+        self.groups = 1 if inputs == STEM else groups
+        self.conv1 = conv1x1(inputs, middle, groups=self.groups)
+        self.bn1 = nn.BatchNorm2d(middle)
+        self.conv2 = conv3x3(middle, middle, stride, groups=middle)
+        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv3 = conv1x1(middle, made, groups=groups)
+        self.bn3 = nn.BatchNorm2d(made)
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        middle = shuffled(F.relu(self.bn1(self.conv1(x))), self.groups)
+        middle = F.relu(self.bn2(self.conv2(middle)))
+        new: Tensor = self.bn3(self.conv3(middle))
+        if self.stride == 2:
+            return torch.cat([new, F.avg_pool2d(x, 3, stride=2, padding=1)], dim=1)
+        return new + x
+
+
+class DownBlock(Block):
+    """V2: two branches that halve the size, each giving half of the channels."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        half = outputs // 2
+        self.conv1 = conv3x3(inputs, inputs, 2, groups=inputs)
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv2 = conv1x1(inputs, half)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = conv1x1(inputs, half)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.conv4 = conv3x3(half, half, 2, groups=half)
+        self.bn4 = nn.BatchNorm2d(half)
+        self.conv5 = conv1x1(half, half)
+        self.bn5 = nn.BatchNorm2d(half)
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] -> [N, outputs, H / 2, W / 2]."""
+        left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
+        right = self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x)))))
+        right = self.bn5(self.conv5(right))
+        return shuffled(torch.cat([left, right], dim=1), 2)
+
+
+class SplitBlock(Block):
+    """V2: half of the channels pass untouched, which must not be negative; the others are computed anew."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        half = channels // 2
+        self.conv1 = conv1x1(half, half)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv2 = conv3x3(half, half, groups=half)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = conv1x1(half, half)
+        self.bn3 = nn.BatchNorm2d(half)
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        """[N, channels, H, W] -> the same shape."""
+        untouched, new = x.chunk(2, dim=1)
+        new = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(new)))))
+        new = self.bn3(self.conv3(new))
+        return shuffled(torch.cat([untouched, new], dim=1), 2)
+
+
+class ShuffleNetV1(StagedNet):
+    """Three stages of grouped blocks."""
+
+    head = "linear"
+
+    def __init__(self, groups: int = 3, num_classes: int = 100, in_chans: int = 3):
+        widths = (240, 480, 960)
+        super().__init__(widths, (2, 4, 8), ("layer1", "layer2", "layer3"))
+        self.num_features = widths[-1]
+        self.conv1 = conv1x1(in_chans, STEM)
+        self.bn1 = nn.BatchNorm2d(STEM)
+        for place, (inputs, outputs) in enumerate(zip((STEM, *widths[:-1]), widths, strict=True)):
+            rest = [GroupedBlock(outputs, outputs, 1, groups) for _ in range(BLOCKS[place] - 1)]
+            stage = nn.Sequential(GroupedBlock(inputs, outputs, 2, groups), *rest)
+            self.add_module(f"layer{place + 1}", stage)
+        self.reset_classifier(num_classes)
+
+
+class ShuffleNetV2(StagedNet):
+    """Three stages of split blocks, and a last convolution."""
+
+    head = "linear"
+
+    def __init__(self, num_classes: int = 100, in_chans: int = 3):
+        widths = (116, 232, 464)
+        super().__init__(widths, (2, 4, 8), ("layer1", "layer2", "layer3"))
+        self.num_features = 1024
+        self.conv1 = conv1x1(in_chans, STEM)
+        self.bn1 = nn.BatchNorm2d(STEM)
+        for place, (inputs, outputs) in enumerate(zip((STEM, *widths[:-1]), widths, strict=True)):
+            rest = [SplitBlock(outputs) for _ in range(BLOCKS[place] - 1)]
+            self.add_module(f"layer{place + 1}", nn.Sequential(DownBlock(inputs, outputs), *rest))
+        self.conv2 = conv1x1(widths[-1], self.num_features)
+        self.bn2 = nn.BatchNorm2d(self.num_features)
+        self.reset_classifier(num_classes)
+
+    def tail(self, x: Tensor) -> Tensor:
+        """The last 1x1 convolution."""
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+register(ShuffleNetV1, {"cifar_shufflenetv1": {}}, first_conv="conv1")
+register(ShuffleNetV2, {"cifar_shufflenetv2": {}}, first_conv="conv1")

@@ -1,0 +1,124 @@
+"""Wide ResNets. Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, arXiv:1605.07146.
+
+`cifar_wrn_D_K`: depth D = 6n + 4, width K; a 3x3 stem of 16 channels, three stages of n pre-activation blocks with 16K,
+32K and 64K channels, a last batch norm with ReLU, average pooling. Blocks are B(3,3), without dropout.
+
+Pinned: Kaiming initialisation of convolutions, zero bias of the classifier; a shortcut that changes the shape is a 1x1
+convolution without norm, and reads the block's activated input.
+
+Taps, as RepDistiller has them. A stage's map is the sum that its last block puts out, which no ReLU has seen. Its map
+before the ReLU is that sum after the batch norm of whatever comes next: the next stage's first block, or the last norm.
+So here `relu(before)` is not the stage's map but what the next convolution (or the pooling) reads: the sums have no
+ReLU of their own, and this is the nearest thing to the activation boundary that methods like AB and OFD transfer.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmark.models.zoo._stages import (
+    StagedNet,
+    blocks_per_stage,
+    conv1x1,
+    conv3x3,
+    initialise,
+    register,
+)
+
+
+class PreActivationBlock(nn.Module):
+    """Norm, ReLU and 3x3 convolution, twice."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        # The shortcut's name is the one in public checkpoints.
+        self.convShortcut = conv1x1(inputs, outputs, stride) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        activated = F.relu(self.bn1(x))
+        shortcut = x if self.convShortcut is None else self.convShortcut(activated)
+        new: Tensor = self.conv2(F.relu(self.bn2(self.conv1(activated))))
+        return shortcut + new
+
+
+class Stage(nn.Module):
+    """Pre-activation blocks, of which the first changes width and size."""
+
+    def __init__(self, blocks: int, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        rest = [PreActivationBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+        self.layer = nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps -> the sum that the last block puts out."""
+        maps: Tensor = self.layer(x)
+        return maps
+
+
+class WideResNet(StagedNet):
+    """Three stages of pre-activation blocks.
+
+    depth: 6n + 4 layers. width: how many times as wide as 16, 32 and 64 channels the stages are.
+    """
+
+    def __init__(self, depth: int = 16, width: int = 2, num_classes: int = 100, in_chans: int = 3):
+        widths = (16 * width, 32 * width, 64 * width)
+        super().__init__(widths, (1, 2, 4), ("block1", "block2", "block3"))
+        self.num_features = widths[-1]
+        self.conv1 = conv3x3(in_chans, 16)
+        blocks = blocks_per_stage(depth, 4)
+        self.block1 = Stage(blocks, 16, widths[0], 1)
+        self.block2 = Stage(blocks, widths[0], widths[1], 2)
+        self.block3 = Stage(blocks, widths[1], widths[2], 2)
+        self.bn1 = nn.BatchNorm2d(widths[-1])
+        self.reset_classifier(num_classes)
+        initialise(self)
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replaces the classifier by a fresh one with zero bias, or with 0 classes by the identity."""
+        super().reset_classifier(num_classes, global_pool)
+        if isinstance(self.fc, nn.Linear):
+            nn.init.zeros_(self.fc.bias)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """The convolution alone: the first block begins with a norm."""
+        maps: Tensor = self.conv1(x)
+        return maps
+
+    def tail(self, x: Tensor) -> Tensor:
+        """The last norm and ReLU."""
+        return F.relu(self.bn1(x))
+
+    def normed(self, x: Tensor) -> Tensor:
+        """The deepest map after the last norm and ReLU."""
+        return self.tail(x)
+
+    def before_relu(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Input of the stage at `place` -> (its sum, the sum after the norm of whatever comes next)."""
+        x = self.stages()[place](x)
+        following = (self.block2, self.block3)[place].layer[0] if place < 2 else self
+        assert isinstance(following, PreActivationBlock | WideResNet)
+        return x, _normalised(following.bn1, x)
+
+
+def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """What the norm gives, without its running statistics learning the batch once more."""
+    mean, variance = (None, None) if norm.training else (norm.running_mean, norm.running_var)
+    return F.batch_norm(
+        x, mean, variance, norm.weight, norm.bias, training=norm.training, eps=norm.eps
+    )
+
+
+SIZES = ((16, 1), (16, 2), (40, 1), (40, 2))
+
+register(
+    WideResNet,
+    {f"cifar_wrn_{depth}_{width}": {"depth": depth, "width": width} for depth, width in SIZES},
+    first_conv="conv1",
+)

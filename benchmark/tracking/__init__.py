@@ -1,0 +1,1 @@
+"""MLflow: written from the journals, read for leaderboards."""

@@ -1,0 +1,1 @@
+"""One cohort, from its first batch to its test."""

@@ -1,0 +1,50 @@
+"""Recurrent networks in a study: they learn, teach, are taught, and stand in the leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tests.support.commandline import kdbench
+from tests.support.studies import TEACHER, plan, tiny, write_study
+
+GRU = {"model": "row_gru", "kwargs": {"hidden_size": 8}}
+TEACHERS = {
+    "cnn-gru": TEACHER,
+    "gru-gru": {"model": "row_gru", "kwargs": {"hidden_size": 32, "num_layers": 2}},
+}
+PAIRS = [{"name": name, "teacher": teacher, "student": GRU} for name, teacher in TEACHERS.items()]
+
+
+def test_a_cnn_and_a_gru_teach_a_gru_and_methods_that_need_its_maps_are_not_applicable(
+    workspace: Path,
+) -> None:
+    study = write_study(
+        workspace / "tiny.yaml", tiny(["student", "kd", "fitnet", "kd+at"], pairs=PAIRS)
+    )
+    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "4 cells trained, 0 done before, 0 failed\n" in done.err
+    reasons = plan(workspace)["not_applicable"]
+    assert list(reasons) == [f"{pair}/{row}" for pair in TEACHERS for row in ("fitnet", "kd+at")]
+    assert all("maps of the student: " in reason for reason in reasons.values())
+    table = kdbench(
+        "--workspace", workspace, "leaderboard", study, "--results", workspace / "results"
+    )
+    assert table.code == 0, table.err
+    board = pd.read_csv(workspace / "results" / "tiny" / "leaderboard.csv").set_index(
+        ["pair", "method"]
+    )
+    for pair in TEACHERS:
+        measured = board.loc[pair]
+        assert measured.loc[["teacher", "student", "kd"], "acc1"].between(0, 100).all()
+        assert (
+            measured.loc[["student", "kd"], "params"].tolist()
+            == [3 * 8 * (96 + 8 + 2) + 8 * 10 + 10] * 2
+        )
+        assert (measured["n"] == 0).tolist() == [
+            row in ("fitnet", "kd+at") for row in measured.index
+        ]
+        for row in ("fitnet", "kd+at"):
+            assert measured.loc[row, "note"] == f"not applicable: {reasons[f'{pair}/{row}']}"

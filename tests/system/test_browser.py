@@ -1,0 +1,253 @@
+"""What a person sees, in headless Chromium: MLflow's page with the saved views, and the leaderboard as HTML."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmark.report import publish
+from benchmark.study.plan import Plan
+from benchmark.tracking import client, report_run, server
+from benchmark.tracking import runs as tracking_runs
+from benchmark.tracking import store as tracking_store
+from tests.support.commandline import kdbench
+from tests.support.studies import Tracked
+from tests.support.tabled import entry, several, tables
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed (extra browser)"
+)
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of the driver's pipes
+]
+
+
+class Seen:
+    """A browser's page on a served store; `outside` are the requests of any of its frames that leave this machine."""
+
+    def __init__(
+        self,
+        page: Any,
+        base: str,
+        experiment: str,
+        report: str,
+        views: dict[str, str],
+        results: Path,
+    ):
+        self.page, self.base, self.views, self.results = page, base, views, results
+        self.pane = f"{base}/#/experiments/{experiment}/runs/{report}/artifacts/leaderboard.html"
+        self.pane += "?workflowType=machine_learning"
+        self.start = server.addresses(base, experiment)["start"]
+        self.outside: list[str] = []
+        page.context.on("request", self._note)
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((f"{self.base}/", "data:", "blob:", "file:")):
+            self.outside.append(request.url)
+
+    def open(self, address: str) -> None:
+        self.page.goto("about:blank")  # another part behind the # alone loads nothing
+        self.page.goto(address)
+
+    def shows(self, text: str | re.Pattern[str]) -> None:
+        self.page.get_by_text(text).first.wait_for(timeout=60_000)
+
+    def leaderboard(self) -> Any:
+        """The frame with the HTML leaderboard in MLflow's pane of artifacts."""
+        self.open(self.pane)
+        frame = self.page.frame_locator("iframe").first
+        frame.locator("table").first.wait_for(timeout=60_000)
+        return frame
+
+
+@pytest.fixture(scope="module")
+def seen(tracked: Tracked) -> Iterator[Seen]:
+    """The tiny study, served, its leaderboard published."""
+    done = kdbench(
+        "--workspace", tracked.workspace, "leaderboard", tracked.study, "--results", tracked.results
+    )
+    assert done.code == 0, done.err
+    store = tracking_store.open_store(tracked.workspace, None)
+    (experiment,) = tracking_runs.experiments(store).values()
+    (report,) = client.Client(store).search(experiment, "tags.`kdbench.kind` = 'report'")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = server.serve(store, port=port)
+    try:
+        with playwright.sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            page = browser.new_page(viewport={"width": 1500, "height": 1200})
+            base = f"http://127.0.0.1:{port}"
+            (views,) = report_run.addresses(base, store).values()
+            yield Seen(page, base, experiment, report.info.run_id, views, tracked.results / "tiny")
+            browser.close()
+    finally:
+        server.end(process)
+
+
+def test_the_leaderboard_view_shows_a_group_for_each_method_with_its_mean(seen: Seen) -> None:
+    seen.open(seen.views["leaderboard"])
+    with (seen.results / "leaderboard.csv").open() as file:
+        means = {row["method"]: row["acc1"] for row in csv.DictReader(file)}
+    for method in ("student", "kd", "at"):
+        seen.shows(f"method: {method}, pair: pair")
+        seen.shows(re.compile(rf"^{re.escape(means[method][:6].removesuffix('.0'))}"))
+    seen.shows("test/acc1")
+
+
+def test_the_runs_view_shows_every_run_with_the_columns_that_matter(seen: Seen) -> None:
+    seen.open(seen.views["runs"])
+    for name in (
+        *(f"{method} pair s{seed}" for method in ("student", "kd", "at") for seed in range(3)),
+        "test/f1",
+    ):
+        seen.shows(name)
+
+
+def test_the_curves_view_shows_charts_over_the_epochs(seen: Seen) -> None:
+    seen.open(seen.views["curves"])
+    for chart in ("val/acc1", "loss/total"):
+        seen.shows(chart)
+    lines = seen.page.locator(".js-plotly-plot .scatterlayer .trace")
+    lines.nth(2).wait_for(state="attached", timeout=60_000)  # the third of three methods
+
+
+def test_the_html_leaderboard_renders_in_the_artifact_pane_and_sorts(seen: Seen) -> None:
+    table = seen.leaderboard().locator("table").first
+
+    def column(number: int) -> list[str]:
+        return [
+            text.strip()
+            for text in table.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
+        ]
+
+    before = column(1)
+    assert sorted(before) == ["at", "kd", "student", "teacher"]
+    header = table.locator("thead button").first
+    header.click()
+    once = column(1)
+    header.click()
+    assert once == sorted(before)
+    assert column(1) == sorted(before, reverse=True)
+    table.locator("thead button").nth(2).click()
+    means = [float(text.split()[0]) for text in column(3)]
+    assert means == sorted(means, reverse=True)
+    assert column(1) != sorted(before, reverse=True)
+
+
+def test_no_link_in_the_artifact_pane_leads_to_an_empty_pane(seen: Seen) -> None:
+    """What lies beside the page is listed by MLflow at its left, and out of the frame's reach."""
+    frame = seen.leaderboard()
+    assert frame.locator("a").count() > 0
+    assert not any(link.is_visible() for link in frame.locator("a").all())
+    seen.open((seen.results / "leaderboard.html").as_uri())
+    assert all(link.is_visible() for link in seen.page.locator("a").all())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Leaderboards: of one pair, of three, and of many rows with long names."""
+    methods = (
+        "student",
+        *(f"a_method_with_a_long_name+another_one-{number}" for number in range(40)),
+    )
+    plan = Plan("long", "", ("a_pair_with_a_name_of_its_own",), methods, (0, 1), "last", "student")
+    runs = [
+        entry(plan.pairs[0], method, seed, 70.0 + seed, 1.0)
+        for method in methods
+        for seed in (0, 1)
+    ]
+    folder = tmp_path_factory.mktemp("written")
+    for name, board in {
+        "one": tables(),
+        "three": several(3),
+        "long": tables(pd.DataFrame(runs), plan),
+    }.items():
+        publish.write(*board, folder / name)
+    return sorted(folder.glob("*/leaderboard.html"))
+
+
+@pytest.mark.parametrize("width", [1400, 700])
+def test_no_page_scrolls_sideways_and_every_part_that_does_says_so(
+    seen: Seen, written: list[Path], width: int
+) -> None:
+    size = seen.page.viewport_size
+    seen.page.set_viewport_size({"width": width, "height": 900})
+    hints = 0
+    for file in (*written, seen.results / "leaderboard.html"):
+        seen.open(file.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+        for part in seen.page.locator(".part").all():
+            box = part.locator(".box")
+            scrolls = box.evaluate("box => box.firstElementChild.offsetWidth > box.clientWidth + 1")
+            assert part.locator(".hint").is_visible() == scrolls
+            hints += scrolls
+    assert hints > 0 or width > 700
+    seen.page.set_viewport_size(size)
+
+
+def test_the_hint_stays_and_the_fading_edge_goes_at_the_end_of_a_table(
+    seen: Seen, written: list[Path]
+) -> None:
+    size = seen.page.viewport_size
+    seen.page.set_viewport_size({"width": 700, "height": 900})
+    seen.open(next(file for file in written if file.parent.name == "one").as_uri())
+    part = seen.page.locator(".part.wide").first
+    assert part.locator(".box").evaluate("box => getComputedStyle(box).maskImage") != "none"
+    part.locator(".box").evaluate("box => box.scrollLeft = box.scrollWidth")
+    seen.page.locator(
+        ".part.wide.end"
+    ).first.wait_for()  # the page forbids the eval of wait_for_function
+    assert part.locator(".box").evaluate("box => getComputedStyle(box).maskImage") == "none"
+    seen.page.set_viewport_size(size)
+
+
+def test_the_header_of_a_long_table_stays_in_sight(seen: Seen, written: list[Path]) -> None:
+    seen.open(next(file for file in written if file.parent.name == "long").as_uri())
+    table = seen.page.locator(".part.fits table").last
+    table.locator("tbody tr").nth(30).scroll_into_view_if_needed()
+    seen.page.mouse.wheel(0, 400)
+    head = table.locator("th").first
+    seen.page.wait_for_timeout(200)
+    assert head.bounding_box()["y"] == pytest.approx(0, abs=2)
+
+
+def test_no_request_leaves_this_machine(seen: Seen) -> None:
+    for address in (*seen.views.values(), seen.start):
+        seen.open(address)
+        seen.page.wait_for_timeout(3000)
+    seen.leaderboard()
+    seen.page.wait_for_timeout(3000)
+    assert seen.outside == []
+
+
+def test_a_request_that_leaves_this_machine_would_be_noticed(seen: Seen) -> None:
+    before = list(seen.outside)
+    try:
+        seen.open(seen.start)
+        seen.page.evaluate("fetch('http://192.0.2.1/').catch(() => null) && null")
+        seen.page.wait_for_timeout(500)
+        assert seen.outside == [*before, "http://192.0.2.1/"]
+    finally:
+        seen.outside[:] = before

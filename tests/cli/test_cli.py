@@ -89,7 +89,7 @@ def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
     refused(r"my\.yaml:2:6: not valid YAML: .*", "run", "my.yaml")
     (here / "my.yaml").write_text("- tiny\n")
     refused(
-        r"my\.yaml: a study is a mapping of keys to values; this file holds a list",
+        r"my\.yaml: is not a mapping; write lines of the form 'key: value'",
         "run",
         "my.yaml",
     )
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
 
 WRONG_COMMANDS = [
     (("run", "none.yaml"), r"none\.yaml: no such file"),
-    (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean my\.yaml\?"),
+    (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean 'my\.yaml'\?"),
     (("run", "none/my.yaml"), r"none/my\.yaml: no such file; there is no folder none"),
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
     (

@@ -104,7 +104,7 @@ WRONG = [
     ("method: kd, ", "", ["11:5: methods[1].method: missing; this key is required"]),
     (
         "seeds: [3, 1]",
-        "seeds: [3, yes]",
+        "seeds: [3, true]",
         ["13:12: seeds[1]: is True; input should be a valid integer"],
     ),
     (
@@ -117,6 +117,7 @@ WRONG = [
         "seeds: [3, -1]",
         ["13:12: seeds[1]: is -1; input should be greater than or equal to 0"],
     ),
+    ("seeds: [3, 1]", "seeds: [3, yes]", ["13:12: 'yes' means different things in YAML 1.1 "]),
     ("seeds: [3, 1]", "seeds: 3", ["13:1: seeds: is 3; input should be a valid list"]),
     ("seeds: [3, 1]", "seeds: []", ["13:1: seeds: is []; list should have at least 1 item"]),
     (
@@ -220,7 +221,7 @@ WRONG = [
         ["11:5: methods[1]: kd: temperature is 0.0; it must be > 0"],
     ),
     ("temperature: 2", "name: 2", ["11:5: methods[1]: kd: no setting 'name'; it has "]),
-    ("beta: 500", "beta: yes", ["12:5: methods[2]: at: beta is True; it must be of type float"]),
+    ("beta: 500", "beta: true", ["12:5: methods[2]: at: beta is True; it must be of type float"]),
     ("name: first", "name: ../x", [f"1:1: name: is '../x'; {NAME_RULE}"]),
     ("name: first", "name: /etc", [f"1:1: name: is '/etc'; {NAME_RULE}"]),
     ("name: first", "name: a..b", [f"1:1: name: is 'a..b'; {NAME_RULE}"]),

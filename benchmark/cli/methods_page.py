@@ -17,7 +17,7 @@ from benchmark.data import Data
 from benchmark.models import create, tapped
 from benchmark.models.pairing import probe
 from benchmark.records.checkpoints import CellFolder
-from benchmark.study.schema import Dataset, Network, Recipe, Split
+from benchmark.study.schema import Network, Recipe, Split, make_dataset
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
@@ -71,7 +71,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as cache:
             split = Split(val=16, train_samples=32)
             self.data = Data(
-                Dataset(name="digits"), split, torch.device("cpu"), Path(cache), lambda _: None
+                make_dataset("digits"), split, torch.device("cpu"), Path(cache), lambda _: None
             )
         with seeds.seeded(0, "probe"):
             self.student = self._made(pair.student)

@@ -64,12 +64,13 @@ def mlflow_store(study: Study | None, uri: str | None) -> Store:
 
 def loaded_study(study: str) -> Study | None:
     """The study of a file; None for a name."""
+    import methods
     from benchmark.study.study import load
 
     if not study.strip():
         raise InputError("STUDY: empty; give a study's file or its name")
     path = Path(study)
-    return load(path) if path.suffix in (".yaml", ".yml") else None
+    return load(path, methods) if path.suffix in (".yaml", ".yml") else None
 
 
 def study_folder(study: str) -> Path:

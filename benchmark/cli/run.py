@@ -50,12 +50,13 @@ def run(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train what a study asks for and is not done, then show its leaderboard."""
+    import methods
     from benchmark.execution import environment, prepare
     from benchmark.execution import run as execution_run
     from benchmark.search import tuned as search_tuned
     from benchmark.study.study import load
 
-    loaded = load(study)
+    loaded = load(study, methods)
     if settings is Choices.tuned:
         loaded = search_tuned.with_tuned_rows(loaded, search_tuned.place(study))
     where = mlflow_store(loaded, tracking_uri) if track else None

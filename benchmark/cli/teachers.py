@@ -17,10 +17,11 @@ keepers = typer.Typer(no_args_is_help=True, help="Train, import, list and verify
 @keepers.command("train")
 def train_teachers(study: StudyFile, device: Device = None) -> None:
     """Train or fetch the teachers of a study that are not in the store, and no student."""
+    import methods
     from benchmark.execution import environment, prepare, run
     from benchmark.study.study import load
 
-    loaded, chosen = load(study), environment.device(device)
+    loaded, chosen = load(study, methods), environment.device(device)
     prepared = prepare.prepare(
         loaded, study.read_text(), str(study), chosen, options.workspace, say
     )
@@ -49,12 +50,13 @@ def import_teacher(
     """Bring weights that were trained elsewhere, as the teacher that a study describes; measure and store them."""
     import tempfile
 
+    import methods
     from benchmark.execution import environment, prepare, teachers
     from benchmark.execution.teacher_store import Store as Teachers
     from benchmark.study.study import load
     from benchmark.tracking import runs
 
-    loaded, chosen = load(study), environment.device(device)
+    loaded, chosen = load(study, methods), environment.device(device)
     names = [one.name for one in loaded.pairs]
     if pair is not None and pair not in names:
         raise InputError(f"--pair: {study} has no pair {pair!r}; there are {', '.join(names)}")
@@ -106,7 +108,7 @@ def verify_teachers(
     from benchmark.data import Data
     from benchmark.execution import environment, teachers
     from benchmark.execution.teacher_store import Store as Teachers
-    from benchmark.study.schema import Dataset, Split
+    from benchmark.study.schema import Split, stored_dataset
 
     store, chosen = Teachers(options.workspace), environment.device(device)
     every, damaged = store.cards()
@@ -118,7 +120,11 @@ def verify_teachers(
         name = f"{card['sha256'][:12]} {card['network']['model']}"
         try:
             data = Data(
-                Dataset(**card["dataset"]), Split(val=0), chosen, options.workspace / "data", say
+                stored_dataset(card["dataset"]),
+                Split(val=0),
+                chosen,
+                options.workspace / "data",
+                say,
             )
             if data.fingerprint != card["fingerprint"]:
                 raise InputError(f"{data.name}: other images than those that it was measured on")

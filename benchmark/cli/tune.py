@@ -39,13 +39,14 @@ def tune(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Search the settings of every method of a study, with the same number of trials each, on validation images."""
+    import methods
     from benchmark.execution import environment, prepare
     from benchmark.search import tune as search_tune
     from benchmark.search import tuned
     from benchmark.search.database import default_storage
     from benchmark.study.study import load
 
-    loaded, folder = load(study), options.workspace
+    loaded, folder = load(study, methods), options.workspace
     if dashboard:
         _dashboard(storage or default_storage(folder / loaded.name / "search"))
         return

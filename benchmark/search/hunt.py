@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 import methods
 from benchmark.search.spaces import nested
-from benchmark.study.schema import Found, Pair, Row
+from benchmark.study.schema import Pair, Row, TunedSettings
 from methods import Method, Setting
 
 
@@ -45,7 +45,7 @@ class Best:
     row: str
     key: str
     trials: int
-    found: Found
+    found: TunedSettings
     published: float | None
     value: float
     number: int

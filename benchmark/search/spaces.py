@@ -9,7 +9,7 @@ from typing import Any
 
 import methods
 from benchmark.errors import InputError
-from benchmark.study.schema import Found, Recipe, Row, Search
+from benchmark.study.schema import Recipe, Row, Search, TunedSettings
 from methods import Choice, LogUniform, Setting
 
 RECIPE = "recipe."
@@ -31,7 +31,7 @@ def space(row: Row, search: Search) -> dict[str, Setting]:
     return found
 
 
-def nested(flat: Mapping[str, Any], row: Row) -> Found:
+def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
     """Flat names -> a method's settings, with those that the study fixes, and a recipe's."""
     several = len(methods.parts(row.method)) > 1
     settings = deepcopy(row.settings)
@@ -44,7 +44,7 @@ def nested(flat: Mapping[str, Any], row: Row) -> Found:
             settings.setdefault(part, {})[key] = value
         else:
             settings[name] = value
-    return Found(settings=settings, **recipe)
+    return TunedSettings(settings=settings, **recipe)
 
 
 def published(

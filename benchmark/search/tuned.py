@@ -17,7 +17,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.files import write_atomically
 from benchmark.study import yamlfile
 from benchmark.study.plan import SUFFIX
-from benchmark.study.schema import Found, Row, Strict
+from benchmark.study.schema import Row, Strict, TunedSettings
 from benchmark.study.study import Study
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Entry(Strict):
     published: float | None
     value: float
     compute_tmac: float
-    found: Found
+    found: TunedSettings
 
 
 class Settings(Strict):
@@ -197,7 +197,7 @@ def summary(outcome: Outcome) -> RenderableType:
     return Group(table("", headers, rows), Text(), Text(saved))
 
 
-def _numbers(found: Found) -> Iterator[tuple[str, float]]:
+def _numbers(found: TunedSettings) -> Iterator[tuple[str, float]]:
     for key, value in found.model_dump(exclude_none=True).items():
         for name, number in value.items() if isinstance(value, dict) else [(key, value)]:
             parts = number.items() if isinstance(number, dict) else [("", number)]

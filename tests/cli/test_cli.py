@@ -51,9 +51,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"recipe": {"epoch": 2}}, r":\d+:3: recipe\.epoch: unknown key; did you mean 'epochs'\?"),
     (
         {"recipe": {"epochs": "two"}},
-        r":\d+:3: recipe\.epochs: is 'two'; input should be a valid integer.*",
+        r":\d+:3: recipe\.epochs: is 'two'; it must be a valid integer.*",
     ),
-    ({"seeds": [0, "1"]}, r":\d+:3: seeds\[1\]: is '1'; input should be a valid integer"),
+    ({"seeds": [0, "1"]}, r":\d+:3: seeds\[1\]: is '1'; it must be a valid integer"),
     (
         {"methods": ["kd", "fitnt"]},
         r":\d+:3: methods\[1\]: unknown method 'fitnt'; did you mean 'fitnet'\?",

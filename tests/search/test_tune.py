@@ -48,7 +48,7 @@ def searching(
     """Searches in this process, on the CPU."""
     path, device = write_study(workspace / "study.yaml", content), torch.device("cpu")
     prepared = prepare.prepare(
-        study.load(path), path.read_text(), str(path), device, workspace, lambda _: None
+        study.load(path, methods), path.read_text(), str(path), device, workspace, lambda _: None
     )
     known = environment.environment(device)
     return tune.tune(prepared, workspace, str(path), known, progress or Progress(), **options)
@@ -451,29 +451,29 @@ def test_a_tuned_row_with_the_published_settings_is_the_published_cell(tmp_path:
     [
         (
             {"search": {"trials": {"kd": 20, "at": 5}}},
-            "search.trials: asks for 5 and 20 trials of different methods",
+            "search.trials: gives methods different numbers of trials (5, 20)",
         ),
         (
             {"search": {"objective": "test/acc1"}},
-            "search.objective: is 'test/acc1'; input should be 'val/acc1' or ",
+            "search.objective: is 'test/acc1'; it must be 'val/acc1' or ",
         ),
         ({"search": {"objective": "val/f2"}}, "search.objective: is 'val/f2'; "),
         (
             {"search": {"seeds": [0]}},
-            "search.seeds and seeds both hold 0; the comparison is made on fresh ones",
+            "search.seeds and seeds both hold 0; compare methods on seeds",
         ),
         (
             {"search": {"lr": [0.2, 0.1]}},
-            "search: lr is [0.2, 0.1]; give the lowest and the highest",
+            "search: lr is [0.2, 0.1]; give the lowest value, then the highest",
         ),
         (
             {"search": {"sampler": "gp", "pruner": "median"}},
-            "sampler 'gp' learns nothing from pruned trials",
+            "sampler 'gp' cannot learn from pruned trials",
         ),
         ({"search": {"trails": 4}}, "search.trails: unknown key; did you mean 'trials'?"),
         (
             {"split": "legacy"},
-            "search needs validation images, and the split 'legacy' holds none out",
+            "search needs validation images, and split 'legacy' has none",
         ),
         (
             {"rows": ["student", "kd"]},
@@ -511,7 +511,7 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
 def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
     whole: tuple[Path, tune.Outcome], tmp_path: Path
 ) -> None:
-    loaded = study.load(write_study(tmp_path / "study.yaml", searched()))
+    loaded = study.load(write_study(tmp_path / "study.yaml", searched()), methods)
     path = tuned.place(tmp_path / "study.yaml")
     one, *rest = whole[1].best
     tuned.write(path, loaded, [replace(one, trials=5), *rest])
@@ -572,12 +572,12 @@ def test_settings_that_no_longer_fit_the_study_are_refused(
     new = one.found.model_copy(update={"settings": change.get("found", one.found.settings)})
     tuned.write(
         path,
-        study.load(write_study(tmp_path / "study.yaml", searched())),
+        study.load(write_study(tmp_path / "study.yaml", searched()), methods),
         [replace(one, found=new), *rest],
     )
     del content["search"]
     with pytest.raises(InputError, match=message) as error:
-        tuned.with_tuned_rows(study.load(write_study(tmp_path / "study.yaml", content)), path)
+        tuned.with_tuned_rows(study.load(write_study(tmp_path / "study.yaml", content), methods), path)
     assert str(error.value).startswith(f"{path}: ")
 
 

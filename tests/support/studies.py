@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
 from benchmark.study import study as study_study
@@ -63,7 +64,7 @@ def run(
     path = write_study(workspace / "study.yaml", content)
     device = torch.device("cpu")
     prepared = prepare.prepare(
-        study_study.load(path), path.read_text(), str(path), device, workspace, print
+        study_study.load(path, methods), path.read_text(), str(path), device, workspace, print
     )
     known = environment.environment(device)
     return execution_run.run(

@@ -38,20 +38,21 @@ def first_line(error: BaseException) -> str:
     return next(filter(None, lines), type(error).__name__)
 
 
-def suggest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: float = 0.6) -> str:
     """Return a hint for a misspelt name: "did you mean 'x'?", or the names there are.
 
     Args:
         name: What the user wrote.
         known: All valid names.
+        fallback: The hint if no name is similar; by default it lists the names.
         cutoff: Similarity, from 0 to 1, below which no name is suggested.
     """
     names = sorted(known)
     if near := difflib.get_close_matches(name, names, n=1, cutoff=cutoff):
         return f"did you mean {near[0]!r}?"
 
-    if not names:
-        return "there are none"
+    if fallback or not names:
+        return fallback or "there are none"
 
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"choose from {', '.join(names[:LISTED])}{more}"

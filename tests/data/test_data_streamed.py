@@ -298,7 +298,7 @@ def test_a_stop_of_the_whole_group_is_told_once_and_leaves_no_worker(folder, eac
         process.kill()
     assert (process.returncode, errors) == (
         128 + each,
-        "kdbench: stopped; the same command goes on from here\n",
+        "kdbench: stopped; run the same command again to resume\n",
     )
     assert ended(process.pid)
 

@@ -50,7 +50,11 @@ class Study(Strict):
     pairs: Annotated[list[Pair], Field(min_length=1)]
     """The teacher-student pairs."""
 
-    methods: Annotated[list[Annotated[Row, Shorthand.for_key("method")]], Field(min_length=1)]
+    methods: Annotated[
+        list[Annotated[Row, Shorthand.for_key("method")]],
+        Field(min_length=1),
+        Shorthand(lambda text: text, ("*",)),  # `load` replaces it
+    ]
     """The rows of the leaderboard: methods, by name or with settings. `"*"`, alone or as an item,
     stands for every method that the list does not name."""
 

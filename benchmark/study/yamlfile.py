@@ -145,7 +145,7 @@ def _similar_file(path: Path) -> str:
         return f"there is no folder {path.parent}"
 
     names = [file.name for file in path.parent.glob(f"*{path.suffix}")]
-    return suggest(path.name, names)
+    return suggest(path.name, names, cutoff=0.8)  # all names end alike
 
 
 def _parse(path: Path, text: str) -> tuple[Any, dict[Location, Position]]:

@@ -62,7 +62,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"methods": [{"method": "kd", "settings": {"temprature": 2}}]},
         r":\d+:3: methods\[0\]: kd: no setting 'temprature'; did you mean 'temperature'\?",
     ),
-    ({"dataset": "digit"}, r": dataset: no data set 'digit'; did you mean 'digits'\?"),
+    ({"dataset": "digit"}, r":\d+:1: dataset: no data set 'digit'; did you mean 'digits'\?"),
     (
         {"pairs": [{"teacher": TEACHER, "student": "test_byobnetz"}]},
         r": pairs\[0\]\.student: timm has no model 'test_byobnetz'; did you mean 'test_byobnet'\?",
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
 
 
 WRONG_COMMANDS = [
-    (("run", "none.yaml"), r"none\.yaml: no such file"),
+    (("run", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
     (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean 'my\.yaml'\?"),
     (("run", "none/my.yaml"), r"none/my\.yaml: no such file; there is no folder none"),
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
@@ -126,7 +126,7 @@ WRONG_COMMANDS = [
         ("leaderboard", "tiny"),
         r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet",
     ),
-    (("status", "none.yaml"), r"none\.yaml: no such file"),
+    (("status", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
     (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study has been run there yet"),
     (
         ("leaderboard", "my.yaml"),

@@ -38,6 +38,11 @@ class Strict(BaseModel):
     )
 
 
+def name_is_optional(schema: dict[str, Any]) -> None:
+    """Tell in a JSON schema that `name` may be left out, because a validator sets it."""
+    schema["required"].remove("name")
+
+
 def short_repr(value: Any) -> str:
     """Return a wrong value as an error message repeats it, cut to `MAX_SHOWN` characters."""
     text = repr(value)

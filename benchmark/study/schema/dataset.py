@@ -44,7 +44,7 @@ class Digits(_DatasetBase):
     """
 
     name: Literal["digits"]
-    """The name alone chooses the data set."""
+    """Always `digits`."""
 
     loading: Literal["resident"] = "resident"
     """All images are kept on the device."""
@@ -54,6 +54,9 @@ class Digits(_DatasetBase):
 
 class _InFiles(_DatasetBase):
     """Images in files: the keys that all kinds of such data sets share."""
+
+    name: str
+    """The kind of source, and its name of the data set."""
 
     root: str = "data"
     """Folder in which relative names are looked up, and into which data sets are downloaded."""
@@ -195,10 +198,6 @@ def _check_portion(value: float) -> float:
     return value
 
 
-Portion = Annotated[float, AfterValidator(_check_portion)]
-"""A share below 1, or a whole number."""
-
-
 class Split(Strict):
     """How the source's training images are divided. Its test images are never touched.
 
@@ -206,10 +205,10 @@ class Split(Strict):
     none, `{val: 0}`.
     """
 
-    val: Annotated[Portion, Field(ge=0)] = 0.1
+    val: Annotated[float, Field(ge=0), AfterValidator(_check_portion)] = 0.1
     """Share (below 1) or number of images held out for validation, stratified by class."""
 
-    train_samples: Annotated[Portion, Field(gt=0)] | None = None
+    train_samples: Annotated[float, Field(gt=0), AfterValidator(_check_portion)] | None = None
     """Share (below 1) or number of the other images to train on, stratified by class. The default
     is all."""
 

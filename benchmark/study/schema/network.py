@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from benchmark.hashing import canonical
-from benchmark.study.schema.base import Name, Seed, Shorthand, Strict
+from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, name_is_optional
 from benchmark.study.schema.recipe import Recipe
 
 
@@ -106,6 +106,8 @@ class Teacher(Network):
 
 class Pair(Strict):
     """A teacher and a student."""
+
+    model_config = ConfigDict(json_schema_extra=name_is_optional)
 
     name: Name
     """Name of the pair. The default is made of the names of its models."""

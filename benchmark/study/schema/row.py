@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from benchmark.study.schema.base import Name, Strict
+from benchmark.study.schema.base import Name, Strict, name_is_optional
 
 
 def _without_spaces(method: str) -> str:
@@ -35,6 +35,8 @@ class Row(Strict):
     `search_tmac` from the file that `kdbench tune` wrote.
     """
 
+    model_config = ConfigDict(json_schema_extra=name_is_optional)
+
     name: Name
     """Name of the row. The default is the method."""
 
@@ -42,16 +44,16 @@ class Row(Strict):
     """Name of the method (`kdbench methods`)."""
 
     settings: dict[str, Any] = {}
-    """Settings of the method. Those that are left out have their published values."""
+    """Settings of the method (`kdbench methods NAME`). All others have their published values."""
 
     found: dict[str, TunedSettings] = {}
-    """Pair -> settings that a search chose. They override `settings`."""
+    """Settings that a search chose, by pair. They override `settings`."""
 
     trials: Annotated[int, Field(ge=0)] = 0
     """Number of trials of that search."""
 
     search_tmac: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Pair -> compute of that search, in 10^12 multiply-accumulates."""
+    """Compute of that search in 10^12 multiply-accumulates, by pair."""
 
     @model_validator(mode="before")
     @classmethod

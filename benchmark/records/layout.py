@@ -177,6 +177,11 @@ class Workspace:
         return self.path / "mlflow.db"
 
     @property
+    def artifacts(self) -> Path:
+        """The folder for the files of runs in the local MLflow store."""
+        return self.path / "artifacts"
+
+    @property
     def data(self) -> Path:
         """The folder of decoded data sets."""
         return self.path / "data"

@@ -150,7 +150,7 @@ WRONG_COMMANDS = [
     ),
     (
         ("ui", "--tracking-uri", "sqlite:///my.yaml"),
-        r".*/my\.yaml: not a database of SQLite's; restore it, or move it away and sync the studies again",
+        r".*/my\.yaml: not an SQLite database; restore it, or move it away and sync the studies again",
     ),
     (
         ("show", "abc", "--tracking-uri", "sqlite:///."),

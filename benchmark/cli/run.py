@@ -18,6 +18,7 @@ from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
 from benchmark.cli.options import CohortSize, Device, StudyFile, TrackingUri, mlflow_store, options
 from benchmark.cli.screen import messages, print_wide, progress_display, say
 from benchmark.errors import InputError
+from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -52,31 +53,25 @@ def run(
     """Train what a study asks for and is not done, then show its leaderboard."""
     from benchmark.execution import environment, prepare
     from benchmark.execution import run as execution_run
+    from benchmark.execution.session import Session
     from benchmark.search import tuned as search_tuned
     from benchmark.study.study import load
 
     loaded = load(study)
     if settings is Choices.tuned:
-        loaded = search_tuned.with_tuned_rows(loaded, search_tuned.place(study))
+        loaded = search_tuned.with_tuned_rows(loaded, search_tuned.settings_file(study))
     where = mlflow_store(loaded, tracking_uri) if track else None
     chosen = environment.device(device)
-    prepared = prepare.prepare(
-        loaded, study.read_text(), str(study), chosen, options.workspace, say
-    )
+    workspace = Workspace(options.workspace)
+    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     if dry_run:
         _print_plan(prepared, cohort_size)
         return
     environment.make_repeatable()
     folder = options.workspace / loaded.name
     with progress_display() as progress, _follower(folder, where, progress) as recorded:
-        summary = execution_run.run(
-            prepared,
-            options.workspace,
-            str(study),
-            environment.environment(chosen),
-            progress,
-            cohort_size,
-        )
+        session = Session(workspace, str(study), chosen, environment.environment(chosen), progress)
+        summary = execution_run.run(prepared, session, cohort_size)
     _print_summary(summary, prepared)
     if not recorded():
         messages.print(

@@ -13,8 +13,8 @@ from benchmark.cli.tables import table
 from benchmark.execution.estimate import estimate
 from benchmark.execution.plan_file import identities
 from benchmark.execution.prepare import Prepared
-from benchmark.execution.teacher_store import Card, Store
-from benchmark.execution.teachers import Wanted
+from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
@@ -87,25 +87,25 @@ def _word(records: list[Record], running: bool) -> str:
     return "training" if running else "stopped"
 
 
-def teachers(store: Store) -> RenderableType:
+def teachers(store: TeacherStore) -> RenderableType:
     """A line per stored teacher."""
     rows = []
     cards, damaged = store.cards()
     for card in cards:
-        validation = f"{card['val/acc1']:.2f}" if "val/acc1" in card else ""
-        network, data = card["network"], f"{card['dataset']['name']} ({card['fingerprint'][:8]})"
-        accuracies = [validation, f"{card['test/acc1']:.2f}"]
-        rows.append([card["sha256"][:12], network["model"], data, *accuracies, card["source"]])
+        validation = "" if card.val_acc1 is None else f"{card.val_acc1:.2f}"
+        data = f"{card.dataset.name} ({card.fingerprint[:8]})"
+        accuracies = [validation, f"{card.test_acc1:.2f}"]
+        rows.append([card.sha256[:12], card.network.model, data, *accuracies, card.source])
     found = table("", ["weights", "model", "data", "validation %", "test %", "source"], rows)
     return Group(found, Text("\n".join(damaged))) if damaged else found
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
     """The cells, cohorts and cost of a run; identities of cells whose teacher is known."""
-    study, store = prepared.study, Store(workspace)
-    cards = {want.key: store.card(want.key) for want in prepared.wanted}
+    study, store = prepared.study, TeacherStore(Workspace(workspace))
+    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
     ids = identities(
-        prepared, {key: card["sha256"] for key, card in cards.items() if card is not None}
+        prepared, {key: card.sha256 for key, card in cards.items() if card is not None}
     )
     folder = Workspace(workspace).study(study.name).cells
     done = {label for label, name in ids.items() if CellFolder(folder / name).done}
@@ -132,9 +132,11 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
                 what,
             ]
         )
-    missing = [want for want in prepared.wanted if cards[want.key] is None]
+    missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
     lines = [f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done"]
-    lines += [f"{want.label}: {_teacher(want, cards[want.key])}" for want in prepared.wanted]
+    lines += [
+        f"{teacher.label}: {_teacher(teacher, cards[teacher.key])}" for teacher in prepared.teachers
+    ]
     cost = estimate(prepared, cohorts, missing)
     spared = (
         f"; {cost.alone:.3g} without sharing the teacher's passes" if cost.alone > cost.tmac else ""
@@ -146,10 +148,9 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     )
 
 
-def _teacher(want: Wanted, card: Card | None) -> str:
+def _teacher(teacher: RequiredTeacher, card: TeacherCard | None) -> str:
     if card is None:
-        return (
-            "its pretrained weights will be measured" if want.recipe is None else "will be trained"
-        )
-    images = "validation" if "val/acc1" in card else "test"
-    return f"in the store, {card.get('val/acc1', card['test/acc1']):.2f} % on the {images} images"
+        pretrained = teacher.recipe is None
+        return "its pretrained weights will be measured" if pretrained else "will be trained"
+    accuracy, images = card.best_known
+    return f"in the store, {accuracy:.2f} % on the {images} images"

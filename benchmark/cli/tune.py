@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from benchmark.cli.options import CohortSize, Device, StudyFile, TrackingUri, mlflow_store, options
 from benchmark.cli.screen import messages, print_wide, progress_display, say
+from benchmark.cli.tables import table
 from benchmark.errors import InputError, TrackingError
+from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
+    from benchmark.search.tune import Outcome
+    from benchmark.study.schema import Found
     from benchmark.tracking.store import Store
     from benchmark.training.progress import Progress
 
@@ -40,31 +46,32 @@ def tune(
 ) -> None:
     """Search the settings of every method of a study, with the same number of trials each, on validation images."""
     from benchmark.execution import environment, prepare
+    from benchmark.execution.session import Session
     from benchmark.search import tune as search_tune
     from benchmark.search import tuned
     from benchmark.search.database import default_storage
     from benchmark.study.study import load
 
-    loaded, folder = load(study), options.workspace
+    loaded, workspace = load(study), Workspace(options.workspace)
+    folder = workspace.study(loaded.name).search
     if dashboard:
-        _dashboard(storage or default_storage(folder / loaded.name / "search"))
+        _dashboard(storage or default_storage(folder))
         return
     where = mlflow_store(loaded, tracking_uri) if track else None
     chosen = environment.device(device)
-    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, folder, say)
+    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
-    known = environment.environment(chosen)
     with progress_display() as progress:
-        told = _recorder(where, progress)
-        outcome = search_tune.tune(
-            prepared, folder, str(study), known, progress, storage, cohort_size, told
-        )
-        told(folder / loaded.name / "search")
+        session = Session(workspace, str(study), chosen, environment.environment(chosen), progress)
+        on_round = _recorder(where, progress)
+        outcome = search_tune.tune(prepared, session, storage, cohort_size, on_round)
+        on_round(folder.path)
     if outcome.best:
-        tuned.write(tuned.place(study), loaded, outcome.best)
-        print_wide(tuned.summary(outcome))
+        file = tuned.settings_file(study)
+        tuned.write(file, loaded, outcome.best)
+        print_wide(_summary(outcome))
         messages.print(
-            f"wrote {tuned.place(study)}; `kdbench run {study} --settings tuned` compares",
+            f"wrote {file}; `kdbench run {study} --settings tuned` compares",
             soft_wrap=True,
         )
     if where is not None:
@@ -72,9 +79,8 @@ def tune(
     for name, reason in prepared.not_applicable.items():
         messages.print(f"not applicable: {name}: {reason}", markup=False, soft_wrap=True)
     for label in outcome.failed:
-        journals = folder / loaded.name / "search" / "cells"
         messages.print(
-            f"failed: {label}: no trial is complete; see the journals in {journals}",
+            f"failed: {label}: no trial is complete; see the journals in {folder.cells}",
             markup=False,
             soft_wrap=True,
         )
@@ -85,7 +91,7 @@ def tune(
 def _recorder(where: Store | None, progress: Progress) -> Callable[[Path], None]:
     """What puts the records of a search into MLflow; a store that refuses is a warning, and the next time comes."""
 
-    def told(folder: Path) -> None:
+    def on_round(folder: Path) -> None:
         from benchmark.tracking.sync_search import sync_search
 
         if where is not None:
@@ -94,7 +100,40 @@ def _recorder(where: Store | None, progress: Progress) -> Callable[[Path], None]
             except TrackingError as error:
                 progress.warn(f"not in MLflow yet: {error}; `kdbench tune` again brings it there")
 
-    return told
+    return on_round
+
+
+def _summary(outcome: Outcome) -> RenderableType:
+    """A line for the best trial of each search, and what sharing the teacher's passes saved."""
+    rows = [
+        [
+            best.pair,
+            best.row,
+            "" if best.published is None else f"{best.published:.2f}",
+            f"{best.value:.2f}",
+            f"trial {best.number} of {best.trials}" if best.number else "as published",
+            f"{best.compute_tmac:.2f}",
+            ", ".join(f"{name} {value:.4g}" for name, value in _numbers(best.found)),
+        ]
+        for best in outcome.best
+    ]
+    headers = ["pair", "method", "published", "best", "where", "TMAC", "settings"]
+    ratio = outcome.alone / max(outcome.tmac, 1e-12)
+    saved = (
+        f"{outcome.tmac:.2f} TMAC in cohorts; {outcome.alone:.2f} as separate trainings, "
+        f"{ratio:.2f} times as much"
+    )
+    return Group(table("", headers, rows), Text(), Text(saved))
+
+
+def _numbers(found: Found) -> Iterator[tuple[str, float]]:
+    """The numbers among settings, with flat names."""
+    settings = found.model_dump(exclude_none=True)
+    for name, value in {**settings.pop("settings"), **settings}.items():
+        parts = value if isinstance(value, dict) else {"": value}
+        for part, number in parts.items():
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                yield f"{name}.{part}" if part else name, float(number)
 
 
 def _dashboard(storage: str) -> None:

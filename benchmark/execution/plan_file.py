@@ -46,6 +46,7 @@ def write_plan(
         select=study.select,
         protocol="legacy" if study.split.legacy else "validated",
         baseline=_row_of(study, methods.baseline()),
+        reference=_row_of(study, methods.reference()),
         pairs=tuple(pair.name for pair in study.pairs),
         methods=tuple(row.name for row in study.methods),
         seeds=tuple(study.seeds),

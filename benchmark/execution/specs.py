@@ -11,6 +11,7 @@ from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
 from benchmark.records.layout import CellFiles
+from benchmark.study.schema import Dataset, Digits
 
 
 def cell_spec(
@@ -48,10 +49,9 @@ def cohort_spec(
         tested: Whether finished cells are evaluated on the test images.
     """
     study = prepared.study
-    root = str(Path(study.dataset.root).absolute())
     return CohortSpec(
         workspace=str(session.workspace.path.absolute()),
-        dataset=study.dataset.model_copy(update={"root": root}),
+        dataset=_with_absolute_root(study.dataset),
         split=study.split,
         recipe=study.recipe,
         select=study.select,
@@ -62,3 +62,12 @@ def cohort_spec(
         environment=session.environment,
         cells=tuple(cells),
     )
+
+
+def _with_absolute_root(dataset: Dataset) -> Dataset:
+    """Return a data set that a process finds in whichever folder it works."""
+    if isinstance(dataset, Digits):
+        return dataset
+
+    root = Path(dataset.root).absolute()
+    return dataset.model_copy(update={"root": str(root)})

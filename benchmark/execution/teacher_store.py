@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+)
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder, Tensors
 from benchmark.records.journal import Epoch, read_journal
 from benchmark.records.layout import CellFiles, Workspace
-from benchmark.study.schema import Dataset, Network
+from benchmark.study.schema import Dataset, Network, stored_dataset
+
+
+def _stored(value: Any) -> Any:
+    return stored_dataset(value) if isinstance(value, Mapping) else value
 
 
 class TeacherDescription(BaseModel):
@@ -36,7 +48,7 @@ class TeacherDescription(BaseModel):
     key: str
     network: Network
     classes: int
-    dataset: Dataset
+    dataset: Annotated[Dataset, BeforeValidator(_stored)]
     fingerprint: str
     source: str
     recipe: dict[str, Any] | None = None

@@ -14,7 +14,7 @@ from benchmark.search.row_search import RowSearch
 from benchmark.search.samplers import sampler_name
 from benchmark.search.spaces import nested
 from benchmark.search.trial_cells import TrialCells
-from benchmark.study.schema import Found, Search
+from benchmark.study.schema import Search, TunedSettings
 from benchmark.training import cost
 
 
@@ -27,7 +27,7 @@ class BestTrial:
         row: Name of the row.
         key: Identity of the search.
         trials: Number of trials of the search.
-        found: The settings of the best trial.
+        settings: The settings of the best trial.
         published: Objective of trial 0; None if it isn't complete.
         value: Objective of the best trial.
         number: Number of the best trial.
@@ -38,7 +38,7 @@ class BestTrial:
     row: str
     key: str
     trials: int
-    found: Found
+    settings: TunedSettings
     published: float | None
     value: float
     number: int
@@ -100,7 +100,7 @@ def best_trial(row_search: RowSearch, record: SearchRecord) -> BestTrial | None:
         row=record.row,
         key=record.key,
         trials=len(record.trials),
-        found=nested(best.params, row_search.row),
+        settings=nested(best.params, row_search.row),
         published=record.trials[0].value,
         value=best.value,
         number=best.number,

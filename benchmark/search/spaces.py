@@ -13,7 +13,7 @@ from typing import Any
 
 import methods
 from benchmark.errors import InputError
-from benchmark.study.schema import Found, Recipe, Row, Search
+from benchmark.study.schema import Recipe, Row, Search, TunedSettings
 from methods import Choice, LogUniform, Setting
 
 RECIPE = "recipe."
@@ -43,7 +43,7 @@ def space(row: Row, search: Search) -> dict[str, Setting]:
     return settings
 
 
-def nested(flat: Mapping[str, Any], row: Row) -> Found:
+def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
     """Return settings by flat name as those of the method and the recipe.
 
     Args:
@@ -63,7 +63,7 @@ def nested(flat: Mapping[str, Any], row: Row) -> Found:
         else:
             settings[name] = value
 
-    return Found(settings=settings, **recipe)
+    return TunedSettings(settings=settings, **recipe)
 
 
 def published(

@@ -144,11 +144,11 @@ def _planned(
     """Return the epochs of all trainings whose trials aren't told, by label."""
     planned: dict[str, int] = {}
     for row_search in row_searches:
-        told = sum(trial.state.is_finished() for trial in row_search.trials())
+        ended = sum(trial.state.is_finished() for trial in row_search.trials())
         method = row_search.method(row_search.published)
         epochs = cost.length(method, prepared.study.recipe).total
 
-        for number in range(told, search.trials):
+        for number in range(ended, search.trials):
             for seed in search.seeds:
                 planned[row_search.trial_label(number, seed)] = epochs
     return planned

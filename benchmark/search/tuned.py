@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import yaml
 from pydantic import Field, ValidationError
 
 import methods
@@ -14,7 +13,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.files import write_atomically
 from benchmark.study import yamlfile
 from benchmark.study.plan import SUFFIX
-from benchmark.study.schema import Found, Row, Strict
+from benchmark.study.schema import Row, Strict, TunedSettings
 from benchmark.study.study import Study
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Entry(Strict):
     published: float | None
     value: float
     compute_tmac: float
-    found: Found
+    found: TunedSettings
 
 
 class Settings(Strict):
@@ -110,7 +109,7 @@ def write(path: Path, study: Study, best: Sequence[BestTrial]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be created ({error.strerror})") from None
-    write_atomically(path, (header + yaml.safe_dump(content, sort_keys=False)).encode())
+    write_atomically(path, (header + yamlfile.dump(content)).encode())
 
 
 def read(path: Path) -> Settings:
@@ -174,7 +173,7 @@ def _entry(trial: BestTrial) -> dict[str, object]:
         "published": trial.published,
         "value": trial.value,
         "compute_tmac": round(trial.compute_tmac, 6),
-        "found": trial.found.model_dump(exclude_none=True),
+        "found": trial.settings.model_dump(exclude_none=True),
     }
 
 

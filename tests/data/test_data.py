@@ -13,7 +13,7 @@ from benchmark.data.sources.locate import locate
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError, SealedError
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, Dataset, Split
+from benchmark.study.schema import Augmentation, Split, make_dataset
 from tests.support.datasources import digits, epoch, recipe, training
 from tests.support.records import append
 
@@ -34,7 +34,7 @@ def trained(tmp_path):
 
 def source():
     """The digits as they come: their training and test labels."""
-    found = locate(Dataset(name="digits")).load(Path())
+    found = locate(make_dataset("digits")).load(Path())
     return found.train.labels, found.test.labels
 
 
@@ -178,23 +178,6 @@ def test_a_split_that_the_images_do_not_allow_is_refused(split, message):
     with pytest.raises(InputError) as error:
         digits(**split)
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("digit", "did you mean 'digits'?"),
-        ("cifar100", "did you mean 'torch/cifar100'?"),
-        ("torch/cifar1000", "did you mean 'torch/cifar100'?"),
-        ("torch/mine", "there are cifar10, cifar100, "),
-        ("zzz", "there are digits, torch/<name>, hfds/<name> and folder/<path>"),
-        ("folder/", "there are digits"),
-    ],
-)
-def test_an_unknown_data_set_is_refused_with_a_suggestion(name, hint):
-    with pytest.raises(InputError) as error:
-        locate(Dataset(name=name))
-    assert str(error.value).startswith(f"dataset: no data set {name!r}; {hint}")
 
 
 def test_a_batch_larger_than_the_data_is_refused(data):

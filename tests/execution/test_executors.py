@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from benchmark.execution import executors, worker
 from benchmark.execution import run as execution_run
 from benchmark.execution.executors import CohortSpec, Executor
 from benchmark.execution.executors.inline import InlineExecutor
+from benchmark.execution.specs import cohort_spec
 from benchmark.execution.worker import Resources
 from benchmark.hashing import identity
+from benchmark.study.schema import make_dataset
 from benchmark.training.progress import Progress
 from tests.execution.helpers import Remembering, prepared, session
 from tests.support.studies import bits, folders, run, tiny
@@ -98,12 +101,27 @@ def test_a_cohort_survives_json_and_pickle_unchanged(waiting: tuple[Path, Cohort
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
-def test_a_cohort_names_absolute_paths_and_cells_by_their_identity(
+@pytest.mark.parametrize("name", ["torch/cifar10", "hfds/org/pictures", "folder/pictures"])
+def test_a_cohort_names_its_data_set_by_an_absolute_folder_and_survives_json(
+    name: str, waiting: tuple[Path, CohortSpec], workspace: Path
+) -> None:
+    study = prepared(tiny())
+    pictures = make_dataset(name, root="pictures", loading="streamed", image_size=32)
+    study = replace(study, study=study.study.model_copy(update={"dataset": pictures}))
+    cells = waiting[1].cells
+    spec = cohort_spec(study, session(workspace), study.teachers[0], 0, cells)
+
+    assert isinstance(spec.dataset, type(pictures))
+    assert spec.dataset.root == str(Path("pictures").absolute())
+    assert spec.dataset.identity == pictures.identity
+    assert CohortSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_cohort_names_cells_and_teacher_by_what_is_in_the_workspace(
     waiting: tuple[Path, CohortSpec],
 ) -> None:
     workspace, spec = waiting
     assert spec.workspace == str(workspace)
-    assert spec.dataset.root == str(Path("data").absolute())
     assert spec.device == "cpu"
     assert (workspace / "teachers" / spec.teacher / "card.json").exists()
     for cell in spec.cells:

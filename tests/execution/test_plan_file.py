@@ -63,6 +63,26 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
     assert cells["kd (tuned)"]["recipe"]["lr"] == 0.125 != cells["kd"]["recipe"]["lr"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "baseline", "reference"),
+    [
+        (["kd", "student"], "student", "kd"),
+        (["at"], None, None),
+        (
+            ["at", {"name": "warm", "method": "kd", "settings": {"temperature": 8.0}}],
+            None,
+            "warm",
+        ),
+    ],
+)
+def test_a_plan_names_the_rows_that_others_are_compared_with(
+    rows: list[Any], baseline: str | None, reference: str | None, tmp_path: Path
+) -> None:
+    plan_file.write_plan(prepared(tiny(rows)), StudyFolder(tmp_path), {})
+    content = json.loads((tmp_path / "plan.json").read_text())
+    assert (content["baseline"], content["reference"]) == (baseline, reference)
+
+
 def test_identities_are_as_they_always_were() -> None:
     # Other ones would train every finished cell again.
     assert ids(tiny(["student", "kd", "kd+at"])) == {

@@ -121,7 +121,6 @@ def test_rows_of_one_method_with_different_settings_are_no_duplicates() -> None:
             tiny(pairs=pairs(one={"recipe": {"epochs": 1, "batch_size": 50}})),
             "recipe.batch_size is 50; there are only 48",
         ),
-        (tiny(dataset="digit"), "dataset: no data set 'digit'; did you mean 'digits'?"),
     ],
 )
 def test_an_impossible_demand_is_refused_with_file_and_key_before_anything_is_written(

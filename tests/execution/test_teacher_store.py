@@ -1,4 +1,4 @@
-"""Cards of stored teachers: what an older version wrote is read, and the same JSON is written."""
+"""Stored teachers are found by their cards, and cards of older versions are read."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def test_the_card_of_an_older_version_is_read_and_written_as_it_was(
     content: dict[str, Any],
 ) -> None:
     card = TeacherCard.model_validate(content)
-    assert card.model_dump(mode="json", by_alias=True, exclude_none=True) == content
+    written = card.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert written.pop("dataset") == {"name": "digits", "loading": "resident"}
+    assert written == {key: value for key, value in content.items() if key != "dataset"}
 
 
 def test_the_best_known_accuracy_is_on_the_validation_images_if_there_were_some(

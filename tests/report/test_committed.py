@@ -21,12 +21,14 @@ WHY = "not applicable: "
 
 def committed(folder):
     """The table of a folder and its plan, from the CSV and the study's file."""
+    import methods as registry
+
     with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         lines = [
             {name: value if value or name in table._TEXTS else None for name, value in line.items()}
             for line in csv.DictReader(file)
         ]
-    study = load(HERE / "studies" / f"{folder.name}.yaml")
+    study = load(HERE / "studies" / f"{folder.name}.yaml", registry)
     there = {line["method"] for line in lines}
     names = [row.name for row in study.methods]
     methods = [*names, *(tuned for name in names if (tuned := name + SUFFIX) in there)]

@@ -10,6 +10,7 @@ import optuna
 import torch
 import yaml
 
+import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
@@ -41,7 +42,7 @@ def searching(
 ) -> tune.Outcome:
     """Search in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
-    loaded, device, files = study.load(path), torch.device("cpu"), Workspace(workspace)
+    loaded, device, files = study.load(path, methods), torch.device("cpu"), Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, lambda _: None)
     known = environment.environment(device)
     session = Session(files, str(path), device, known, progress or Progress())

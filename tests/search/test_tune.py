@@ -258,29 +258,29 @@ def test_a_search_holds_its_folder_against_a_second_one(whole: Whole) -> None:
     [
         (
             {"search": {"trials": {"kd": 20, "at": 5}}},
-            "search.trials: asks for 5 and 20 trials of different methods",
+            "search.trials: gives methods different numbers of trials (5, 20)",
         ),
         (
             {"search": {"objective": "test/acc1"}},
-            "search.objective: is 'test/acc1'; input should be 'val/acc1' or ",
+            "search.objective: is 'test/acc1'; it must be 'val/acc1' or ",
         ),
         ({"search": {"objective": "val/f2"}}, "search.objective: is 'val/f2'; "),
         (
             {"search": {"seeds": [0]}},
-            "search.seeds and seeds both hold 0; the comparison is made on fresh ones",
+            "search.seeds and seeds both hold 0; compare methods on seeds",
         ),
         (
             {"search": {"lr": [0.2, 0.1]}},
-            "search: lr is [0.2, 0.1]; give the lowest and the highest",
+            "search: lr is [0.2, 0.1]; give the lowest value, then the highest",
         ),
         (
             {"search": {"sampler": "gp", "pruner": "median"}},
-            "sampler 'gp' learns nothing from pruned trials",
+            "sampler 'gp' cannot learn from pruned trials",
         ),
         ({"search": {"trails": 4}}, "search.trails: unknown key; did you mean 'trials'?"),
         (
             {"split": "legacy"},
-            "search needs validation images, and the split 'legacy' holds none out",
+            "search needs validation images, and split 'legacy' has none",
         ),
         (
             {"rows": ["student", "kd"]},

@@ -38,7 +38,7 @@ def test_the_comparison_runs_published_and_tuned_rows_side_by_side_on_fresh_seed
     config = yaml.safe_load((folders(workspace)["kd (tuned)/0"] / "config.json").read_text())
     assert config["method"]["settings"] == {**methods.create("kd").settings, **kd.found.settings}
     assert config["recipe"]["optimizer"]["lr"] == kd.found.lr
-    assert "0 cells trained, 4 done before" in kdbench(*run_tuned).err
+    assert "0 cells trained, 4 already done" in kdbench(*run_tuned).err
 
 
 def test_a_tuned_row_with_the_published_settings_is_the_published_cell(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_tuned_row_with_the_published_settings_is_the_published_cell(tmp_path:
 def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
     whole: Whole, tmp_path: Path
 ) -> None:
-    loaded = study.load(write_study(tmp_path / "study.yaml", searched()))
+    loaded = study.load(write_study(tmp_path / "study.yaml", searched()), methods)
     path = tuned.settings_file(tmp_path / "study.yaml")
     first, *rest = whole[1].best
 
@@ -114,13 +114,14 @@ def test_settings_that_no_longer_fit_the_study_are_refused(
     file = tmp_path / "study.yaml"
     path = tuned.settings_file(file)
     first, *rest = whole[1].best
-    found = first.found.model_copy(update={"settings": change.get("found", first.found.settings)})
-    loaded = study.load(write_study(file, searched()))
-    tuned.write(path, loaded, [replace(first, found=found), *rest])
+    found = change.get("found", first.settings.settings)
+    settings = first.settings.model_copy(update={"settings": found})
+    loaded = study.load(write_study(file, searched()), methods)
+    tuned.write(path, loaded, [replace(first, settings=settings), *rest])
 
     del content["search"]
     with pytest.raises(InputError, match=message) as error:
-        tuned.with_tuned_rows(study.load(write_study(file, content)), path)
+        tuned.with_tuned_rows(study.load(write_study(file, content), methods), path)
     assert str(error.value).startswith(f"{path}: ")
 
 

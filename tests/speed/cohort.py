@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+import methods
 from benchmark.execution import environment, prepare, run
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
@@ -30,7 +31,7 @@ STUDY = Path(__file__).parents[2] / "studies" / "search.yaml"
 
 def prepared(workspace: Path, trials: int, epochs: int) -> prepare.Prepared:
     """The study with fewer trials, one seed each, and shorter trainings."""
-    loaded = study.load(STUDY)
+    loaded = study.load(STUDY, methods)
     assert loaded.search is not None
     search = loaded.search.model_copy(
         update={"trials": trials, "seeds": [1000], "together": trials}

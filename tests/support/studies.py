@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
 from benchmark.execution.session import Session
@@ -63,7 +64,7 @@ def run(
 ) -> Any:
     """Runs a study in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
-    loaded, device = study_study.load(path), torch.device("cpu")
+    loaded, device = study_study.load(path, methods), torch.device("cpu")
     files = Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     known = environment.environment(device)

@@ -340,12 +340,7 @@ def test_the_work_of_a_cell_counts_every_network_in_every_epoch(name: str, units
 def test_an_estimate_shares_the_teacher_and_counts_what_each_method_needs(trained: Path) -> None:
     path = trained / "study.yaml"
     prepared = prepare.prepare(
-        study.load(path),
-        path.read_text(),
-        "here",
-        torch.device("cpu"),
-        Workspace(trained),
-        lambda _: None,
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(trained), lambda _: None
     )
     done = [
         json.loads((one / "done.json").read_text())["metrics"] for one in folders(trained).values()
@@ -378,12 +373,7 @@ def test_an_estimate_of_a_method_with_two_views_alone_shares_nothing(
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(tiny(["mlld"])))
     prepared = prepare.prepare(
-        study.load(path),
-        path.read_text(),
-        "here",
-        torch.device("cpu"),
-        Workspace(trained),
-        lambda _: None,
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(trained), lambda _: None
     )
     found = estimate.estimate(prepared, prepared.cohorts(prepared.cells, None), [])
     assert found.tmac == pytest.approx(found.alone)
@@ -438,12 +428,7 @@ def test_rows_whose_weights_were_published_for_another_batch_size_are_named_once
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     prepare.prepare(
-        study.load(path),
-        path.read_text(),
-        "here",
-        torch.device("cpu"),
-        Workspace(workspace),
-        said.append,
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(workspace), said.append
     )
     assert said == [
         "rkd, crd: the published weights were chosen for batches of 64; this recipe has batches of 16"

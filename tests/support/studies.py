@@ -14,6 +14,8 @@ import yaml
 import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
+from benchmark.execution.session import Session
+from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support.commandline import Ended, ended, launched, leaderboard
@@ -62,14 +64,12 @@ def run(
 ) -> Any:
     """Runs a study in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
-    device = torch.device("cpu")
-    prepared = prepare.prepare(
-        study_study.load(path, methods), path.read_text(), str(path), device, workspace, print
-    )
+    loaded, device = study_study.load(path, methods), torch.device("cpu")
+    files = Workspace(workspace)
+    prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     known = environment.environment(device)
-    return execution_run.run(
-        prepared, workspace, str(path), known, progress or Progress(), **options
-    )
+    session = Session(files, str(path), device, known, progress or Progress())
+    return execution_run.run(prepared, session, **options)
 
 
 def plan(workspace: Path, name: str = "tiny") -> dict[str, Any]:

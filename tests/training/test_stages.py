@@ -16,6 +16,7 @@ from benchmark.cli import status
 from benchmark.execution import estimate, prepare
 from benchmark.models import create, pairing, tapped
 from benchmark.records.checkpoints import CellFolder, Checkpoint
+from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.study.schema import Network, Recipe
 from benchmark.training import cost, member
@@ -339,7 +340,7 @@ def test_the_work_of_a_cell_counts_every_network_in_every_epoch(name: str, units
 def test_an_estimate_shares_the_teacher_and_counts_what_each_method_needs(trained: Path) -> None:
     path = trained / "study.yaml"
     prepared = prepare.prepare(
-        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), trained, lambda _: None
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(trained), lambda _: None
     )
     done = [
         json.loads((one / "done.json").read_text())["metrics"] for one in folders(trained).values()
@@ -372,7 +373,7 @@ def test_an_estimate_of_a_method_with_two_views_alone_shares_nothing(
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(tiny(["mlld"])))
     prepared = prepare.prepare(
-        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), trained, lambda _: None
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(trained), lambda _: None
     )
     found = estimate.estimate(prepared, prepared.cohorts(prepared.cells, None), [])
     assert found.tmac == pytest.approx(found.alone)
@@ -427,10 +428,10 @@ def test_rows_whose_weights_were_published_for_another_batch_size_are_named_once
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     prepare.prepare(
-        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), workspace, said.append
+        study.load(path, methods), path.read_text(), "here", torch.device("cpu"), Workspace(workspace), said.append
     )
     assert said == [
-        "published weights of rkd, crd were found with batches of 64, this recipe has 16"
+        "rkd, crd: the published weights were chosen for batches of 64; this recipe has batches of 16"
     ]
 
 

@@ -1,7 +1,8 @@
 """Published checkpoints reach exactly the accuracy that their author published.
 
-The CIFAR ResNets of chenyaofo/pytorch-cifar-models on the 10,000 test images of CIFAR-100: where the networks, the
-import of weights, the normalisation, the decoding or the evaluation were off by a little, a last digit would be too.
+These are the CIFAR ResNets of chenyaofo/pytorch-cifar-models on the 10,000 test images of
+CIFAR-100. A small mistake in the networks, the import of weights, the normalisation, the decoding
+or the evaluation would change a last digit.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all, so that the images are decoded once."""
+    """One workspace for all tests, so that the images are decoded once."""
     return tmp_path_factory.mktemp("checkpoints")
 
 

@@ -1,4 +1,4 @@
-"""Teachers that were trained elsewhere: brought into the store, measured, named by the hash of their weights."""
+"""Imported teachers are measured, stored, and named by the hash of their weights."""
 
 from __future__ import annotations
 
@@ -125,10 +125,11 @@ def test_the_normalisation_of_the_import_is_the_one_that_is_used(
     )
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--dry-run")
     assert done.code == 2
-    assert (
-        "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but these weights are of a network with [0.5, 0.4, 0.3]"
-        in done.err
+    message = (
+        "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but the stored weights belong to a network "
+        "with [0.5, 0.4, 0.3]; change it, or name other weights"
     )
+    assert message in done.err
 
 
 def test_weights_that_nobody_imported_are_one_line_with_the_remedy(workspace: Path) -> None:
@@ -136,7 +137,8 @@ def test_weights_that_nobody_imported_are_one_line_with_the_remedy(workspace: Pa
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert f"{study}: pairs[0].teacher.weights: no teacher in " in done.err
-    assert "`kdbench teachers import` brings others" in done.err
+    assert "matches 0123456789ab; list them with `kdbench teachers list`" in done.err
+    assert "add one with `kdbench teachers import`" in done.err
 
 
 def test_weights_of_another_network_or_for_other_classes_are_refused(
@@ -147,10 +149,11 @@ def test_weights_of_another_network_or_for_other_classes_are_refused(
     write_study(study, study_with({"weights": digits, "model": "test_resnet.r160_in1k"}))
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
     assert done.code == 2
-    assert (
-        f"pairs[0].teacher.model: is test_resnet.r160_in1k, but these weights are of a network with {TEACHER}"
-        in done.err
+    message = (
+        "pairs[0].teacher.model: is test_resnet.r160_in1k, but the stored weights belong to a "
+        f"network with {TEACHER}; change it, or name other weights"
     )
+    assert message in done.err
     torch.save(untrained(classes=7), file)
     write_study(study, study_with({}))
     done = kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
@@ -178,7 +181,9 @@ def test_an_imported_teacher_below_its_gate_on_the_test_images_teaches_nobody(
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert f"{study}: pairs[0].teacher.min_accuracy: is 99, but {TEACHER} reaches " in done.err
-    assert done.err.rstrip().endswith("% on the test images; take another or ask for less")
+    assert done.err.rstrip().endswith(
+        "% on the test images; use another teacher, or lower the limit"
+    )
     assert not list(workspace.glob("tiny/cells/*"))
 
 

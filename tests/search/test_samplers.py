@@ -1,4 +1,4 @@
-"""Which sampler a search has."""
+"""The sampler of a search depends on its space and its pruner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.study.schema import Row, Search
 
 
 @pytest.mark.parametrize(
-    ("name", "search", "sampler"),
+    ("name", "content", "sampler"),
     [
         ("kd", {}, "gp"),
         ("kd", {"pruner": "median"}, "tpe"),
@@ -21,7 +21,7 @@ from benchmark.study.schema import Row, Search
     ],
 )
 def test_a_gaussian_process_searches_few_continuous_settings_and_tpe_the_rest(
-    name: str, search: dict[str, Any], sampler: str
+    name: str, content: dict[str, Any], sampler: str
 ) -> None:
-    row, wanted = Row(name=name, method=name), Search.model_validate(search)
-    assert sampler_name(wanted, spaces.space(row, wanted)) == sampler
+    row, search = Row(name=name, method=name), Search.model_validate(content)
+    assert sampler_name(search, spaces.space(row, search)) == sampler

@@ -72,9 +72,7 @@ class Store:
 
     def weights(self, card: Card) -> Tensors:
         """A teacher's state dict. Raises InputError if the file is missing or is not the one that was measured."""
-        return CellFolder(self.folder / card["key"]).read_tensors(
-            "student.safetensors", card["sha256"]
-        )
+        return CellFolder(self.folder / card["key"]).read_weights(card["sha256"])
 
     def publish(self, record: CellFolder, card: Card) -> None:
         """Takes over a finished record and its weights: the whole folder appears at once.

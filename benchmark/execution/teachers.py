@@ -21,6 +21,7 @@ from benchmark.hashing import identity
 from benchmark.models import create, weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
+from benchmark.records.done import Done
 from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe
@@ -261,13 +262,13 @@ def _measure(
     record.begin(configuration)
     journal = record.journal()
     journal.append(Start(epoch=0, environment=environment))
-    digest = record.save_student(model.network.state_dict())
+    digest = record.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
     test = data.test(Finished(record.path))
     scores = evaluate.quality(evaluate.predict(model, test), test.labels, None)
     metrics = {f"test/{name}": value for name, value in scores.items()} | evaluate.costs(model)
     journal.append(Final(metrics=metrics))
-    record.finish({"sha256": digest, "epoch": 0, "metrics": metrics})
+    record.finish(Done(sha256=digest, epoch=0, metrics=metrics))
 
 
 def _card(key: str, source: str, network: Network, model: TappedModel, data: Data) -> Card:

@@ -20,6 +20,7 @@ from benchmark.models import create
 from benchmark.models.pairing import in_float32, only, probe
 from benchmark.models.tapped import DeployedModel, Evaluated, TappedModel
 from benchmark.records.checkpoints import Checkpoint, Tensors
+from benchmark.records.done import Done
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Trained, parse_record
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
@@ -356,11 +357,11 @@ class Member:
         """Chooses the weights by the study's rule, stores them, opens the test data, and marks the cell as done."""
         folder = self.task.folder
         if self.conditions.select == "best_val":
-            self._deploy(folder.best(int(self.best["epoch"])))
+            self._deploy(folder.read_best(int(self.best["epoch"])))
         epoch = (
             self.length.epochs - 1 if self.conditions.select == "last" else int(self.best["epoch"])
         )
-        sha256 = folder.save_student(self._deployed_weights())
+        sha256 = folder.save_weights(self._deployed_weights())
         if self.journal.last(Trained) is None:
             self.journal.append(Trained(epoch=epoch, sha256=sha256))
         metrics = {**self._tested(), **evaluate.costs(self.model)} if self.conditions.tested else {}
@@ -370,7 +371,7 @@ class Member:
             self.journal.append(Final(metrics=metrics))
         else:
             metrics = final.metrics
-        folder.finish({"sha256": sha256, "epoch": epoch, "metrics": metrics})
+        folder.finish(Done(sha256=sha256, epoch=epoch, metrics=metrics))
         self.progress.finished(self.task.label, metrics)
 
     def _tested(self) -> dict[str, float]:

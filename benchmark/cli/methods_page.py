@@ -103,7 +103,7 @@ def _take_steps(member: Member, conditions: Conditions) -> None:
     for stage in [-1, 0] if member.length.early else [0]:
         member.enter(stage)
         loaded = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
-        seen = conditions.teacher.look(loaded) if member.taught else None
+        seen = conditions.teacher.output(loaded) if member.taught else None
         if not member.step(loaded, seen, 0).isfinite().all():
             raise FloatingPointError(
                 f"{member.task.label}: {member.task.method} gives numbers that are not finite"

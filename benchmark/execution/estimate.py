@@ -63,7 +63,7 @@ def estimate(
             seconds += (
                 own / (3 * student * images) * steps * timed[cell.pair.name]["student trains"]
             )
-        looks = cost.looks(map(method_of, cohort), study.recipe)
+        looks = cost.teacher_passes(map(method_of, cohort), study.recipe)
         tmac += looks * images * look
         seconds += looks * steps * timed[pair]["teacher looks"]
     return Estimate(tmac / 1e12, alone / 1e12, seconds)

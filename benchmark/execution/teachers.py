@@ -26,7 +26,7 @@ from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe
 from benchmark.study.study import Study
-from benchmark.training import evaluate
+from benchmark.training import evaluate, profiling
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
@@ -265,8 +265,7 @@ def _measure(
     digest = record.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
     test = data.test(Finished(record.path))
-    scores = evaluate.quality(evaluate.predict(model, test), test.labels, None)
-    metrics = {f"test/{name}": value for name, value in scores.items()} | evaluate.costs(model)
+    metrics = evaluate.test_metrics(model, test, None) | profiling.costs(model)
     journal.append(Final(metrics=metrics))
     record.finish(Done(sha256=digest, epoch=0, metrics=metrics))
 

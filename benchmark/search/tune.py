@@ -213,6 +213,6 @@ def _count(prepared: Prepared, search: Search, hunts: Sequence[Hunt], outcome: O
                 / 1e12
             )
         shared = (
-            prepared.macs[hunts[0].pair.name, "teacher"] * cost.looks(rows, study.recipe) * images
+            prepared.macs[hunts[0].pair.name, "teacher"] * cost.teacher_passes(rows, study.recipe) * images
         )
         outcome.tmac += len(search.seeds) * shared / 1e12

@@ -93,7 +93,7 @@ def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tu
     images = _images_per_epoch(prepared)
     teacher = prepared.macs[members[0][0], "teacher"]
 
-    shared = float(cost.looks([method for _, method in members], recipe) * images * teacher)
+    shared = float(cost.teacher_passes([method for _, method in members], recipe) * images * teacher)
     alone = 0.0
     for pair, method in members:
         student = prepared.macs[pair, "student"]
@@ -139,7 +139,7 @@ def _cohort_estimate(
     members = [(cell.pair.name, method_of(cell)) for cell in cohort]
     shared, alone = cohort_macs(prepared, members)
 
-    teacher_epochs = cost.looks([method for _, method in members], recipe)
+    teacher_epochs = cost.teacher_passes([method for _, method in members], recipe)
     seconds = teacher_epochs * steps * batch_seconds[members[0][0]].teacher_pass
     for pair, method in members:
         training_step = 3 * prepared.macs[pair, "student"] * recipe.batch_size

@@ -161,7 +161,7 @@ class TeacherStore:
             InputError: The file is missing, or isn't the one that was measured.
         """
         files = self.files(card.key)
-        return CellFolder(files.path).read_tensors(files.weights.name, card.sha256)
+        return CellFolder(files.path).read_weights(card.sha256)
 
     def publish(self, record: CellFiles, description: TeacherDescription) -> None:
         """Copy a finished training into the store. The whole folder appears at once.

@@ -22,12 +22,13 @@ from benchmark.hashing import identity
 from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
+from benchmark.records.done import Done
 from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe
 from benchmark.study.study import Study
-from benchmark.training import evaluate
+from benchmark.training import evaluate, profiling
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
@@ -256,16 +257,14 @@ def _measure(
     folder.begin(configuration)
     journal = folder.journal()
     journal.append(Start(epoch=0, environment=session.environment))
-    digest = folder.save_student(model.network.state_dict())
+    digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
 
     images = data.test(Finished(record.path))
-    scores = evaluate.quality(evaluate.predict(model, images), images.labels, None)
-    metrics = {f"test/{name}": value for name, value in scores.items()}
-    metrics |= evaluate.costs(model)
+    metrics = evaluate.test_metrics(model, images, None) | profiling.costs(model)
 
     journal.append(Final(metrics=metrics))
-    folder.finish({"sha256": digest, "epoch": 0, "metrics": metrics})
+    folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
 
 
 def _describe(

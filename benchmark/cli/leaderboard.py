@@ -31,14 +31,14 @@ def leaderboard(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
-    from benchmark.report import publish
+    from benchmark.report import files as report_files
     from benchmark.report.figures import curves
     from benchmark.tracking import runs as tracking_runs
 
     experiment, where = study_experiment(study, tracking_uri)
     board, costs, plan, provenance = print_leaderboard(experiment, where, mix_environments)
-    histories = tracking_runs.histories(experiment, where, "val/acc1", curves.named(board, plan))
-    files = publish.write(board, costs, plan, results / plan.study, provenance, histories)
+    histories = tracking_runs.histories(experiment, where, "val/acc1", curves.labelled_rows(board, plan))
+    files = report_files.write(board, costs, plan, results / plan.study, provenance, histories)
     for path in files:
         messages.print(f"wrote {path}", soft_wrap=True)
     publish_leaderboard(experiment, where, board, costs, plan, provenance, files)
@@ -93,7 +93,8 @@ def publish_leaderboard(
     """
     import tempfile
 
-    from benchmark.report import markdown, publish
+    from benchmark.report import files as report_files
+    from benchmark.report import markdown
     from benchmark.report.figures import curves
     from benchmark.tracking import report_run, tags
     from benchmark.tracking import runs as tracking_runs
@@ -106,9 +107,9 @@ def publish_leaderboard(
         with tempfile.TemporaryDirectory() as folder:
             if files is None:
                 histories = tracking_runs.histories(
-                    experiment, store, "val/acc1", curves.named(board, plan)
+                    experiment, store, "val/acc1", curves.labelled_rows(board, plan)
                 )
-                files = publish.write(board, costs, plan, Path(folder), provenance, histories)
+                files = report_files.write(board, costs, plan, Path(folder), provenance, histories)
             report_run.publish(experiment, store, plan, note, files, warn)
     except Exception as error:
         warn(f"{experiment}: its report in MLflow could not be written ({first_line(error)})")

@@ -93,7 +93,9 @@ def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tu
     images = _images_per_epoch(prepared)
     teacher = prepared.macs[members[0][0], "teacher"]
 
-    shared = float(cost.teacher_passes([method for _, method in members], recipe) * images * teacher)
+    shared = float(
+        cost.teacher_passes([method for _, method in members], recipe) * images * teacher
+    )
     alone = 0.0
     for pair, method in members:
         student = prepared.macs[pair, "student"]

@@ -196,7 +196,9 @@ def test_a_mistake_shows_its_trace_only_when_asked(here: Path) -> None:
         ended(launched(*words, cwd=here)) for words in (["sync", "x"], ["--debug", "sync", "x"])
     )
     assert (plain.code, plain.out) == (2, "")
-    assert plain.err == f"kdbench: x: no such study in {here}/runs; no study has been run there yet\n"
+    assert (
+        plain.err == f"kdbench: x: no such study in {here}/runs; no study has been run there yet\n"
+    )
     assert asked.err.startswith("Traceback")
     assert f"InputError: x: no such study in {here}/runs" in asked.err
     assert not list(here.iterdir())

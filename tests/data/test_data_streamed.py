@@ -254,9 +254,9 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 import torch
-from benchmark.cli import _stop
+from benchmark.cli.main import _stop
 from benchmark.data import Data
-from benchmark.schema import Augmentation, Dataset, Recipe, Split
+from benchmark.study.schema import Augmentation, Dataset, Recipe, Split
 for each in (signal.SIGTERM, signal.SIGINT):
     signal.signal(each, _stop)
 root = Path(sys.argv[1])

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.errors import InputError
+from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.study.plan import read_plan
 
 if TYPE_CHECKING:
     from benchmark.study.study import Study
@@ -74,8 +76,8 @@ def study_folder(study: str) -> Path:
     """The folder of a study, by file or name. Raises InputError if it was never run here."""
     loaded = loaded_study(study)
     folder = options.workspace / (study if loaded is None else loaded.name)
-    if not (folder / "plan.json").exists():
-        known = sorted(path.parent.name for path in options.workspace.glob("*/plan.json"))
+    if not StudyFolder(folder).plan.exists():
+        known = Workspace(options.workspace).studies()
         there = f"there are {', '.join(known)}" if known else "no study was run there yet"
         raise InputError(f"{study}: no such study in {options.workspace}; {there}")
     return folder
@@ -83,11 +85,9 @@ def study_folder(study: str) -> Path:
 
 def study_experiment(study: str, uri: str | None) -> tuple[str, Store]:
     """A study's experiment in MLflow, and the store that holds it."""
-    import json
-
     loaded = loaded_study(study)
     if loaded is not None:
         return loaded.experiment, mlflow_store(loaded, uri)
-    plan = options.workspace / study / "plan.json"
-    experiment = json.loads(plan.read_text())["experiment"] if plan.exists() else f"kd/{study}"
+    plan = Workspace(options.workspace).study(study).plan
+    experiment = read_plan(plan).experiment if plan.exists() else f"kd/{study}"
     return experiment, mlflow_store(None, uri)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -18,30 +16,30 @@ from benchmark.execution.prepare import Prepared
 from benchmark.execution.teacher_store import Card, Store
 from benchmark.execution.teachers import Wanted
 from benchmark.records.checkpoints import CellFolder
-from benchmark.records.journal import Record, read_journal
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
+from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.study.plan import PlannedCell, PlannedTeacher, read_plan
 
 
 def state(folder: Path) -> RenderableType:
     """A line per teacher and cell of a study's folder."""
-    plan = json.loads((folder / "plan.json").read_text())
+    plan = read_plan(StudyFolder(folder).plan)
     running = locks.running(folder)
     rows = []
-    for entry in plan["teachers"]:
+    for teacher in plan.teachers:
         rows.append(
             [
-                ", ".join(entry["pairs"]),
+                ", ".join(teacher.pairs),
                 "teacher",
-                str(entry["seed"]),
-                *_state(folder, entry, running),
+                str(teacher.seed),
+                *_state(folder, teacher, running),
             ]
         )
-    for entry in plan["cells"]:
-        rows.append(
-            [entry["pair"], entry["row"], str(entry["seed"]), *_state(folder, entry, running)]
-        )
-    count = len(plan["pairs"]) * len(plan["methods"]) - len(plan["not_applicable"])
-    planned = count * len(plan["seeds"])
-    done = sum((folder / entry["folder"] / "done.json").exists() for entry in plan["cells"])
+    for entry in plan.cells:
+        rows.append([entry.pair, entry.row, str(entry.seed), *_state(folder, entry, running)])
+    count = len(plan.pairs) * len(plan.methods) - len(plan.not_applicable)
+    planned = count * len(plan.seeds)
+    done = sum(CellFiles(folder / entry.folder).done.exists() for entry in plan.cells)
     headers = [
         "pair",
         "method",
@@ -55,34 +53,37 @@ def state(folder: Path) -> RenderableType:
     ]
     now = "running" if running else "not running"
     return Group(
-        Text(f"{plan['study']}: {done} of {planned} cells done, {now}"), table("", headers, rows)
+        Text(f"{plan.study}: {done} of {planned} cells done, {now}"), table("", headers, rows)
     )
 
 
-def _state(folder: Path, entry: dict[str, Any], running: bool) -> list[str]:
-    records = read_journal(folder / entry["folder"] / "journal.jsonl")
-    epochs = [record for record in records if record["kind"] == "epoch"]
-    length = entry.get("length", {"early": 0, "epochs": entry["recipe"]["epochs"]})
-    early = sum(record["kind"] == "early" for record in records)
-    reached = f"{early + len(epochs)}/{length['early'] + length['epochs']}"
-    accuracy = epochs[-1]["metrics"].get("val/acc1") if epochs else None
+def _state(folder: Path, entry: PlannedCell | PlannedTeacher, running: bool) -> list[str]:
+    records = read_journal(CellFiles(folder / entry.folder).journal)
+    epochs = [record for record in records if isinstance(record, Epoch)]
+    early = sum(isinstance(record, EarlyEpoch) for record in records)
+    length = entry.length if isinstance(entry, PlannedCell) else {}
+    total = sum(length.values()) if length else entry.recipe["epochs"]
+
+    accuracy = epochs[-1].metrics.get("val/acc1") if epochs else None
     validation = "" if accuracy is None else f"{accuracy:.2f}"
-    final = next((record for record in records if record["kind"] == "final"), None)
-    test = f"{final['metrics']['test/acc1']:.2f}" if final else ""
-    when = (
-        f"{datetime.fromtimestamp(records[-1]['time'] / 1000):%Y-%m-%d %H:%M:%S}" if records else ""
-    )
-    return [entry["id"], _word(records, running), reached, validation, test, when]
+    finals = [record for record in records if isinstance(record, Final)]
+    test = f"{finals[0].metrics['test/acc1']:.2f}" if finals else ""
+    when = ""
+    if records:
+        when = f"{datetime.fromtimestamp(records[-1].time / 1000):%Y-%m-%d %H:%M:%S}"
+
+    reached = f"{early + len(epochs)}/{total}"
+    return [entry.id, _word(records, running), reached, validation, test, when]
 
 
 def _word(records: list[Record], running: bool) -> str:
-    kinds = {record["kind"] for record in records}
-    if "final" in kinds:
+    if any(isinstance(record, Final) for record in records):
         return "done"
-    if records and records[-1]["kind"] == "failed":
-        return f"failed: {records[-1]['reason']}"
     if not records:
         return "waiting"
+    last = records[-1]
+    if isinstance(last, Failed):
+        return f"failed: {last.reason}"
     return "training" if running else "stopped"
 
 
@@ -106,7 +107,7 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     ids = identities(
         prepared, {key: card["sha256"] for key, card in cards.items() if card is not None}
     )
-    folder = workspace / study.name / "cells"
+    folder = Workspace(workspace).study(study.name).cells
     done = {label for label, name in ids.items() if CellFolder(folder / name).done}
     pending = [cell for cell in prepared.cells if str(cell) not in done]
     cohorts = prepared.cohorts(pending, cohort_size)

@@ -8,9 +8,11 @@ from typing import Any
 
 import methods
 from benchmark.execution.prepare import Prepared
-from benchmark.files import write_json
 from benchmark.hashing import identity
 from benchmark.records.checkpoints import CellFolder
+from benchmark.records.layout import StudyFolder
+from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
+from benchmark.study.plan import write_plan as write_plan_file
 from benchmark.study.schema import Network, Recipe, Row
 from benchmark.study.study import Cell
 from benchmark.training import cost
@@ -68,57 +70,58 @@ def write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict
     """Writes what the folder's journals belong to, with the cells whose identity is known; returns those."""
     study, ids = prepared.study, identities(prepared, hashes)
     baseline = next((row.name for row in study.methods if row.method == methods.baseline()), None)
-    plan = {
-        "study": study.name,
-        "question": study.question,
-        "experiment": study.experiment,
-        "dataset": study.dataset.name,
-        "select": study.select,
-        "protocol": "legacy" if study.split.legacy else "validated",
-        "baseline": baseline,
-        "pairs": [pair.name for pair in study.pairs],
-        "methods": [row.name for row in study.methods],
-        "seeds": study.seeds,
-        "not_applicable": prepared.not_applicable,
-        "trials": {row.name: row.trials for row in study.methods if row.trials},
-        "search_tmac": {
+    places = StudyFolder(folder)
+    plan = Plan(
+        study=study.name,
+        question=study.question,
+        experiment=study.experiment,
+        datasets=dict.fromkeys((pair.name for pair in study.pairs), study.dataset.name),
+        select=study.select,
+        protocol="legacy" if study.split.legacy else "validated",
+        baseline=baseline,
+        pairs=tuple(pair.name for pair in study.pairs),
+        methods=tuple(row.name for row in study.methods),
+        seeds=tuple(study.seeds),
+        not_applicable=prepared.not_applicable,
+        trials={row.name: row.trials for row in study.methods if row.trials},
+        search_tmac={
             f"{pair}/{row.name}": tmac
             for row in study.methods
             for pair, tmac in row.search_tmac.items()
         },
-        "altered": [row.name for row in study.methods if _altered(row)],
-        "teachers": [
-            {
-                "id": want.key,
-                "folder": f"teachers/{want.key}",
-                "pairs": list(want.pairs),
-                "model": want.network.model,
-                "teacher_id": hashes.get(want.key, "")[:12],
-                "seed": want.pair.teacher.seed,
-                "recipe": {"epochs": 0} if want.recipe is None else _flat(want.recipe),
-            }
+        altered=tuple(row.name for row in study.methods if _altered(row)),
+        teachers=tuple(
+            PlannedTeacher(
+                id=want.key,
+                folder=places.relative(places.teacher(want.key)),
+                pairs=want.pairs,
+                model=want.network.model,
+                teacher_id=hashes.get(want.key, "")[:12],
+                seed=want.pair.teacher.seed,
+                recipe={"epochs": 0} if want.recipe is None else _flat(want.recipe),
+            )
             for want in prepared.wanted
-        ],
-        "cells": [
-            {
-                "id": ids[str(cell)],
-                "folder": f"cells/{ids[str(cell)]}",
-                "pair": cell.pair.name,
-                "row": cell.row.name,
-                "method": cell.row.method,
-                "settings": method_of(cell).settings,
-                "seed": cell.seed,
-                "teacher": cell.pair.teacher.model,
-                "teacher_id": hashes[prepared.teacher_of(cell).key][:12],
-                "student": cell.pair.student.model,
-                "recipe": _flat(cell.recipe),
-                "length": asdict(cost.length(method_of(cell), study.recipe)),
-            }
+        ),
+        cells=tuple(
+            PlannedCell(
+                id=ids[str(cell)],
+                folder=places.relative(places.cell(ids[str(cell)])),
+                pair=cell.pair.name,
+                row=cell.row.name,
+                method=cell.row.method,
+                settings=method_of(cell).settings,
+                seed=cell.seed,
+                teacher=cell.pair.teacher.model,
+                teacher_id=hashes[prepared.teacher_of(cell).key][:12],
+                student=cell.pair.student.model,
+                recipe=_flat(cell.recipe),
+                length=asdict(cost.length(method_of(cell), study.recipe)),
+            )
             for cell in prepared.cells
             if str(cell) in ids
-        ],
-    }
-    write_json(folder / "plan.json", plan)
+        ),
+    )
+    write_plan_file(places.plan, plan)
     return ids
 
 

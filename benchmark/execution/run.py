@@ -16,6 +16,8 @@ from benchmark.execution.teacher_store import Store
 from benchmark.files import write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.records.checkpoints import CellFolder
+from benchmark.records.journal import Failed
+from benchmark.records.layout import StudyFolder
 from benchmark.training import cost
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions
@@ -49,7 +51,8 @@ def run(
         hashes = {key: teacher.sha256 for key, teacher in lent.items()}
         ids = write_plan(prepared, folder, hashes)
         places = {
-            str(cell): CellFolder(folder / "cells" / ids[str(cell)]) for cell in prepared.cells
+            str(cell): CellFolder(StudyFolder(folder).cell(ids[str(cell)]).path)
+            for cell in prepared.cells
         }
         summary = Summary(planned=len(prepared.cells))
         pending = [cell for cell in prepared.cells if not places[str(cell)].done]
@@ -73,8 +76,8 @@ def run(
             if places[str(cell)].done:
                 summary.trained += 1
             else:
-                failure = places[str(cell)].journal().last("failed")
-                summary.failed[str(cell)] = "not trained" if failure is None else failure["reason"]
+                failure = places[str(cell)].journal().last(Failed)
+                summary.failed[str(cell)] = "not trained" if failure is None else failure.reason
         return summary
 
 
@@ -101,15 +104,15 @@ def lend(
 ) -> dict[str, Teacher]:
     """All teachers of a study, by key, measured; the folder then tells what its journals belong to."""
     data, store = prepared.data, Store(workspace)
-    write_atomically(folder / "study.yaml", prepared.text.encode())
+    write_atomically(StudyFolder(folder).study_file, prepared.text.encode())
     write_json(
-        folder / "split.json",
+        StudyFolder(folder).split,
         {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()},
     )
     write_plan(prepared, folder, {})
     lent = {}
     with named(source):
         for want in prepared.wanted:
-            record = folder / "teachers" / want.key
+            record = StudyFolder(folder).teacher(want.key).path
             lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
     return lent

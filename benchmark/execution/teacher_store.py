@@ -10,7 +10,8 @@ from typing import Any
 from benchmark.errors import InputError
 from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder, Tensors
-from benchmark.records.journal import read_journal
+from benchmark.records.journal import Epoch, read_journal
+from benchmark.records.layout import CellFiles, Workspace
 
 RECORDS = ("config.json", "journal.jsonl", "done.json")
 
@@ -24,7 +25,7 @@ class Store:
     """Finds, takes over and lends stored teachers."""
 
     def __init__(self, workspace: Path):
-        self.folder = workspace / "teachers"
+        self.folder = Workspace(workspace).teachers
 
     def card(self, key: str) -> Card | None:
         """What is known of a teacher. None if it is not in the store; InputError if its card is damaged."""
@@ -80,11 +81,10 @@ class Store:
 
         card: all but what the record itself tells, its accuracies and the hash of its weights.
         """
-        done = json.loads((record.path / "done.json").read_text())
-        journal = read_journal(record.path / "journal.jsonl")
-        chosen = [
-            r["metrics"] for r in journal if r["kind"] == "epoch" and r["epoch"] == done["epoch"]
-        ]
+        files = CellFiles(record.path)
+        done = json.loads(files.done.read_text())
+        journal = read_journal(files.journal)
+        chosen = [r.metrics for r in journal if isinstance(r, Epoch) and r.epoch == done["epoch"]]
         accuracies = {
             name: metrics[name] for metrics in chosen for name in ("val/acc1",) if name in metrics
         }

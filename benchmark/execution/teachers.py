@@ -21,6 +21,7 @@ from benchmark.hashing import identity
 from benchmark.models import create, weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
+from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe
 from benchmark.study.study import Study
@@ -259,13 +260,13 @@ def _measure(
     """Evaluates a finished network, with the same records as the end of a training here leaves."""
     record.begin(configuration)
     journal = record.journal()
-    journal.append("start", epoch=0, environment=environment)
+    journal.append(Start(epoch=0, environment=environment))
     digest = record.save_student(model.network.state_dict())
-    journal.append("trained", epoch=0, sha256=digest)
+    journal.append(Trained(epoch=0, sha256=digest))
     test = data.test(Finished(record.path))
     scores = evaluate.quality(evaluate.predict(model, test), test.labels, None)
     metrics = {f"test/{name}": value for name, value in scores.items()} | evaluate.costs(model)
-    journal.append("final", metrics=metrics)
+    journal.append(Final(metrics=metrics))
     record.finish({"sha256": digest, "epoch": 0, "metrics": metrics})
 
 
@@ -307,7 +308,7 @@ def _train(
         )
     if not record.done:
         reason = next(
-            (r["reason"] for r in reversed(record.journal().records) if r["kind"] == "failed"), ""
+            (r.reason for r in reversed(record.journal().records) if isinstance(r, Failed)), ""
         )
         raise InputError(f"{want.where}: {want.network.model} could not be trained: {reason}")
     with seeds.seeded(0, "teacher"):

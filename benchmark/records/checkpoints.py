@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.files import write_atomically, write_json
-from benchmark.records.journal import Journal, Record, opened, sealed_line
+from benchmark.records.journal import Journal, Json, seal, unseal
 
 Tensors = dict[str, Tensor]
 
@@ -65,7 +65,7 @@ class CellFolder:
         digest = self._write_tensors(f"{name}.safetensors", checkpoint.tensors)
         failpoint("checkpoint.tensors")
         marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
-        write_atomically(self.path / f"{name}.json", sealed_line(marker))
+        write_atomically(self.path / f"{name}.json", seal(marker))
         failpoint("checkpoint.written")
         for old in self._checkpoints()[2:]:
             self._drop(old)
@@ -87,7 +87,7 @@ class CellFolder:
     def save_best(self, epoch: int, tensors: Tensors) -> None:
         """Keeps the weights of the best validation epoch so far."""
         digest = self._write_tensors("best.safetensors", tensors)
-        write_atomically(self.path / "best.json", sealed_line({"epoch": epoch, "sha256": digest}))
+        write_atomically(self.path / "best.json", seal({"epoch": epoch, "sha256": digest}))
 
     def best(self, epoch: int) -> Tensors:
         """The weights that `save_best` kept. Raises InputError if they are damaged or another epoch's."""
@@ -124,9 +124,9 @@ class CellFolder:
         except OSError as error:
             raise InputError(f"{self.path / name}: cannot be read ({error.strerror})") from None
 
-    def _read_marker(self, name: str) -> Record:
+    def _read_marker(self, name: str) -> Json:
         """The JSON beside a file of tensors. Raises InputError if it is not as it was written."""
-        content = opened(self._read(name))
+        content = unseal(self._read(name))
         if content is None:
             raise InputError(f"{self.path / name}: not as it was written")
         return content

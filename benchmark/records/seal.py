@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import SealedError
-from benchmark.records.journal import read_journal
+from benchmark.records.journal import Trained, read_journal
+from benchmark.records.layout import CellFiles
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,8 @@ class Finished:
 
     def verify(self) -> None:
         """Raises SealedError unless the cell's journal says `trained`."""
-        if not any(
-            record["kind"] == "trained" for record in read_journal(self.folder / "journal.jsonl")
-        ):
+        records = read_journal(CellFiles(self.folder).journal)
+        if not any(isinstance(record, Trained) for record in records):
             raise SealedError(
                 f"{self.folder}: the test data stay sealed until this cell's training is finished"
             )

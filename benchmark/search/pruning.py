@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmark.errors import Leave
-from benchmark.records.journal import read_journal
+from benchmark.errors import LeaveCohort
+from benchmark.records.journal import Epoch, Failed, Trained, read_journal
+from benchmark.records.layout import CellFiles
 from benchmark.search.hunt import Hunt, trial_label, trial_method
 from benchmark.search.trials import Trials
 from benchmark.training import cost
@@ -41,21 +42,21 @@ class Judge(Progress):
         if self.trials.search.pruner == "none":
             return
         for place, own in self._cells.items():
-            records = read_journal(self.trials.folder / place / "journal.jsonl")
-            epochs = [record for record in records if record["kind"] == "epoch"]
-            over = any(record["kind"] in ("trained", "failed") for record in records)
+            records = read_journal(CellFiles(self.trials.folder / place).journal)
+            epochs = [record for record in records if isinstance(record, Epoch)]
+            over = any(isinstance(record, Trained | Failed) for record in records)
             for hunt, trial in own:
                 known = hunt.storage.get_trial(trial._trial_id).intermediate_values
                 for record in epochs:
-                    if record["epoch"] not in known:
-                        self._report(hunt, trial, record["epoch"], record["metrics"])
+                    if record.epoch not in known:
+                        self._report(hunt, trial, record.epoch, record.metrics)
                 if (
                     epochs and not over
                 ):  # else it was judged, maybe before others of its round were told
                     self._judge(hunt, trial)
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Passes it on, reports it, and raises Leave where the pruner says so."""
+        """Passes it on, reports it, and raises LeaveCohort where the pruner says so."""
         self.trials.progress.epoch(cell, epoch, epochs, metrics)
         if self.trials.search.pruner == "none" or cell not in self._by_label:
             return
@@ -66,7 +67,7 @@ class Judge(Progress):
             self._report(hunt, trial, epoch - self._early[hunt.key], metrics)
             self._judge(hunt, trial)
         if not any(self._runs(hunt, trial) for hunt, trial in own):
-            raise Leave(f"pruned after epoch {epoch + 1}")
+            raise LeaveCohort(f"pruned after epoch {epoch + 1}")
 
     def _report(
         self, hunt: Hunt, trial: FrozenTrial, epoch: int, metrics: Mapping[str, float]

@@ -18,7 +18,8 @@ from benchmark.failpoint import failpoint
 from benchmark.files import write_json
 from benchmark.hashing import identity
 from benchmark.records.checkpoints import CellFolder
-from benchmark.records.journal import read_journal
+from benchmark.records.journal import EarlyEpoch, Epoch, Trained, read_journal
+from benchmark.records.layout import CellFiles
 from benchmark.search.hunt import Best, Hunt, trial_label, trial_method
 from benchmark.search.pictures import draw
 from benchmark.search.pruning import Judge
@@ -142,12 +143,12 @@ class Trials:
         }
 
     def _value(self, folder: Path) -> float | None:
-        records = read_journal(folder / "journal.jsonl")
-        trained = [record["epoch"] for record in records if record["kind"] == "trained"]
+        records = read_journal(CellFiles(folder).journal)
+        trained = [record.epoch for record in records if isinstance(record, Trained)]
         if not trained:
             return None
-        (chosen,) = (r for r in records if r["kind"] == "epoch" and r["epoch"] == trained[-1])
-        return float(chosen["metrics"][self.search.objective])
+        (chosen,) = (r for r in records if isinstance(r, Epoch) and r.epoch == trained[-1])
+        return float(chosen.metrics[self.search.objective])
 
     def record(self, hunt: Hunt) -> dict[str, Any]:
         """All that is known of a search, as a file that MLflow is fed from."""
@@ -187,7 +188,7 @@ class Trials:
         begun = {
             seed: place
             for seed, place in places.items()
-            if (self.folder / place / "journal.jsonl").exists()
+            if CellFiles(self.folder / place).journal.exists()
         }
         method, study = trial_method(hunt.row, trial.params), self.prepared.study
         images = self.prepared.data.steps(study.recipe.batch_size) * study.recipe.batch_size
@@ -195,9 +196,9 @@ class Trials:
         whole = cost.compute(method, study.recipe, images, *macs)
         total = cost.length(method, study.recipe).total
         epochs = sum(
-            record["kind"] in ("early", "epoch")
+            isinstance(record, EarlyEpoch | Epoch)
             for place in begun.values()
-            for record in read_journal(self.folder / place / "journal.jsonl")
+            for record in read_journal(CellFiles(self.folder / place).journal)
         )
         return {
             "number": trial.number,

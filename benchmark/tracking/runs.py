@@ -102,14 +102,12 @@ def plan(experiment: str, store: Store) -> Plan:
         InputError: the store has no such experiment, or no study of kdbench is in it.
         TrackingError: the store cannot be reached.
     """
-    from benchmark.study.plan import Plan
+    from benchmark.study.plan import from_dict
 
     _, found = _existing(experiment, store)
     if PLAN not in found.tags:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
-    content = _unpack(found.tags[PLAN])
-    lists = ("pairs", "methods", "seeds", "altered")
-    return Plan(**content | {name: tuple(content[name]) for name in lists if name in content})
+    return from_dict(_unpack(found.tags[PLAN]))
 
 
 def _unpack(tag: str) -> dict[str, Any]:

@@ -21,6 +21,18 @@ from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError
+from benchmark.records.journal import (
+    EarlyEpoch,
+    Epoch,
+    Failed,
+    Final,
+    Record,
+    Start,
+    metrics_of,
+    read_journal,
+)
+from benchmark.records.layout import CellFiles, StudyFolder
+from benchmark.study.plan import Plan, read_plan, to_dict
 from benchmark.tracking.client import Client, Point, mlflow_name, prepare, retire
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import (
@@ -39,7 +51,7 @@ SYNCED = "kdbench.synced"
 LONGEST_WAIT = 60.0
 """Seconds between two attempts to reach a store that does not answer."""
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 
 @dataclass(frozen=True)
@@ -62,19 +74,16 @@ def sync(folder: Path, store: Store) -> Synced:
         TrackingError: the store cannot be reached or refuses; what was written so far stays, the rest comes next time.
         InputError: a journal is damaged, or the experiment belongs to another study.
     """
-    from benchmark.records.journal import read_journal
-
-    if not (folder / "plan.json").exists():
+    places = StudyFolder(folder)
+    if not places.plan.exists():
         return Synced(None, 0, 0, 0)
-    with FileLock(folder / "sync.lock"):
-        plan = json.loads((folder / "plan.json").read_text())
+    with FileLock(places.sync_lock):
+        plan = read_plan(places.plan)
         entries = list(_entries(folder, plan))
-        journals = {entry.key: read_journal(entry.folder / "journal.jsonl") for entry in entries}
+        journals = {entry.key: read_journal(CellFiles(entry.folder).journal) for entry in entries}
         running = locks.running(folder)
-        client, experiment = prepare(
-            store, plan["experiment"], {STUDY: plan["study"], PLAN: _pack(plan)}
-        )
-        recorded = _recorded(client, experiment.experiment_id, plan["study"])
+        client, experiment = prepare(store, plan.experiment, {STUDY: plan.study, PLAN: _pack(plan)})
+        recorded = _recorded(client, experiment.experiment_id, plan.study)
         outcomes, retired = [], 0
         with client.revising(experiment):
             for entry in entries:
@@ -84,7 +93,7 @@ def sync(folder: Path, store: Store) -> Synced:
                     )
                     outcomes.append(projection.write(recorded.get(entry.key, [])))
             # While teachers are trained the plan does not know its cells yet.
-            if all(teacher.get("teacher_id") for teacher in plan["teachers"]):
+            if all(teacher.teacher_id for teacher in plan.teachers):
                 gone = recorded.keys() - journals.keys()
                 retired = sum(retire(client, run) for key in gone for run in recorded[key])
     created, updated, unchanged = (
@@ -114,28 +123,39 @@ def _key(tags: Mapping[str, str]) -> Key:
     return (tags["cell"], tags["pair"], tags["method"])
 
 
-def _entries(folder: Path, plan: Mapping[str, Any]) -> Iterator[_Entry]:
-    common = {"kdbench.schema": "1", "study": plan["study"], "dataset": plan["dataset"]}
-    for cell in plan["cells"]:
-        named = {
-            name: str(cell[name]) for name in ("pair", "teacher", "teacher_id", "student", "seed")
-        }
-        tags = {**common, **named, KIND: RUN, "method": cell["row"], "cell": cell["id"]}
-        settings = cell["settings"] if "+" in cell["method"] else {cell["method"]: cell["settings"]}
-        params = dict(
-            _flat({**settings, "recipe": cell["recipe"], "length": cell.get("length", {})})
-        )
-        name = f"{cell['row']} {cell['pair']} s{cell['seed']}"
-        yield _Entry(_key(tags), name, folder / cell["folder"], tags, params)
-    for teacher in plan["teachers"]:
+def _entries(folder: Path, plan: Plan) -> Iterator[_Entry]:
+    common = {"kdbench.schema": "1", "study": plan.study, "dataset": plan.dataset}
+    for cell in plan.cells:
         tags = {
-            **common, KIND: TEACHER, "method": TEACHER, "pair": ", ".join(teacher["pairs"]),
-            "teacher": teacher["model"], "teacher_id": teacher.get("teacher_id") or "", "student": "",
-            "seed": str(teacher["seed"]), "cell": teacher["id"],
-        }  # fmt: skip
-        params = dict(_flat({"recipe": teacher["recipe"]}))
+            **common,
+            KIND: RUN,
+            "pair": cell.pair,
+            "method": cell.row,
+            "teacher": cell.teacher,
+            "teacher_id": cell.teacher_id,
+            "student": cell.student,
+            "seed": str(cell.seed),
+            "cell": cell.id,
+        }
+        settings = cell.settings if "+" in cell.method else {cell.method: cell.settings}
+        params = dict(_flat({**settings, "recipe": cell.recipe, "length": cell.length}))
+        name = f"{cell.row} {cell.pair} s{cell.seed}"
+        yield _Entry(_key(tags), name, folder / cell.folder, tags, params)
+    for teacher in plan.teachers:
+        tags = {
+            **common,
+            KIND: TEACHER,
+            "method": TEACHER,
+            "pair": ", ".join(teacher.pairs),
+            "teacher": teacher.model,
+            "teacher_id": teacher.teacher_id,
+            "student": "",
+            "seed": str(teacher.seed),
+            "cell": teacher.id,
+        }
+        params = dict(_flat({"recipe": teacher.recipe}))
         name = f"{TEACHER} {tags['pair']} s{tags['seed']}"
-        yield _Entry(_key(tags), name, folder / teacher["folder"], tags, params)
+        yield _Entry(_key(tags), name, folder / teacher.folder, tags, params)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -146,28 +166,12 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield mlflow_name(prefix + name), value if isinstance(value, str) else json.dumps(value)
 
 
-def _pack(plan: Mapping[str, Any]) -> str:
+def _pack(plan: Plan) -> str:
     """What a leaderboard needs of a plan, as a tag: JSON, compressed where it is long."""
-    names = (
-        "study",
-        "question",
-        "pairs",
-        "methods",
-        "seeds",
-        "select",
-        "protocol",
-        "baseline",
-        "not_applicable",
-    )
-    content = {name: plan[name] for name in names if name in plan}
-    content |= {name: plan[name] for name in ("trials", "search_tmac", "altered") if plan.get(name)}
-    content |= {"datasets": dict.fromkeys(plan["pairs"], plan["dataset"])}
-    text = json.dumps(content, sort_keys=True)
-    return (
-        text
-        if len(text) <= LONGEST_TAG
-        else base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-    )
+    text = json.dumps(to_dict(plan.for_tables()), sort_keys=True)
+    if len(text) <= LONGEST_TAG:
+        return text
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _recorded(client: Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
@@ -212,10 +216,10 @@ class _Projection:
         return "updated" if any(changes + retired) else "unchanged"
 
     def _shows(self, run: Any) -> bool:
-        return run.info.start_time == self.records[0]["time"] and _synced(run) <= len(self.records)
+        return run.info.start_time == self.records[0].time and _synced(run) <= len(self.records)
 
     def _create(self) -> Any:
-        start = self.records[0]["time"]
+        start = self.records[0].time
         tags = {name: value for name, value in self.entry.tags.items() if value}
         return self.client.create_run(
             self.experiment_id, start_time=start, tags=tags, run_name=self.entry.name
@@ -235,21 +239,21 @@ class _Projection:
             )
             for path in filter(Path.exists, files):
                 self.client.log_artifact(run.info.run_id, str(path))
-        if any(record["kind"] == "start" for record in new):
+        if any(isinstance(record, Start) for record in new):
             text = json.dumps(self._environments()[-1], indent=2, sort_keys=True)
             self.client.log_text(run.info.run_id, text, "environment.json")
         self.client.log(run, self._metrics(new))
         return bool(new)
 
     def _metrics(self, records: Records) -> Iterator[Point]:
-        epochs = sum(record["kind"] == "epoch" for record in self.records)
+        epochs = sum(isinstance(record, Epoch) for record in self.records)
         for record in records:
-            step = record["epoch"] + 1 if record["kind"] in ("early", "epoch") else epochs
-            for key, value in record.get("metrics", {}).items():
+            step = record.epoch + 1 if isinstance(record, EarlyEpoch | Epoch) else epochs
+            for key, value in metrics_of(record).items():
                 if math.isfinite(value):
-                    yield Point(mlflow_name(key), value, record["time"], step)
-            if record["kind"] == "final" and (gap := _best_minus_last(self.records)) is not None:
-                yield Point(BEST_MINUS_LAST, gap, record["time"], step)
+                    yield Point(mlflow_name(key), value, record.time, step)
+            if isinstance(record, Final) and (gap := _best_minus_last(self.records)) is not None:
+                yield Point(BEST_MINUS_LAST, gap, record.time, step)
 
     def _write_labels(self, run: Any) -> bool:
         return self.client.label(run, self.entry.params, self._tags())
@@ -257,7 +261,8 @@ class _Projection:
     def _tags(self) -> dict[str, str]:
         first, last = self._environments()[0], self._environments()[-1]
         drift = sorted(key for key in first | last if first.get(key) != last.get(key))
-        reason = self.records[-1]["reason"] if self.records[-1]["kind"] == "failed" else ""
+        failure = self.records[-1]
+        reason = failure.reason if isinstance(failure, Failed) else ""
         changing = {
             "git_commit": last.get("git_commit", ""),
             "kdbench.drift": ", ".join(drift),
@@ -271,26 +276,22 @@ class _Projection:
         return {**self.entry.tags, **short, SYNCED: str(len(self.records))}
 
     def _environments(self) -> list[dict[str, str]]:
-        return [record["environment"] for record in self.records if record["kind"] == "start"]
+        return [record.environment for record in self.records if isinstance(record, Start)]
 
     def _status(self) -> tuple[str, int]:
         """MLflow's status, and the time of the record that decided it in milliseconds."""
         for record in self.records:
-            if record["kind"] == "final":
-                return "FINISHED", record["time"]
+            if isinstance(record, Final):
+                return "FINISHED", record.time
         last = self.records[-1]
-        if last["kind"] == "failed":
-            return "FAILED", last["time"]
-        return "RUNNING" if self.running else "KILLED", last["time"]
+        if isinstance(last, Failed):
+            return "FAILED", last.time
+        return "RUNNING" if self.running else "KILLED", last.time
 
 
 def _best_minus_last(records: Records) -> float | None:
     """Validation accuracy of the best epoch minus that of the last; None if the last was not validated."""
-    by_epoch = {
-        record["epoch"]: record.get("metrics", {})
-        for record in records
-        if record["kind"] == "epoch"
-    }
+    by_epoch = {record.epoch: record.metrics for record in records if isinstance(record, Epoch)}
     values = {
         epoch: metrics["val/acc1"] for epoch, metrics in by_epoch.items() if "val/acc1" in metrics
     }
@@ -373,7 +374,7 @@ def follow(
 def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
     """Size and time of change of the plan and of every journal."""
     sizes = {}
-    for path in (folder / "plan.json", *folder.glob("*/*/journal.jsonl")):
+    for path in (StudyFolder(folder).plan, *StudyFolder(folder).journals()):
         with contextlib.suppress(FileNotFoundError):
             stat = path.stat()
             sizes[path] = (stat.st_size, stat.st_mtime_ns)

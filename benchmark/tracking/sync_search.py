@@ -23,6 +23,8 @@ from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError, first_line
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, read_journal
+from benchmark.records.layout import CellFiles, SearchFolder
 from benchmark.tracking import report_run, views
 from benchmark.tracking.client import Client, Point, mlflow_name, prepare, retire
 from benchmark.tracking.report_run import NOTE, REPORT, SEARCH
@@ -74,9 +76,9 @@ class _Search:
 
     def journals(self, trial: Mapping[str, Any]) -> list[Records]:
         """Those of a trial's seeds that have begun."""
-        from benchmark.records.journal import read_journal
-
-        paths = (self.folder / cell / "journal.jsonl" for _, cell in sorted(trial["cells"].items()))
+        paths = (
+            CellFiles(self.folder / cell).journal for _, cell in sorted(trial["cells"].items())
+        )
         return [records for path in paths if (records := read_journal(path))]
 
 
@@ -101,7 +103,7 @@ def sync_search(
     if not folder.exists():
         return {}
     done: dict[str, Synced] = {}
-    with FileLock(folder / "sync.lock"):
+    with FileLock(SearchFolder(folder).sync_lock):
         running = locks.running(folder)
         found = list(_searches(folder))
         newest = {search.record["experiment"]: search for search in found}
@@ -150,7 +152,7 @@ def _sync(
         projection = _Trial(client, identity, search, trial, journals, running)
         outcomes.append(projection.write(recorded.pop(str(trial["number"]), [])))
         curves |= {point.key for point in projection.curves()}
-        times += [one["time"] for records in journals for one in records]
+        times += [one.time for records in journals for one in records]
     reports = recorded.pop(REPORT, [])
     gone = sum(retire(client, run) for runs in recorded.values() for run in runs)
     if outcomes:
@@ -220,11 +222,7 @@ class _Trial:
         ):
             return []
         seeds = [
-            {
-                (one["kind"], one["epoch"]): one
-                for one in records
-                if one["kind"] in ("early", "epoch")
-            }
+            {(one.kind, one.epoch): one for one in records if isinstance(one, EarlyEpoch | Epoch)}
             for records in self.journals
         ]
         return [
@@ -248,7 +246,7 @@ class _Trial:
 
     def _create(self) -> Any:
         start = min(
-            (records[0]["time"] for records in self.journals), default=time.time_ns() // 1_000_000
+            (records[0].time for records in self.journals), default=time.time_ns() // 1_000_000
         )
         published = self.trial["source"] == "published"
         name = f"trial {self.trial['number']}{' (published)' if published else ''}"
@@ -289,11 +287,7 @@ class _Trial:
 
     def _tags(self, word: str) -> dict[str, str]:
         epochs = self._epochs
-        reasons = [
-            records[-1].get("reason", "")
-            for records in self.journals
-            if records[-1]["kind"] == "failed"
-        ]
+        reasons = [last.reason for *_, last in self.journals if isinstance(last, Failed)]
         return {
             **self.search.tags,
             KIND: TRIAL,
@@ -313,15 +307,15 @@ class _Trial:
 
     def _end(self, run: Any) -> int:
         return int(
-            max((records[-1]["time"] for records in self.journals), default=run.info.start_time)
+            max((records[-1].time for records in self.journals), default=run.info.start_time)
         )
 
 
-def _means(records: Sequence[Mapping[str, Any]]) -> Iterator[Point]:
+def _means(records: Sequence[EarlyEpoch | Epoch]) -> Iterator[Point]:
     """One epoch of all seeds, at the time when the last of them had it."""
-    moment, step = max(record["time"] for record in records), records[0]["epoch"] + 1
-    for key in records[0]["metrics"]:
-        values = [record["metrics"].get(key, math.nan) for record in records]
+    moment, step = max(record.time for record in records), records[0].epoch + 1
+    for key in records[0].metrics:
+        values = [record.metrics.get(key, math.nan) for record in records]
         if all(map(math.isfinite, values)):
             yield Point(mlflow_name(key), math.fsum(values) / len(values), moment, step)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from benchmark.errors import InputError, Leave, SealedError
+from benchmark.errors import InputError, LeaveCohort, SealedError
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member, record_failure
 from benchmark.training.progress import Progress
@@ -72,7 +72,7 @@ def _isolated(member: Member) -> Iterator[None]:
         yield
     except (InputError, SealedError):
         raise
-    except Leave:
+    except LeaveCohort:
         member.leave()
     except Exception as error:
         member.fail(error)

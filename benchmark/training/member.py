@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from benchmark.models import create
 from benchmark.models.pairing import in_float32, only, probe
 from benchmark.models.tapped import DeployedModel, Evaluated, TappedModel
 from benchmark.records.checkpoints import Checkpoint, Tensors
-from benchmark.records.journal import Record
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Trained, parse_record
+from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network
 from benchmark.training import cost, evaluate, schedule
@@ -299,12 +299,15 @@ class Member:
         metrics["samples_per_second"] = (
             len(table) * self.recipe.batch_size / max(own + shared, 1e-9)
         )
-        kind, number = ("epoch", self.epoch) if self.epoch >= 0 else ("early", place)
         if self.epoch < 0:
             metrics = {f"early/{name}": value for name, value in metrics.items()}
-        record = {"epoch": number, "time": time.time_ns() // 1_000_000, "metrics": metrics}
-        self.task.folder.save(self._checkpoint(place, kind, record))
-        self._record(kind, record)
+        record = (
+            Epoch(epoch=self.epoch, metrics=metrics)
+            if self.epoch >= 0
+            else EarlyEpoch(epoch=place, metrics=metrics)
+        )
+        self.task.folder.save(self._checkpoint(place, record))
+        self._record(record)
         self.progress.epoch(self.task.label, place, self.length.total, metrics)
         self.epoch += 1
         if self.epoch == 0:
@@ -358,15 +361,15 @@ class Member:
             self.length.epochs - 1 if self.conditions.select == "last" else int(self.best["epoch"])
         )
         sha256 = folder.save_student(self._deployed_weights())
-        if self.journal.last("trained") is None:
-            self.journal.append("trained", epoch=epoch, sha256=sha256)
+        if self.journal.last(Trained) is None:
+            self.journal.append(Trained(epoch=epoch, sha256=sha256))
         metrics = {**self._tested(), **evaluate.costs(self.model)} if self.conditions.tested else {}
         metrics |= self._costs()
-        final = self.journal.last("final")
+        final = self.journal.last(Final)
         if final is None:
-            self.journal.append("final", metrics=metrics)
+            self.journal.append(Final(metrics=metrics))
         else:
-            metrics = final["metrics"]
+            metrics = final.metrics
         folder.finish({"sha256": sha256, "epoch": epoch, "metrics": metrics})
         self.progress.finished(self.task.label, metrics)
 
@@ -391,10 +394,10 @@ class Member:
 
     def _start(self) -> None:
         """Records that training begins or goes on, and where; warns if it began under other versions."""
-        environment, before = self.conditions.environment, self.journal.last("start")
+        environment, before = self.conditions.environment, self.journal.last(Start)
         place = self.epoch + self.length.early
         if before is not None and place > 0:
-            old = before["environment"]
+            old = before.environment
             changed = [
                 f"{k} {old.get(k)} -> {v}" for k, v in environment.items() if old.get(k) != v
             ]
@@ -402,7 +405,7 @@ class Member:
                 self.progress.warn(
                     f"{self.task.label}: goes on in another environment ({', '.join(changed)})"
                 )
-        self.journal.append("start", epoch=place, environment=environment)
+        self.journal.append(Start(epoch=place, environment=environment))
         self.progress.started(self.task.label, place, self.length.total)
 
     def _check_finite(self, table: Tensor) -> None:
@@ -446,7 +449,7 @@ class Member:
             "cost/teacher_seconds": self.seconds["teacher"],
         }
 
-    def _checkpoint(self, place: int, kind: str, record: Record) -> Checkpoint:
+    def _checkpoint(self, place: int, record: EarlyEpoch | Epoch) -> Checkpoint:
         tensors = {
             f"student/{name}": value for name, value in self.student.network.state_dict().items()
         }
@@ -462,7 +465,8 @@ class Member:
                 for k, value in state.items()
                 if isinstance(value, Tensor)
             }
-        state = {"record": record, "kind": kind, "seconds": self.seconds, "best": self.best}
+        content = record.model_dump(exclude={"kind"})
+        state = {"record": content, "kind": record.kind, "seconds": self.seconds, "best": self.best}
         return Checkpoint(place, tensors, state)
 
     def _restore(self) -> None:
@@ -480,7 +484,9 @@ class Member:
                 f"{place}: its checkpoint does not fit this program; delete the folder ({error})"
             ) from error
         kind = checkpoint.state.get("kind", "epoch")  # checkpoints once were of no other
-        self._record(kind, checkpoint.state["record"])
+        record = parse_record({"kind": kind, **checkpoint.state["record"]})
+        assert isinstance(record, EarlyEpoch | Epoch)
+        self._record(record)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         parts: dict[str, dict[str, Tensor]] = {
@@ -507,10 +513,10 @@ class Member:
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.seconds, self.best = checkpoint.state["seconds"], checkpoint.state["best"]
 
-    def _record(self, kind: str, record: Record) -> None:
+    def _record(self, record: EarlyEpoch | Epoch) -> None:
         """An epoch's journal record, unless the journal has it: its checkpoint may have been damaged or come first."""
-        if self.journal.count(kind) <= record["epoch"]:
-            self.journal.append(kind, **record)
+        if self.journal.count(type(record)) <= record.epoch:
+            self.journal.append(record)
 
 
 def record_failure(task: Task, error: Exception, progress: Progress) -> None:
@@ -520,6 +526,6 @@ def record_failure(task: Task, error: Exception, progress: Progress) -> None:
         if isinstance(error, FloatingPointError)
         else f"{type(error).__name__}: {first_line(error)}"
     )
-    (task.folder.path / "error.txt").write_text("".join(traceback.format_exception(error)))
-    task.folder.journal().append("failed", reason=reason)
+    CellFiles(task.folder.path).error.write_text("".join(traceback.format_exception(error)))
+    task.folder.journal().append(Failed(reason=reason))
     progress.failed(task.label, reason)

@@ -12,10 +12,10 @@ from benchmark.data import stratified
 from benchmark.data.sources.locate import locate
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError, SealedError
-from benchmark.records.journal import Journal
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Augmentation, Dataset, Split
 from tests.support.datasources import digits, epoch, recipe, training
+from tests.support.records import append
 
 FINGERPRINT = "d6f57effa93d133f7d18b2f0544bc325e34ae4998b41ebfbc1106b8380f7ec49"
 FULL = Augmentation(crop_padding=4, flip=True)
@@ -28,7 +28,7 @@ def data():
 
 @pytest.fixture
 def trained(tmp_path):
-    Journal(tmp_path / "journal.jsonl").append("trained")
+    append(tmp_path / "journal.jsonl", "trained", epoch=0, sha256="0" * 64)
     return Finished(tmp_path)
 
 
@@ -249,12 +249,16 @@ def test_images_in_order_come_whole_and_in_single_precision(data):
 
 
 def test_test_images_are_sealed_until_the_journal_says_trained(data, tmp_path):
-    journal = Journal(tmp_path / "journal.jsonl")
-    for kind in ("start", "epoch", "failed"):
-        journal.append(kind)
+    journal = tmp_path / "journal.jsonl"
+    for kind, content in (
+        ("start", {"epoch": 0, "environment": {}}),
+        ("epoch", {"epoch": 0, "metrics": {}}),
+        ("failed", {"reason": "disk"}),
+    ):
+        append(journal, kind, **content)
         with pytest.raises(SealedError):
             data.test(Finished(tmp_path))
-    journal.append("trained")
+    append(journal, "trained", epoch=0, sha256="0" * 64)
     assert len(data.test(Finished(tmp_path))) == 449
 
 

@@ -18,11 +18,11 @@ from PIL import Image
 from benchmark.data import Data, streamed
 from benchmark.errors import InputError, SealedError
 from benchmark.execution.run import Summary
-from benchmark.records.journal import Journal
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Augmentation, Dataset, RandAugment, Split
 from benchmark.training.progress import Progress
 from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
+from tests.support.records import append
 from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
 
 EVERYTHING = Augmentation(resized_crop=0.3, flip=True, randaugment=RandAugment(), cutout=20)
@@ -150,7 +150,7 @@ def test_the_test_images_are_sealed_until_the_training_is_finished(folder, tmp_p
     data = mine(folder)
     with pytest.raises(SealedError):
         data.test(Finished(tmp_path))
-    Journal(tmp_path / "journal.jsonl").append("trained")
+    append(tmp_path / "journal.jsonl", "trained", epoch=0, sha256="0" * 64)
     test = data.test(Finished(tmp_path))
     assert (len(test), sum(map(len, test.batches(5))), test.labels.tolist()) == (
         12,

@@ -12,8 +12,8 @@ import timm
 import torch
 
 from benchmark.records.checkpoints import sha256
-from benchmark.records.journal import read_journal
 from tests.support.commandline import in_mlflow, kdbench
+from tests.support.records import read_journal
 from tests.support.studies import TEACHER, folders, plan, tiny, write_study
 
 

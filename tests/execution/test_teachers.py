@@ -16,11 +16,11 @@ from benchmark.errors import InputError
 from benchmark.execution import teachers
 from benchmark.execution.teacher_store import RECORDS, Store
 from benchmark.hashing import identity
-from benchmark.records.journal import read_journal
 from benchmark.study import study
 from benchmark.training import member
 from benchmark.training import teacher as training_teacher
 from benchmark.training.progress import Progress
+from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, plan, run, tiny
 
 

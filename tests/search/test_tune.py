@@ -21,7 +21,6 @@ import methods
 from benchmark import data
 from benchmark.errors import InputError
 from benchmark.execution import environment, prepare
-from benchmark.records.journal import read_journal
 from benchmark.search import trials as search_trials
 from benchmark.search import tune, tuned
 from benchmark.search.database import default_storage
@@ -29,6 +28,7 @@ from benchmark.search.hunt import Best, Hunt
 from benchmark.study import study
 from benchmark.training.progress import Progress
 from tests.support.commandline import ended, kdbench, launched
+from tests.support.records import read_journal
 from tests.support.studies import folders, plan, tiny, write_study
 
 ROWS = ["kd", "at", "kd+at"]

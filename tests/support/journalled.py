@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from benchmark.files import write_json
-from benchmark.records.journal import Journal
 from benchmark.tracking import client as tracking_client
 from benchmark.tracking import store as tracking_store
+from tests.support.records import append
 
 ROOT = Path(__file__).parents[2]
 START = 1_700_000_000_000
@@ -68,7 +68,7 @@ class Study:
         self.add(row, seed, "start", time=at, epoch=epoch, environment=told)
 
     def add(self, row, seed, kind, **content):
-        Journal(self.path(row, seed) / "journal.jsonl").append(kind, **content)
+        append(self.path(row, seed) / "journal.jsonl", kind, **content)
 
     def epoch(self, row, number, seed=0, at=START):
         loss = 1.0 / (number + 1)

@@ -13,10 +13,10 @@ import yaml
 
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
-from benchmark.records.journal import read_journal
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support.commandline import Ended, ended, launched, leaderboard
+from tests.support.records import read_journal
 
 TEACHER, STUDENT = "test_resnet", "test_byobnet"
 

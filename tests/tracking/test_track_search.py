@@ -12,7 +12,6 @@ import pytest
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError
 from benchmark.files import write_json
-from benchmark.records.journal import Journal
 from benchmark.tracking import client as tracking_client
 from benchmark.tracking import runs as tracking_runs
 from benchmark.tracking import store as tracking_store
@@ -27,6 +26,7 @@ from benchmark.tracking.sync_search import (
     search_views,
     sync_search,
 )
+from tests.support.records import append
 
 START = 1_700_000_000_000
 KEY = "a1b2c3d4e5f6"
@@ -70,15 +70,19 @@ class Search:
         place = f"cells/{self.key[:3]}{number}-{seed}"
         (self.folder / place).mkdir(parents=True, exist_ok=True)
         self.trials[number]["cells"][str(seed)] = place
-        return Journal(self.folder / place / "journal.jsonl")
+        return self.folder / place / "journal.jsonl"
 
     def start(self, number, seed, at=START):
-        self.journal(number, seed).append("start", time=at, epoch=0, environment={})
+        append(self.journal(number, seed), "start", time=at, epoch=0, environment={})
 
     def epoch(self, number, seed, epoch, at=START, **metrics):
         known = {"loss/total": 1.0 / (epoch + 1), "val/acc1": goal(number, seed, epoch), **metrics}
-        self.journal(number, seed).append(
-            "epoch", time=at + 1000 * (epoch + 1) + seed, epoch=epoch, metrics=known
+        append(
+            self.journal(number, seed),
+            "epoch",
+            time=at + 1000 * (epoch + 1) + seed,
+            epoch=epoch,
+            metrics=known,
         )
 
     def train(self, number, epochs=2, seeds=SEEDS, end="trained"):
@@ -92,7 +96,7 @@ class Search:
                 else {"reason": "loss kd is nan"}
             )
             if end:
-                self.journal(number, seed).append(end, time=START + 9000 + seed, **last)
+                append(self.journal(number, seed), end, time=START + 9000 + seed, **last)
 
     def tell(self, number, state="COMPLETE"):
         trial = self.trials[number] | {"state": state}
@@ -342,9 +346,9 @@ def test_names_of_wrapped_methods_are_ones_that_mlflow_takes(tmp_path, store):
     }  # fmt: skip
     (folder / "cells" / "c").mkdir(parents=True)
     write_json(folder / "plan.json", plan("wrapped", cell))
-    journal = Journal(folder / "cells" / "c" / "journal.jsonl")
-    journal.append("start", time=START, epoch=0, environment={})
-    journal.append("epoch", time=START + 1, epoch=0, metrics={"loss/ls(dkd)/target": 1.0})
+    journal = folder / "cells" / "c" / "journal.jsonl"
+    append(journal, "start", time=START, epoch=0, environment={})
+    append(journal, "epoch", time=START + 1, epoch=0, metrics={"loss/ls(dkd)/target": 1.0})
     identity = sync.sync(folder, store).experiment_id
     (run,) = client(store).search_runs([identity])
     assert run.data.params == {"ls.dkd.alpha": "1.0"}

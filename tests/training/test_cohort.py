@@ -14,12 +14,12 @@ import methods
 from benchmark import data
 from benchmark.errors import InputError
 from benchmark.records import checkpoints
-from benchmark.records.journal import read_journal
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, member
 from benchmark.training import schedule as training_schedule
 from benchmark.training import teacher as training_teacher
 from benchmark.training.progress import Progress
+from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, folders, plan, run, tiny
 
 ROWS = [*methods.names(), "kd+at"]

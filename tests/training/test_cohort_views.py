@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark.models import tapped
-from benchmark.records.journal import read_journal
+from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
 from tests.training.test_cohort import Interrupt
 

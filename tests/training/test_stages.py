@@ -16,11 +16,11 @@ from benchmark.cli import status
 from benchmark.execution import estimate, prepare
 from benchmark.models import create, pairing, tapped
 from benchmark.records.checkpoints import CellFolder, Checkpoint
-from benchmark.records.journal import Record, read_journal
 from benchmark.study import study
 from benchmark.study.schema import Network, Recipe
 from benchmark.training import cost, member
 from methods import Needs
+from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, folders, plan, run, tiny
 from tests.training.test_cohort import Interrupt
 
@@ -31,11 +31,11 @@ PAIR = {
 }
 
 
-def journal(workspace: Path, row: str, name: str = "tiny") -> list[Record]:
+def journal(workspace: Path, row: str, name: str = "tiny") -> list[dict[str, Any]]:
     return read_journal(folders(workspace, name)[f"{row}/0"] / "journal.jsonl")
 
 
-def of(records: list[Record], kind: str) -> list[Record]:
+def of(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [record for record in records if record["kind"] == kind]
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.data import Images
+from benchmark.data import Inputs
 from benchmark.models.tapped import Evaluated
 from methods import Needs
 
@@ -26,7 +26,7 @@ WARM_UPS, LEAST, MOST = 5, 5, 30
 WARM_UP_SECONDS, SECONDS = 0.5, 2.0
 
 
-def predict(model: Evaluated, images: Images) -> Tensor:
+def predict(model: Evaluated, images: Inputs) -> Tensor:
     """Logits of all images in eval mode and float32: [N, classes]."""
     mode = model.training
     model.eval()
@@ -89,7 +89,7 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
     return found
 
 
-def validate(model: Evaluated, images: Images) -> dict[str, float]:
+def validate(model: Evaluated, images: Inputs) -> dict[str, float]:
     """Top-1 accuracy in percent and mean cross-entropy."""
     logits = predict(model, images)
     return {

@@ -195,7 +195,7 @@ class Member:
     def _look(self, model: TappedModel, loaded: Loaded) -> Output:
         """What a network of the student's kind gives for a batch, in float32, its maps paired with the teacher's."""
         with self.conditions.autocast():
-            output = in_float32(model(loaded.images, self._own_needs()))
+            output = in_float32(model(loaded.inputs, self._own_needs()))
             second = model(loaded.second, Needs()).logits.float() if self.needs.views else None
         maps, early = (one[len(one) - self.depth :] for one in (output.maps, output.preactivations))
         return replace(output, maps=maps, preactivations=early, second=second)
@@ -204,11 +204,11 @@ class Member:
         """What the teacher, or the companion in its place, gives for a batch."""
         if self.companion is not None and self.needs.companion == "untrained":
             with torch.no_grad(), self.conditions.autocast():
-                teacher = in_float32(self.companion(loaded.images, self.companion.taps()))
+                teacher = in_float32(self.companion(loaded.inputs, self.companion.taps()))
         elif self.companion is not None:
             with torch.set_grad_enabled(self.needs.companion == "peer"):
                 teacher = self._look(self.companion, loaded)
-        return Output(loaded.images.new_empty(0)) if teacher is None else teacher
+        return Output(loaded.inputs.new_empty(0)) if teacher is None else teacher
 
     def _loss(self, loaded: Loaded, teacher: Output | None) -> Loss:
         own, other = self._look(self.student, loaded), self._other(loaded, teacher)

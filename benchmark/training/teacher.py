@@ -27,7 +27,7 @@ class Teacher:
     def look(self, loaded: Loaded) -> Output:
         """Everything that can be tapped, so that what is asked for changes no bit; both views where there are two."""
         with torch.no_grad():
-            output = in_float32(self.model(loaded.images, self.model.taps()))
+            output = in_float32(self.model(loaded.inputs, self.model.taps()))
             if loaded.second is None:
                 return output
             return replace(output, second=self.model(loaded.second, Needs()).logits.float())

@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     resident = source(options.dataset, options.images)
     places = torch.randperm(len(resident.labels))[: options.images]
-    chosen = resident.images(places)
+    chosen = resident.subset(places)
     augmentation = Augmentation(crop_padding=PADDING, flip=True)
     loader = DataLoader(
         Pictures(chosen.images, chosen.labels),

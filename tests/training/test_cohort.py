@@ -298,7 +298,7 @@ def test_students_of_one_seed_start_from_the_same_weights_and_see_the_same_batch
     def spy(self: member.Member, loaded: data.Loaded, *rest: Any) -> None:
         if self.epoch == 0 and rest[-1] == 0 and self.conditions.teacher is not None:
             parameters = torch.cat([p.detach().flatten() for p in self.student.parameters()])
-            first[self.task.label] = torch.cat([parameters, loaded.images.flatten()])
+            first[self.task.label] = torch.cat([parameters, loaded.inputs.flatten()])
         step(self, loaded, *rest)
 
     monkeypatch.setattr(member.Member, "step", spy)

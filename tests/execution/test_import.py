@@ -89,7 +89,7 @@ def test_a_study_is_taught_by_imported_weights_and_tells_so_everywhere(
     assert {run["teacher_id"] for run in runs.values()} == {digits}
     assert runs["teacher"]["status"] == "FINISHED"
     again = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
-    assert "0 cells trained, 2 done before" in again.err
+    assert "0 cells trained, 2 already done" in again.err
     dry = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--dry-run")
     assert "in the store, " in dry.out
     assert kdbench("--workspace", workspace, "status", study).code == 0

@@ -424,7 +424,7 @@ def test_the_comparison_runs_published_and_tuned_rows_side_by_side_on_fresh_seed
     assert config["method"]["settings"] == {**methods.create("kd").settings, **kd.found.settings}
     assert config["recipe"]["optimizer"]["lr"] == kd.found.lr
     again = kdbench(*call, "run", file, "--settings", "tuned", "--device", "cpu", "--no-track")
-    assert "0 cells trained, 4 done before" in again.err
+    assert "0 cells trained, 4 already done" in again.err
 
 
 def test_a_tuned_row_with_the_published_settings_is_the_published_cell(tmp_path: Path) -> None:

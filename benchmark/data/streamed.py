@@ -234,22 +234,18 @@ def _training_transform(
     size: int, augmentation: Augmentation, mean: tuple[float, ...]
 ) -> Transform:
     """Return the transform with augmentation to uint8 [3, size, size]."""
-    randaugment = None
-    if augmentation.randaugment is not None:
-        options = augmentation.randaugment
-        randaugment = f"rand-m{options.magnitude}-n{options.operations}"
+    options: dict[str, Any] = {
+        "scale": (augmentation.resized_crop or 1.0, 1.0),
+        "hflip": 0.5 if augmentation.flip else 0.0,
+        "color_jitter": None,
+        "interpolation": "bicubic",
+        "mean": mean,
+    }
+    randaugment = augmentation.randaugment
+    if randaugment is not None:
+        options["auto_augment"] = f"rand-m{randaugment.magnitude}-n{randaugment.operations}"
 
-    transform: Any = create_transform(
-        size,
-        is_training=True,
-        use_prefetcher=True,
-        scale=(augmentation.resized_crop or 1.0, 1.0),
-        hflip=0.5 if augmentation.flip else 0.0,
-        color_jitter=None,
-        auto_augment=randaugment,
-        interpolation="bicubic",
-        mean=mean,
-    )
+    transform: Any = create_transform(size, is_training=True, use_prefetcher=True, **options)
     if augmentation.resized_crop is None:
         # Replace the random crop by the resizing and central crop of the evaluation.
         *resize_and_crop, _ = _evaluation_transform(size).transforms  # type: ignore[attr-defined]

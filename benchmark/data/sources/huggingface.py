@@ -198,7 +198,8 @@ def _count_classes(reader: Any) -> int:
     if not all(isinstance(value, int) for value in values):
         return 0
 
-    return 1 + max(values)
+    highest: int = max(values)
+    return 1 + highest
 
 
 @contextmanager

@@ -1,26 +1,59 @@
-"""What can go wrong through the user's input, as one line that names the place and the remedy."""
+"""Errors that a person can act on, and how to word them."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+LISTED = 12
+"""Names that `suggest` lists at most."""
+
 
 class InputError(Exception):
-    """A mistake in what a person wrote or passed: printed as it is (a line per problem), exit code 2, no traceback."""
+    """The user's input is wrong.
+
+    The message is shown as it is, one line per problem (`file: key: what is wrong; what to do`),
+    without a traceback; the exit code is 2.
+    """
 
 
 class TrackingError(Exception):
-    """MLflow's store cannot be reached or refuses: one line, without passwords. No recorded result is lost by it."""
+    """MLflow cannot be reached or refuses a request; nothing recorded on disk is lost.
+
+    The message is one line and holds no password.
+    """
 
 
-class Leave(Exception):  # noqa: N818  (it is no error)
-    """Raised by whoever watches a training, to take it out of its cohort for good."""
+class LeaveCohort(Exception):  # noqa: N818  (a signal, not an error)
+    """Raised by a progress listener to take a member out of its cohort for good."""
 
 
 class SealedError(RuntimeError):
-    """The test data were asked for by something that has not finished its training."""
+    """Code asked for test data before its training had finished."""
 
 
 def first_line(error: BaseException) -> str:
-    """An error's message up to its first line break, or its kind where it has none."""
-    return next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-    )
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: float = 0.6) -> str:
+    """Return a hint for a misspelt name: "did you mean 'x'?", or the names there are.
+
+    Args:
+        name: What the user wrote.
+        known: All valid names.
+        fallback: The hint if no name is similar; by default it lists the names.
+        cutoff: Similarity, from 0 to 1, below which no name is suggested.
+    """
+    names = sorted(known)
+    similar = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    if similar:
+        return f"did you mean {similar[0]!r}?"
+
+    if fallback or not names:
+        return fallback or "there are none"
+
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"choose from {', '.join(names[:LISTED])}{more}"

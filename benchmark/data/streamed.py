@@ -36,7 +36,7 @@ from benchmark.data.sources.locate import locate
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
 from benchmark.files import write_json
-from benchmark.study.schema import Augmentation, Dataset
+from benchmark.study.schema import Augmentation, FileDataset
 
 STATISTICS = 2000
 """Training images that mean and deviation are computed from, at most."""
@@ -66,7 +66,7 @@ class Streamed:
 class StreamedSource:
     """A source whose images stay in its files."""
 
-    def __init__(self, facts: Facts, source: Source, dataset: Dataset, device: torch.device):
+    def __init__(self, facts: Facts, source: Source, dataset: FileDataset, device: torch.device):
         assert dataset.image_size is not None
         self.facts, self.device, self.image_size = facts, device, dataset.image_size
         self.labels = source.train.labels
@@ -211,7 +211,7 @@ def _training(size: int, augmentation: Augmentation, mean: tuple[float, ...]) ->
 
 
 def open_streamed(
-    dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
+    dataset: FileDataset, device: torch.device, folder: Path, say: Callable[[str], None]
 ) -> StreamedSource:
     """The source of a study in its files.  folder: for what is known of them. Raises InputError for a bad source."""
     located = locate(dataset)
@@ -225,7 +225,7 @@ def open_streamed(
     return StreamedSource(cache.entry(place, cache.read_card, build, say), source, dataset, device)
 
 
-def _facts(dataset: Dataset, source: Source, folder: Path) -> Facts:
+def _facts(dataset: FileDataset, source: Source, folder: Path) -> Facts:
     """What holds for a source: its fingerprint is of names, labels and contents of all files."""
     assert dataset.image_size is not None
     fingerprint, digests = hashlib.sha256(), []

@@ -21,7 +21,7 @@ from benchmark.leaderboard.statistics import (
     smallest_p,
 )
 from benchmark.leaderboard.table import MIN_SEEDS
-from benchmark.study.plan import KD, TEACHER, Plan
+from benchmark.study.plan import TEACHER, Plan
 
 
 def provenance(runs: pd.DataFrame) -> list[str]:
@@ -174,7 +174,7 @@ def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
         "n - 1 degrees of freedom), one row at a time, not corrected for the number of rows; of few seeds that differ "
         "much they reach beyond what is possible. The teacher is one network: n = 1, no spread.",
         *_about_student(plan),
-        *_about_kd(board),
+        *_about_kd(board, plan),
         *_about_tests(board, plan),
         *_about_power(board),
         f"Ranks order the means within a pair and test nothing; a row needs {MIN_SEEDS} finished seeds and all of its "
@@ -262,13 +262,13 @@ def _about_published(board: pd.DataFrame) -> list[str]:
     ]
 
 
-def _about_kd(board: pd.DataFrame) -> list[str]:
+def _about_kd(board: pd.DataFrame, plan: Plan) -> list[str]:
     known = board[board["vs_kd"].notna()]
     if known.empty:
         return []
     tuned = bool((known["trials"] > 0).any())
     return [
-        f"Differences to {KD} are those to plain distillation{', of tuned rows to its tuned row' * tuned}, in "
+        f"Differences to {plan.reference} are those to plain distillation{', of tuned rows to its tuned row' * tuned}, in "
         "percentage points and paired by seed; in brackets the 95 % interval of their mean."
     ]
 

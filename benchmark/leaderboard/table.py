@@ -28,7 +28,7 @@ from benchmark.leaderboard.rows import (
     teacher_row,
 )
 from benchmark.leaderboard.statistics import RANK_PAIRS, SIGNIFICANCE, holm, mean_ranks, sign_flip
-from benchmark.study.plan import KD, TEACHER, Plan
+from benchmark.study.plan import TEACHER, Plan
 
 MIN_SEEDS = 3
 """A row with fewer finished seeds has no rank."""
@@ -218,7 +218,7 @@ def _elsewhere(row: Row, usual: str) -> list[str]:
 
 def _tests(rows: Mapping[str, Row], plan: Plan) -> dict[str, dict[str, Any]]:
     """Per method of a pair its p values, corrected for all of the pair's, and what it differs from significantly."""
-    references = {"student": plan.baseline, KD: KD}
+    references = {"student": plan.baseline, "kd": plan.reference}
     tests: dict[str, dict[str, Any]] = {method: {"significant": ""} for method in rows}
     each = [(row, name) for name in references for row in rows.values()]
     corrected = holm([_p(row, references[name], rows, plan) for row, name in each])
@@ -236,7 +236,7 @@ def _p(row: Row, reference: str | None, rows: Mapping[str, Row], plan: Plan) -> 
     if rival is None or not row.n == row.planned == rival.n > 1:
         return math.nan
     # The student alone against kd is kd against the student alone, which is tested already.
-    twice = reference == KD and plan.rival(rival.method, plan.baseline) == row.method
+    twice = reference == plan.reference and plan.rival(rival.method, plan.baseline) == row.method
     return math.nan if twice else float(sign_flip(_gains(row, rival, "")[0]))
 
 
@@ -269,7 +269,8 @@ def _measure(
     line = _line(row)
     student, untuned = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
     rival, kd = (
-        rows.get(plan.rival(row.method, reference) or "") for reference in (plan.baseline, KD)
+        rows.get(plan.rival(row.method, reference) or "")
+        for reference in (plan.baseline, plan.reference)
     )
     notes = [*_replaced(row, student), *_incomplete(row, plan), *_elsewhere(row, usual)]
     if row.n >= 2:

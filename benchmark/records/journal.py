@@ -1,8 +1,6 @@
-"""The record of a cell on disk: configuration, append-only journal, checkpoints, done marker.
+"""The journal of a cell: append-only, one JSON record with a checksum per line.
 
-Everything else (MLflow, leaderboards) can be rebuilt from these files. A journal holds one JSON record per line with a
-checksum: `start` (each time training begins or goes on), `early` (an epoch of the stage before the training, where the
-method has one), `epoch`, `trained`, `final`, `failed`.
+Everything else (MLflow, leaderboards) can be rebuilt from the journals.
 """
 
 from __future__ import annotations
@@ -13,68 +11,191 @@ import os
 import re
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.errors import InputError
-from benchmark.files import unwritten
+from benchmark.files import write_error
 
-Record = dict[str, Any]
-SEALED = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
+Json = dict[str, Any]
 
-
-def sealed_line(record: Record) -> bytes:
-    """A record as a line with its checksum."""
-    body = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
+_SEALED = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
 
-def opened(line: bytes) -> Record | None:
-    """The record in a sealed line; None if a bit of it is not as it was written."""
-    sealed = SEALED.fullmatch(line)
-    if sealed is None or int(sealed[1], 16) != zlib.crc32(sealed[2]):
-        return None
-    record: Record = json.loads(sealed[2])
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Record(BaseModel):
+    """A line of a journal.
+
+    Attributes:
+        time: When it was written, in milliseconds since 1970.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    time: int = Field(default_factory=_now)
+
+
+class Start(Record):
+    """Training begins or resumes.
+
+    Attributes:
+        epoch: The next epoch, counted from 0 with those of the early stage.
+        environment: Versions, machine and commit.
+    """
+
+    kind: Literal["start"] = "start"
+    epoch: int
+    environment: dict[str, str]
+
+
+class EarlyEpoch(Record):
+    """An epoch of the stage before the training, where a method has one, counted from 0."""
+
+    kind: Literal["early"] = "early"
+    epoch: int
+    metrics: dict[str, float]
+
+
+class Epoch(Record):
+    """An epoch of the training, counted from 0."""
+
+    kind: Literal["epoch"] = "epoch"
+    epoch: int
+    metrics: dict[str, float]
+
+
+class Trained(Record):
+    """The training is over, and the weights are chosen.
+
+    Attributes:
+        epoch: The epoch that the weights are of.
+        sha256: Digest of the weights' file.
+    """
+
+    kind: Literal["trained"] = "trained"
+    epoch: int
+    sha256: str
+
+
+class Final(Record):
+    """The results: test metrics and costs."""
+
+    kind: Literal["final"] = "final"
+    metrics: dict[str, float]
+
+
+class Failed(Record):
+    """The cell left its cohort.
+
+    Attributes:
+        reason: One line.
+    """
+
+    kind: Literal["failed"] = "failed"
+    reason: str
+
+
+AnyRecord = Annotated[
+    Start | EarlyEpoch | Epoch | Trained | Final | Failed, Field(discriminator="kind")
+]
+R = TypeVar("R", bound=Record)
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyRecord)
+
+
+def parse_record(content: Mapping[str, Any]) -> Record:
+    """Return the record that plain data hold.
+
+    Raises:
+        ValueError: They hold none.
+    """
+    record: Record = _ADAPTER.validate_python(content)
     return record
 
 
-def read_journal(path: Path) -> list[Record]:
-    """All whole records. A torn last line (a crash in mid-write) is passed over; a broken line before it is refused.
+def metrics_of(record: Record) -> dict[str, float]:
+    """Return the metrics of a record; empty for kinds that have none."""
+    return record.metrics if isinstance(record, EarlyEpoch | Epoch | Final) else {}
 
-    Raises InputError naming file and line.
+
+def seal(content: Json) -> bytes:
+    """Return plain data as a line of JSON with its checksum."""
+    body = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
+
+
+def unseal(line: bytes) -> Json | None:
+    """Return the data in a sealed line, or None if a bit of it has changed."""
+    sealed = _SEALED.fullmatch(line)
+    if sealed is None or int(sealed[1], 16) != zlib.crc32(sealed[2]):
+        return None
+
+    content: Json = json.loads(sealed[2])
+    return content
+
+
+def read_journal(path: Path) -> list[Record]:
+    """Read all whole records of a journal; none if there is no file.
+
+    A torn last line, left by a crash while writing, is ignored.
+
+    Raises:
+        InputError: A line before the last is damaged, or of a kind that this version doesn't know.
     """
     if not path.exists():
         return []
+
     records = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        record = opened(line + b"\n")
-        if record is None:
-            raise InputError(
-                f"{path}:{number}: this record is damaged; delete the folder to train the cell again"
-            )
-        records.append(record)
+    *lines, _ = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        content = unseal(line + b"\n")
+        if content is None:
+            remedy = "delete the folder to train the cell again"
+            raise InputError(f"{path}:{number}: this record is damaged; {remedy}")
+        try:
+            records.append(parse_record(content))
+        except ValidationError:
+            kind = content.get("kind")
+            remedy = "open it with the version of kdbench that wrote it"
+            raise InputError(f"{path}:{number}: unknown record {kind!r}; {remedy}") from None
     return records
 
 
 class Journal:
-    """Appends records to a cell's journal; each is on the disk before `append` returns."""
+    """Appends to a cell's journal; a record is on disk before `append` returns.
+
+    Attributes:
+        path: The file.
+        records: All records, oldest first.
+    """
 
     def __init__(self, path: Path):
+        """Open a journal, cutting off a torn last line.
+
+        Raises:
+            InputError: A record is damaged.
+        """
         self.path = path
         self.records = read_journal(path)
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)
 
-    def append(self, kind: str, **content: Any) -> None:
-        """Adds a record of a kind, with the time in milliseconds unless the content brings its own.
+    def append(self, record: Record) -> None:
+        """Append a record.
 
-        Raises InputError if the disk refuses it; the journal then ends with the record before.
+        Raises:
+            InputError: The disk refuses it. The journal then ends with the record before.
         """
-        record = {"kind": kind, "time": time.time_ns() // 1_000_000, **content}
-        line = sealed_line(record)
-        whole = self.path.stat().st_size if self.path.exists() else 0
+        line = seal(record.model_dump())
+        size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with self.path.open("ab") as file:
                 file.write(line)
@@ -82,14 +203,15 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.truncate(self.path, whole)
-            raise InputError(unwritten(self.path, error)) from error
+                os.truncate(self.path, size)
+            raise write_error(self.path, error) from error
         self.records.append(record)
 
-    def last(self, kind: str) -> Record | None:
-        """The newest record of a kind."""
-        return next((record for record in reversed(self.records) if record["kind"] == kind), None)
+    def last(self, kind: type[R]) -> R | None:
+        """Return the newest record of a kind, if there is one."""
+        records = (record for record in reversed(self.records) if isinstance(record, kind))
+        return next(records, None)
 
-    def count(self, kind: str) -> int:
-        """How many records of a kind there are."""
-        return sum(record["kind"] == kind for record in self.records)
+    def count(self, kind: type[Record]) -> int:
+        """Return how many records of a kind there are."""
+        return sum(isinstance(record, kind) for record in self.records)

@@ -1,35 +1,116 @@
-"""What a study set out to compare, and the names of rows that stand for something: the teacher, plain distillation."""
+"""The plan of a study: what its leaderboard must hold, and the cells that are to be trained.
+
+One class for every place that a plan lives in: `plan.json` in the study's folder, the tag of the
+study's experiment in MLflow, `summary.json` beside a leaderboard.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from pathlib import Path
 from typing import Any
 
-SUFFIX = " (tuned)"
-"""Behind a row's name, where it has the settings that a search found."""
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmark.errors import InputError
+from benchmark.files import write_json
 
 TEACHER = "teacher"
 """Row name of the teacher."""
 
-KD = "kd"
-"""Row name of plain distillation, which every other method is compared with where a study has it."""
+SUFFIX = " (tuned)"
+"""Ends the name of a row whose settings were found by a search."""
+
+_IGNORE = ConfigDict(extra="ignore")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_IGNORE)
+class PlannedTeacher:
+    """A teacher of the plan.
+
+    Attributes:
+        id: Its key in the store of teachers.
+        folder: Its record, relative to the study's folder.
+        pairs: Names of the pairs that share it.
+        model: Name of the network.
+        seed: Seed of its training.
+        teacher_id: First 12 digits of the SHA-256 of its weights; empty until it is there.
+        recipe: The parts of its recipe that a reader compares first.
+    """
+
+    id: str
+    folder: str
+    pairs: tuple[str, ...]
+    model: str
+    seed: int
+    teacher_id: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_IGNORE)
+class PlannedCell:
+    """A cell of the plan.
+
+    Attributes:
+        id: Its identity, the hash of its configuration.
+        folder: Its record, relative to the study's folder.
+        row: Name of its row in the leaderboard.
+        method: Name of its method.
+        settings: All settings of the method.
+        teacher: Name of the teacher's network.
+        teacher_id: First 12 digits of the SHA-256 of the teacher's weights.
+        student: Name of the student's network.
+        recipe: The parts of its recipe that a reader compares first.
+        length: Epochs of the training, by stage (`early`, `epochs`).
+    """
+
+    id: str
+    folder: str
+    pair: str
+    row: str
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+    teacher: str
+    teacher_id: str
+    student: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    length: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_IGNORE)
 class Plan:
-    """What the study set out to compare: the rows and seeds that its leaderboard must hold.
+    """What a study set out to compare: the rows and seeds that its leaderboard must hold.
 
-    `methods` are row names in the study's order; `baseline` is the one that trains the student alone. `not_applicable`
-    maps "pair/method" to a reason. `datasets` maps a pair to its data set, for titles only.
-    `protocol` is `legacy` where no images were held out for validation. `trials` maps a method to the number of trials
-    that its settings were searched with; one that it lacks has published settings. `search_tmac` maps "pair/method" to
-    the compute of that search, where it is known. `altered` names rows whose settings the study's author changed, or
-    that bear the name of another method: they have no published accuracy.
+    Attributes:
+        study: Name of the study.
+        question: The question that the study asks.
+        pairs: Names of the teacher-student pairs.
+        methods: Names of the rows, in the study's order.
+        seeds: Seeds of every row.
+        select: Which epoch is tested: `last` or `best_val`.
+        baseline: The row that trains the student alone, if there is one.
+        not_applicable: "pair/row" -> why the method cannot run on the pair.
+        datasets: Pair -> name of its data set, for titles only.
+        protocol: `legacy` if no images were held out for validation, else `validated`.
+        trials: Row -> number of trials that its settings were searched with. Rows that are missing
+            here have published settings.
+        search_tmac: "pair/row" -> compute of that search in 10^12 multiply-accumulates, if known.
+        altered: Rows whose settings the study's author changed, or that bear another method's
+            name. They have no published accuracy.
+        reference: The row that other rows are compared with besides the baseline: that of plain
+            distillation. It need not be among `methods`; None if there is none.
+        experiment: Name of the study's experiment in MLflow.
+        teachers: The teachers, in the order of the pairs.
+        cells: The cells whose identity is known, which takes their teacher's weights.
 
     Raises:
-        ValueError: pairs, methods or seeds are empty or hold one twice, a method is named like the teacher's row,
-            `select` is unknown, or `baseline` is not among `methods`.
+        ValueError: `pairs`, `methods` or `seeds` are empty or hold a value twice, a method has the
+            name of the teacher's row, `select` is unknown, or `baseline` is not among `methods`.
     """
 
     study: str
@@ -45,6 +126,10 @@ class Plan:
     trials: Mapping[str, int] = field(default_factory=dict)
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: Sequence[str] = ()
+    reference: str | None = None
+    experiment: str = ""
+    teachers: tuple[PlannedTeacher, ...] = ()
+    cells: tuple[PlannedCell, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, tuple[Any, ...]] = {
@@ -57,56 +142,115 @@ class Plan:
                 raise ValueError(f"study {self.study!r} has no {name}")
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} of study {self.study!r} holds a value twice: {values}")
+
         if self.select not in ("last", "best_val"):
             raise ValueError(f"select must be 'last' or 'best_val', not {self.select!r}")
         if TEACHER in self.methods:
-            raise ValueError(
-                f"{TEACHER!r} is the name of the teacher's row: no method of a study can have it"
-            )
+            raise ValueError(f"{TEACHER!r} is the name of the teacher's row; rename the method")
         if self.baseline is not None and self.baseline not in self.methods:
             raise ValueError(f"baseline {self.baseline!r} is not among the methods {self.methods}")
 
+    @property
+    def dataset(self) -> str:
+        """Name of the study's data set."""
+        return next(iter(self.datasets.values()), "")
+
     def why_not(self, pair: str, method: str) -> str | None:
-        """The reason why `method` cannot run on `pair`, or None where it can."""
+        """Return why `method` cannot run on `pair`, or None if it can."""
         return self.not_applicable.get(f"{pair}/{method}")
 
     @property
     def budgets(self) -> list[int]:
-        """The numbers of trials that rows were tuned with, highest first; empty where all settings are published."""
+        """Numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
         return sorted({count for count in self.trials.values() if count}, reverse=True)
 
     @property
     def unequal(self) -> str:
-        """Why no tuned row has a rank, where they were tuned with unequal effort; else empty."""
+        """Why no tuned row has a rank, if rows were tuned with unequal effort; else empty."""
         if len(self.budgets) < 2:
             return ""
         counts = ", ".join(map(str, self.budgets))
         return f"rows were tuned with different numbers of trials ({counts}); they are not ranked"
 
     def published(self, method: str) -> str | None:
-        """The row with published settings that a tuned row belongs to; None for other rows, or if there is none."""
+        """Return the row with published settings that a tuned row belongs to, if there is one."""
         name = method.removesuffix(SUFFIX)
         return name if name != method and self.trials.get(method) and name in self.methods else None
 
     @property
     def alone(self) -> frozenset[str]:
         """The rows that train the student alone, with published or tuned settings."""
-        return frozenset(
-            name for name in self.methods if (self.published(name) or name) == self.baseline
-        )
+        names = (name for name in self.methods if (self.published(name) or name) == self.baseline)
+        return frozenset(names)
 
     def rival(self, method: str, reference: str | None) -> str | None:
-        """The row that a method is tested against: the reference, or its tuned row, that took equally many trials.
+        """Return the row that a method is tested against.
 
-        None if there is none, or if the method is the reference itself, tuned or not.
+        Args:
+            method: A row.
+            reference: The row to compare with, or None.
+
+        Returns:
+            The reference, or its tuned row: whichever took as many trials as `method`. None if
+            there is none, or if `method` is the reference itself, tuned or not.
         """
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
             return None
-        equal = self.trials.get(method, 0)
-        rows = (
-            row
-            for row in (name, name + SUFFIX)
-            if row in self.methods and self.trials.get(row, 0) == equal
-        )
-        return next(rows, None)
+
+        trials = self.trials.get(method, 0)
+        for row in (name, name + SUFFIX):
+            if row in self.methods and self.trials.get(row, 0) == trials:
+                return row
+        return None
+
+    def for_tables(self) -> Plan:
+        """Return the plan without cells and teachers: all that a leaderboard needs."""
+        return dataclasses.replace(self, cells=(), teachers=())
+
+
+_ADAPTER: TypeAdapter[Plan] = TypeAdapter(Plan)
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain data."""
+    content: dict[str, Any] = _ADAPTER.dump_python(plan, mode="json")
+    return content
+
+
+def from_dict(content: Mapping[str, Any]) -> Plan:
+    """Return the plan in plain data, as this or an older version wrote it.
+
+    Raises:
+        ValueError: The data are no plan.
+    """
+    content = dict(content)
+    if "datasets" not in content:  # plans once held the name alone
+        content["datasets"] = dict.fromkeys(content.get("pairs", ()), content.get("dataset", ""))
+    if "reference" not in content:  # all tables once compared with the row of this name
+        content["reference"] = "kd"
+    return _ADAPTER.validate_python(content)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write `plan.json` as a whole.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_json(path, to_dict(plan))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read `plan.json`.
+
+    Raises:
+        InputError: The file cannot be read, or is no plan.
+    """
+    try:
+        return from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValidationError, ValueError, TypeError, AttributeError):
+        remedy = "run the study again, which writes it anew"
+        raise InputError(f"{path}: damaged; delete it and {remedy}") from None

@@ -12,10 +12,10 @@ from benchmark.data import stratified
 from benchmark.data.sources.locate import locate
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError, SealedError
-from benchmark.records.journal import Journal
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, Dataset, Split
+from benchmark.study.schema import Augmentation, Split, make_dataset
 from tests.support.datasources import digits, epoch, recipe, training
+from tests.support.records import append
 
 FINGERPRINT = "d6f57effa93d133f7d18b2f0544bc325e34ae4998b41ebfbc1106b8380f7ec49"
 FULL = Augmentation(crop_padding=4, flip=True)
@@ -28,13 +28,13 @@ def data():
 
 @pytest.fixture
 def trained(tmp_path):
-    Journal(tmp_path / "journal.jsonl").append("trained")
+    append(tmp_path / "journal.jsonl", "trained", epoch=0, sha256="0" * 64)
     return Finished(tmp_path)
 
 
 def source():
     """The digits as they come: their training and test labels."""
-    found = locate(Dataset(name="digits")).load(Path())
+    found = locate(make_dataset("digits")).load(Path())
     return found.train.labels, found.test.labels
 
 
@@ -180,23 +180,6 @@ def test_a_split_that_the_images_do_not_allow_is_refused(split, message):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("digit", "did you mean 'digits'?"),
-        ("cifar100", "did you mean 'torch/cifar100'?"),
-        ("torch/cifar1000", "did you mean 'torch/cifar100'?"),
-        ("torch/mine", "there are cifar10, cifar100, "),
-        ("zzz", "there are digits, torch/<name>, hfds/<name> and folder/<path>"),
-        ("folder/", "there are digits"),
-    ],
-)
-def test_an_unknown_data_set_is_refused_with_a_suggestion(name, hint):
-    with pytest.raises(InputError) as error:
-        locate(Dataset(name=name))
-    assert str(error.value).startswith(f"dataset: no data set {name!r}; {hint}")
-
-
 def test_a_batch_larger_than_the_data_is_refused(data):
     message = r"recipe\.batch_size is 1214; there are only 1213 training images"
     with pytest.raises(InputError, match=message):
@@ -249,12 +232,16 @@ def test_images_in_order_come_whole_and_in_single_precision(data):
 
 
 def test_test_images_are_sealed_until_the_journal_says_trained(data, tmp_path):
-    journal = Journal(tmp_path / "journal.jsonl")
-    for kind in ("start", "epoch", "failed"):
-        journal.append(kind)
+    journal = tmp_path / "journal.jsonl"
+    for kind, content in (
+        ("start", {"epoch": 0, "environment": {}}),
+        ("epoch", {"epoch": 0, "metrics": {}}),
+        ("failed", {"reason": "disk"}),
+    ):
+        append(journal, kind, **content)
         with pytest.raises(SealedError):
             data.test(Finished(tmp_path))
-    journal.append("trained")
+    append(journal, "trained", epoch=0, sha256="0" * 64)
     assert len(data.test(Finished(tmp_path))) == 449
 
 

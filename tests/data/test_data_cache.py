@@ -167,10 +167,10 @@ import sys
 from pathlib import Path
 import torch
 from benchmark.data import Data
-from benchmark.schema import Dataset, Split
+from benchmark.study.schema import Split, make_dataset
 root = Path(sys.argv[1])
 say = lambda text: print(text, flush=True)
-data = Data(Dataset(name="folder/mine", root=str(root)), Split(val=4), torch.device("cpu"), root / "cache", say)
+data = Data(make_dataset("folder/mine", root=str(root)), Split(val=4), torch.device("cpu"), root / "cache", say)
 print(data.fingerprint)
 """
 

@@ -303,10 +303,10 @@ def test_cifar_100_has_the_pixels_and_the_duplicates_that_are_known_of_it(tmp_pa
     import hashlib
 
     from benchmark.data import Data
-    from benchmark.study.schema import Dataset, Split
+    from benchmark.study.schema import Split, make_dataset
 
     options = {"name": f"hfds/{CIFAR.resolve()}", "input_key": "img", "target_key": "fine_label"}
-    data = Data(Dataset(**options), Split(val=0), torch.device("cpu"), tmp_path, [].append)
+    data = Data(make_dataset(**options), Split(val=0), torch.device("cpu"), tmp_path, [].append)
     train, test = data._source.images(data.train_index).images, data._source.test().images
     expected = {
         "5d081ad8501746f93037b068181bf20f624b722d23c59983e0f90dced623fbef": train,

@@ -18,11 +18,11 @@ from PIL import Image
 from benchmark.data import Data, streamed
 from benchmark.errors import InputError, SealedError
 from benchmark.execution.run import Summary
-from benchmark.records.journal import Journal
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, Dataset, RandAugment, Split
+from benchmark.study.schema import Augmentation, RandAugment, Split, make_dataset
 from benchmark.training.progress import Progress
 from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
+from tests.support.records import append
 from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
 
 EVERYTHING = Augmentation(resized_crop=0.3, flip=True, randaugment=RandAugment(), cutout=20)
@@ -150,7 +150,7 @@ def test_the_test_images_are_sealed_until_the_training_is_finished(folder, tmp_p
     data = mine(folder)
     with pytest.raises(SealedError):
         data.test(Finished(tmp_path))
-    Journal(tmp_path / "journal.jsonl").append("trained")
+    append(tmp_path / "journal.jsonl", "trained", epoch=0, sha256="0" * 64)
     test = data.test(Finished(tmp_path))
     assert (len(test), sum(map(len, test.batches(5))), test.labels.tolist()) == (
         12,
@@ -256,11 +256,11 @@ from pathlib import Path
 import torch
 from benchmark.cli import _stop
 from benchmark.data import Data
-from benchmark.schema import Augmentation, Dataset, Recipe, Split
+from benchmark.study.schema import Augmentation, Recipe, Split, make_dataset
 for each in (signal.SIGTERM, signal.SIGINT):
     signal.signal(each, _stop)
 root = Path(sys.argv[1])
-dataset = Dataset(name="folder/mine", root=str(root), image_size=56, loading="streamed", workers=2)
+dataset = make_dataset("folder/mine", root=str(root), image_size=56, loading="streamed", workers=2)
 data = Data(dataset, Split(val=6), torch.device("cpu"), root / "cache", lambda text: None)
 for epoch in range(10**6):
     for _ in data.epoch(0, epoch, Recipe(epochs=1, batch_size=4, augmentation=Augmentation(flip=True))):
@@ -298,7 +298,7 @@ def test_a_stop_of_the_whole_group_is_told_once_and_leaves_no_worker(folder, eac
         process.kill()
     assert (process.returncode, errors) == (
         128 + each,
-        "kdbench: stopped; the same command goes on from here\n",
+        "kdbench: stopped; run the same command again to resume\n",
     )
     assert ended(process.pid)
 
@@ -311,7 +311,7 @@ def test_more_workers_than_the_machine_has_processors_are_not_started(folder):
 def test_the_fingerprint_is_of_names_labels_and_contents(tmp_path):
     def fingerprint():
         data = Data(
-            Dataset(name=f"folder/{tmp_path / 'mine'}", image_size=8, loading="streamed"),
+            make_dataset(f"folder/{tmp_path / 'mine'}", image_size=8, loading="streamed"),
             Split(val=4),
             CPU,
             tmp_path / "cache",

@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from benchmark.data import Data, Resident
 from benchmark.data.resident import ResidentSource
-from benchmark.study.schema import Augmentation, Dataset, Split
+from benchmark.study.schema import Augmentation, Split, make_dataset
 
 PADDING = 4
 
@@ -51,7 +51,7 @@ class Pictures(torch.utils.data.Dataset):
 def source(folder: str | None, count: int) -> ResidentSource:
     """CIFAR-100's training images, or so many random ones."""
     if folder is not None:
-        dataset = Dataset(name=f"hfds/{folder}", input_key="img", target_key="fine_label")
+        dataset = make_dataset(f"hfds/{folder}", input_key="img", target_key="fine_label")
         with tempfile.TemporaryDirectory() as cache:
             return Data(dataset, Split(val=0), torch.device("cpu"), Path(cache), print)._source
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)

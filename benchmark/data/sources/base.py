@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import FileDataset
 
 TEST_SPLITS = ("test", "validation", "val")
 
@@ -78,7 +78,7 @@ class Located:
     load: Callable[[Path], Source]
 
 
-def splits(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def splits(dataset: FileDataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names under which the training images and the test images are looked for."""
     test = (dataset.test_split,) if dataset.test_split else TEST_SPLITS
     return (dataset.train_split or "train",), test

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.data.sources.base import Located, Part, Source, splits
 from benchmark.errors import InputError
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import ClassFolders, FileDataset
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -70,14 +70,14 @@ def signature(folder: Path) -> list[str]:
     return [str(folder), hashlib.sha256(repr(stamps).encode()).hexdigest()]
 
 
-def local(dataset: Dataset, name: str) -> Path | None:
+def local(dataset: FileDataset, name: str) -> Path | None:
     """The folder that a name means, below the data set's root or as it is."""
     return next(
         (path.resolve() for path in (Path(dataset.root, name), Path(name)) if path.is_dir()), None
     )
 
 
-def folder(dataset: Dataset, name: str) -> Located:
+def folder(dataset: ClassFolders, name: str) -> Located:
     """The folder of class folders that `folder/<name>` means. Raises InputError."""
     folder = local(dataset, name)
     if folder is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.data.sources.base import Located, Part, Source, splits
 from benchmark.data.sources.folders import local, signature
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import HuggingFace
 
 
 class _HuggingFace(Part):
@@ -33,7 +33,7 @@ class _HuggingFace(Part):
             return io.BytesIO(found.read())
 
 
-def hugging_face(dataset: Dataset, name: str) -> Located:
+def hugging_face(dataset: HuggingFace, name: str) -> Located:
     """The data set that `hfds/<name>` means: a folder, or one of the hub."""
     folder = local(dataset, name)
     if folder is None:
@@ -46,7 +46,7 @@ def hugging_face(dataset: Dataset, name: str) -> Located:
 
 
 def _hugging_face_parts(
-    dataset: Dataset, name: str, cache: str, folder: Path | None = None
+    dataset: HuggingFace, name: str, cache: str, folder: Path | None = None
 ) -> Source:
     if importlib.util.find_spec("datasets") is None:
         raise InputError(
@@ -75,7 +75,7 @@ def _hugging_face_parts(
 
 
 def _reader(
-    dataset: Dataset, name: str, cache: str, splits: tuple[str, ...], folder: Path | None
+    dataset: HuggingFace, name: str, cache: str, splits: tuple[str, ...], folder: Path | None
 ) -> Any:
     """The reader by timm of the first of some splits that there is, after its columns were checked."""
     from timm.data.dataset_factory import create_dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ from PIL import Image
 from benchmark.data.sources.base import TEST_SPLITS, Located, Part, Source
 from benchmark.data.sources.huggingface import labels_of
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
-
-TORCH = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet", "places365")
+from benchmark.study.schema import Torchvision
 
 
 class _Torch(Part):
@@ -29,12 +26,8 @@ class _Torch(Part):
         return image
 
 
-def torch_data(dataset: Dataset, name: str) -> Located:
+def torch_data(dataset: Torchvision) -> Located:
     """The data set that `torch/<name>` means. Raises InputError."""
-    if name not in TORCH:
-        near = difflib.get_close_matches(name, TORCH, n=1)
-        hint = f"did you mean 'torch/{near[0]}'?" if near else f"there are {', '.join(TORCH)}"
-        raise InputError(f"dataset: no data set {dataset.name!r}; {hint}")
     train, test = dataset.train_split or "train", dataset.test_split or "validation"
     if train != "train" or test not in TEST_SPLITS:
         raise InputError(

@@ -1,0 +1,228 @@
+"""Every quality metric and cost, described once: where it is logged, and how tables show it.
+
+A new metric takes a line here and the code that computes it (`benchmark.training.evaluate`,
+`benchmark.training.cost`). The leaderboard, its CSV files and pages, the terminal, MLflow's views
+and the documentation derive from this list. Its order is the order of the columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["quality", "size", "compute", "measured", "diagnostic"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a finished run.
+
+    Attributes:
+        key: Name of the metric in journals and MLflow.
+        column: Name of the column in `leaderboard.csv` and `costs.csv`.
+        title: Header in tables and figures.
+        help: Definition, in one sentence.
+        short: Header where there is little room; the title if empty.
+        unit: Unit of the value: `%`, `points`, `ms`, `s`, `MB`, `TMAC`, or empty for counts.
+        style: How the value is written: with fixed decimals, with three significant digits, or
+            with a letter for the power of a thousand (`k`, `M`, `G`).
+        digits: Decimals, for the fixed style.
+        group: Kind of the measure. `measured` ones are in `costs.csv` alone, all others in
+            `leaderboard.csv`, because two identical trainings agree on them.
+        average: How the values of the seeds are combined. Times and memory depend on the load of
+            the machine, so one slow run must not move them: they are medians.
+        in_costs: Whether `costs.csv` repeats a measure of `leaderboard.csv`.
+        importance: Columns of low importance are the first that a narrow table omits.
+        higher_is_better: Direction of improvement.
+    """
+
+    key: str
+    column: str
+    title: str
+    help: str
+    short: str = ""
+    unit: str = ""
+    style: Literal["fixed", "significant", "count"] = "fixed"
+    digits: int = 1
+    group: Group = "quality"
+    average: Literal["mean", "median"] = "mean"
+    in_costs: bool = False
+    importance: int = 0
+    higher_is_better: bool = True
+
+
+BATCH = 64
+"""Batch size of the second latency."""
+
+MEASURES = (
+    Measure(
+        "test/acc1",
+        "acc1",
+        "Top-1 (%)",
+        "Share of test samples whose most probable class is the label.",
+        unit="%",
+        digits=2,
+        importance=100,
+    ),
+    Measure(
+        "test/acc5",
+        "acc5",
+        "Top-5 (%)",
+        "Share of test samples whose label is among the five most probable classes.",
+        short="Top-5",
+        unit="%",
+        digits=2,
+        importance=30,
+    ),
+    Measure(
+        "test/f1",
+        "f1",
+        "F1 (%)",
+        "Macro F1 on the test set: the unweighted mean of the F1 scores of all classes.",
+        short="F1",
+        unit="%",
+        importance=34,
+    ),
+    Measure(
+        "test/ece",
+        "ece",
+        "ECE (%)",
+        "Expected calibration error on the test set, over 15 bins of equal width.",
+        short="ECE",
+        unit="%",
+        importance=33,
+        higher_is_better=False,
+    ),
+    Measure(
+        "test/agreement",
+        "agreement",
+        "Agreement (%)",
+        "Share of test samples for which student and teacher predict the same class.",
+        short="agree",
+        unit="%",
+        importance=32,
+    ),
+    Measure(
+        "cost/params",
+        "params",
+        "Parameters",
+        "Number of parameters of the network at inference.",
+        short="params",
+        style="count",
+        group="size",
+        in_costs=True,
+        importance=31,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/macs",
+        "macs",
+        "MACs",
+        "Multiply-accumulate operations of one forward pass with one sample.",
+        style="count",
+        group="size",
+        importance=29,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/compute_tmac",
+        "compute_tmac",
+        "Training compute (TMAC)",
+        "Multiply-accumulate operations, in 10^12, to train one seed of this row alone; the "
+        "training of its teacher is not included.",
+        short="TMAC",
+        unit="TMAC",
+        style="significant",
+        group="compute",
+        in_costs=True,
+        importance=28,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/latency_ms",
+        "latency_ms",
+        "Latency (ms)",
+        "Median time of one forward pass with one sample, in float32.",
+        short="ms",
+        unit="ms",
+        style="significant",
+        group="measured",
+        average="median",
+        importance=20,
+        higher_is_better=False,
+    ),
+    Measure(
+        f"cost/latency_batch{BATCH}_ms",
+        f"latency_batch{BATCH}_ms",
+        f"Latency, batch {BATCH} (ms)",
+        f"Median time of one forward pass with {BATCH} samples, in float32.",
+        short=f"ms / {BATCH}",
+        unit="ms",
+        style="significant",
+        group="measured",
+        average="median",
+        importance=11,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/train_seconds",
+        "train_seconds",
+        "Training time (s)",
+        "Time spent in the training steps of the student itself.",
+        short="train (s)",
+        unit="s",
+        style="significant",
+        group="measured",
+        average="median",
+        importance=13,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/teacher_seconds",
+        "teacher_seconds",
+        "Teacher time (s)",
+        "Time spent in the forward passes of the teacher, which all students of a cohort share.",
+        short="teacher (s)",
+        unit="s",
+        style="significant",
+        group="measured",
+        average="median",
+        importance=10,
+        higher_is_better=False,
+    ),
+    Measure(
+        "cost/peak_memory_mb",
+        "peak_memory_mb",
+        "Peak memory (MB)",
+        "Peak memory of the process, which holds all students that train side by side.",
+        short="peak (MB)",
+        unit="MB",
+        style="significant",
+        group="measured",
+        average="median",
+        importance=12,
+        higher_is_better=False,
+    ),
+    Measure(
+        "val/best_minus_last",
+        "best_minus_last",
+        "Best - last (val)",
+        "Validation accuracy of the best epoch minus that of the last: a diagnostic, never ranked.",
+        short="best - last",
+        unit="points",
+        digits=2,
+        group="diagnostic",
+        importance=5,
+    ),
+)
+
+BY_COLUMN = {measure.column: measure for measure in MEASURES}
+BY_KEY = {measure.key: measure for measure in MEASURES}
+
+ACCURACY = BY_COLUMN["acc1"]
+"""The measure that rows are compared and ranked by."""
+
+
+def in_groups(*groups: Group) -> tuple[Measure, ...]:
+    """Return the measures of these groups, in the order of the list."""
+    return tuple(measure for measure in MEASURES if measure.group in groups)

@@ -1,0 +1,209 @@
+"""Every file name of a workspace, in one place.
+
+    runs/                        Workspace
+      mlflow.db  artifacts/        MLflow's local store, and the files of its runs
+      data/                        decoded data sets
+      teachers/<key>/              stored teachers: CellFiles with a card
+      remembered/                  runs read from MLflow, kept for the next table
+      <study>/                   StudyFolder
+        plan.json  study.yaml  split.json
+        cells/<identity>/          CellFiles of a student
+        teachers/<key>/            CellFiles of a teacher's record
+        search/                  SearchFolder: a study folder of trials, with
+          optuna.db  <key>.json  <key>/*.png
+
+Nothing here reads or writes; `benchmark.locks` names its own lock files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+JOURNAL = "journal.jsonl"
+WEIGHTS = "student.safetensors"
+CHECKPOINT = "checkpoint-"
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """The files of one cell or teacher."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration whose hash is the cell's identity."""
+        return self.path / "config.json"
+
+    @property
+    def journal(self) -> Path:
+        """The append-only journal."""
+        return self.path / JOURNAL
+
+    @property
+    def done(self) -> Path:
+        """The marker of a finished cell."""
+        return self.path / "done.json"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that were evaluated."""
+        return self.path / WEIGHTS
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation epoch so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def best_marker(self) -> Path:
+        """Epoch and digest of `best`."""
+        return self.path / "best.json"
+
+    @property
+    def error(self) -> Path:
+        """The traceback of the last failure."""
+        return self.path / "error.txt"
+
+    @property
+    def card(self) -> Path:
+        """The card of a stored teacher."""
+        return self.path / "card.json"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The tensors of the checkpoint after an epoch."""
+        return self.path / f"{CHECKPOINT}{epoch:05d}.safetensors"
+
+    def checkpoint_marker(self, epoch: int) -> Path:
+        """The JSON file that makes a checkpoint valid."""
+        return self.checkpoint(epoch).with_suffix(".json")
+
+    def checkpoint_markers(self) -> list[Path]:
+        """The JSON files of all checkpoints, newest first."""
+        return sorted(self.path.glob(f"{CHECKPOINT}*.json"), reverse=True)
+
+    def checkpoint_tensors(self, marker: Path) -> Path:
+        """The tensors of the checkpoint that a marker makes valid."""
+        return marker.with_suffix(".safetensors")
+
+    def temporary(self) -> list[Path]:
+        """The files that are needed only until the cell is finished."""
+        patterns = (f"{CHECKPOINT}*", "best.*", ".*.part")
+        return [path for pattern in patterns for path in self.path.glob(pattern)]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one study in a workspace."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """What the study set out to compare, and the identity of each cell."""
+        return self.path / "plan.json"
+
+    @property
+    def study_file(self) -> Path:
+        """A copy of the study's YAML file."""
+        return self.path / "study.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Which samples train and which validate."""
+        return self.path / "split.json"
+
+    @property
+    def sync_lock(self) -> Path:
+        """Held by the process that writes the study's runs to MLflow."""
+        return self.path / "sync.lock"
+
+    @property
+    def cells(self) -> Path:
+        """The folder of all cells."""
+        return self.path / "cells"
+
+    @property
+    def search(self) -> SearchFolder:
+        """The folder of the study's searches."""
+        return SearchFolder(self.path / "search")
+
+    def cell(self, identity: str) -> CellFiles:
+        """The files of a cell."""
+        return CellFiles(self.cells / identity)
+
+    def teacher(self, key: str) -> CellFiles:
+        """The study's own record of a teacher."""
+        return CellFiles(self.path / "teachers" / key)
+
+    def files(self, relative: str) -> CellFiles:
+        """The files of a plan's entry, whose `folder` is relative to the study's."""
+        return CellFiles(self.path / relative)
+
+    def relative(self, files: CellFiles) -> str:
+        """The `folder` of a plan's entry."""
+        return files.path.relative_to(self.path).as_posix()
+
+    def journals(self) -> Iterator[Path]:
+        """The journals of all cells and teachers."""
+        return self.path.glob(f"*/*/{JOURNAL}")
+
+
+@dataclass(frozen=True)
+class SearchFolder(StudyFolder):
+    """The folder of a study's searches: trials are cells of it."""
+
+    @property
+    def database(self) -> Path:
+        """Optuna's database, unless another storage was named."""
+        return self.path / "optuna.db"
+
+    def record(self, key: str) -> Path:
+        """The record of one search."""
+        return self.path / f"{key}.json"
+
+    def figures(self, key: str) -> Path:
+        """The folder of one search's figures."""
+        return self.path / key
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with studies, their teachers, decoded data, and a local MLflow store."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """The database of the local MLflow store."""
+        return self.path / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder for the files of runs in the local MLflow store."""
+        return self.path / "artifacts"
+
+    @property
+    def data(self) -> Path:
+        """The folder of decoded data sets."""
+        return self.path / "data"
+
+    @property
+    def teachers(self) -> Path:
+        """The folder of stored teachers."""
+        return self.path / "teachers"
+
+    @property
+    def run_cache(self) -> Path:
+        """The folder of runs that were read from MLflow."""
+        return self.path / "remembered"
+
+    def study(self, name: str) -> StudyFolder:
+        """The folder of a study."""
+        return StudyFolder(self.path / name)
+
+    def studies(self) -> list[str]:
+        """The names of the studies that have a plan, sorted."""
+        return sorted(path.parent.name for path in self.path.glob("*/plan.json"))

@@ -1,0 +1,102 @@
+"""The record of a search, from which MLflow is fed: one JSON file per row and pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.errors import InputError
+from benchmark.files import write_json
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class TrialRecord(_Plain):
+    """One trial.
+
+    Attributes:
+        number: From 0; trial 0 has the published settings.
+        state: Optuna's state: RUNNING, COMPLETE, PRUNED or FAIL.
+        value: The objective, mean over seeds; None unless the trial is complete.
+        values: The objective by seed.
+        params: Settings by flat name.
+        source: `published` or `search`.
+        cells: Folder of each seed's cell that has begun, relative to the search's folder.
+        compute_tmac: What it has computed so far, in 10^12 multiply-accumulates.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    values: dict[str, float]
+    params: dict[str, Any]
+    source: str
+    cells: dict[str, str]
+    compute_tmac: float
+
+
+class SearchRecord(_Plain):
+    """The search for one row's settings on one pair.
+
+    Attributes:
+        key: Its identity, the hash of all that decides it.
+        optuna_study: Name of the study in Optuna's storage.
+        experiment: Name of its experiment in MLflow.
+        maximise: Whether a higher objective is better.
+        budget: Number of trials that the study asks for.
+        published: Settings of trial 0 by flat name.
+        space: Search space by flat name, in words.
+        best: Number of the best complete trial, if there is one.
+        figures: Pictures, relative to the search's folder.
+        gained: The result in a sentence.
+    """
+
+    key: str
+    optuna_study: str = ""
+    study: str
+    experiment: str
+    pair: str
+    row: str
+    method: str
+    teacher: str
+    student: str
+    dataset: str
+    objective: str
+    maximise: bool
+    seeds: list[int]
+    budget: int
+    sampler: str
+    published: Mapping[str, Any]
+    space: Mapping[str, str]
+    trials: list[TrialRecord]
+    best: int | None
+    figures: list[str]
+    gained: str
+
+
+def write_search(path: Path, record: SearchRecord) -> None:
+    """Write the record as a whole.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_json(path, record.model_dump(mode="json"))
+
+
+def read_search(path: Path) -> SearchRecord:
+    """Read a record.
+
+    Raises:
+        InputError: The file is no record of a search.
+    """
+    try:
+        return SearchRecord.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise InputError(
+            f"{path}: damaged; delete it, and `kdbench tune` writes it again"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"methods.{name}")
 
 
+@functools.cache
 def get(name: str) -> type[Method]:
     """Return the class of one method.
 

@@ -79,6 +79,7 @@ class CellFolder:
     def begin(self, configuration: dict[str, Any]) -> None:
         """Create the folder and write the configuration, unless it is there already."""
         self.path.mkdir(parents=True, exist_ok=True)
+
         if not self.files.config.exists():
             write_json(self.files.config, configuration)
 
@@ -107,6 +108,7 @@ class CellFolder:
             The checkpoint, or None if there is none, and a warning for every damaged one.
         """
         warnings: list[str] = []
+
         for path in self.files.checkpoint_markers():
             try:
                 marker = _read_marker(path)
@@ -117,6 +119,7 @@ class CellFolder:
                 )
             else:
                 return Checkpoint(marker["epoch"], tensors, marker["state"]), warnings
+
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
@@ -136,6 +139,7 @@ class CellFolder:
                 f"{self.files.best_marker}: is not of epoch {epoch}; "
                 "delete the folder to train the cell again"
             )
+
         return _read_tensors(self.files.best, marker["sha256"])
 
     def save_weights(self, tensors: Tensors) -> str:
@@ -172,6 +176,7 @@ def _read_marker(path: Path) -> Json:
     content = unseal(_read(path))
     if content is None:
         raise InputError(f"{path}: its content has changed since it was written")
+
     return content
 
 
@@ -181,6 +186,7 @@ def _read_tensors(path: Path, digest: str) -> Tensors:
     actual = hashlib.sha256(content).hexdigest()
     if actual != digest:
         raise InputError(f"{path}: SHA-256 is {actual[:12]}..., but {digest[:12]}... was written")
+
     return safetensors.torch.load(content)
 
 

@@ -165,6 +165,7 @@ def read_journal(path: Path) -> list[Record]:
             kind = content.get("kind")
             remedy = "open it with the version of kdbench that wrote it"
             raise InputError(f"{path}:{number}: unknown record {kind!r}; {remedy}") from None
+
     return records
 
 
@@ -184,6 +185,7 @@ class Journal:
         """
         self.path = path
         self.records = read_journal(path)
+
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)
@@ -196,6 +198,7 @@ class Journal:
         """
         line = seal(record.model_dump())
         size = self.path.stat().st_size if self.path.exists() else 0
+
         try:
             with self.path.open("ab") as file:
                 file.write(line)
@@ -210,6 +213,7 @@ class Journal:
     def last(self, kind: type[R]) -> R | None:
         """Return the newest record of a kind, if there is one."""
         records = (record for record in reversed(self.records) if isinstance(record, kind))
+
         return next(records, None)
 
     def count(self, kind: type[Record]) -> int:

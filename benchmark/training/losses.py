@@ -51,6 +51,7 @@ class Loss:
         """
         assert self.task is not None
         assert other.task is not None
+
         return Loss(
             self.logits,
             self.task + other.task,
@@ -133,6 +134,7 @@ class Criterion:
         loaded = step.loaded
         batch = Batch(loaded.labels, loaded.index, step.epoch, self.epochs)
         terms = self.method(learner, only(source, self.needs, self.depth), batch)
+
         value = cross_entropy(learner.logits, loaded)
         task = self.method.ce * value
         parts, raw, weights = _split(terms)
@@ -150,6 +152,7 @@ class Criterion:
         epoch = step.epoch + self.early_epochs
         batch = Batch(loaded.labels, loaded.index, epoch, self.early_epochs)
         terms = self.method.pre_train(learner, only(source, self.needs, self.depth), batch)
+
         parts, raw, weights = _split(terms)
         return Loss(learner.logits, None, parts, raw, weights)
 

@@ -51,7 +51,6 @@ class Member:
         self.student = self.parts.student
         self.needs = self.parts.method.tapped()
         self.length = self.parts.length
-
         self.left = False
         self._watch = Stopwatch(conditions.data.device)
         self._log = EpochLog()
@@ -100,6 +99,7 @@ class Member:
         """
         torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.epoch, step))
         self.optimizer.set_rate(self.parts.schedule.rate(self.epoch, step))
+
         with self._watch.running():
             loss = self.parts.loss(Step(loaded, teacher, self.epoch))
             self.optimizer.step(loss)
@@ -118,10 +118,10 @@ class Member:
         check_weights(self.student.network, self._position + 1)
         metrics["samples_per_second"] = self._measure_speed(teacher_seconds)
         metrics["lr"] = self.optimizer.rate
+
         if self.epoch >= 0:
             metrics |= self._validate()
         record = epoch_record(self.epoch, self._position, metrics)
-
         checkpoint = checkpointing.take(
             self.parts.modules(), self.optimizer, self._tally, record, self._position
         )
@@ -158,8 +158,7 @@ class Member:
         own = self._watch.read()
         shared = teacher_seconds if self.taught else 0.0
         self._tally.add(own, shared)
-        samples = self.conditions.steps * self.conditions.recipe.batch_size
-        return samples / max(own + shared, 1e-9)
+        return self.conditions.samples_per_epoch / max(own + shared, 1e-9)
 
     def _validate(self) -> dict[str, float]:
         """Return the validation metrics, if there are images; keep the best epoch's weights."""
@@ -170,6 +169,7 @@ class Member:
         scores = evaluate.validate(self.parts.model, images)
         if not math.isfinite(scores["loss"]):
             raise FloatingPointError(f"non-finite validation loss after epoch {self._position + 1}")
+
         improved = self._tally.improved(self.epoch, scores["acc1"])
         if improved and self.conditions.select == "best_val":
             self.task.folder.save_best(self.epoch, self.parts.weights())

@@ -34,6 +34,7 @@ def costs(model: Evaluated) -> dict[str, float]:
         "latency_ms": latency(model, 1),
         f"latency_batch{BATCH}_ms": latency(model, BATCH),
     }
+
     return {BY_COLUMN[column].key: value for column, value in values.items()}
 
 
@@ -45,11 +46,13 @@ def latency(model: Evaluated, batch_size: int) -> float:
     device = model.mean.device
     images = torch.zeros(batch_size, *model.size, device=device)
     mode = model.training
+
     model.eval()
     with torch.no_grad():
         _time_passes(model, images, 1, WARM_UPS, WARM_UP_SECONDS)
         times = _time_passes(model, images, LEAST, MOST, SECONDS)
     model.train(mode)
+
     return 1000 * statistics.median(times)
 
 
@@ -79,4 +82,5 @@ def _time_passes(
         if images.device.type == "cuda":
             torch.cuda.synchronize(images.device)
         times.append(time.perf_counter() - started)
+
     return times

@@ -43,6 +43,7 @@ class Recorder:
         checkpoint, warnings = self.task.folder.restore()
         for warning in warnings:
             self._progress.warn(warning)
+
         if checkpoint is None:
             return
 
@@ -54,6 +55,7 @@ class Recorder:
                 f"{self.task.folder.path}: its checkpoint does not fit this version of kdbench; "
                 f"delete the folder to train the cell again ({error})"
             ) from error
+
         self._append_epoch(record)
 
     def start(self, epoch: int, environment: dict[str, str]) -> None:
@@ -70,6 +72,7 @@ class Recorder:
                 self._progress.warn(
                     f"{self.task.label}: resumes in another environment ({', '.join(changes)})"
                 )
+
         self._journal.append(Start(epoch=epoch, environment=environment))
         self._progress.started(self.task.label, epoch, self.epochs)
 
@@ -103,6 +106,7 @@ class Recorder:
         if final is None:
             final = Final(metrics=metrics)
             self._journal.append(final)
+
         self.task.folder.finish(Done(sha256=digest, epoch=epoch, metrics=final.metrics))
         self._progress.finished(self.task.label, final.metrics)
 

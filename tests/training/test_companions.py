@@ -257,9 +257,12 @@ def test_an_untrained_network_normalises_by_the_batch() -> None:
         for module in untrained.network.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
+
     assert layers
     assert all(layer.training for layer in layers)
+
     untrained.output(criterion("random_teacher"), step())
+
     for layer in layers:
         assert layer.running_mean is not None
         assert layer.running_mean.eq(0).all()

@@ -79,6 +79,7 @@ def write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict
         select=study.select,
         protocol="legacy" if study.split.legacy else "validated",
         baseline=baseline,
+        reference="kd",
         pairs=tuple(pair.name for pair in study.pairs),
         methods=tuple(row.name for row in study.methods),
         seeds=tuple(study.seeds),

@@ -25,7 +25,16 @@ from benchmark.study.plan import Plan
 from benchmark.study.schema import Row
 
 PAIR = "r56-r20"
-PLAN = Plan("study", "", (PAIR,), ("student", "kd", "dkd", "srrl"), (0, 1, 2), "last", "student")
+PLAN = Plan(
+    "study",
+    "",
+    (PAIR,),
+    ("student", "kd", "dkd", "srrl"),
+    (0, 1, 2),
+    "last",
+    "student",
+    reference="kd",
+)
 OWN = ["published", "published_source", "published_rule"]
 NETWORKS = {
     "teacher": "cifar_resnet56",

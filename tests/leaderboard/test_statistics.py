@@ -176,7 +176,9 @@ def test_the_critical_difference_is_that_of_demsars_table(methods, q):
     )
 
 
-PLAN = Plan("study", "", ("p",), ("student", "kd", "at"), (0, 1, 2), "last", "student")
+PLAN = Plan(
+    "study", "", ("p",), ("student", "kd", "at"), (0, 1, 2), "last", "student", reference="kd"
+)
 EIGHT = dataclasses.replace(PLAN, seeds=tuple(range(8)))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from benchmark.study.plan import from_dict, to_dict
 from tests.support.handmade import PLAN
 
 
@@ -22,3 +23,10 @@ from tests.support.handmade import PLAN
 def test_a_plan_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(PLAN, **change)
+
+
+def test_a_plan_written_before_there_was_a_reference_compares_with_the_row_named_kd():
+    content = to_dict(dataclasses.replace(PLAN, reference=None))
+    assert from_dict(content).reference is None
+    del content["reference"]
+    assert from_dict(content).reference == "kd"

@@ -24,17 +24,18 @@ def limits(lines: Sequence[Line]) -> tuple[float, float]:
     the lower quartile of the means by more than three times their interquartile range (Tukey's
     outer fence).
     """
-    means = sorted(line["acc1"] for line in lines if math.isfinite(line["acc1"]))
-    if not means:
-        means = [0.0, 100.0]
+    means: list[float] = []
+    for line in lines:
+        means += _finite(line, ("acc1",))
+    means = sorted(means) or [0.0, 100.0]
 
     values = [*means]
     for line in lines:
-        values += [line[name] for name in ("ci_low", "ci_high") if math.isfinite(line[name])]
+        values += _finite(line, ("ci_low", "ci_high"))
     low = max(min(values), _LOWEST)
     high = min(max(values), _HIGHEST)
 
-    lower, upper = (float(quartile) for quartile in np.quantile(means, (0.25, 0.75)))
+    lower, upper = np.quantile(means, (0.25, 0.75)).tolist()
     fence = lower - 3 * (upper - lower)
     lowest = next(mean for mean in means if mean >= fence)
     start = lowest - 0.25 * (high - lowest)
@@ -45,15 +46,21 @@ def limits(lines: Sequence[Line]) -> tuple[float, float]:
     return max(low - margin, _LOWEST), min(high + margin, _HIGHEST)
 
 
+def _finite(line: Line, names: Sequence[str]) -> list[float]:
+    return [line[name] for name in names if math.isfinite(line[name])]
+
+
 def ends_passed(line: Line, ends: tuple[float, float]) -> list[float]:
     """Return the ends of an axis that the mean or the interval of a row passes."""
     low, high = ends
-    values = [line[name] for name in ("acc1", "ci_low", "ci_high") if math.isfinite(line[name])]
+    values = _finite(line, ("acc1", "ci_low", "ci_high"))
+    if not values:
+        return []
 
     passed = []
-    if any(value < low for value in values):
+    if min(values) < low:
         passed.append(low)
-    if any(value > high for value in values):
+    if max(values) > high:
         passed.append(high)
     return passed
 

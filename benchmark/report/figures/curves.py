@@ -42,7 +42,9 @@ LOOKS: tuple[Look, ...] = (
 )
 """Each differs from the others in colour and in marker."""
 
+_STUDENT_ALONE: Look = (GREEN, "")
 _OTHERS = "#c8c8c8"
+
 _LONG_LABEL = 3.8
 """Width of a label in inches from which only one panel stands in a row."""
 
@@ -91,13 +93,16 @@ def draw(tables: Tables) -> Figure | None:
 
     looks: dict[str, Look] = {}
     for panel, pair, title in zip(panels, pairs, layout.titles, strict=True):
-        looks |= _looks([name for name in labelled[pair] if name not in plan.alone], looks)
-        of_pair = {name: looks.get(name, (GREEN, "")) for name in labelled[pair]}
-        rows = int((finished["pair"] == pair).sum())
+        history = histories[histories["pair"] == pair]
+        rows = finished[finished["pair"] == pair]
+        best = [name for name in labelled[pair] if name not in plan.alone]
+        looks |= _looks(best, looks)
+        of_pair = {name: looks.get(name, _STUDENT_ALONE) for name in labelled[pair]}
 
         panel.set_title(title, fontsize=PANEL_TITLE, loc="left")
-        _draw_curves(panel, histories[histories["pair"] == pair], of_pair, plan)
-        _draw_legend(panel, histories[histories["pair"] == pair], rows, layout.key_columns)
+        _draw_curves(panel, history, of_pair, plan)
+        missing = len(rows) - history["method"].nunique()
+        _draw_legend(panel, missing, layout.key_columns)
     add_title(figure, layout.title)
     return figure
 
@@ -137,6 +142,10 @@ def _label(name: str, seeds: int, last: float, plan: Plan) -> str:
     return f"{shown} (n = {seeds}, last {plain(last, 1)})"
 
 
+def _counted(others: int) -> str:
+    return f"{others} others" if others > 1 else "1 other"
+
+
 def _looks(best: Sequence[str], earlier: Mapping[str, Look]) -> dict[str, Look]:
     """The looks of the best methods of a pair, where possible those of earlier pairs."""
     looks: dict[str, Look] = {}
@@ -156,9 +165,7 @@ def _draw_curves(
     others = [name for name in plan.methods if name in by_method and name not in looks]
     for name in others:
         mean = by_method[name].groupby("step")["value"].mean()
-        label = None
-        if name == others[0]:
-            label = f"{len(others)} other{'s' if len(others) > 1 else ''}"
+        label = _counted(len(others)) if name == others[0] else None
         panel.plot(mean.index, mean, color=_OTHERS, linewidth=0.7, zorder=1, label=label)
 
     for name, look in looks.items():
@@ -197,12 +204,17 @@ def _draw_labelled(panel: Axes, name: str, history: pd.DataFrame, look: Look, pl
         )
 
 
-def _draw_legend(panel: Axes, histories: pd.DataFrame, rows: int, columns: int) -> None:
-    """The legend is below the axis, where it covers no curve."""
-    keys = panel.get_legend_handles_labels()[0]
-    missing = rows - histories["method"].nunique()
+def _draw_legend(panel: Axes, missing: int, columns: int) -> None:
+    """Put the legend below the axis, where it covers no curve.
+
+    Args:
+        panel: The panel.
+        missing: Number of rows without a curve.
+        columns: Columns of the legend.
+    """
+    keys, _ = panel.get_legend_handles_labels()
     if missing:
-        label = f"{missing} other{'s are' if missing > 1 else ' is'} not drawn"
+        label = f"{_counted(missing)} {'are' if missing > 1 else 'is'} not drawn"
         keys.append(Line2D([], [], linestyle="", label=label))
 
     panel.legend(

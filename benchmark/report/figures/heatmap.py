@@ -101,20 +101,20 @@ def _draw_fields(panel: Axes, differences: pd.DataFrame) -> AxesImage:
     colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="#eeeeee")
     image = panel.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
 
-    for y, row in enumerate(values):
+    for y, row in enumerate(values.tolist()):
         for x, value in enumerate(row):
-            known = math.isfinite(value)
-            is_dark = known and _is_dark([float(part) for part in image.to_rgba(value)])
-            panel.text(
-                x,
-                y,
-                signed(value, 2) if known else "-",
-                ha="center",
-                va="center_baseline",
-                fontsize=SMALL,
-                color="white" if is_dark else "black",
-            )
+            _write_value(panel, x, y, value, image)
     return image
+
+
+def _write_value(panel: Axes, x: int, y: int, value: float, image: AxesImage) -> None:
+    text, colour = "-", "black"
+    if math.isfinite(value):
+        text = signed(value, 2)
+        ground = [float(part) for part in image.to_rgba(value)]
+        colour = "white" if _is_dark(ground) else "black"
+
+    panel.text(x, y, text, ha="center", va="center_baseline", fontsize=SMALL, color=colour)
 
 
 def _is_dark(colour: Sequence[float]) -> bool:
@@ -123,10 +123,13 @@ def _is_dark(colour: Sequence[float]) -> bool:
     Args:
         colour: Red, green and blue from 0 to 1; further parts are ignored.
     """
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]
-    )
+    red, green, blue = map(_linear, colour[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
+
+
+def _linear(part: float) -> float:
+    """The light intensity of a part of an sRGB colour."""
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
 def _scale_title(plan: Plan) -> str:

@@ -75,34 +75,56 @@ def draw(tables: Tables) -> Figure | None:
     if not costs or not pairs:
         return None
 
-    contents = [
-        _Panel(pair, cost, points[(points["pair"] == pair) & points[cost].notna()])
-        for pair in pairs
-        for cost in costs
-    ]
-    # A name has room beside a point in the middle of a panel.
-    panel_width = max(2.9, 2 * max(map(text_width, points["method"])) + 1.0)
-    columns = len(costs) if panel_width * len(costs) <= _WIDEST else 1
-    width = columns * panel_width + 0.3
-    title = wrap_title(f"{plan.study}: accuracy over cost", width)
-    titles = {pair: wrap_text(pair, width - 0.8, PANEL_TITLE) for pair in pairs}
-    panel_height = 3.6 + max(extra_height(text, PANEL_TITLE) for text in titles.values())
-    height = panel_height * len(contents) / columns + 0.3 + extra_height(title, 11)
+    contents = []
+    for pair in pairs:
+        of_pair = points[points["pair"] == pair]
+        contents += [_Panel(pair, cost, of_pair[of_pair[cost].notna()]) for cost in costs]
 
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    panels = panel_grid(figure, columns, len(contents))
+    layout = _layout(pairs, contents, max(map(text_width, points["method"])), plan)
+    size = (layout.width, layout.height)
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    panels = panel_grid(figure, layout.columns, len(contents))
     for index, (panel, content) in enumerate(zip(panels, contents, strict=True)):
         _draw_panel(panel, content, plan)
-        if index % columns == 0:
-            panel.set_title(titles[content.pair], fontsize=PANEL_TITLE, loc="left")
+        if index % layout.columns == 0:
+            panel.set_title(layout.titles[content.pair], fontsize=PANEL_TITLE, loc="left")
             panel.set_ylabel("Top-1 accuracy (%)", fontsize=SMALL)
-    add_title(figure, title)
+    add_title(figure, layout.title)
 
     figure.draw_without_rendering()  # lays out the panels, so that labels can be placed
     for panel, content in zip(panels, contents, strict=True):
         if not content.rows.empty:
             _draw_labels(panel, content, plan)
     return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in inches, and texts broken to fit them."""
+
+    columns: int
+    width: float
+    height: float
+    title: str
+    titles: dict[str, str]
+
+
+def _layout(
+    pairs: Sequence[str], contents: Sequence[_Panel], longest_name: float, plan: Plan
+) -> _Layout:
+    # A name has room beside a point in the middle of a panel.
+    panel_width = max(2.9, 2 * longest_name + 1.0)
+    columns = len(contents) // len(pairs)
+    if panel_width * columns > _WIDEST:
+        columns = 1
+    width = columns * panel_width + 0.3
+    title = wrap_title(f"{plan.study}: accuracy over cost", width)
+    titles = {pair: wrap_text(pair, width - 0.8, PANEL_TITLE) for pair in pairs}
+
+    title_height = max(extra_height(text, PANEL_TITLE) for text in titles.values())
+    panel_height = 3.6 + title_height
+    height = panel_height * len(contents) / columns + 0.3 + extra_height(title, 11)
+    return _Layout(columns, width, height, title, titles)
 
 
 def _with_costs(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -242,18 +264,19 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
     inside = content.rows[content.rows["acc1"] >= panel.get_ylim()[0]]
 
     pixels_per_point = panel.figure.dpi / 72
-    positions = panel.transData.transform(inside[[content.cost, "acc1"]].to_numpy(float))
+    values = inside[[content.cost, "acc1"]].to_numpy(float)
+    positions = (panel.transData.transform(values) / pixels_per_point).tolist()
     points = [
-        Point(method, float(x), float(y), method in important)
-        for method, (x, y) in zip(inside["method"], positions / pixels_per_point, strict=True)
+        Point(method, x, y, method in important)
+        for method, (x, y) in zip(inside["method"], positions, strict=True)
     ]
-    left, bottom, right, top = (float(end) / pixels_per_point for end in panel.bbox.extents)
+    left, bottom, right, top = (panel.bbox.extents / pixels_per_point).tolist()
     labels = place_labels(points, (left, bottom + LINE_HEIGHT, right + 4, top))
 
     def to_data(x: float, y: float) -> tuple[float, float]:
         pixels = (x * pixels_per_point, y * pixels_per_point)
-        across, up = panel.transData.inverted().transform(pixels)
-        return float(across), float(up)
+        across, up = panel.transData.inverted().transform(pixels).tolist()
+        return across, up
 
     for label in labels:
         if label.leader:

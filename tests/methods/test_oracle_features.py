@@ -1,4 +1,4 @@
-"""Methods on embeddings and maps: values and gradients of references, direct transcriptions, and traps of float32."""
+"""Methods on embeddings and maps against references and transcriptions, and float32's traps."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_srrl_is_the_references_with_its_connector(case):
     case.holds(feature + case.params["weight"] * regression)
 
 
-def test_srrl_gives_no_gradient_to_the_teachers_classifier_and_takes_vectors_as_maps_of_one_position():
+def test_srrl_gives_the_teachers_classifier_no_gradient_and_takes_vectors_as_maps():
     connected, teacher, logits = drawn(5, 8, seed=1), drawn(5, 8, seed=2), drawn(5, 3, seed=3)
     weight, bias = drawn(3, 8, seed=4), drawn(3, seed=5)
     for head in (Classifier(weight, bias), Classifier(weight)):

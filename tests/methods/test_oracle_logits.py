@@ -1,4 +1,4 @@
-"""The losses of logits alone against figures that reference implementations gave, and against naive formulas."""
+"""Losses on logits against reference implementations and naive formulas."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_kd_by_its_published_defaults_is_the_references_whole_objective(case):
 
 
 def holds_in_whole(name, case, epoch=0, epochs=1):
-    """A method's terms and cross-entropy, by its defaults, are the reference's total and its two parts."""
+    """With its defaults, a method's terms and cross-entropy are the reference's two parts."""
     method, (student, teacher, labels) = create(name), labelled(case)
     batch = Batch(labels, torch.arange(len(labels)), epoch, epochs)
     ce = method.ce * F.cross_entropy(student, labels)
@@ -331,7 +331,7 @@ def test_terms_have_the_published_weights(name):
 
 
 def extremes():
-    """Student's and teacher's logits [4, classes] at which a softmax underflows or a deviation is zero."""
+    """Logits [4, classes] of both networks where a softmax underflows or a deviation is zero."""
     student, teacher, _ = (
         one.float() if one.is_floating_point() else one for one in drawn(3, 4, 5)
     )

@@ -1,4 +1,4 @@
-"""The methods that compare maps, stage by stage: their references' figures, and formulas written out naively."""
+"""Methods that compare maps, stage by stage, against references and naive formulas."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_at_loss_pools_the_larger_of_two_maps_whichever_it_is(case):
 
 @pytest.mark.parametrize("case", cases("at", "zero_map"))
 def test_an_inactive_teacher_map_has_no_attention_and_no_direction(case):
-    """Loss as in the reference. Its gradient figures are rounding noise of 1e-19 around the true value, zero."""
+    """The loss is the reference's; its gradients are rounding noise of 1e-19 around zero."""
     loss = attention_loss(case["fs"], case["ft"])
     (gradient,) = torch.autograd.grad(loss, case["fs"])
     assert loss.item() == near(case.expected["loss"])
@@ -94,7 +94,7 @@ def test_at_by_its_published_defaults_adds_up_the_stages_under_weight_1000(case)
 
 @pytest.mark.parametrize("case", cases("fitnet"))
 def test_fitnet_loss_is_the_references(case):
-    """The second reference's regressor is a bare convolution; ours adds BatchNorm and ReLU, so only the loss is its."""
+    """Only the loss is the second reference's: its regressor lacks BatchNorm and ReLU."""
     regressed = F.conv2d(case["fs"], case["w"]) if "w" in case.entries else case["fs"]
     case.holds(hint_loss(regressed, case["ft"]))
 
@@ -319,7 +319,7 @@ def test_vid_begins_with_the_variance_of_the_setting(variance):
 
 @pytest.mark.parametrize("case", cases("kdsvd"))
 def test_kdsvd_loss_is_the_references_with_the_librarys_signs(case):
-    """The reference's figure holds for LAPACK's signs; with others it is one of `per_sample_values` for each sample."""
+    """With LAPACK's signs it is the reference's figure, else one of `per_sample_values`."""
     maps = (case["s1"], case["s2"]), (case["t1"], case["t2"])
     case.holds(singular_loss(*maps, case.params["k"], "channels"))
     for n, values in enumerate(case.extra["per_sample_values"]):

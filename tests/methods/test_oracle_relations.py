@@ -1,4 +1,4 @@
-"""The methods that compare relations between samples: their references' figures, and formulas written out naively."""
+"""Methods that compare relations between samples, against references and naive formulas."""
 
 from __future__ import annotations
 

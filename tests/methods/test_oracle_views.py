@@ -1,4 +1,4 @@
-"""The methods on two views, learned temperatures, transport and regions, against their references' figures."""
+"""Methods with two views, learned temperatures, transport and regions, against references."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_temperatures_curriculum_is_the_references(loops, values):
 
 
 def mlld(case, seen=lambda one: one):
-    """The reference's parts. Where it standardises, it does so for the comparison of samples only."""
+    """The reference's parts; it standardizes for the comparison of samples only."""
     temperature, weight = case.params["T0"], case.params["kd_weight"]
     views = [case[name] for name in ("sw", "ss", "tw", "ts")]
     samples, classes = unsure(case["tw"])

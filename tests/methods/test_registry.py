@@ -1,4 +1,4 @@
-"""The folder is the registry, `kd+at` is a union, and the methods hold what every method promises."""
+"""The folder is the registry, `kd+at` is a union, and methods keep every method's promises."""
 
 from __future__ import annotations
 

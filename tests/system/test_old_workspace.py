@@ -1,7 +1,7 @@
 """A workspace of an older version: journals, MLflow store and search still open and resume.
 
-`data/old-workspace.tar.xz` was made by 0.1.0 before the code was divided into packages: a study of 8
-cells that was killed after 4, and a search that was killed before its last trials had ended.
+`data/old-workspace.tar.xz` was made by 0.1.0 before the code was divided into packages: a study of
+8 cells that was killed after 4, and a search that was killed before its last trials had ended.
 `expected.json` and `expected.csv` in it are what that version made of both in the end.
 """
 

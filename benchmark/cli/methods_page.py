@@ -137,7 +137,7 @@ def _take_steps(member: Member, conditions: Conditions) -> None:
     for epoch in [-1, 0] if member.length.early else [0]:
         member.enter(epoch)
         batch = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
-        teacher = conditions.teacher.look(batch) if member.taught else None
+        teacher = conditions.teacher.output(batch) if member.taught else None
         if not member.step(batch, teacher, 0).isfinite().all():
             raise FloatingPointError(
                 f"{member.task.label}: {member.task.method} gives numbers that are not finite"

@@ -102,7 +102,7 @@ WRONG_COMMANDS = [
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
     (
         ("run", "my.yaml", "--device", "cpux"),
-        r"--device: 'cpux' cannot be used here \(.*\); leave it out, or say cpu",
+        r"--device: 'cpux' cannot be used here \(.*\); leave it out, or use cpu",
     ),
     (("run", "my.yaml", "--device", "cuda:99"), r"--device: 'cuda:99' cannot be used here .*"),
     (
@@ -150,7 +150,7 @@ WRONG_COMMANDS = [
     ),
     (
         ("ui", "--tracking-uri", "sqlite:///my.yaml"),
-        r".*/my\.yaml: not a database of SQLite's; restore it, or move it away and sync the studies again",
+        r".*/my\.yaml: not an SQLite database; restore it, or move it away and sync the studies again",
     ),
     (
         ("show", "abc", "--tracking-uri", "sqlite:///."),
@@ -196,7 +196,9 @@ def test_a_mistake_shows_its_trace_only_when_asked(here: Path) -> None:
         ended(launched(*words, cwd=here)) for words in (["sync", "x"], ["--debug", "sync", "x"])
     )
     assert (plain.code, plain.out) == (2, "")
-    assert plain.err == f"kdbench: x: no such study in {here}/runs; no study has been run there yet\n"
+    assert (
+        plain.err == f"kdbench: x: no such study in {here}/runs; no study has been run there yet\n"
+    )
     assert asked.err.startswith("Traceback")
     assert f"InputError: x: no such study in {here}/runs" in asked.err
     assert not list(here.iterdir())

@@ -8,7 +8,14 @@ import json
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.study.plan import PlannedCell, PlannedTeacher, read_plan, to_dict, write_plan
+from benchmark.study.plan import (
+    PlannedCell,
+    PlannedTeacher,
+    from_dict,
+    read_plan,
+    to_dict,
+    write_plan,
+)
 from tests.support.handmade import PLAN
 
 
@@ -25,6 +32,13 @@ from tests.support.handmade import PLAN
 def test_a_plan_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(PLAN, **change)
+
+
+def test_a_plan_written_before_there_was_a_reference_compares_with_the_row_named_kd():
+    content = to_dict(dataclasses.replace(PLAN, reference=None))
+    assert from_dict(content).reference is None
+    del content["reference"]
+    assert from_dict(content).reference == "kd"
 
 
 TEACHER = PlannedTeacher("t", "teachers/t", PLAN.pairs, "r56", 0, "abc", {"epochs": 4})

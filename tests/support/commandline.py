@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from benchmark.cli import main
-from benchmark.report.publish import CLOCKED
+from benchmark.report.files import MACHINE_DEPENDENT
 
 ROOT = Path(__file__).parents[2]
 NEW = [sys.executable, "-W", "error", "-m", "benchmark"]
@@ -117,5 +117,5 @@ def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
         for path in (results / "tiny").iterdir()
-        if path.name not in CLOCKED
+        if path.name not in MACHINE_DEPENDENT
     }

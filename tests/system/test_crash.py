@@ -204,7 +204,8 @@ def test_a_killed_follower_costs_nothing_but_a_sync(
     assert (found.code, found.out) == (0, "")
     assert "2 cells trained, 0 already done, 0 failed\n" in found.err
     assert (
-        f"recorded in {workspace}/other; run `kdbench sync {study}` to write it to MLflow\n" in found.err
+        f"recorded in {workspace}/other; run `kdbench sync {study}` to write it to MLflow\n"
+        in found.err
     )
     synced = kdbench("--workspace", workspace, "sync", "other")
     assert synced.code == 0

@@ -118,7 +118,7 @@ class NoCompanion(Companion):
         """Return the output of the study's teacher."""
         if step.teacher is not None:
             return step.teacher
-        return Output(step.loaded.images.new_empty(0))
+        return Output(step.loaded.inputs.new_empty(0))
 
 
 class SecondNetwork(Companion):
@@ -257,7 +257,7 @@ class Untrained(SecondNetwork):
     def output(self, criterion: Criterion, step: Step) -> Output:
         """Run the network on a batch, without gradients."""
         with torch.no_grad(), criterion.autocast():
-            return in_float32(self.network(step.loaded.images, self.network.taps()))
+            return in_float32(self.network(step.loaded.inputs, self.network.taps()))
 
 
 COMPANIONS: dict[str, type[Companion]] = {

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.data import Images
+from benchmark.data import Inputs
 from benchmark.measures import BY_COLUMN
 from benchmark.models.tapped import Evaluated
 from methods import Needs
@@ -17,12 +17,12 @@ from methods import Needs
 CALIBRATION_BINS = 15
 
 
-def predict(model: Evaluated, images: Images) -> Tensor:
-    """Return the logits [N, classes] of all images, in eval mode and float32."""
+def predict(model: Evaluated, inputs: Inputs) -> Tensor:
+    """Return the logits [N, classes] of all inputs, in eval mode and float32."""
     mode = model.training
     model.eval()
     with torch.no_grad():
-        logits = torch.cat([model(part, Needs()).logits.float() for part in images.batches()])
+        logits = torch.cat([model(part, Needs()).logits.float() for part in inputs.batches()])
     model.train(mode)
     return logits
 
@@ -110,22 +110,22 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
     return scores
 
 
-def test_metrics(model: Evaluated, images: Images, teacher: Tensor | None) -> dict[str, float]:
+def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> dict[str, float]:
     """Return the quality on the test data, by the key under which it is logged.
 
     Args:
         model: The network.
-        images: The test data.
+        inputs: The test data.
         teacher: The teacher's logits on them, if there is a teacher.
     """
-    scores = quality(predict(model, images), images.labels, teacher)
+    scores = quality(predict(model, inputs), inputs.labels, teacher)
     return {BY_COLUMN[column].key: score for column, score in scores.items()}
 
 
-def validate(model: Evaluated, images: Images) -> dict[str, float]:
+def validate(model: Evaluated, inputs: Inputs) -> dict[str, float]:
     """Return top-1 accuracy and mean cross-entropy."""
-    logits = predict(model, images)
+    logits = predict(model, inputs)
     return {
-        "acc1": accuracy(logits, images.labels),
-        "loss": float(F.cross_entropy(logits.double(), images.labels)),
+        "acc1": accuracy(logits, inputs.labels),
+        "loss": float(F.cross_entropy(logits.double(), inputs.labels)),
     }

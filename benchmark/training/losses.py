@@ -111,7 +111,7 @@ class Criterion:
         """
         second = None
         with self.autocast():
-            output = in_float32(network(loaded.images, student_needs(self.needs)))
+            output = in_float32(network(loaded.inputs, student_needs(self.needs)))
             if self.needs.views:
                 second = network(loaded.second, Needs()).logits.float()
 

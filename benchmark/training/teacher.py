@@ -36,7 +36,7 @@ class Teacher:
             bit for another; the logits of the second view too if the batch has one.
         """
         with torch.no_grad():
-            output = in_float32(self.model(loaded.images, self.model.taps()))
+            output = in_float32(self.model(loaded.inputs, self.model.taps()))
             if loaded.second is None:
                 return output
             return replace(output, second=self.model(loaded.second, Needs()).logits.float())

@@ -184,7 +184,7 @@ def test_a_network_gives_the_taps_that_are_needed_in_float32_from_the_deepest_st
     dtypes = {each.dtype for each in (output.logits, output.embedding, *output.maps)}
     assert dtypes == {torch.float32}
     with half():
-        exact = network(batch().images, Needs()).logits
+        exact = network(batch().inputs, Needs()).logits
     assert torch.equal(output.logits, exact.float())
 
 

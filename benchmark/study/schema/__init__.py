@@ -2,11 +2,13 @@
 
 from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, short_repr
 from benchmark.study.schema.dataset import (
+    TORCHVISION,
     ClassFolders,
     Dataset,
     Digits,
     FileDataset,
     HuggingFace,
+    OtherFiles,
     Split,
     Torchvision,
     make_dataset,
@@ -19,6 +21,7 @@ from benchmark.study.schema.search import Search
 from benchmark.study.schema.tracking import Tracking
 
 __all__ = [
+    "TORCHVISION",
     "Augmentation",
     "ClassFolders",
     "Dataset",
@@ -28,6 +31,7 @@ __all__ = [
     "Name",
     "Network",
     "Optimizer",
+    "OtherFiles",
     "Pair",
     "RandAugment",
     "Recipe",

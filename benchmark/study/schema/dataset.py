@@ -113,7 +113,14 @@ class ClassFolders(_InFiles):
     """`folder/` and the path of the folder."""
 
 
-FileDataset: TypeAlias = Torchvision | HuggingFace | ClassFolders
+class OtherFiles(_InFiles):
+    """A data set of a kind that a further file in `benchmark/data/sources/` reads."""
+
+    name: Annotated[str, Field(json_schema_extra={"pattern": "^[a-z_]+/."})]
+    """The prefix of the kind, a slash, and the name of the data set."""
+
+
+FileDataset: TypeAlias = Torchvision | HuggingFace | ClassFolders | OtherFiles
 """A data set that is read from files."""
 
 _KINDS: dict[str, type[Digits | FileDataset]] = {
@@ -128,7 +135,7 @@ _KNOWN = ("digits", *(f"torch/{name}" for name in TORCHVISION), "hfds/<name>", "
 
 def _model(name: str) -> type[Digits | FileDataset]:
     """Return the model of the kind of source that a data set's name begins with."""
-    return _KINDS[name.partition("/")[0]]
+    return _KINDS.get(name.partition("/")[0], OtherFiles)
 
 
 def _tag(value: Any) -> str:
@@ -150,8 +157,8 @@ def _check_name(value: Any) -> Any:
         raise ValueError(f"name is {short_repr(name)}; it must be text such as 'digits'")
 
     kind, _, rest = name.partition("/")
-    if kind in ("hfds", "folder") and rest:
-        return value
+    if rest and kind.isidentifier() and _model(name) not in (Digits, Torchvision):
+        return value  # whether there is such a data set, the source says
     if name not in _KNOWN:
         raise ValueError(f"no data set {short_repr(name)}; {suggest(name, _KNOWN)}")
     return value
@@ -161,7 +168,8 @@ Dataset: TypeAlias = Annotated[
     Annotated[Digits, Tag("Digits")]
     | Annotated[Torchvision, Tag("Torchvision")]
     | Annotated[HuggingFace, Tag("HuggingFace")]
-    | Annotated[ClassFolders, Tag("ClassFolders")],
+    | Annotated[ClassFolders, Tag("ClassFolders")]
+    | Annotated[OtherFiles, Tag("OtherFiles")],
     Discriminator(_tag),
     BeforeValidator(_check_name),
 ]

@@ -53,6 +53,7 @@ def get(name: str) -> type[Method]:
         and issubclass(value, Method)
         and value.__module__ == source.__name__
     ]
+
     if len(classes) != 1:
         raise TypeError(
             f"{source.__file__}: a method's file holds one Method subclass, "
@@ -82,6 +83,7 @@ def reference() -> str:
 def _only(flag: str) -> str:
     """Return the one method whose class sets a flag."""
     flagged = [name for name in names() if getattr(get(name), flag)]
+
     if len(flagged) != 1:
         raise TypeError(
             f"{FOLDER}: exactly one method must set {flag} = True, "

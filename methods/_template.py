@@ -80,6 +80,7 @@ class CosineMargin(Method):
         self.weight = weight
         self.margin = margin
         self.ce = ce
+
         self.projector: nn.Module = nn.Identity()
 
     # Only for methods with adapters. What is built here trains, and is saved, with the student.

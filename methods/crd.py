@@ -151,6 +151,7 @@ class ContrastiveRepresentationDistillation(Method):
         self.momentum = momentum
         self.dim = dim
         self.ce = ce
+
         self.replaced = False
         self.student_projection: nn.Module = nn.Identity()
         self.teacher_projection: nn.Module = nn.Identity()

@@ -52,6 +52,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     loss = F.mse_loss(student, teacher)
     weight = 1.0
     total = 1.0
+
     for level in (4, 2, 1):
         if level >= student.shape[2]:
             continue
@@ -59,6 +60,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
         total += weight
         pooled = F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
         loss = loss + weight * F.mse_loss(*pooled)
+
     return loss / total
 
 
@@ -101,6 +103,7 @@ class Fusion(nn.Module):
             deeper = _resized(deeper, features.shape[2:])
             weights = self.attention(torch.cat([features, deeper], dim=1)).sigmoid()
             features = features * weights[:, :1] + deeper * weights[:, 1:]
+
         features = _resized(features, size)
         return self.outer(features), features
 
@@ -129,10 +132,12 @@ class Review(nn.Module):
         """Fuse the student's maps into the teacher's shapes, shallow to deep."""
         outputs: list[Tensor] = []
         deeper = None
+
         stages = list(zip(maps, self.fusions, self.sizes, strict=True))
         for features, fusion, size in reversed(stages):
             output, deeper = fusion(features, deeper, size)
             outputs.append(output)
+
         return outputs[::-1]
 
 
@@ -163,6 +168,7 @@ class KnowledgeReview(Method):
         self.width = width
         self.warm_up = warm_up
         self.ce = ce
+
         self.review: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:

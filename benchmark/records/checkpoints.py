@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.files import write_atomically, write_json
 from benchmark.records.done import Done, write_done
-from benchmark.records.journal import Journal, Json, seal, unseal
+from benchmark.records.journal import Journal, Json, decode_line, encode_line
 from benchmark.records.layout import CellFiles
 
 Tensors = dict[str, Tensor]
@@ -94,7 +94,7 @@ class CellFolder:
 
         # Written last, the marker makes the checkpoint valid.
         marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
-        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), seal(marker))
+        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), encode_line(marker))
         failpoint("checkpoint.written")
 
         for old in self.files.checkpoint_markers()[KEPT_CHECKPOINTS:]:
@@ -125,7 +125,7 @@ class CellFolder:
     def save_best(self, epoch: int, tensors: Tensors) -> None:
         """Keep the weights of the best validation epoch so far."""
         digest = _write_tensors(self.files.best, tensors)
-        write_atomically(self.files.best_marker, seal({"epoch": epoch, "sha256": digest}))
+        write_atomically(self.files.best_marker, encode_line({"epoch": epoch, "sha256": digest}))
 
     def read_best(self, epoch: int) -> Tensors:
         """Read the weights that `save_best` kept.
@@ -172,8 +172,8 @@ def _read(path: Path) -> bytes:
 
 
 def _read_marker(path: Path) -> Json:
-    """Read the sealed JSON beside a file of tensors."""
-    content = unseal(_read(path))
+    """Read the JSON beside a file of tensors, after checking it."""
+    content = decode_line(_read(path))
     if content is None:
         raise InputError(f"{path}: its content has changed since it was written")
 

@@ -294,7 +294,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
 
     remarks = []
     if len(labels) < len(points):
-        remarks.append(f"{len(points) - len(labels)} without a name")
+        remarks.append(f"{len(points) - len(labels)} not labelled")
     if len(inside) < len(content.rows):
         remarks.append(f"{len(content.rows) - len(inside)} below the axis")
     panel.text(

@@ -40,9 +40,7 @@ def read_summary(path: Path) -> Summary:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Summary(
-            from_dict(content["plan"]), str(content["headline"]), content["provenance"]
-        )
+        return Summary(from_dict(content["plan"]), str(content["headline"]), content["provenance"])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError):

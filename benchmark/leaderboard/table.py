@@ -269,7 +269,8 @@ def _measure(
     line = _line(row)
     student, untuned = rows.get(plan.baseline or ""), rows.get(plan.published(row.method) or "")
     rival, kd = (
-        rows.get(plan.rival(row.method, reference) or "") for reference in (plan.baseline, plan.reference)
+        rows.get(plan.rival(row.method, reference) or "")
+        for reference in (plan.baseline, plan.reference)
     )
     notes = [*_replaced(row, student), *_incomplete(row, plan), *_elsewhere(row, usual)]
     if row.n >= 2:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import methods
-from benchmark.execution.plan_file import _altered
+from benchmark.execution.plan_file import is_altered
 from benchmark.leaderboard import published
 from benchmark.leaderboard.sentences import footnotes
 from benchmark.leaderboard.table import costs, leaderboard
@@ -155,10 +155,10 @@ def test_only_rows_with_published_settings_have_a_published_number():
 
 def test_a_row_is_altered_by_its_settings_or_by_another_methods_name():
     default = methods.create("kd").settings["temperature"]
-    assert not _altered(Row(name="kd", method="kd"))
-    assert not _altered(Row(name="kd", method="kd", settings={"temperature": default}))
-    assert _altered(Row(name="kd", method="kd", settings={"temperature": default + 1}))
-    assert _altered(Row(name="kd", method="dkd"))
+    assert not is_altered(Row(name="kd", method="kd"))
+    assert not is_altered(Row(name="kd", method="kd", settings={"temperature": default}))
+    assert is_altered(Row(name="kd", method="kd", settings={"temperature": default + 1}))
+    assert is_altered(Row(name="kd", method="dkd"))
 
 
 def pages(table):

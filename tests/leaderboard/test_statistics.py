@@ -416,9 +416,7 @@ def page(runs, plan):
 def test_a_significant_p_value_has_a_dagger_on_the_page():
     runs = [*row("student", [90] * 8), *row("kd", [91] * 8), *row("at", [92] * 8)]
     text = page(runs, EIGHT)
-    head = (
-        "| Method | n | Top-1 (%) | 95 % interval | vs student | p vs student | vs kd | p vs kd | Rank |"
-    )
+    head = "| Method | n | Top-1 (%) | 95 % interval | vs student | p vs student | vs kd | p vs kd | Rank |"
     assert head in text
     at = "| at | 8 | **92.00 ± 0.00** | [92.00, 92.00] | +2.00 [2.00, 2.00] | 0.023 † | +1.00 [1.00, 1.00] | 0.023 † |"
     assert f"{at} 1 |" in text

@@ -74,7 +74,7 @@ def launched(
 def ended(process: subprocess.Popen[str]) -> Ended:
     """Waits for a process, and does not leave one behind that hangs."""
     try:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
     return Ended(process.returncode, out, err)

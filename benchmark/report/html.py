@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.measures import BY_COLUMN
 from benchmark.report.columns import NONE, Column, Line
 from benchmark.report.html_page import Link, links, render
 from benchmark.report.tables import (
@@ -26,10 +27,6 @@ from benchmark.report.tables import (
     rank_tables,
 )
 from benchmark.study.plan import TEACHER, Plan
-
-_PEAK_MEMORY_NOTE = (
-    "Peak memory is that of the whole process, with all students that trained side by side."
-)
 
 _READABLE = 700
 """Width in pixels up to which a figure may shrink with the window; a wider one scrolls in a box."""
@@ -86,7 +83,7 @@ def to_html(
     """
     results = (*pair_tables(board, plan), *rank_tables(board, plan))
     measured = measured_costs(costs, plan)
-    notes = (f"{MEASURED_NOTE} {_PEAK_MEMORY_NOTE}",)
+    notes = (MEASURED_NOTE, BY_COLUMN["peak_memory_mb"].help)
     context = {
         "question": plan.question,
         "answer": headline(board, plan),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -155,7 +155,7 @@ def _draw_row(panel: Axes, y: int, line: Line, colour: str) -> None:
         panel.plot(interval, [y, y], color=colour, linewidth=1.5, zorder=2)
     mark_ends_passed(panel, y, line, colour)
 
-    inside = "white" if pd.isna(line["rank"]) else colour
+    inside: str = "white" if pd.isna(line["rank"]) else colour
     panel.plot(line["acc1"], y, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3)
     panel.text(
         1.015,
@@ -186,7 +186,7 @@ def _draw_reason(panel: Axes, y: int, line: Line) -> None:
 
 class _Look(TypedDict):
     color: str
-    linestyle: str
+    linestyle: Literal["--", ":", "-."]
     linewidth: float
 
 
@@ -198,8 +198,8 @@ def _reference_look(line: Line, plan: Plan) -> _Look:
     if line["method"] == TEACHER:
         return {"color": VERMILION, "linestyle": "--", "linewidth": 1}
 
-    style = ":" if line["method"] == plan.baseline else "-."
-    return {"color": GREEN, "linestyle": style, "linewidth": 1.2}
+    is_tuned = line["method"] != plan.baseline
+    return {"color": GREEN, "linestyle": "-." if is_tuned else ":", "linewidth": 1.2}
 
 
 def _reference_label(line: Line, plan: Plan) -> str:
@@ -212,7 +212,7 @@ def _legend_keys(pairs: PairLines, plan: Plan) -> list[Line2D]:
     """The entries of the legend: only what the figure shows."""
     drawn = [(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]]
 
-    references = {}
+    references: dict[str, _Look] = {}
     for line, _ in drawn:
         if _is_reference(line, plan):
             references.setdefault(_reference_label(line, plan), _reference_look(line, plan))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -101,17 +102,16 @@ def _draw_fields(panel: Axes, differences: pd.DataFrame) -> AxesImage:
     colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="#eeeeee")
     image = panel.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
 
-    for y, row in enumerate(values.tolist()):
-        for x, value in enumerate(row):
-            _write_value(panel, x, y, value, image)
+    grounds = image.to_rgba(values)
+    for (y, x), value in np.ndenumerate(values):
+        _write_value(panel, x, y, value, grounds[y, x].tolist())
     return image
 
 
-def _write_value(panel: Axes, x: int, y: int, value: float, image: AxesImage) -> None:
+def _write_value(panel: Axes, x: int, y: int, value: float, ground: Sequence[float]) -> None:
     text, colour = "-", "black"
     if math.isfinite(value):
         text = signed(value, 2)
-        ground = [float(part) for part in image.to_rgba(value)]
         colour = "white" if _is_dark(ground) else "black"
 
     panel.text(x, y, text, ha="center", va="center_baseline", fontsize=SMALL, color=colour)

@@ -270,7 +270,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
         Point(method, x, y, method in important)
         for method, (x, y) in zip(inside["method"], positions, strict=True)
     ]
-    left, bottom, right, top = (panel.bbox.extents / pixels_per_point).tolist()
+    left, bottom, right, top = (end / pixels_per_point for end in panel.bbox.extents)
     labels = place_labels(points, (left, bottom + LINE_HEIGHT, right + 4, top))
 
     def to_data(x: float, y: float) -> tuple[float, float]:
@@ -294,7 +294,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
 
     remarks = []
     if len(labels) < len(points):
-        remarks.append(f"{len(points) - len(labels)} without a name")
+        remarks.append(f"{len(points) - len(labels)} not labelled")
     if len(inside) < len(content.rows):
         remarks.append(f"{len(content.rows) - len(inside)} below the axis")
     panel.text(

@@ -9,7 +9,7 @@ import functools
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -79,7 +79,9 @@ def panel_grid(figure: Figure, columns: int, count: int) -> Sequence[Axes]:
 
 
 def tidy(
-    panel: Axes, spines: Sequence[str] = ("bottom", "left"), grid: str | None = "both"
+    panel: Axes,
+    spines: Sequence[str] = ("bottom", "left"),
+    grid: Literal["x", "y", "both"] | None = "both",
 ) -> None:
     """Remove what a panel does not need.
 

@@ -173,7 +173,7 @@ def load(card: Card, where: str, store: Store, data: Data) -> Teacher:
         model = create.tapped(
             Network(**card["network"]), where, data.size, data.classes, data.mean, data.std
         )
-    weights.fit(model.network, store.weights(card), card["network"]["model"], where)
+    weights.load_into(model.network, store.weights(card), card["network"]["model"], where)
     return Teacher(model.to(data.device), card["sha256"])
 
 
@@ -194,7 +194,7 @@ def take(
     network = pair.teacher.untrained
     with seeds.seeded(0, "teacher"):
         model = create.tapped(network, "teacher", data.size, data.classes, data.mean, data.std)
-    weights.fit(model.network, weights.read(file), network.model, str(file))
+    weights.load_into(model.network, weights.read(file), network.model, str(file))
     model.to(data.device)
     digest = sha256(model.network.state_dict())
     key = identity(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.data import Inputs
-from benchmark.models.tapped import Evaluated
+from benchmark.models.deployed import Evaluated
 from methods import Needs
 
 CALIBRATION_BINS = 15
@@ -103,8 +103,7 @@ def latency(model: Evaluated, batch_size: int) -> float:
 
     After a warm-up, of `MOST` passes, or of as many as fit `SECONDS` but no less than `LEAST`.
     """
-    device = model.mean.device
-    images = torch.zeros(batch_size, *model.size, device=device)
+    images = model.example(batch_size)
     mode = model.training
     model.eval()
     with torch.no_grad():
@@ -128,7 +127,7 @@ def _times(model: Evaluated, images: Tensor, least: int, most: int, seconds: flo
 def costs(model: Evaluated) -> dict[str, float]:
     """What a network costs wherever it came from: its size, its operations, its latency, the memory until now."""
     return {
-        "cost/peak_memory_mb": peak_memory(model.mean.device),
+        "cost/peak_memory_mb": peak_memory(model.device),
         "cost/params": float(model.parameter_count()),
         "cost/macs": float(model.macs()),
         "cost/latency_ms": latency(model, 1),

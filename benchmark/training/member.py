@@ -18,7 +18,8 @@ from benchmark.data import Loaded
 from benchmark.errors import InputError, first_line
 from benchmark.models import create
 from benchmark.models.pairing import in_float32, only, probe
-from benchmark.models.tapped import DeployedModel, Evaluated, TappedModel
+from benchmark.models.deployed import DeployedModel, Evaluated
+from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Trained, parse_record
 from benchmark.records.layout import CellFiles

@@ -22,7 +22,7 @@ from benchmark.execution.estimate import estimate
 from benchmark.execution.plan_file import identities
 from benchmark.execution.prepare import Prepared
 from benchmark.hashing import identity
-from benchmark.models import create, tapped
+from benchmark.models import create, discovery
 from benchmark.study import study
 from benchmark.study.schema import Network
 from benchmark.training.conditions import Conditions, Task
@@ -224,17 +224,16 @@ def test_what_cannot_be_is_refused_with_file_and_place_before_anything_is_writte
 def test_a_row_that_cannot_run_is_not_applicable_and_the_others_are_trained(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe_maps = tapped.TappedModel._probe_maps
+    find_stage_maps = discovery.find_stage_maps
 
-    def without_maps(self: tapped.TappedModel) -> Any:
-        found = probe_maps(self)
-        if isinstance(self.network, type(flat)):
-            self.notes["maps"], self.stages = "it has none", []
-            return ()
-        return found
+    def without_maps(network: Any, inputs: Any, logits: Any, notes: dict[str, str]) -> Any:
+        if isinstance(network, type(flat)):
+            notes["maps"] = "it has none"
+            return None
+        return find_stage_maps(network, inputs, logits, notes)
 
     flat = create.create(Network(model="test_efficientnet"), "here", (3, 32, 32), 10)
-    monkeypatch.setattr(tapped.TappedModel, "_probe_maps", without_maps)
+    monkeypatch.setattr(discovery, "find_stage_maps", without_maps)
     summary = run(
         workspace, tiny(["student", "at"], pairs=pairs(one={}, flat={}), recipe={"epochs": 1})
     )

@@ -198,7 +198,7 @@ def test_predicting_gives_the_models_logits_in_eval_mode_and_changes_nothing(
 
 
 def test_validation_is_accuracy_and_mean_cross_entropy(model, images):
-    some = images.take(torch.arange(100))
+    some = images.subset(torch.arange(100))
     logits = evaluate.predict(model, some)
     found = evaluate.validate(model, some)
     assert found["acc1"] == pytest.approx(100 * accuracy_score(some.labels, logits.argmax(dim=1)))

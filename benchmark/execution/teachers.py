@@ -86,7 +86,7 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
     with seeds.seeded(0, "teacher"):
         model = network_of(data, card.network, location)
 
-    weights.fit(model.network, store.weights(card), card.network.model, location)
+    weights.load_into(model.network, store.weights(card), card.network.model, location)
     return Teacher(model.to(data.device), card.sha256)
 
 
@@ -111,7 +111,7 @@ def import_weights(
     network = pair.teacher.untrained
     with seeds.seeded(0, "teacher"):
         model = network_of(data, network, "teacher")
-    weights.fit(model.network, weights.read(file), network.model, str(file))
+    weights.load_into(model.network, weights.read(file), network.model, str(file))
     model.to(data.device)
 
     digest = sha256(model.network.state_dict())

@@ -9,8 +9,9 @@ from torch import nn
 
 import methods
 from benchmark import seeds
+from benchmark.models.deployed import DeployedModel, Evaluated
 from benchmark.models.pairing import probe
-from benchmark.models.tapped import DeployedModel, Evaluated, TappedModel
+from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import Tensors
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, optimizers

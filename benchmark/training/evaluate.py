@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.data import Inputs
 from benchmark.measures import BY_COLUMN
-from benchmark.models.tapped import Evaluated
+from benchmark.models.deployed import Evaluated
 from methods import Needs
 
 CALIBRATION_BINS = 15

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 import methods
 from benchmark.data import Loaded
 from benchmark.models import create, pairing
-from benchmark.models.routes import MAX_STAGES
+from benchmark.models.discovery import MAX_STAGES
 from benchmark.study.schema import Network
 from benchmark.training.teacher import Teacher
 from methods import Batch, Needs

@@ -13,8 +13,8 @@ from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.models import create as models_create
+from benchmark.models.discovery import MAX_STAGES
 from benchmark.models.pairing import probe
-from benchmark.models.routes import MAX_STAGES
 from benchmark.models.tapped import TappedModel
 from benchmark.study.schema import Network
 from methods import Needs, create
@@ -292,7 +292,7 @@ def test_a_network_of_one_map_size_gives_evenly_spaced_maps_that_end_with_the_la
     ("name", "kwargs", "message"),
     [
         ("test_resnett", {}, "timm has no model 'test_resnett'; did you mean 'test_resnet'?"),
-        ("q" * 30, {}, f"timm has no model {'q' * 30!r}; `timm.list_models()` lists what there is"),
+        ("q" * 30, {}, f"timm has no model {'q' * 30!r}; search with `kdbench models PATTERN`"),
         ("test_resnet", {"flavour": 3}, "timm cannot make 'test_resnet' with {'flavour': 3}: "),
         ("test_vit", {"embed_dim": 31}, "timm cannot make 'test_vit' with {'embed_dim': 31}: "),
         ("test_resnet", {"global_pool": ""}, "'test_resnet' cannot take images of 3x32x32: "),
@@ -593,7 +593,7 @@ def test_where_pretrained_weights_lie_is_refused_without_pretrained(weights):
     kwargs = from_file(weights).kwargs
     with pytest.raises(
         InputError,
-        match=r"kwargs\.pretrained_cfg_overlay: has no effect without `pretrained: true`$",
+        match=r"kwargs\.pretrained_cfg_overlay: has no effect without `pretrained: true`; set that",
     ):
         made("test_resnet", kwargs)
 

@@ -100,7 +100,9 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 def test_weights_without_step_counters_fit() -> None:
     fresh = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    weights.fit(fresh, {k: v for k, v in STATE.items() if "num_batches" not in k}, "net", "file")
+    weights.load_into(
+        fresh, {k: v for k, v in STATE.items() if "num_batches" not in k}, "net", "file"
+    )
     assert all(torch.equal(value, STATE[name]) for name, value in fresh.state_dict().items())
 
 
@@ -110,7 +112,7 @@ def test_weights_that_do_not_fit_are_refused_with_every_kind_of_difference() -> 
         "1.bias": torch.zeros(9),
     }
     with pytest.raises(InputError) as error:
-        weights.fit(network(), wrong, "net", "file")
+        weights.load_into(network(), wrong, "net", "file")
     assert str(error.value) == (
         "file: these are no weights of net: missing: 0.bias; not in the model: fc.weight; "
         "of another shape: 1.bias is [9] instead of [4]"
@@ -119,4 +121,4 @@ def test_weights_that_do_not_fit_are_refused_with_every_kind_of_difference() -> 
 
 def test_a_long_list_of_differences_is_cut() -> None:
     with pytest.raises(InputError, match=r"missing: 0\.weight, 0\.bias, 1\.weight and 3 more"):
-        weights.fit(network(), {"other": torch.zeros(1)}, "net", "file")
+        weights.load_into(network(), {"other": torch.zeros(1)}, "net", "file")

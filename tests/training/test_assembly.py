@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.models import create
-from benchmark.models.tapped import DeployedModel
+from benchmark.models.deployed import DeployedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
 from benchmark.training.assembly import Assembly, assemble

@@ -209,7 +209,7 @@ def test_predicting_gives_the_models_logits_in_eval_mode_and_changes_nothing(
 def test_validation_is_accuracy_and_mean_cross_entropy(
     model: TappedModel, images: Resident
 ) -> None:
-    some = images.take(torch.arange(100))
+    some = images.subset(torch.arange(100))
     logits = evaluate.predict(model, some)
     accuracy = accuracy_score(some.labels, logits.argmax(dim=1))
     loss = log_loss(some.labels, torch.softmax(logits.double(), dim=1), labels=range(10))
@@ -223,7 +223,7 @@ def test_validation_is_accuracy_and_mean_cross_entropy(
 def test_test_metrics_have_the_keys_of_the_list_of_measures(
     model: TappedModel, images: Resident
 ) -> None:
-    some = images.take(torch.arange(100))
+    some = images.subset(torch.arange(100))
     logits = evaluate.predict(model, some)
     for teacher in (None, -logits):
         expected = evaluate.quality(logits, some.labels, teacher)

@@ -1,4 +1,4 @@
-"""Settings of a method: wrong keys and values are refused by name, valid ones are kept."""
+"""Settings of a method: wrong keys and values are refused by name, legal ones are kept."""
 
 from __future__ import annotations
 

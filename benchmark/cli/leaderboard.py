@@ -64,7 +64,8 @@ def print_leaderboard(
     experiment: str, store: Store, mix_environments: bool = False
 ) -> tuple[Any, Any, Any, list[str]]:
     """Prints the table of an experiment; returns table, costs, plan and provenance."""
-    from benchmark.leaderboard import sentences, table
+    from benchmark.leaderboard import table
+    from benchmark.leaderboard.provenance import provenance
     from benchmark.report import terminal
     from benchmark.tracking import runs as tracking_runs
 
@@ -75,7 +76,7 @@ def print_leaderboard(
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
     terminal.to_console(board, costs, plan, output)
-    return board, costs, plan, sentences.provenance(runs)
+    return board, costs, plan, provenance(runs)
 
 
 def publish_leaderboard(

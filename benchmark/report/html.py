@@ -9,7 +9,8 @@ from html import escape
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.report.columns import (
     NAME_LETTERS,
     NONE,

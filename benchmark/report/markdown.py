@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.report.columns import (
     WORDS,
     Shown,

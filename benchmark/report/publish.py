@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.files import write_all
-from benchmark.leaderboard.sentences import reference
+from benchmark.leaderboard.headline import student_label
 from benchmark.report import files as report_files
 from benchmark.report.figures import curves, heatmap, pareto, ranks
 from benchmark.report.html import to_html
@@ -60,7 +60,7 @@ def write(
     links |= {_NAMES[name]: f"{name}.png" for name in pictures}
     paths = report_files.write(board, costs, plan, folder, provenance, links)
     titles = TITLES | {
-        "heatmap": f"Points against {reference(plan.methods, plan)}, methods by pairs"
+        "heatmap": f"Points against {student_label(plan.methods, plan)}, methods by pairs"
     }
     shown = {titles["leaderboard"]: (folder / "leaderboard.svg").read_bytes()}
     shown |= {titles[name]: svg for name, (svg, _) in pictures.items()}

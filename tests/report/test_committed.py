@@ -23,7 +23,7 @@ def committed(folder):
     """The table of a folder and its plan, from the CSV and the study's file."""
     with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         lines = [
-            {name: value if value or name in table._TEXTS else None for name, value in line.items()}
+            {name: value if value or name in table.TEXT_COLUMNS else None for name, value in line.items()}
             for line in csv.DictReader(file)
         ]
     study = load(HERE / "studies" / f"{folder.name}.yaml")
@@ -50,8 +50,9 @@ def committed(folder):
             for line in lines
             if line["method"] in methods and line["trials"]
         },
+        reference="kd",
     )
-    return table._table(lines, table.COLUMNS), plan
+    return table.to_frame(lines, table.COLUMNS), plan
 
 
 @pytest.mark.parametrize("folder", RESULTS, ids=[folder.name for folder in RESULTS])

@@ -9,8 +9,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmark.leaderboard.headline import student_label
 from benchmark.leaderboard.rounding import signed
-from benchmark.leaderboard.sentences import reference
 from benchmark.report.figures.style import STYLE, further, heading, wide, wrapped
 from benchmark.study.plan import TEACHER, Plan
 
@@ -68,7 +68,7 @@ def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
         panel.spines[:].set_visible(False)
         drawn.suptitle(study, fontsize=11, fontweight="bold")
         bar = drawn.colorbar(shown, ax=panel, fraction=0.06, pad=0.02)
-        bar.set_label(wrapped(f"points against {reference(plan.methods, plan)}", tall), fontsize=8)
+        bar.set_label(wrapped(f"points against {student_label(plan.methods, plan)}", tall), fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return drawn
 

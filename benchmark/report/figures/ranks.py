@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.leaderboard.ranking import friedman_groups
 from benchmark.leaderboard.rounding import plain
-from benchmark.leaderboard.sentences import ranked_together
 from benchmark.leaderboard.statistics import SIGNIFICANCE, critical_difference, friedman
 from benchmark.report.figures.style import GREEN, GREY, STYLE, colour_of, further, heading, wide
 from benchmark.study.plan import Plan
@@ -25,7 +25,7 @@ def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
     where there are too few pairs or ranked methods for the tests. Source: Demsar, Statistical Comparisons of
     Classifiers over Multiple Data Sets, 2006, section 3.2.4.
     """
-    groups = ranked_together(board, plan)
+    groups = friedman_groups(board, plan)
     if not groups:
         return None
     found = board[board["mean_rank"].notna()].groupby("method")["mean_rank"].first()

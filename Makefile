@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test test-slow check
+# One thread per worker: OpenMP threads of several workers would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: help quickstart test test-fast test-slow check
 
 help:
 	@echo "make quickstart   install, run studies/quickstart.yaml, print its leaderboard"
 	@echo "make test         install, run the tests"
-	@echo "make test-slow    the tests that take minutes as well"
-	@echo "make check        lint, format, types, tests: what a change must pass"
+	@echo "make test-fast    the tests that neither train nor start a process: under a minute"
+	@echo "make test-slow    all tests, those that take minutes as well"
+	@echo "make check        lint, format, types, import contracts, tests: what a change must pass"
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("kdbench needs Python 3.11 or later: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
@@ -20,13 +24,18 @@ quickstart: .venv/installed
 	$(BIN)/kdbench run studies/quickstart.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+test-fast: .venv/installed
+	$(PYTEST) -m "not (slow or trains or mlflow or subprocess or browser or network or gpu)"
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -p tests.support.no_heavy tests/leaderboard tests/report
+	$(PYTEST) -m "not slow"

@@ -1,115 +1,144 @@
-"""`leaderboard` and `gallery`: what was found, printed, as files, and in MLflow."""
+"""`leaderboard` and `gallery`: results on the screen, as files, and in MLflow."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.options import StudyName, TrackingUri, study_experiment
-from benchmark.cli.screen import messages, output
+from benchmark.cli.screen import output, tell, warn
 from benchmark.errors import InputError, first_line
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.study.plan import Plan
     from benchmark.tracking.store import Store
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The tables of an experiment.
+
+    Attributes:
+        experiment: Its name in MLflow.
+        store: The store that holds it.
+        board: The leaderboard.
+        costs: Costs of the same rows.
+        plan: What the study set out to compare.
+        provenance: Where the numbers were made, one line per environment.
+    """
+
+    experiment: str
+    store: Store
+    board: pd.DataFrame
+    costs: pd.DataFrame
+    plan: Plan
+    provenance: list[str]
+
+
 def leaderboard(
+    context: typer.Context,
     study: StudyName,
     results: Annotated[
-        Path, typer.Option(help="Folder that gets a folder with the study's tables.")
+        Path, typer.Option(help="Folder in which the study's folder of tables is written.")
     ] = Path("results"),
     mix_environments: Annotated[
         bool,
         typer.Option(
-            "--mix-environments",
-            help="Compare runs of other devices or versions too, and mark them.",
+            "--mix-environments", help="Include runs of other devices or versions, and mark them."
         ),
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print a study's table, from its MLflow runs alone; write it as CSV, Markdown, HTML, LaTeX and pictures."""
-    from benchmark.report import publish
-    from benchmark.report.figures import curves
-    from benchmark.tracking import runs as tracking_runs
+    """Print a study's table, made from its MLflow runs alone, and write all its files."""
+    experiment, store = study_experiment(context, study, tracking_uri)
+    tables = print_leaderboard(experiment, store, mix_environments)
 
-    experiment, where = study_experiment(study, tracking_uri)
-    board, costs, plan, provenance = print_leaderboard(experiment, where, mix_environments)
-    histories = tracking_runs.histories(experiment, where, "val/acc1", curves.named(board, plan))
-    files = publish.write(board, costs, plan, results / plan.study, provenance, histories)
+    files = _write(tables, results / tables.plan.study)
     for path in files:
-        messages.print(f"wrote {path}", soft_wrap=True)
-    publish_leaderboard(experiment, where, board, costs, plan, provenance, files)
+        tell(f"wrote {path}")
+    publish_leaderboard(tables, files)
 
 
 def gallery(
-    results: Annotated[Path, typer.Option(help="Folder with a folder of tables per study.")] = Path(
-        "results"
-    ),
-    studies: Annotated[Path, typer.Option(help="Folder with the study files.")] = Path("studies"),
+    results: Annotated[
+        Path, typer.Option(help="Folder that holds a folder of tables per study.")
+    ] = Path("results"),
+    studies: Annotated[Path, typer.Option(help="Folder of the study files.")] = Path("studies"),
 ) -> None:
-    """Write the front page of all results there are, README.md and index.html, from files alone."""
-    from benchmark.report import gallery as report_gallery
+    """Write the front page of all results, README.md and index.html, from the files alone."""
+    from benchmark.report.gallery import write
 
     if not studies.is_dir():
-        raise InputError(f"--studies: {studies}: no such folder; give the one with the study files")
-    between = Path(os.path.relpath(studies.absolute(), results.absolute())).as_posix()
-    for path in report_gallery.write(results, studies, between):
-        messages.print(f"wrote {path}", soft_wrap=True)
+        raise InputError(f"--studies: {studies}: no such folder; give the folder of study files")
+
+    relative = os.path.relpath(studies.absolute(), results.absolute())
+    for path in write(results, studies, Path(relative).as_posix()):
+        tell(f"wrote {path}")
 
 
-def print_leaderboard(
-    experiment: str, store: Store, mix_environments: bool = False
-) -> tuple[Any, Any, Any, list[str]]:
-    """Prints the table of an experiment; returns table, costs, plan and provenance."""
+def print_leaderboard(experiment: str, store: Store, mix_environments: bool = False) -> Tables:
+    """Print the table of an experiment.
+
+    Raises:
+        InputError: The store has no such experiment, or its runs make no table.
+        TrackingError: The store cannot be reached.
+    """
     from benchmark.leaderboard import table
     from benchmark.leaderboard.provenance import provenance
-    from benchmark.report import terminal
+    from benchmark.report.terminal import to_console
     from benchmark.tracking import runs as tracking_runs
 
     plan = tracking_runs.plan(experiment, store)
     runs = tracking_runs.runs(experiment, store)
     try:
-        board, costs = table.leaderboard(runs, plan, mix_environments), table.costs(runs, plan)
+        board = table.leaderboard(runs, plan, mix_environments)
+        costs = table.costs(runs, plan)
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
-    terminal.to_console(board, costs, plan, output)
-    return board, costs, plan, provenance(runs)
+
+    to_console(board, costs, plan, output)
+    return Tables(experiment, store, board, costs, plan, provenance(runs))
 
 
-def publish_leaderboard(
-    experiment: str,
-    store: Store,
-    board: Any,
-    costs: Any,
-    plan: Any,
-    provenance: list[str],
-    files: list[Path] | None,
-) -> None:
-    """Puts a leaderboard into MLflow: files, description, views. What fails is a warning.
+def publish_leaderboard(tables: Tables, files: Sequence[Path] | None = None) -> None:
+    """Publish a leaderboard in MLflow: its files, a description, saved views.
 
-    files: the leaderboard's; None where they have not been written.
+    A failure is a warning, because no result depends on it.
+
+    Args:
+        tables: The tables.
+        files: The leaderboard's files; they are made for this purpose if None.
     """
-    import tempfile
-
-    from benchmark.report import markdown, publish
-    from benchmark.report.figures import curves
-    from benchmark.tracking import report_run, tags
-    from benchmark.tracking import runs as tracking_runs
-
-    def warn(text: str) -> None:
-        messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    from benchmark.report.markdown import to_note
+    from benchmark.tracking.report_run import publish
+    from benchmark.tracking.tags import LONGEST_TAG
 
     try:
-        note = markdown.to_note(board, plan, tags.LONGEST_TAG)
+        note = to_note(tables.board, tables.plan, LONGEST_TAG)
         with tempfile.TemporaryDirectory() as folder:
-            if files is None:
-                histories = tracking_runs.histories(
-                    experiment, store, "val/acc1", curves.named(board, plan)
-                )
-                files = publish.write(board, costs, plan, Path(folder), provenance, histories)
-            report_run.publish(experiment, store, plan, note, files, warn)
+            written = files or _write(tables, Path(folder))
+            publish(tables.experiment, tables.store, tables.plan, note, written, warn)
     except Exception as error:
-        warn(f"{experiment}: its report in MLflow could not be written ({first_line(error)})")
+        reason = first_line(error)
+        warn(f"{tables.experiment}: its report in MLflow could not be written ({reason})")
+
+
+def _write(tables: Tables, folder: Path) -> list[Path]:
+    """Write all files of a leaderboard."""
+    from benchmark.report import files
+    from benchmark.report.figures import curves
+    from benchmark.tracking.runs import histories
+
+    rows = curves.labelled_rows(tables.board, tables.plan)
+    accuracies = histories(tables.experiment, tables.store, "val/acc1", rows)
+    return files.write(
+        tables.board, tables.costs, tables.plan, folder, tables.provenance, accuracies
+    )

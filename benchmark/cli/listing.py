@@ -12,26 +12,27 @@ from benchmark.errors import InputError
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method, for its card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A method; shows its card.")] = None,
     page: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.md", help="Write the page of all methods, and where each runs."),
+        typer.Option(
+            metavar="FILE.md", help="Write the page of all methods and the pairs they run on."
+        ),
     ] = None,
 ) -> None:
-    """List the distillation methods, or show the card of one: paper, formula, settings, search space."""
+    """List the distillation methods, or show one: paper, formula, settings, search space."""
     from benchmark.cli import method_cards
 
     if page is None:
-        print_wide(method_cards.catalogue() if name is None else method_cards.card(name))
+        print_wide(method_cards.overview() if name is None else method_cards.card(name))
         return
+    if name is not None:
+        raise typer.BadParameter("the page holds all methods; omit NAME", param_hint="--page")
+
     from benchmark.cli import methods_page
 
-    if name is not None:
-        raise typer.BadParameter(
-            "the page is of all methods; leave the name out", param_hint="--page"
-        )
     try:
-        page.write_text(methods_page.page(say))
+        page.write_text(methods_page.page(say), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{page}: cannot be written ({error.strerror})") from None
 
@@ -39,9 +40,9 @@ def methods(
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a name with * in it.")],
     size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
-    classes: Annotated[int, typer.Option(min=2, help="Classes of the data set.")] = 100,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 100,
 ) -> None:
-    """List the models whose name matches: parameters, operations, and what methods can tap."""
+    """List the models whose name matches: parameters, MACs, and what methods can tap."""
     from benchmark.cli import model_list
 
     print_wide(model_list.table(model_list.models(pattern, (3, size, size), classes)))

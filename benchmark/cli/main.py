@@ -1,4 +1,4 @@
-"""The command line: its commands in their order, and how one ends that cannot go on.
+"""The command line: its commands in their order, and how errors end it.
 
 Heavy packages are imported inside the commands, so that `--help` answers at once.
 """
@@ -14,10 +14,13 @@ from typing import Annotated
 
 import typer
 
+from benchmark import __version__
 from benchmark.cli import leaderboard, listing, run, track, tune
-from benchmark.cli.options import options
-from benchmark.cli.teachers import keepers
+from benchmark.cli.options import Options
+from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, first_line
+
+HELP = "`kdbench --help` lists commands and options"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,24 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="kdbench: compare knowledge-distillation methods fairly, and keep every number.",
 )
-
-
-@app.callback()
-def before(
-    workspace: Annotated[
-        Path,
-        typer.Option(
-            envvar="KDBENCH_WORKSPACE",
-            help="Folder for journals, teachers and the local MLflow store.",
-        ),
-    ] = Path("runs"),
-    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
-) -> None:
-    """Options for all commands."""
-    if workspace.exists() and not workspace.is_dir():
-        raise InputError(f"{workspace}: not a folder; choose another --workspace")
-    options.workspace, options.debug = workspace.absolute(), debug
-
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
@@ -61,26 +46,57 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(teachers, name="teachers")
 
-app.add_typer(keepers, name="teachers")
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"kdbench {__version__}")
+        raise typer.Exit
 
 
-def _stop(number: int, _: object) -> None:
-    print("kdbench: stopped; the same command goes on from here", file=sys.stderr)
-    raise SystemExit(128 + number)
+@app.callback()
+def set_options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path,
+        typer.Option(
+            envvar="KDBENCH_WORKSPACE",
+            help="Folder for journals, teachers and the local MLflow store.",
+        ),
+    ] = Path("runs"),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+    if workspace.exists() and not workspace.is_dir():
+        raise InputError(f"{workspace}: not a folder; choose another --workspace")
+
+    options: Options = context.obj
+    options.workspace = workspace.absolute()
+    options.debug = debug
 
 
 def main() -> None:
-    """Runs the command line; every expected error is one line and a code."""
+    """Run the command line.
+
+    Every expected error is one line on standard error. Exit codes: 1 for a failure, 2 for wrong
+    input, 128 + N after signal N.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal may know fewer letters than a table has
+        if isinstance(stream, io.TextIOWrapper):  # tables hold letters that a terminal may lack
             stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+
+    options = Options()
     try:
-        raise SystemExit(app(standalone_mode=False))
+        raise SystemExit(app(obj=options, standalone_mode=False))
     except Exception as error:
         if options.debug:
             raise
@@ -89,8 +105,13 @@ def main() -> None:
         raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
 
 
+def _stop(number: int, _: object) -> None:
+    print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
 def _is_usage(error: Exception) -> bool:
-    """Whether the command line itself was wrong. Typer's own class for it is private."""
+    """Whether the command line itself was wrong. Typer's own class for such errors is private."""
     return hasattr(error, "format_message")
 
 
@@ -99,5 +120,5 @@ def _lines(error: Exception) -> list[str]:
         return str(error).splitlines()
     if _is_usage(error):
         message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return [f"{message}; `kdbench --help` shows what there is"] if message else []
+        return [f"{message}; {HELP}"] if message else []
     return [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]

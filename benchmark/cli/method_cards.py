@@ -1,4 +1,4 @@
-"""What a person can read about the methods: the list of all, and the card of one."""
+"""The methods on the screen: the list of all, and the card of one."""
 
 from __future__ import annotations
 
@@ -12,81 +12,90 @@ from benchmark.cli.tables import table
 from benchmark.errors import InputError
 from methods import Needs, Setting
 
+TAPS = {
+    "logits": "logits",
+    "embedding": "embedding",
+    "maps": "maps",
+    "preactivations": "maps before the activation",
+    "pooled": "pooled map",
+    "classifier": "classifier",
+    "views": "two views",
+}
+"""What a method can ask for, in words."""
 
-def catalogue() -> RenderableType:
-    """All methods, a line each."""
+COMPANIONS = {
+    "peer": "from a peer of the student's architecture",
+    "earlier": "from an earlier network of the student's architecture",
+    "untrained": "from an untrained teacher",
+}
+"""The networks that can stand in for the teacher, in words."""
+
+
+def overview() -> RenderableType:
+    """Return a line per method."""
     rows = []
     for name in methods.names():
-        kind = methods.get(name)
-        where = f"{kind.paper.venue} {kind.paper.year}" if kind.paper else ""
-        rows.append([name, _title(name), where, needs(kind.needs), kind.formula])
-    return table("", ["method", "what", "published", "needs", "formula"], rows)
+        method = methods.get(name)
+        published = f"{method.paper.venue} {method.paper.year}" if method.paper else ""
+        rows.append([name, _title(name), published, needs(method.needs), method.formula])
+    return table("", ["method", "title", "published", "needs", "formula"], rows)
 
 
 def card(name: str) -> RenderableType:
-    """Everything about one method, or one in a wrapper. Raises InputError if there is none of this name."""
+    """Return all that is known of a method, or of one in a wrapper such as `ls(dkd)`.
+
+    Raises:
+        InputError: There is no such method.
+    """
     outer = name.partition("(")[0]
     try:
-        kind, schema = methods.get(outer), methods.schema(name)
+        method = methods.get(outer)
+        schema = methods.schema(name)
     except methods.UnknownMethodError as error:
         raise InputError(str(error)) from None
-    about = Text(inspect.cleandoc(methods.module(outer).__doc__ or ""))
-    facts = [["formula", kind.formula], ["needs", needs(kind.needs)]]
-    if kind.paper is not None:
-        facts.insert(0, ["paper", str(kind.paper)])
-    if kind.control:
-        facts.append(["kind", "a control: without it a comparison proves nothing"])
-    if kind.wraps:
-        facts.append(
-            ["kind", f"a wrapper, written {outer}({kind.wraps}); {outer} alone stands for that"]
-        )
+
+    facts = []
+    if method.paper is not None:
+        facts.append(["paper", str(method.paper)])
+    facts += [["formula", method.formula], ["needs", needs(method.needs)]]
+    if method.control:
+        facts.append(["kind", "control (no teacher signal)"])
+    if method.wraps:
+        facts.append(["kind", f"wrapper, written {outer}(METHOD); default: {method.wraps}"])
+
     settings = [_setting(setting) for setting in schema.values()]
+    header = inspect.cleandoc(methods.module(outer).__doc__ or "")
     return Group(
         Text(name, style="bold"),
-        about,
+        Text(header),
         Text(),
         table("", ["", ""], facts),
         Text(),
-        table("settings", ["name", "default", "legal", "search space"], settings),
+        table("settings", ["name", "default", "valid", "search space"], settings),
         Text(),
         Text(_example(name)),
     )
 
 
-COMPANIONS = {
-    "peer": "from a peer of the student's kind",
-    "earlier": "from an earlier network of the student's kind",
-    "untrained": "from an untrained teacher",
-}
-
-
-def needs(what: Needs) -> str:
-    """What is tapped for a method, in words."""
-    names = {
-        "preactivations": "maps before the activation",
-        "pooled": "pooled map",
-        "views": "two views",
-    }
-    taps = ("logits", "embedding", "maps", "preactivations", "pooled", "classifier", "views")
-    found = ", ".join(names.get(tap, tap) for tap in taps if getattr(what, tap)) or "no teacher"
-    return f"{found} {COMPANIONS[what.companion]}" if what.companion else found
+def needs(needed: Needs) -> str:
+    """Return what a method asks for, in words."""
+    taps = [words for tap, words in TAPS.items() if getattr(needed, tap)]
+    text = ", ".join(taps) or "no teacher"
+    return f"{text} {COMPANIONS[needed.companion]}" if needed.companion else text
 
 
 def _title(name: str) -> str:
-    """The first sentence of a method's header."""
+    """The first sentence of a method's docstring."""
     first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
     return first.split(". ")[0].rstrip(".")
 
 
 def _setting(setting: Setting) -> list[str]:
-    legal = (
-        setting.kind.__name__
-        if isinstance(setting.kind, type)
-        else str(setting.kind).removeprefix("typing.")
-    )
+    kind = setting.kind
+    valid = kind.__name__ if isinstance(kind, type) else str(kind).removeprefix("typing.")
     if setting.bound is not None:
-        legal += f" {setting.bound}"
-    return [setting.name, str(setting.default), legal, str(setting.search or "not searched")]
+        valid += f" {setting.bound}"
+    return [setting.name, str(setting.default), valid, str(setting.search or "not searched")]
 
 
 def _example(name: str) -> str:

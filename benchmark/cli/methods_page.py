@@ -1,10 +1,13 @@
-"""Which method runs on which kind of pair: one real step of the engine for each, and the page that shows it."""
+"""The page of all methods: what each is, and on which kinds of pairs it runs.
+
+Whether a method runs on a pair is found out by a real step of the engine.
+"""
 
 from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +17,11 @@ import methods
 from benchmark import seeds
 from benchmark.cli import method_cards
 from benchmark.data import Data
-from benchmark.models import create, tapped
+from benchmark.models.create import tapped
 from benchmark.models.pairing import probe
+from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
-from benchmark.study.schema import Dataset, Network, Recipe, Split
+from benchmark.study.schema import Network, Recipe, Split, make_dataset
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
@@ -26,10 +30,24 @@ from methods import Method
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 
+INTRODUCTION = """\
+# Methods
+
+{count} methods, controls and wrappers. `kdbench methods --page FILE.md` writes this page, and
+`kdbench methods NAME` shows one method. Defaults are the published settings.
+"""
+
+WHERE = """\
+## Where they run
+
+Found out by one step of the engine on each pair: `+` where the method ran, else the number of the
+reason below.
+"""
+
 
 @dataclass(frozen=True)
 class ReferencePair:
-    """A kind of pair, and two small networks of it."""
+    """A kind of pair, and two small networks of that kind."""
 
     name: str
     teacher: Network
@@ -39,27 +57,26 @@ class ReferencePair:
         return f"{self.teacher.model} -> {self.student.model}"
 
 
-def _larger(model: str) -> Network:
-    """A network that wants larger images than the others."""
-    return Network(model=model, image_size=64)
+def _pair(name: str, teacher: str, student: str) -> ReferencePair:
+    return ReferencePair(name, _network(teacher), _network(student))
 
 
-RESNET, SMALL_RESNET = Network(model="cifar_resnet20"), Network(model="cifar_resnet8")
+def _network(model: str) -> Network:
+    """A network by name; those that weren't made for small images see larger ones."""
+    small = model.startswith(("cifar_", "row_"))
+    return Network(model=model) if small else Network(model=model, image_size=64)
+
 
 PAIRS = (
-    ReferencePair("same family", RESNET, SMALL_RESNET),
-    ReferencePair(
-        "wide to narrow", Network(model="cifar_wrn_16_2"), Network(model="cifar_wrn_16_1")
-    ),
-    ReferencePair("ResNet to MobileNet", RESNET, Network(model="cifar_mobilenetv2_half")),
-    ReferencePair(
-        "VGG to ShuffleNet", Network(model="cifar_vgg8"), Network(model="cifar_shufflenetv2")
-    ),
-    ReferencePair("ResNet to ViT", RESNET, _larger("test_vit")),
-    ReferencePair("ViT to ResNet", _larger("test_vit"), SMALL_RESNET),
-    ReferencePair("ConvNeXt to ResNet", _larger("test_convnext"), SMALL_RESNET),
-    ReferencePair("Mixer to CNN", _larger("mixer_s32_224"), SMALL_RESNET),
-    ReferencePair("CNN to GRU", RESNET, Network(model="row_gru")),
+    _pair("same family", "cifar_resnet20", "cifar_resnet8"),
+    _pair("wide to narrow", "cifar_wrn_16_2", "cifar_wrn_16_1"),
+    _pair("ResNet to MobileNet", "cifar_resnet20", "cifar_mobilenetv2_half"),
+    _pair("VGG to ShuffleNet", "cifar_vgg8", "cifar_shufflenetv2"),
+    _pair("ResNet to ViT", "cifar_resnet20", "test_vit"),
+    _pair("ViT to ResNet", "test_vit", "cifar_resnet8"),
+    _pair("ConvNeXt to ResNet", "test_convnext", "cifar_resnet8"),
+    _pair("Mixer to CNN", "mixer_s32_224", "cifar_resnet8"),
+    _pair("CNN to GRU", "cifar_resnet20", "row_gru"),
 )
 
 
@@ -70,123 +87,152 @@ class Bench:
         self.pair = pair
         with tempfile.TemporaryDirectory() as cache:
             split = Split(val=16, train_samples=32)
-            self.data = Data(
-                Dataset(name="digits"), split, torch.device("cpu"), Path(cache), lambda _: None
-            )
+            digits, device = make_dataset("digits"), torch.device("cpu")
+            self.data = Data(digits, split, device, Path(cache), lambda _: None)
         with seeds.seeded(0, "probe"):
-            self.student = self._made(pair.student)
-            self.teacher = Teacher(self._made(pair.teacher), "")
-
-    def _made(self, network: Network) -> tapped.TappedModel:
-        data = self.data
-        return create.tapped(network, str(self.pair), data.size, data.classes, data.mean, data.std)
+            self.student = self._model(pair.student)
+            self.teacher = Teacher(self._model(pair.teacher), "")
 
     def reason(self, name: str) -> str:
-        """Why a method does not run on the pair; "" where it took a step of each of its stages with finite numbers."""
+        """Return why a method does not run on the pair; empty if it ran.
+
+        Raises:
+            FloatingPointError: A step gave a number that is not finite.
+        """
         settings = methods.get(name).small
         method = methods.create(name, **settings)
-        sizes = self.data.samples, RECIPE.batch_size
-        known = probe(self.student, self.teacher.model, method.tapped(), *sizes, self.data.labels)
+        known = probe(
+            self.student,
+            self.teacher.model,
+            method.tapped(),
+            self.data.samples,
+            RECIPE.batch_size,
+            self.data.labels,
+        )
         if reason := method.supports(known):
             return reason
+
         conditions = Conditions(self.data, RECIPE, 0, "last", self.teacher)
         with tempfile.TemporaryDirectory() as folder:
-            cell, pair = CellFolder(Path(folder)), self.pair
-            task = Task(cell, str(pair), {}, pair.student, name, settings, pair.teacher)
+            task = Task(
+                CellFolder(Path(folder)),
+                str(self.pair),
+                {},
+                self.pair.student,
+                name,
+                settings,
+                self.pair.teacher,
+            )
             _take_steps(Member(task, conditions, Progress()), conditions)
         return ""
 
+    def _model(self, network: Network) -> TappedModel:
+        data = self.data
+        return tapped(network, str(self.pair), data.size, data.classes, data.mean, data.std)
+
 
 def _take_steps(member: Member, conditions: Conditions) -> None:
-    """One step of the stage before the training, where there is one, and one of the training."""
+    """Take a step of the early stage, if there is one, and one of the training."""
     assert conditions.teacher is not None
-    for stage in [-1, 0] if member.length.early else [0]:
-        member.enter(stage)
-        loaded = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
-        seen = conditions.teacher.look(loaded) if member.taught else None
-        if not member.step(loaded, seen, 0).isfinite().all():
+    for epoch in [-1, 0] if member.length.early else [0]:
+        member.enter(epoch)
+        batch = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
+        teacher = conditions.teacher.output(batch) if member.taught else None
+        if not member.step(batch, teacher, 0).isfinite().all():
             raise FloatingPointError(
                 f"{member.task.label}: {member.task.method} gives numbers that are not finite"
             )
 
 
 def table(names: Sequence[str], say: Callable[[str], None]) -> dict[str, dict[str, str]]:
-    """Method -> pair's name -> why it does not run there, "" where it does.  say: is told how far it is."""
-    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    """Run methods on all pairs.
+
+    Args:
+        names: The methods.
+        say: Receives a line per pair.
+
+    Returns:
+        Method -> name of the pair -> why it does not run there; empty if it does.
+    """
+    reasons: dict[str, dict[str, str]] = {name: {} for name in names}
     for pair in PAIRS:
         say(f"{pair.name}: {pair}")
         bench = Bench(pair)
         for name in names:
-            found[name][pair.name] = bench.reason(name)
-    return found
+            reasons[name][pair.name] = bench.reason(name)
+    return reasons
 
 
 def page(say: Callable[[str], None]) -> str:
-    """The methods, one by one, and where they run, as Markdown."""
+    """Return the page as Markdown.
+
+    Args:
+        say: Receives a line per pair.
+    """
     names = methods.names()
     runs = table(names, say)
-    lines = [
-        "# Methods",
-        "",
-        f"{len(names)} methods, controls and wrappers, as `kdbench methods --page` writes them; `kdbench methods NAME`",
-        "shows the card of one. Settings are the published ones, which are the defaults.",
-        "",
-        "| method | kind | paper | loss, in short | defaults | needs |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(_row(name, methods.get(name)) for name in names),
-        "",
-        "## Where they run",
-        "",
-        "One step of the engine on each pair: `+` where it ran, a number where the method says why it cannot.",
-        "",
-        *(f"* **{pair.name}**: {pair}" for pair in PAIRS),
-        "",
-        f"| method | {' | '.join(pair.name for pair in PAIRS)} |",
-        f"| --- |{' --- |' * len(PAIRS)}",
-    ]
-    reasons = list(
-        dict.fromkeys(reason for row in runs.values() for reason in row.values() if reason)
+
+    about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]
+    about = [_about(name, methods.get(name)) for name in names]
+    pairs = "\n".join(f"* **{pair.name}**: {pair}" for pair in PAIRS)
+
+    texts = [reason for row in runs.values() for reason in row.values() if reason]
+    reasons = list(dict.fromkeys(texts))
+    where = [[name, *_marks(row, reasons)] for name, row in runs.items()]
+    numbered = "\n".join(
+        f"{number}. {_cell(reason)}" for number, reason in enumerate(reasons, start=1)
     )
-    for name, row in runs.items():
-        marks = (
-            str(reasons.index(row[pair.name]) + 1) if row[pair.name] else "+" for pair in PAIRS
-        )
-        lines.append(f"| {name} | {' | '.join(marks)} |")
-    lines += ["", *(f"{number}. {_cell(reason)}" for number, reason in enumerate(reasons, start=1))]
-    return "\n".join(lines) + "\n"
+
+    parts = [
+        INTRODUCTION.format(count=len(names)),
+        _markdown_table(about_headers, about),
+        WHERE,
+        pairs,
+        _markdown_table(["method", *(pair.name for pair in PAIRS)], where),
+        numbered,
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def kind(method: type[Method]) -> str:
-    """The sort of a method, in a word."""
+    """Return the kind of a method, in a word."""
     needs = method.needs
-    sorts = {
-        "control": method.control,
-        "wrapper": bool(method.wraps),
-        "online": bool(needs.companion),
-        "features": needs.embedding or needs.stages,
-    }
-    return next((name for name, fits in sorts.items() if fits), "logits")
+    if method.control:
+        return "control"
+    if method.wraps:
+        return "wrapper"
+    if needs.companion:
+        return "online"
+    return "features" if needs.embedding or needs.stages else "logits"
 
 
-def _row(name: str, method: type[Method]) -> str:
+def _about(name: str, method: type[Method]) -> list[str]:
     paper = method.paper
-    where = (
-        ""
-        if paper is None
-        else f"{paper.authors.rstrip('.')}, {paper.venue} {paper.year}, {paper.link}"
-    )
-    settings = ", ".join(
-        f"{key} {_number(setting.default)}" for key, setting in methods.schema(name).items()
-    )
-    about = [
+    source = ""
+    if paper is not None:
+        source = f"{paper.authors.rstrip('.')}, {paper.venue} {paper.year}, {paper.link}"
+
+    schema = methods.schema(name)
+    defaults = [f"{key} {_number(setting.default)}" for key, setting in schema.items()]
+    return [
         f"`{name}`",
         kind(method),
-        where,
+        source,
         method.formula,
-        settings,
+        ", ".join(defaults),
         method_cards.needs(method.needs),
     ]
-    return f"| {' | '.join(map(_cell, about))} |"
+
+
+def _marks(row: Mapping[str, str], reasons: Sequence[str]) -> list[str]:
+    """A mark per pair: `+`, or the number of the reason."""
+    texts = (row[pair.name] for pair in PAIRS)
+    return [str(reasons.index(text) + 1) if text else "+" for text in texts]
+
+
+def _markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _cell(text: str) -> str:

@@ -1,8 +1,7 @@
-"""What a person can read about the models: size, cost, and what can be tapped."""
+"""The models on the screen: size, cost, and what can be tapped."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,21 +9,27 @@ import torch
 from rich.console import RenderableType
 
 from benchmark.cli import tables
-from benchmark.errors import InputError, first_line
+from benchmark.errors import InputError, first_line, suggest
 from benchmark.models.create import create, has_fixed_size, names, tapped
 from benchmark.study.schema import Network
 from methods import Shapes
 
 LARGEST = 50_000_000
-"""Models of fewer parameters are made in memory where the meta device, which holds no numbers, does not serve."""
+"""Models with fewer parameters are built in memory if they cannot be traced on the meta device."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One model, for images of one size.
 
-    fixed: whether it is built for one image size, which it is then told. macs: of one image. notes: why `embedding` or
-    `maps` cannot be tapped. reason: why the rest is unknown; empty where it is known.
+    Attributes:
+        name: Its name in timm or in this package's zoo.
+        fixed: Whether it is built for one image size.
+        parameters: Number of parameters.
+        macs: Multiply-accumulates of one forward pass of one image.
+        shapes: Shapes of its taps.
+        notes: Why `embedding` or `maps` cannot be tapped.
+        reason: Why the rest is unknown; empty if it is known.
     """
 
     name: str
@@ -37,22 +42,27 @@ class Entry:
 
 
 def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[Entry]:
-    """The models whose names match, for images of `size` (C, H, W), one after the other: many take minutes.
+    """Yield the models whose names match, one after the other, because many take minutes.
 
-    pattern: with the wildcards of file names; without any, a name or a part of names. Raises InputError if none match.
+    Args:
+        pattern: A name with wildcards (`*`, `?`, `[...]`), or a name or part of one.
+        size: Shape (C, H, W) of the images.
+        classes: Number of classes.
+
+    Raises:
+        InputError: No name matches.
     """
-    found = names(pattern)
-    if not found and not any(sign in pattern for sign in "*?["):
-        found = names(f"*{pattern}*")
-    if not found:
-        near = difflib.get_close_matches(pattern.strip("*"), names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "'*' matches all"
+    matching = names(pattern)
+    if not matching and not any(wildcard in pattern for wildcard in "*?["):
+        matching = names(f"*{pattern}*")
+    if not matching:
+        hint = suggest(pattern.strip("*"), names(), fallback="'*' matches all")
         raise InputError(f"no model matches {pattern!r}; {hint}")
-    return (_entry(name, size, classes) for name in found)
+    return (_entry(name, size, classes) for name in matching)
 
 
 def table(entries: Iterable[Entry]) -> RenderableType:
-    """A line per model: parameters and multiply-accumulates in millions, the taps' shapes without the batch axis."""
+    """Return a line per model: parameters and MACs in millions, shapes of the taps."""
     headers = ["model", "params (M)", "MACs (M)", "image size", "embedding", "maps"]
     return tables.table("", headers, [_row(entry) for entry in entries])
 
@@ -62,25 +72,30 @@ def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
     fixed = has_fixed_size(network)
     try:
         with torch.device("meta"):
-            made = create(network, name, size, classes)
+            model = create(network, name, size, classes)
     except InputError as error:
         return Entry(name, fixed, reason=_reason(error, name))
-    parameters = sum(parameter.numel() for parameter in made.parameters())
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    devices = ("meta", "cpu") if parameters < LARGEST else ("meta",)
     reason = ""
-    for device in ("meta", "cpu") if parameters < LARGEST else ("meta",):
+    for device in devices:
         try:
             with torch.device(device):
-                model = tapped(network, name, size, classes, [0.5] * size[0], [0.5] * size[0])
-                notes = {
-                    what: why for what, why in model.notes.items() if what in ("embedding", "maps")
-                }
-                # Whether a map is averaged into the embedding cannot be seen without numbers.
-                return Entry(
-                    name, fixed, parameters, model.macs(), replace(model.shapes, pooled=()), notes
-                )
-        except Exception as error:  # whatever 1,300 models make of a device without numbers
+                return _measured(Entry(name, fixed, parameters), network, size, classes)
+        except Exception as error:  # models raise anything on a device without numbers
             reason = _reason(error, name)
     return Entry(name, fixed, parameters, reason=reason)
+
+
+def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classes: int) -> Entry:
+    """The entry with MACs and taps, found by forward passes on torch's default device."""
+    grey = [0.5] * size[0]
+    model = tapped(network, entry.name, size, classes, grey, grey)
+    notes = {tap: why for tap, why in model.notes.items() if tap in ("embedding", "maps")}
+    # Only numbers show whether a map is averaged into the embedding; the meta device has none.
+    shapes = replace(model.shapes, pooled=())
+    return replace(entry, macs=model.macs(), shapes=shapes, notes=notes)
 
 
 def _reason(error: Exception, name: str) -> str:
@@ -88,15 +103,21 @@ def _reason(error: Exception, name: str) -> str:
 
 
 def _row(entry: Entry) -> list[str]:
-    sizes = "fixed" if entry.fixed else "any"
-    start = [entry.name, _millions(entry.parameters), _millions(entry.macs), sizes]
+    start = [
+        entry.name,
+        _millions(entry.parameters),
+        _millions(entry.macs),
+        "fixed" if entry.fixed else "any",
+    ]
     if entry.shapes is None:
         return [*start, entry.reason, ""]
-    embedding, maps = entry.shapes.embedding, entry.shapes.maps
+
+    embedding = entry.shapes.embedding
+    maps = ["x".join(map(str, shape)) for shape in entry.shapes.maps]
     return [
         *start,
         str(embedding[0]) if embedding else entry.notes["embedding"],
-        " ".join("x".join(map(str, shape)) for shape in maps) if maps else entry.notes["maps"],
+        " ".join(maps) or entry.notes["maps"],
     ]
 
 

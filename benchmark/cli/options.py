@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, suggest
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study.plan import read_plan
 
@@ -19,75 +19,117 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """What stands before the command."""
+    """The options before the command; `typer.Context.obj` of every command.
+
+    Attributes:
+        workspace: The folder for journals, teachers and the local MLflow store.
+        debug: Whether an error shows its traceback.
+    """
 
     workspace: Path = Path("runs")
     debug: bool = False
 
 
-options = Options()
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study's file.")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's file, or its name.")]
-
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study file, or the name of a study.")
+]
 RunName = Annotated[
     str,
-    typer.Argument(
-        metavar="RUN", help="A cell's or an MLflow run's identity, or the first digits of one."
-    ),
+    typer.Argument(metavar="RUN", help="Identity of a cell or an MLflow run; its start is enough."),
 ]
-
 Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda or cuda:N; the GPU if there is one by default.")
+    str | None, typer.Option(help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
 ]
 CohortSize = Annotated[
-    int | None, typer.Option(min=1, help="Students that train side by side, at most.")
+    int | None, typer.Option(min=1, help="Maximum number of students that train side by side.")
 ]
-
 TrackingUri = Annotated[
     str | None,
     typer.Option(
         envvar="MLFLOW_TRACKING_URI",
         show_envvar=True,
-        help="MLflow store or server; by default the study's own, else a local one in the workspace.",
+        help="MLflow store or server; by default the one of the study, else one in the workspace.",
     ),
 ]
 
 
-def mlflow_store(study: Study | None, uri: str | None) -> Store:
-    """The option or the environment first, then the study's own, then the workspace's."""
-    from benchmark.tracking import store
+def workspace_of(context: typer.Context) -> Path:
+    """Return the workspace that the command line names."""
+    options: Options = context.obj
+    return options.workspace
 
-    return store.open_store(
-        options.workspace, uri or (study.tracking.uri if study is not None else None)
-    )
+
+def mlflow_store(context: typer.Context, study: Study | None, uri: str | None) -> Store:
+    """Return the MLflow store to use.
+
+    Args:
+        context: The command's context.
+        study: The study, whose file may name a store.
+        uri: The option or environment variable, which goes first.
+
+    Raises:
+        InputError: The address names no store that can be used.
+    """
+    from benchmark.tracking.store import open_store
+
+    own = study.tracking.uri if study is not None else None
+    return open_store(workspace_of(context), uri or own)
+
+
+def load_study(path: Path) -> Study:
+    """Load a study file and check its methods.
+
+    Raises:
+        InputError: The file holds a mistake.
+    """
+    import methods
+    from benchmark.study.study import load
+
+    return load(path, methods)
 
 
 def loaded_study(study: str) -> Study | None:
-    """The study of a file; None for a name."""
-    from benchmark.study.study import load
+    """Load the study if a file is given; return None for a name.
 
+    Raises:
+        InputError: The argument is empty, or the file holds a mistake.
+    """
     if not study.strip():
-        raise InputError("STUDY: empty; give a study's file or its name")
+        raise InputError("STUDY: empty; give a study file or the name of a study")
+
     path = Path(study)
-    return load(path) if path.suffix in (".yaml", ".yml") else None
+    return load_study(path) if path.suffix in (".yaml", ".yml") else None
 
 
-def study_folder(study: str) -> Path:
-    """The folder of a study, by file or name. Raises InputError if it was never run here."""
+def study_folder(context: typer.Context, study: str) -> StudyFolder:
+    """Return the folder of a study in the workspace.
+
+    Args:
+        context: The command's context.
+        study: A study file, or the name of a study.
+
+    Raises:
+        InputError: The study was never run in this workspace.
+    """
+    workspace = Workspace(workspace_of(context))
     loaded = loaded_study(study)
-    folder = options.workspace / (study if loaded is None else loaded.name)
-    if not StudyFolder(folder).plan.exists():
-        known = Workspace(options.workspace).studies()
-        there = f"there are {', '.join(known)}" if known else "no study was run there yet"
-        raise InputError(f"{study}: no such study in {options.workspace}; {there}")
+    name = study if loaded is None else loaded.name
+
+    folder = workspace.study(name)
+    if not folder.plan.exists():
+        names = workspace.studies()
+        hint = suggest(name, names) if names else "no study has been run there yet"
+        raise InputError(f"{study}: no such study in {workspace.path}; {hint}")
     return folder
 
 
-def study_experiment(study: str, uri: str | None) -> tuple[str, Store]:
-    """A study's experiment in MLflow, and the store that holds it."""
+def study_experiment(context: typer.Context, study: str, uri: str | None) -> tuple[str, Store]:
+    """Return the MLflow experiment of a study, and the store that holds it."""
     loaded = loaded_study(study)
     if loaded is not None:
-        return loaded.experiment, mlflow_store(loaded, uri)
-    plan = Workspace(options.workspace).study(study).plan
+        return loaded.experiment, mlflow_store(context, loaded, uri)
+
+    plan = Workspace(workspace_of(context)).study(study).plan
     experiment = read_plan(plan).experiment if plan.exists() else f"kd/{study}"
-    return experiment, mlflow_store(None, uri)
+    return experiment, mlflow_store(context, None, uri)

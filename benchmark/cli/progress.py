@@ -1,4 +1,4 @@
-"""What a person sees in the terminal while a study trains, and the plain tables of the other commands."""
+"""Progress of a training on the screen: lines for a log, or a live display for a terminal."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from rich.text import Text
 from benchmark.training.progress import Progress
 
 QUIET_SECONDS = 5.0
-"""Plain output tells of epochs at most this often."""
+"""Least time between two lines about epochs."""
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every start, end and failure of a cell, and an epoch now and then."""
+    """Lines for a log: every result and failure, and an epoch now and then."""
 
     def __init__(self, console: Console):
         self.console = console
-        self._told = 0.0
+        self._last_epoch = 0.0
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """A line for a cell that goes on; those that begin say nothing yet."""
+        """Print a line for a cell that resumes."""
         if epoch:
-            self._line(f"{cell}: goes on at epoch {epoch + 1} of {epochs}")
+            self._print(f"{cell}: resumes at epoch {epoch + 1} of {epochs}")
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """A line, unless there was one a moment ago."""
-        if time.monotonic() - self._told >= QUIET_SECONDS:
-            self._line(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracy(metrics)}")
-            self._told = time.monotonic()
+        """Print a line, unless there was one a moment ago."""
+        if time.monotonic() - self._last_epoch >= QUIET_SECONDS:
+            self._print(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}")
+            self._last_epoch = time.monotonic()
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """A line with the result."""
-        self._line(f"{cell}: {_result(metrics)}")
+        """Print the result."""
+        self._print(f"{cell}: {_result(metrics)}")
 
     def failed(self, cell: str, reason: str) -> None:
-        """A line with the reason."""
-        self._line(f"{cell}: failed: {reason}")
+        """Print the reason."""
+        self._print(f"{cell}: failed: {reason}")
 
     def warn(self, text: str) -> None:
-        """A line."""
-        self._line(f"warning: {text}")
+        """Print a warning."""
+        self._print(f"warning: {text}")
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)
 
 
 class LiveProgress(Progress):
-    """Bars for cells and epochs with the time left, and the cells that train now with their accuracy."""
+    """Bars with the time left, and the accuracy of each cell that trains now."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -74,9 +74,8 @@ class LiveProgress(Progress):
             TimeRemainingColumn(),
             console=console,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._cells: dict[str, str] = {}
-        self._done = 0
+        self._bar_of_cell: dict[str, TaskID] = {}
+        self._state_of_cell: dict[str, str] = {}
         self._live = Live(console=console, get_renderable=self._screen, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -87,54 +86,54 @@ class LiveProgress(Progress):
         self._live.stop()
 
     def planned(self, cells: Mapping[str, int]) -> None:
-        """One bar for all cells together."""
+        """Show one bar for all cells together."""
         bar = self._bars.add_task(f"{len(cells)} cells", total=sum(cells.values()))
-        self._tasks |= dict.fromkeys(cells, bar)
+        self._bar_of_cell |= dict.fromkeys(cells, bar)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """A cell appears; one that was not planned (a teacher) with a bar of its own."""
-        if cell not in self._tasks:
-            self._tasks[cell] = self._bars.add_task(cell, total=epochs)
-        self._bars.advance(self._tasks[cell], epoch)
-        self._cells[cell] = f"epoch {epoch + 1} of {epochs}"
+        """Show a cell; one that was not planned (a teacher) gets a bar of its own."""
+        if cell not in self._bar_of_cell:
+            self._bar_of_cell[cell] = self._bars.add_task(cell, total=epochs)
+        self._bars.advance(self._bar_of_cell[cell], epoch)
+        self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}"
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """The cell's line changes."""
-        self._bars.advance(self._tasks[cell])
-        self._cells[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracy(metrics)}"
+        """Update the cell's line."""
+        self._bars.advance(self._bar_of_cell[cell])
+        self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """The cell's line leaves the live part and stays above it."""
-        self._cells.pop(cell, None)
+        """Move the cell's result above the live part."""
+        self._state_of_cell.pop(cell, None)
         if "test/acc1" in metrics:
             self.console.print(Text(f"{cell}: {_result(metrics)}"))
 
     def failed(self, cell: str, reason: str) -> None:
-        """Likewise, with the reason."""
-        self._cells.pop(cell, None)
+        """Move the cell's failure above the live part."""
+        self._state_of_cell.pop(cell, None)
         self.console.print(Text(f"{cell}: failed: {reason}", style="red"))
 
     def warn(self, text: str) -> None:
-        """A line above the live part."""
+        """Print a warning above the live part."""
         self.console.print(Text(f"warning: {text}", style="yellow"))
 
     def _screen(self) -> Group:
-        now = Table.grid(padding=(0, 2))
-        for cell, state in self._cells.items():
-            now.add_row(Text(cell), Text(state))
-        return Group(now, self._bars)
+        cells = Table.grid(padding=(0, 2))
+        for cell, state in self._state_of_cell.items():
+            cells.add_row(Text(cell), Text(state))
+        return Group(cells, self._bars)
 
 
 def _result(metrics: Mapping[str, float]) -> str:
-    """Of a cell; those of a search meet no test images."""
+    """The result of a cell; cells of a search have no test accuracy."""
     return f"test {metrics['test/acc1']:.2f} %" if "test/acc1" in metrics else "done"
 
 
-def _accuracy(metrics: Mapping[str, float]) -> str:
-    """Of the parts that there are: the legacy protocol has no validation, a stage before the training only a loss."""
-    parts = {"train": "train/acc1", "validation": "val/acc1"}
+def _accuracies(metrics: Mapping[str, float]) -> str:
+    """The accuracies of an epoch: the legacy protocol has no validation, the early stage a loss."""
     if "early/loss/total" in metrics:
-        return f"before the training, loss {metrics['early/loss/total']:.3g}"
-    return ", ".join(
-        f"{name} {metrics[key]:.1f} %" for name, key in parts.items() if key in metrics
-    )
+        return f"early stage, loss {metrics['early/loss/total']:.3g}"
+
+    keys = {"train": "train/acc1", "validation": "val/acc1"}
+    parts = [f"{name} {metrics[key]:.1f} %" for name, key in keys.items() if key in metrics]
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""`run`: trains what a study asks for, while a second process records it in MLflow."""
+"""`run`: trains what a study asks for, while a second process writes its journals to MLflow."""
 
 from __future__ import annotations
 
@@ -15,25 +15,36 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
-from benchmark.cli.options import CohortSize, Device, StudyFile, TrackingUri, mlflow_store, options
-from benchmark.cli.screen import messages, print_wide, progress_display, say
+from benchmark.cli.options import (
+    CohortSize,
+    Device,
+    StudyFile,
+    TrackingUri,
+    load_study,
+    mlflow_store,
+    workspace_of,
+)
+from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.errors import InputError
+from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
     from benchmark.execution.run import Summary
+    from benchmark.study.study import Study
     from benchmark.tracking.store import Store
     from benchmark.training.progress import Progress
 
 
 class Choices(StrEnum):
-    """Which settings a comparison runs with."""
+    """Which settings a comparison uses."""
 
     published = "published"
     tuned = "tuned"
 
 
 def run(
+    context: typer.Context,
     study: StudyFile,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")
@@ -43,98 +54,83 @@ def run(
     ] = True,
     cohort_size: CohortSize = None,
     settings: Annotated[
-        Choices,
-        typer.Option(help="tuned: a second row for each that `kdbench tune` found settings for."),
+        Choices, typer.Option(help="tuned: add a row with the settings that `kdbench tune` found.")
     ] = Choices.published,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Train what a study asks for and is not done, then show its leaderboard."""
+    """Train the cells of a study that are not done, then show its leaderboard."""
     from benchmark.execution import environment, prepare
-    from benchmark.execution import run as execution_run
-    from benchmark.search import tuned as search_tuned
-    from benchmark.study.study import load
+    from benchmark.execution import run as execution
+    from benchmark.execution.session import Session
+    from benchmark.search import tuned
 
-    loaded = load(study)
+    workspace = Workspace(workspace_of(context))
+    loaded = load_study(study)
     if settings is Choices.tuned:
-        loaded = search_tuned.with_tuned_rows(loaded, search_tuned.place(study))
-    where = mlflow_store(loaded, tracking_uri) if track else None
+        loaded = tuned.with_tuned_rows(loaded, tuned.settings_file(study))
+
+    store = mlflow_store(context, loaded, tracking_uri) if track else None
     chosen = environment.device(device)
-    prepared = prepare.prepare(
-        loaded, study.read_text(), str(study), chosen, options.workspace, say
-    )
+    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     if dry_run:
-        _print_plan(prepared, cohort_size)
+        _print_plan(prepared, workspace.path, cohort_size)
         return
+
     environment.make_repeatable()
-    folder = options.workspace / loaded.name
-    with progress_display() as progress, _follower(folder, where, progress) as recorded:
-        summary = execution_run.run(
-            prepared,
-            options.workspace,
-            str(study),
-            environment.environment(chosen),
-            progress,
-            cohort_size,
-        )
+    folder = workspace.study(loaded.name).path
+    with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        summary = execution.run(prepared, session, cohort_size)
+
     _print_summary(summary, prepared)
-    if not recorded():
-        messages.print(
-            f"recorded in {folder}; `kdbench sync {study}` puts it into MLflow", soft_wrap=True
-        )
-    elif where is not None:
-        try:
-            publish_leaderboard(
-                loaded.experiment, where, *print_leaderboard(loaded.experiment, where), None
-            )
-            messages.print(
-                f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/",
-                soft_wrap=True,
-            )
-        except InputError as error:
-            # What was trained is whole and recorded: only its table is refused.
-            messages.print(f"no table: {error}", markup=False, soft_wrap=True)
-        messages.print("`kdbench ui` opens the runs in MLflow", soft_wrap=True)
+    if not is_recorded():
+        tell(f"recorded in {folder}; run `kdbench sync {study}` to write it to MLflow")
+    elif store is not None:
+        _print_table(loaded, study, store)
     if summary.failed:
         raise SystemExit(1)
+
+
+def _print_table(loaded: Study, study: Path, store: Store) -> None:
+    try:
+        publish_leaderboard(print_leaderboard(loaded.experiment, store))
+        tell(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/")
+    except InputError as error:
+        # The training is complete and recorded; only its table is refused.
+        tell(f"no table: {error}")
+    tell("`kdbench ui` opens the runs in MLflow")
 
 
 @contextmanager
 def _follower(
     folder: Path, store: Store | None, progress: Progress
 ) -> Iterator[Callable[[], bool]]:
-    """A process that feeds MLflow from the journals while this one trains; afterwards, whether all is recorded.
+    """Run a process that writes journals to MLflow while this one trains.
 
-    It ends by itself when its standard input does, however this process ends.
+    It ends when its standard input does, however this process ends. Yields a function that says,
+    afterwards, whether everything is recorded.
     """
     if store is None:
         yield lambda: False
         return
-    command = [
-        sys.executable,
-        "-m",
-        "benchmark",
-        "--workspace",
-        str(folder.parent),
-        "sync",
-        folder.name,
-        "--follow",
-    ]
-    address = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": store.uri,
-    }  # not an argument: it may hold a password
-    process = subprocess.Popen(  # in a group of its own: Ctrl+C could reach it before it has learned to ignore that
-        command,
+
+    workspace = str(folder.parent)
+    command = [sys.executable, "-m", "benchmark", "--workspace", workspace]
+    process = subprocess.Popen(
+        [*command, "sync", folder.name, "--follow"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=address,
+        # The address may hold a password, which every user could read among the arguments.
+        env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
+        # Ctrl+C would reach it in this group before it has learnt to ignore the signal.
         process_group=0,
     )
     assert process.stdin is not None
     assert process.stderr is not None
-    reader = threading.Thread(target=_pass_on, args=(process.stderr, progress), daemon=True)
+    reader = threading.Thread(target=_forward, args=(process.stderr, progress), daemon=True)
     reader.start()
     try:
         yield lambda: process.returncode == 0
@@ -144,26 +140,26 @@ def _follower(
         reader.join()
 
 
-def _pass_on(lines: IO[str], progress: Progress) -> None:
+def _forward(lines: IO[str], progress: Progress) -> None:
+    """Show the lines of another process as warnings."""
     with lines:
         for line in lines:
             progress.warn(line.rstrip())
 
 
-def _print_plan(prepared: Prepared, cohort_size: int | None) -> None:
-    """What `run` would do: cells, cohorts, cost."""
+def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:
     from benchmark.cli import status
 
-    print_wide(status.plan(prepared, options.workspace, cohort_size))
+    print_wide(status.plan(prepared, workspace, cohort_size))
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
-    """Counts, rows that cannot run, and failures, on standard error."""
-    messages.print(
-        f"{summary.trained} {'cell' if summary.trained == 1 else 'cells'} trained, {summary.already_done} done before, "
-        f"{len(summary.failed)} failed",
-        soft_wrap=True,
+    plural = "" if summary.trained == 1 else "s"
+    tell(
+        f"{summary.trained} cell{plural} trained, {summary.already_done} already done, "
+        f"{len(summary.failed)} failed"
     )
-    for what, reasons in (("not applicable", prepared.not_applicable), ("failed", summary.failed)):
-        for name, reason in reasons.items():
-            messages.print(f"{what}: {name}: {reason}", markup=False, soft_wrap=True)
+    for label, reason in summary.failed.items():
+        tell(f"failed: {label}: {reason}")
+    for name, reason in prepared.not_applicable.items():
+        tell(f"not applicable: {name}: {reason}")

@@ -13,25 +13,45 @@ if TYPE_CHECKING:
     from benchmark.training.progress import Progress
 
 UNFOLDED = 10_000
-"""Columns: more than any table has."""
+"""A width that no table reaches."""
 
-output, messages = Console(highlight=False), Console(stderr=True, highlight=False)
+output = Console(highlight=False)
+messages = Console(stderr=True, highlight=False)
 
 
-def print_wide(what: RenderableType) -> None:
-    """Prints tables, folded to a terminal's width; elsewhere not at all, because a program looks for whole words."""
-    wide = output if output.is_terminal else Console(highlight=False, width=UNFOLDED)
-    wide.print(what)
+def print_wide(content: RenderableType) -> None:
+    """Print tables.
+
+    A terminal folds them at its width; a file or a pipe gets whole lines, because programs search
+    them for whole words.
+    """
+    console = output if output.is_terminal else Console(highlight=False, width=UNFOLDED)
+    console.print(content)
+
+
+def print_line(text: str) -> None:
+    """Print one line of a result, without folding it."""
+    output.print(text, markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Print one message, without folding it."""
+    messages.print(text, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print one warning."""
+    messages.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """Prints a line on standard error, at once."""
+    """Print a line on standard error at once, whatever rich is drawing."""
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress_display() -> Iterator[Progress]:
-    """A live display on a terminal, lines elsewhere."""
+    """Show progress: a live display in a terminal, lines elsewhere."""
     from benchmark.cli.progress import LiveProgress, PlainProgress
 
     if messages.is_terminal:

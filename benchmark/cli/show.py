@@ -1,11 +1,11 @@
-"""Single runs in the terminal: the settings, results and curve of one, and in what several differ."""
+"""Single runs on the screen: settings, results and curve of one, and the differences of several."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from benchmark.tracking.runs import studies
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, SUPERSEDED
 
-_TAGS = (
+TAGS = (
     "study",
     "pair",
     "method",
@@ -33,19 +33,31 @@ _TAGS = (
     "source",
     "cell",
 )
+"""Tags that say what a run is."""
 
-_RESULTS = ("test/", "objective", "val/", "train/", "loss/", "early/loss/", "cost/")
-"""Beginnings of the metrics that are shown, in this order."""
+RESULTS = ("test/", "objective", "val/", "train/", "loss/", "early/loss/", "cost/")
+"""First parts of the metrics that are shown, in this order."""
 
-_CURVES = ("val/acc1", "train/acc1", "loss/total")
+CURVES = ("val/acc1", "train/acc1", "loss/total")
+"""Metrics whose curve is shown, the preferred one first."""
+
+EMPTY = "-"
+LISTED = 4
+"""Number of runs that an error message lists."""
+
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 60
-_NONE = "-"
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A run as MLflow holds it.  metrics: their last values. same: older runs of the same cell, in words."""
+class RecordedRun:
+    """A run in MLflow.
+
+    Attributes:
+        experiment: Name of its experiment.
+        metrics: The last value of each metric.
+        older: Other runs of the same cell, in words.
+    """
 
     experiment: str
     experiment_id: str
@@ -55,181 +67,224 @@ class Recorded:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
-    same: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
 
-def find(names: Sequence[str], store: Store) -> list[Recorded]:
-    """The runs with these names: the identity of a cell or of a run of MLflow, or the beginning of one.
+def find(names: Sequence[str], store: Store) -> list[RecordedRun]:
+    """Find runs by name.
 
-    Of several runs of one cell, for instance in two studies, it is the newest.
+    Args:
+        names: Identities of cells or of MLflow runs, or the start of one. If a cell has several
+            runs, for instance in two studies, its newest is taken.
+        store: The store to search.
 
     Raises:
-        InputError: no run has such a name, or several runs of different cells.
-        TrackingError: the store cannot be reached.
+        InputError: No run has such a name, or runs of different cells have it.
+        TrackingError: The store cannot be reached.
     """
     if store.database is not None and not store.database.exists():
         raise InputError(f"{store.database}: nothing is recorded there yet")
-    client, experiments = Client(store), {one.experiment_id: one.name for one in studies(store)}
-    return [_one(name, client, experiments, store) for name in names]
+
+    client = Client(store)
+    experiments = {experiment.experiment_id: experiment.name for experiment in studies(store)}
+    return [_find(name, client, experiments, store) for name in names]
 
 
-def _one(name: str, client: Client, experiments: Mapping[str, str], store: Store) -> Recorded:
-    found: dict[str, Any] = {}
-    if re.fullmatch("[0-9a-f]+", name) and experiments:
-        for condition in (f"attributes.run_id LIKE '{name}%'", f"tags.cell LIKE '{name}%'"):
-            page = client.search_runs([*experiments], condition, max_results=100)
-            found |= {run.info.run_id: run for run in page if KIND in run.data.tags}
-    exact = [run for run in found.values() if name in (run.info.run_id, run.data.tags.get("cell"))]
-    runs = exact or [*found.values()]
-    runs = [run for run in runs if run.data.tags[KIND] != SUPERSEDED] or runs
+def _find(name: str, client: Client, experiments: Mapping[str, str], store: Store) -> RecordedRun:
+    runs = _matching(name, client, [*experiments])
     if not runs:
-        raise InputError(
-            f"{name or 'RUN: empty'}: no run in {shown(store.uri)}; `kdbench status STUDY` lists the cells of a study"
-        )
+        hint = "`kdbench status STUDY` lists the cells of a study"
+        raise InputError(f"{name or 'RUN: empty'}: no run in {shown(store.uri)}; {hint}")
+
     runs.sort(key=lambda run: (-run.info.start_time, run.info.run_id))
     if len({run.data.tags.get("cell", run.info.run_id) for run in runs}) > 1:
-        known = sorted(f"{_matched(run, name)[:12]} ({run.info.run_name})" for run in runs)
-        more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
-        raise InputError(
-            f"{name}: may be {', '.join(known[:4])}{more}; give more digits, or the run's own"
-        )
+        matches = sorted(f"{_identity(run, name)[:12]} ({run.info.run_name})" for run in runs)
+        more = f" and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
+        listed = ", ".join(matches[:LISTED])
+        raise InputError(f"{name}: matches {listed}{more}; give more digits, or the run's own")
+
     newest, *others = runs
     info, data = newest.info, newest.data
-    same = tuple(
-        f"{run.info.run_id[:12]} in {experiments[run.info.experiment_id]}" for run in others
-    )
-    return Recorded(
-        experiments[info.experiment_id], info.experiment_id, info.run_id, info.run_name, info.status,
-        data.tags, data.params, data.metrics, same,
-    )  # fmt: skip
-
-
-def _matched(run: Any, name: str) -> str:
-    """The identity of a run that begins with a name: MLflow's or its cell's."""
-    return str(run.info.run_id if run.info.run_id.startswith(name) else run.data.tags["cell"])
-
-
-def curve(run: Recorded, store: Store) -> tuple[str, list[float]]:
-    """The validation accuracy of a run over its epochs, or what comes nearest; the metric's name first."""
-    key = next((key for key in _CURVES if key in run.metrics), "")
-    points = Client(store).get_metric_history(run.run_id, key) if key else []
-    return key, [
-        point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))
-    ]
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Bars of eight heights, lowest to highest; of many values each bar is the mean of some that follow each other."""
-    values = [value for value in values if math.isfinite(value)]
-    count = min(len(values), _WIDEST)
-    cuts = [place * len(values) // max(count, 1) for place in range(count + 1)]
-    means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(cuts)]
-    least, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
-    return "".join(
-        _BARS[round((value - least) / span * (len(_BARS) - 1))] if span else _BARS[3]
-        for value in means
+    return RecordedRun(
+        experiment=experiments[info.experiment_id],
+        experiment_id=info.experiment_id,
+        run_id=info.run_id,
+        name=info.run_name,
+        status=info.status,
+        tags=data.tags,
+        params=data.params,
+        metrics=data.metrics,
+        older=tuple(
+            f"{run.info.run_id[:12]} in {experiments[run.info.experiment_id]}" for run in others
+        ),
     )
 
 
-def show(run: Recorded, store: Store) -> RenderableType:
-    """What a run is, its settings, its results, its curve, and where a browser finds it."""
-    head = [f"{run.name} in {run.experiment}: {run.status.lower()}"]
+def _matching(name: str, client: Client, experiments: list[str]) -> list[Any]:
+    """The runs whose identity, or whose cell's, starts with a name; whole matches go first."""
+    if not re.fullmatch("[0-9a-f]+", name) or not experiments:
+        return []
+
+    matches: dict[str, Any] = {}
+    for condition in (f"attributes.run_id LIKE '{name}%'", f"tags.cell LIKE '{name}%'"):
+        for run in client.search_runs(experiments, condition, max_results=100):
+            if KIND in run.data.tags:
+                matches[run.info.run_id] = run
+
+    runs = list(matches.values())
+    whole = [run for run in runs if name in (run.info.run_id, run.data.tags.get("cell"))]
+    runs = whole or runs
+    return [run for run in runs if run.data.tags[KIND] != SUPERSEDED] or runs
+
+
+def _identity(run: Any, name: str) -> str:
+    """The identity of a run that starts with a name: MLflow's or its cell's."""
+    run_id = str(run.info.run_id)
+    return run_id if run_id.startswith(name) else str(run.data.tags["cell"])
+
+
+def show(run: RecordedRun, store: Store) -> RenderableType:
+    """Return what a run is, its settings, results, curve and address."""
+    headline = [f"{run.name} in {run.experiment}: {run.status.lower()}"]
     if run.tags.get("reason"):
-        head.append(run.tags["reason"])
-    head += [f"the same cell: {', '.join(run.same)}"] * bool(run.same)
-    known = [[name.replace("_", " "), run.tags[name]] for name in _TAGS if run.tags.get(name)]
-    known += [
-        ["run", run.run_id],
-        *([["environment", it]] if (it := run.tags.get("environment")) else []),
-    ]
-    parts: list[RenderableType] = [Text("\n".join(head)), table("", ["", ""], known)]
+        headline.append(run.tags["reason"])
+    if run.older:
+        headline.append(f"also recorded: {', '.join(run.older)}")
+
+    facts = [[name.replace("_", " "), run.tags[name]] for name in TAGS if run.tags.get(name)]
+    facts.append(["run", run.run_id])
+    if run.tags.get("environment"):
+        facts.append(["environment", run.tags["environment"]])
+
+    parts: list[RenderableType] = [Text("\n".join(headline)), table("", ["", ""], facts)]
     if run.params:
-        parts += [
-            Text(),
-            table("", ["setting", "value"], sorted([*item] for item in run.params.items())),
-        ]
-    if results := _results(run):
-        parts += [
-            Text(),
-            table("", ["metric", "value"], [[key, _number(run.metrics[key])] for key in results]),
-        ]
-    key, values = curve(run, store)
-    if values:
-        parts += [Text(), Text(f"{key}  {_drawn(values)}")]
+        settings = sorted([*item] for item in run.params.items())
+        parts += [Text(), table("", ["setting", "value"], settings)]
+    if keys := _result_keys(run):
+        results = [[key, _number(run.metrics[key])] for key in keys]
+        parts += [Text(), table("", ["metric", "value"], results)]
+    if curve := _curve(run, store):
+        parts += [Text(), Text(curve)]
     return Group(*parts, Text(), Text(_link(run, store)))
 
 
-def _drawn(values: Sequence[float]) -> str:
-    over = f"{values[0]:.4g} to {values[-1]:.4g} over {len(values)} epoch{'s' * (len(values) != 1)}"
-    return f"{sparkline(values)}  {over}"
-
-
-def _link(run: Recorded, store: Store) -> str:
-    local = store.database is not None
-    base = server.addresses("http://127.0.0.1:5000" if local else store.uri, run.experiment_id)[
-        "runs"
-    ]
-    address = base.replace("/runs?", f"/runs/{run.run_id}?")
-    return f"while `kdbench ui` runs: {address}" if local else address
-
-
-def compare(runs: Sequence[Recorded], store: Store) -> RenderableType:
-    """A column for each run and a line for everything in which they differ; below, the curve of each and its address.
+def compare(runs: Sequence[RecordedRun], store: Store) -> RenderableType:
+    """Return a line for everything in which runs differ; below, each run's curve and address.
 
     Raises:
-        InputError: two of them are one run.
+        InputError: A run is given twice.
     """
     if len({run.run_id for run in runs}) < len(runs):
-        raise InputError("RUN RUN...: the same run twice; give runs that may differ")
-    names = [run.name for run in runs]
-    heads = [
-        f"{run.name} ({run.run_id[:8]})" if names.count(run.name) > 1 else run.name for run in runs
+        raise InputError("RUN RUN...: a run is given twice; give different runs")
+
+    heads = _heads(runs)
+    rows = _differences(runs)
+    parts: list[RenderableType] = [
+        table("", ["", *heads], rows) if rows else Text("no setting and no metric differs")
     ]
-    rows = (
-        [["status", *(run.status.lower() for run in runs)]]
-        if len({run.status for run in runs}) > 1
-        else []
-    )
-    rows += _differing([*_TAGS, "environment", "reason"], runs, lambda run: run.tags, str)
-    rows += _differing(
-        sorted({key for run in runs for key in run.params}), runs, lambda run: run.params, str
-    )
-    keys = dict.fromkeys(
-        key for start in _RESULTS for run in runs for key in _results(run) if key.startswith(start)
-    )
-    rows += _differing([*keys], runs, lambda run: run.metrics, _number)
-    parts = [table("", ["", *heads], rows) if rows else Text("no setting and no metric differs")]
     for head, run in zip(heads, runs, strict=True):
-        told = [
-            f"the same cell: {', '.join(run.same)}; this is the one in {run.experiment}"
-        ] * bool(run.same)
-        key, values = curve(run, store)
-        told += [f"{key}  {_drawn(values)}"] * bool(values)
-        parts += [Text(), Text("\n".join([head, *told, _link(run, store)]))]
+        lines = [head]
+        if run.older:
+            lines.append(f"also recorded: {', '.join(run.older)}; shown: {run.experiment}")
+        if curve := _curve(run, store):
+            lines.append(curve)
+        parts += [Text(), Text("\n".join([*lines, _link(run, store)]))]
     return Group(*parts)
 
 
+def sparkline(values: Sequence[float]) -> str:
+    """Return bars of eight heights, from the lowest value to the highest.
+
+    Many values are averaged in groups, so that the line has at most 60 bars.
+    """
+    values = [value for value in values if math.isfinite(value)]
+    if not values:
+        return ""
+
+    count = min(len(values), _WIDEST)
+    cuts = [index * len(values) // count for index in range(count + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(cuts)]
+
+    lowest, span = min(means), max(means) - min(means)
+    if not span:
+        return _BARS[3] * count
+    heights = [round((mean - lowest) / span * (len(_BARS) - 1)) for mean in means]
+    return "".join(_BARS[height] for height in heights)
+
+
+def _curve(run: RecordedRun, store: Store) -> str:
+    """The accuracy of a run over its epochs as a line; empty if none is recorded."""
+    key = next((key for key in CURVES if key in run.metrics), None)
+    if key is None:
+        return ""
+
+    points = Client(store).get_metric_history(run.run_id, key)
+    points = sorted(points, key=lambda point: (point.step, point.timestamp))
+    values = [point.value for point in points]
+    if not values:
+        return ""
+
+    plural = "" if len(values) == 1 else "s"
+    span = f"{values[0]:.4g} to {values[-1]:.4g} over {len(values)} epoch{plural}"
+    return f"{key}  {sparkline(values)}  {span}"
+
+
+def _link(run: RecordedRun, store: Store) -> str:
+    """The address of a run's page."""
+    local = store.database is not None
+    base = "http://127.0.0.1:5000" if local else store.uri
+    runs = server.addresses(base, run.experiment_id)["runs"]
+    address = runs.replace("/runs?", f"/runs/{run.run_id}?")
+    return f"while `kdbench ui` runs: {address}" if local else address
+
+
+def _heads(runs: Sequence[RecordedRun]) -> list[str]:
+    """Names of runs as column headers; runs with the same name get their identity."""
+    names = [run.name for run in runs]
+    heads = []
+    for run in runs:
+        twin = names.count(run.name) > 1
+        heads.append(f"{run.name} ({run.run_id[:8]})" if twin else run.name)
+    return heads
+
+
+def _differences(runs: Sequence[RecordedRun]) -> list[list[str]]:
+    """A line per status, tag, setting and metric that is not the same in all runs."""
+    settings = sorted({key for run in runs for key in run.params})
+    metrics = dict.fromkeys(
+        key
+        for start in RESULTS
+        for run in runs
+        for key in _result_keys(run)
+        if key.startswith(start)
+    )
+    rows = _differing(["status"], runs, lambda run: {"status": run.status.lower()}, str)
+    rows += _differing([*TAGS, "environment", "reason"], runs, lambda run: run.tags, str)
+    rows += _differing(settings, runs, lambda run: run.params, str)
+    rows += _differing(metrics, runs, lambda run: run.metrics, _number)
+    return rows
+
+
 def _differing(
-    keys: Sequence[str],
-    runs: Sequence[Recorded],
-    part: Callable[[Recorded], Mapping[str, Any]],
-    cell: Callable[[Any], str],
+    keys: Iterable[str],
+    runs: Sequence[RecordedRun],
+    part: Callable[[RecordedRun], Mapping[str, Any]],
+    text: Callable[[Any], str],
 ) -> list[list[str]]:
     rows = []
     for key in keys:
         values = [part(run).get(key) for run in runs]
         if any(value != values[0] for value in values):
-            rows.append([key, *(_NONE if value in (None, "") else cell(value) for value in values)])
+            rows.append([key, *(EMPTY if value in (None, "") else text(value) for value in values)])
     return rows
 
 
-def _results(run: Recorded) -> list[str]:
-    return [key for start in _RESULTS for key in sorted(run.metrics) if key.startswith(start)]
+def _result_keys(run: RecordedRun) -> list[str]:
+    """The metrics of a run that are shown, in order."""
+    keys = sorted(run.metrics)
+    return [key for start in RESULTS for key in keys if key.startswith(start)]
 
 
 def _number(value: float) -> str:
-    return (
-        f"{value:.0f}"
-        if math.isfinite(value) and value == round(value) and abs(value) < 1e15
-        else f"{value:.5g}"
-    )
+    whole = math.isfinite(value) and value == round(value) and abs(value) < 1e15
+    return f"{value:.0f}" if whole else f"{value:.5g}"

@@ -1,7 +1,8 @@
-"""How far a study is, from its journals; and what a run of it would do."""
+"""Tables of what is on disk: the progress of a study, the stored teachers, the plan of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,146 +11,174 @@ from rich.text import Text
 
 from benchmark import locks
 from benchmark.cli.tables import table
-from benchmark.execution.estimate import estimate
+from benchmark.execution.estimate import Estimate, estimate
 from benchmark.execution.plan_file import identities
 from benchmark.execution.prepare import Prepared
-from benchmark.execution.teacher_store import Card, Store
-from benchmark.execution.teachers import Wanted
+from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
-from benchmark.records.layout import CellFiles, StudyFolder, Workspace
-from benchmark.study.plan import PlannedCell, PlannedTeacher, read_plan
+from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
+from benchmark.study.study import Cell
+
+HEADERS = (
+    "pair",
+    "method",
+    "seed",
+    "cell",
+    "state",
+    "epoch",
+    "validation %",
+    "test %",
+    "last record",
+)
 
 
-def state(folder: Path) -> RenderableType:
-    """A line per teacher and cell of a study's folder."""
-    plan = read_plan(StudyFolder(folder).plan)
-    running = locks.running(folder)
+def progress_of(folder: StudyFolder) -> RenderableType:
+    """Return a line per teacher and cell of a study.
+
+    Raises:
+        InputError: The plan or a journal is damaged.
+    """
+    plan = read_plan(folder.plan)
+    running = locks.running(folder.path)
+
     rows = []
     for teacher in plan.teachers:
-        rows.append(
-            [
-                ", ".join(teacher.pairs),
-                "teacher",
-                str(teacher.seed),
-                *_state(folder, teacher, running),
-            ]
-        )
-    for entry in plan.cells:
-        rows.append([entry.pair, entry.row, str(entry.seed), *_state(folder, entry, running)])
-    count = len(plan.pairs) * len(plan.methods) - len(plan.not_applicable)
-    planned = count * len(plan.seeds)
-    done = sum(CellFiles(folder / entry.folder).done.exists() for entry in plan.cells)
-    headers = [
-        "pair",
-        "method",
-        "seed",
-        "cell",
-        "state",
-        "epoch",
-        "validation %",
-        "test %",
-        "last record",
-    ]
-    now = "running" if running else "not running"
-    return Group(
-        Text(f"{plan.study}: {done} of {planned} cells done, {now}"), table("", headers, rows)
-    )
+        start = [", ".join(teacher.pairs), "teacher", str(teacher.seed)]
+        rows.append([*start, *_state(folder, teacher, running)])
+    for cell in plan.cells:
+        rows.append([cell.pair, cell.row, str(cell.seed), *_state(folder, cell, running)])
+
+    done = sum(folder.files(cell.folder).done.exists() for cell in plan.cells)
+    state = "running" if running else "not running"
+    headline = f"{plan.study}: {done} of {_planned(plan)} cells done, {state}"
+    return Group(Text(headline), table("", HEADERS, rows))
 
 
-def _state(folder: Path, entry: PlannedCell | PlannedTeacher, running: bool) -> list[str]:
-    records = read_journal(CellFiles(folder / entry.folder).journal)
+def _planned(plan: Plan) -> int:
+    """Number of cells of a plan, those included whose teacher is not there yet."""
+    rows = len(plan.pairs) * len(plan.methods) - len(plan.not_applicable)
+    return rows * len(plan.seeds)
+
+
+def _state(folder: StudyFolder, entry: PlannedCell | PlannedTeacher, running: bool) -> list[str]:
+    records = read_journal(folder.files(entry.folder).journal)
     epochs = [record for record in records if isinstance(record, Epoch)]
+    finals = [record for record in records if isinstance(record, Final)]
     early = sum(isinstance(record, EarlyEpoch) for record in records)
+
     length = entry.length if isinstance(entry, PlannedCell) else {}
     total = sum(length.values()) if length else entry.recipe["epochs"]
 
-    accuracy = epochs[-1].metrics.get("val/acc1") if epochs else None
-    validation = "" if accuracy is None else f"{accuracy:.2f}"
-    finals = [record for record in records if isinstance(record, Final)]
-    test = f"{finals[0].metrics['test/acc1']:.2f}" if finals else ""
-    when = ""
-    if records:
-        when = f"{datetime.fromtimestamp(records[-1].time / 1000):%Y-%m-%d %H:%M:%S}"
+    validation = epochs[-1].metrics.get("val/acc1") if epochs else None
+    test = finals[0].metrics["test/acc1"] if finals else None
+    return [
+        entry.id,
+        _word(records, running),
+        f"{early + len(epochs)}/{total}",
+        "" if validation is None else f"{validation:.2f}",
+        "" if test is None else f"{test:.2f}",
+        _moment(records[-1].time) if records else "",
+    ]
 
-    reached = f"{early + len(epochs)}/{total}"
-    return [entry.id, _word(records, running), reached, validation, test, when]
 
-
-def _word(records: list[Record], running: bool) -> str:
+def _word(records: Sequence[Record], running: bool) -> str:
     if any(isinstance(record, Final) for record in records):
         return "done"
     if not records:
         return "waiting"
+
     last = records[-1]
     if isinstance(last, Failed):
         return f"failed: {last.reason}"
     return "training" if running else "stopped"
 
 
-def teachers(store: Store) -> RenderableType:
-    """A line per stored teacher."""
-    rows = []
+def _moment(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000):%Y-%m-%d %H:%M:%S}"
+
+
+def teachers(store: TeacherStore) -> RenderableType:
+    """Return a line per stored teacher, and a line per damaged one below."""
     cards, damaged = store.cards()
+    rows = []
     for card in cards:
-        validation = f"{card['val/acc1']:.2f}" if "val/acc1" in card else ""
-        network, data = card["network"], f"{card['dataset']['name']} ({card['fingerprint'][:8]})"
-        accuracies = [validation, f"{card['test/acc1']:.2f}"]
-        rows.append([card["sha256"][:12], network["model"], data, *accuracies, card["source"]])
-    found = table("", ["weights", "model", "data", "validation %", "test %", "source"], rows)
-    return Group(found, Text("\n".join(damaged))) if damaged else found
+        validation = "" if card.val_acc1 is None else f"{card.val_acc1:.2f}"
+        data = f"{card.dataset.name} ({card.fingerprint[:8]})"
+        accuracies = [validation, f"{card.test_acc1:.2f}"]
+        rows.append([card.sha256[:12], card.network.model, data, *accuracies, card.source])
+
+    headers = ["weights", "model", "data", "validation %", "test %", "source"]
+    cards_table = table("", headers, rows)
+    return Group(cards_table, Text("\n".join(damaged))) if damaged else cards_table
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
-    """The cells, cohorts and cost of a run; identities of cells whose teacher is known."""
-    study, store = prepared.study, Store(workspace)
-    cards = {want.key: store.card(want.key) for want in prepared.wanted}
-    ids = identities(
-        prepared, {key: card["sha256"] for key, card in cards.items() if card is not None}
-    )
-    folder = Workspace(workspace).study(study.name).cells
-    done = {label for label, name in ids.items() if CellFolder(folder / name).done}
+    """Return what a run would do: cells, cohorts, teachers and cost."""
+    store = TeacherStore(Workspace(workspace))
+    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
+    hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
+    ids = identities(prepared, hashes)
+
+    folder = Workspace(workspace).study(prepared.study.name)
+    done = {label for label, identity in ids.items() if CellFolder(folder.cell(identity).path).done}
     pending = [cell for cell in prepared.cells if str(cell) not in done]
     cohorts = prepared.cohorts(pending, cohort_size)
-    place = {
-        str(cell): str(number) for number, cohort in enumerate(cohorts, start=1) for cell in cohort
+
+    rows = _plan_rows(prepared, ids, done, cohorts)
+    missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
+    lines = [
+        f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done",
+        *(
+            f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
+            for teacher in prepared.teachers
+        ),
+        _cost(estimate(prepared, cohorts, missing)),
+    ]
+    headers = ["pair", "method", "seed", "cell", "plan"]
+    return Group(table("", headers, rows), Text("\n".join(lines)))
+
+
+def _plan_rows(
+    prepared: Prepared,
+    ids: dict[str, str],
+    done: set[str],
+    cohorts: Sequence[Sequence[Cell]],
+) -> list[list[str]]:
+    """A line per cell of the study, with the number of its cohort."""
+    number_of_cohort = {
+        str(cell): number for number, cohort in enumerate(cohorts, start=1) for cell in cohort
     }
     rows = []
-    for cell in study.cells():
-        label, pair = str(cell), f"{cell.pair.name}/{cell.row.name}"
-        what = (
-            f"not applicable: {prepared.not_applicable[pair]}"
-            if pair in prepared.not_applicable
-            else ""
-        )
-        what = what or ("done" if label in done else f"cohort {place[label]}")
-        rows.append(
-            [
-                cell.pair.name,
-                cell.row.name,
-                str(cell.seed),
-                ids.get(label, "after its teacher"),
-                what,
-            ]
-        )
-    missing = [want for want in prepared.wanted if cards[want.key] is None]
-    lines = [f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done"]
-    lines += [f"{want.label}: {_teacher(want, cards[want.key])}" for want in prepared.wanted]
-    cost = estimate(prepared, cohorts, missing)
-    spared = (
-        f"; {cost.alone:.3g} without sharing the teacher's passes" if cost.alone > cost.tmac else ""
-    )
-    time = timedelta(seconds=round(cost.seconds))
-    lines.append(f"cost: {cost.tmac:.3g} x 10^12 multiply-accumulates{spared}; about {time} here")
-    return Group(
-        table("", ["pair", "method", "seed", "cell", "plan"], rows), Text("\n".join(lines))
-    )
+    for cell in prepared.study.cells():
+        label = str(cell)
+        reason = prepared.not_applicable.get(f"{cell.pair.name}/{cell.row.name}")
+        if reason is not None:
+            state = f"not applicable: {reason}"
+        elif label in done:
+            state = "done"
+        else:
+            state = f"cohort {number_of_cohort[label]}"
+
+        identity = ids.get(label, "needs its teacher")
+        rows.append([cell.pair.name, cell.row.name, str(cell.seed), identity, state])
+    return rows
 
 
-def _teacher(want: Wanted, card: Card | None) -> str:
+def _cost(cost: Estimate) -> str:
+    separate = ""
+    if cost.alone > cost.tmac:
+        separate = f"; {cost.alone:.3g} without sharing the teacher's forward passes"
+
+    duration = timedelta(seconds=round(cost.seconds))
+    return f"cost: {cost.tmac:.3g} TMAC{separate}; about {duration} on this machine"
+
+
+def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:
     if card is None:
-        return (
-            "its pretrained weights will be measured" if want.recipe is None else "will be trained"
-        )
-    images = "validation" if "val/acc1" in card else "test"
-    return f"in the store, {card.get('val/acc1', card['test/acc1']):.2f} % on the {images} images"
+        return "pretrained, not yet measured" if teacher.recipe is None else "will be trained"
+
+    accuracy, samples = card.best_known
+    return f"in the store, {accuracy:.2f} % {samples} accuracy"

@@ -9,12 +9,16 @@ from rich.text import Text
 
 
 def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; every cell is text, not markup."""
-    made = Table(
-        title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    """Return a table without a frame; every cell is text, not markup."""
+    plain = Table(
+        title=title or None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
     )
     for header in headers:
-        made.add_column(header, overflow="fold")
+        plain.add_column(header, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+        plain.add_row(*(Text(cell) for cell in row))
+    return plain

@@ -2,134 +2,165 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import Device, StudyFile, TrackingUri, mlflow_store, options
-from benchmark.cli.screen import messages, output, print_wide, progress_display, say
-from benchmark.errors import InputError
+from benchmark.cli.options import (
+    Device,
+    StudyFile,
+    TrackingUri,
+    load_study,
+    mlflow_store,
+    workspace_of,
+)
+from benchmark.cli.screen import print_line, print_wide, progress_display, say, tell
+from benchmark.errors import InputError, suggest
+from benchmark.records.layout import Workspace
 
-keepers = typer.Typer(no_args_is_help=True, help="Train, import, list and verify teachers.")
+if TYPE_CHECKING:
+    import torch
+
+    from benchmark.execution.teacher_store import TeacherCard, TeacherStore
+    from benchmark.study.schema import Pair
+    from benchmark.study.study import Study
+
+teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verify teachers.")
 
 
-@keepers.command("train")
-def train_teachers(study: StudyFile, device: Device = None) -> None:
-    """Train or fetch the teachers of a study that are not in the store, and no student."""
+@teachers.command("train")
+def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
+    """Train or fetch the teachers of a study that the store lacks, and no student."""
     from benchmark.execution import environment, prepare, run
-    from benchmark.study.study import load
+    from benchmark.execution.session import Session
 
-    loaded, chosen = load(study), environment.device(device)
-    prepared = prepare.prepare(
-        loaded, study.read_text(), str(study), chosen, options.workspace, say
-    )
+    workspace = Workspace(workspace_of(context))
+    loaded, chosen = load_study(study), environment.device(device)
+    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
     with progress_display() as progress:
-        known = environment.environment(chosen)
-        run.obtain_teachers(prepared, options.workspace, str(study), known, progress)
-    list_teachers()
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        run.obtain_teachers(prepared, session)
+    list_teachers(context)
 
 
-@keepers.command("import")
+@teachers.command("import")
 def import_teacher(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
-            help="A .safetensors file, a file of PyTorch, or runs:/RUN/PATH of an artifact in MLflow."
+            help="A .safetensors file, a PyTorch file, or runs:/RUN/PATH of an MLflow artifact."
         ),
     ],
     study: StudyFile,
     pair: Annotated[
-        str | None, typer.Option(help="The pair whose teacher this is; the first by default.")
+        str | None, typer.Option(help="The pair that the teacher belongs to; default: the first.")
     ] = None,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Bring weights that were trained elsewhere, as the teacher that a study describes; measure and store them."""
-    import tempfile
+    """Import weights trained elsewhere as a study's teacher; measure and store them."""
+    from benchmark.execution import environment, prepare
+    from benchmark.execution.session import Session
+    from benchmark.execution.teachers import import_weights
+    from benchmark.tracking.runs import fetch
 
-    from benchmark.execution import environment, prepare, teachers
-    from benchmark.execution.teacher_store import Store as Teachers
-    from benchmark.study.study import load
-    from benchmark.tracking import runs
-
-    loaded, chosen = load(study), environment.device(device)
-    names = [one.name for one in loaded.pairs]
-    if pair is not None and pair not in names:
-        raise InputError(f"--pair: {study} has no pair {pair!r}; there are {', '.join(names)}")
-    taught = loaded.pairs[0 if pair is None else names.index(pair)]
-    data = prepare.load_data(loaded, chosen, options.workspace, say)
+    workspace = Workspace(workspace_of(context))
+    loaded, chosen = load_study(study), environment.device(device)
+    target = _pair(loaded, study, pair)
+    data = prepare.load_data(loaded.dataset, loaded.split, chosen, workspace, say)
     environment.make_repeatable()
+
     with tempfile.TemporaryDirectory() as folder:
-        remote = source.startswith("runs:/")
-        file = (
-            runs.fetch(source, mlflow_store(loaded, tracking_uri), Path(folder))
-            if remote
-            else Path(source)
-        )
-        shown = source if remote else file.name
-        known = environment.environment(chosen)
-        card = teachers.take(shown, file, taught, loaded, Teachers(options.workspace), data, known)
-    digits = card["sha256"][:12]
-    output.print(
-        f"{taught.teacher.model}: {card['test/acc1']:.2f} % on the test images; weights: {digits}"
-    )
-    wanted = taught.teacher.weights
+        file, name = Path(source), Path(source).name
+        if source.startswith("runs:/"):
+            store = mlflow_store(context, loaded, tracking_uri)
+            file, name = fetch(source, store, Path(folder)), source
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions)
+        card = import_weights(file, name, target, loaded, data, session)
+
+    digits, accuracy = card.sha256[:12], card.test_acc1
+    print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; weights: {digits}")
+    wanted = target.teacher.weights
     if wanted is None:
-        messages.print(
-            f"write `weights: {digits}` under the teacher in {study} to teach from it",
-            soft_wrap=True,
-        )
-    elif not card["sha256"].startswith(wanted):
-        messages.print(f"{study} asks for other weights, {wanted}", soft_wrap=True)
+        tell(f"to use it, write `weights: {digits}` under the teacher in {study}")
+    elif not card.sha256.startswith(wanted):
+        tell(f"{study} asks for other weights, {wanted}")
 
 
-@keepers.command("list")
-def list_teachers() -> None:
-    """List the stored teachers: what they are, what they reach, where they came from."""
+@teachers.command("list")
+def list_teachers(context: typer.Context) -> None:
+    """List the stored teachers: model, data, accuracy, source."""
     from benchmark.cli import status
-    from benchmark.execution.teacher_store import Store as Teachers
+    from benchmark.execution.teacher_store import TeacherStore
 
-    print_wide(status.teachers(Teachers(options.workspace)))
+    print_wide(status.teachers(TeacherStore(Workspace(workspace_of(context)))))
 
 
-@keepers.command("verify")
+@teachers.command("verify")
 def verify_teachers(
+    context: typer.Context,
     weights: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WEIGHTS]...", help="First digits of the weights; all by default."),
+        typer.Argument(metavar="[WEIGHTS]...", help="First digits of the weights; default: all."),
     ] = None,
     device: Device = None,
 ) -> None:
-    """Check that stored teachers are what was stored, and reach what they reached."""
-    from benchmark.data import Data
-    from benchmark.execution import environment, teachers
-    from benchmark.execution.teacher_store import Store as Teachers
-    from benchmark.study.schema import Dataset, Split
+    """Check that stored teachers are unchanged and reach their recorded accuracy."""
+    from benchmark.execution import environment
+    from benchmark.execution.teacher_store import TeacherStore
 
-    store, chosen = Teachers(options.workspace), environment.device(device)
-    every, damaged = store.cards()
-    cards = [store.find(digits, "verify") for digits in weights] if weights else every
-    broken = 0 if weights else len(damaged)
-    for line in [] if weights else damaged:
-        output.print(line, soft_wrap=True)
+    workspace = Workspace(workspace_of(context))
+    store, chosen = TeacherStore(workspace), environment.device(device)
+    cards, damaged = store.cards()
+    if weights:
+        cards, damaged = [store.find(digits, "verify") for digits in weights], []
+
+    for line in damaged:
+        print_line(line)
+    failures = len(damaged)
     for card in cards:
-        name = f"{card['sha256'][:12]} {card['network']['model']}"
+        name = f"{card.sha256[:12]} {card.network.model}"
         try:
-            data = Data(
-                Dataset(**card["dataset"]), Split(val=0), chosen, options.workspace / "data", say
-            )
-            if data.fingerprint != card["fingerprint"]:
-                raise InputError(f"{data.name}: other images than those that it was measured on")
-            now = teachers.check(card, store, data)
+            accuracy = _verified(card, store, workspace, chosen)
         except InputError as error:
-            broken += 1
-            output.print(f"{name}: {error}", soft_wrap=True)
+            failures += 1
+            print_line(f"{name}: {error}")
             continue
-        agrees = round(now, 4) == round(card["test/acc1"], 4)
-        broken += not agrees
-        verdict = "as stored" if agrees else f"stored with {card['test/acc1']:.2f} %"
-        output.print(f"{name}: {now:.2f} % on the test images, {verdict}", soft_wrap=True)
-    if broken:
+
+        agrees = round(accuracy, 4) == round(card.test_acc1, 4)
+        failures += not agrees
+        verdict = "as stored" if agrees else f"stored with {card.test_acc1:.2f} %"
+        print_line(f"{name}: {accuracy:.2f} % test accuracy, {verdict}")
+    if failures:
         raise SystemExit(1)
+
+
+def _pair(study: Study, file: Path, name: str | None) -> Pair:
+    """The pair of a study with this name; the first one for None."""
+    if name is None:
+        return study.pairs[0]
+
+    pairs = {pair.name: pair for pair in study.pairs}
+    if name not in pairs:
+        raise InputError(f"--pair: {file} has no pair {name!r}; {suggest(name, pairs)}")
+    return pairs[name]
+
+
+def _verified(
+    card: TeacherCard, store: TeacherStore, workspace: Workspace, device: torch.device
+) -> float:
+    """The test accuracy that a stored teacher reaches now, in percent."""
+    from benchmark.execution.prepare import load_data
+    from benchmark.execution.teachers import current_accuracy
+    from benchmark.study.schema import Split
+
+    data = load_data(card.dataset, Split(val=0), device, workspace, say)
+    if data.fingerprint != card.fingerprint:
+        raise InputError(f"{data.name}: not the data that the teacher was measured on")
+    return current_accuracy(card, store, data)

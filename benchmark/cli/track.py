@@ -1,4 +1,4 @@
-"""`sync`, `status`, `show`, `compare` and `ui`: from journals to MLflow, and what is in both."""
+"""`sync`, `status`, `show`, `compare` and `ui`: journals and what MLflow holds of them."""
 
 from __future__ import annotations
 
@@ -16,115 +16,118 @@ from benchmark.cli.options import (
     TrackingUri,
     loaded_study,
     mlflow_store,
-    options,
     study_folder,
+    workspace_of,
 )
-from benchmark.cli.screen import output, print_wide, say
+from benchmark.cli.screen import print_line, print_wide, say
 from benchmark.errors import TrackingError
 
 
 def sync(
+    context: typer.Context,
     study: StudyName,
     tracking_uri: TrackingUri = None,
     follow: Annotated[
-        bool, typer.Option(hidden=True, help="Go on until standard input ends.")
+        bool, typer.Option(hidden=True, help="Continue until standard input ends.")
     ] = False,
 ) -> None:
-    """Bring a study's journals into MLflow; at any time, as often as you like."""
-    from benchmark import redact
+    """Write a study's journals to MLflow; at any time, as often as you like."""
+    from benchmark.redact import shown
     from benchmark.tracking import sync as tracking_sync
 
-    where = mlflow_store(loaded_study(study), tracking_uri)
+    store = mlflow_store(context, loaded_study(study), tracking_uri)
     if follow:
-        for each in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # whoever stops all processes; the parent's end is this one's
-            signal.signal(each, signal.SIG_IGN)
-        threading.Thread(target=_read_all, args=(ended := threading.Event(),), daemon=True).start()
-        raise SystemExit(
-            0
-            if tracking_sync.follow(options.workspace / study, where, ended.is_set, warn=say)
-            else 3
-        )
-    found = tracking_sync.sync(study_folder(study), where)
-    output.print(
-        f"{found.created} runs added, {found.updated} updated, {found.unchanged} unchanged "
-        f"in {redact.shown(where.uri)}",
-        soft_wrap=True,
+        # Signals reach all processes of a terminal; this one ends when its parent does.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+        input_ended = threading.Event()
+        threading.Thread(target=_read_input, args=(input_ended,), daemon=True).start()
+        folder = workspace_of(context) / study
+        complete = tracking_sync.follow(folder, store, input_ended.is_set, warn=say)
+        raise SystemExit(0 if complete else 3)
+
+    counts = tracking_sync.sync(study_folder(context, study).path, store)
+    print_line(
+        f"{counts.created} runs added, {counts.updated} updated, {counts.unchanged} unchanged "
+        f"in {shown(store.uri)}"
     )
 
 
-def status(study: StudyName) -> None:
-    """Show how far a study is, from its journals."""
-    from benchmark.cli import status as cli_status
+def status(context: typer.Context, study: StudyName) -> None:
+    """Show the progress of a study, from its journals."""
+    from benchmark.cli.status import progress_of
 
-    print_wide(cli_status.state(study_folder(study)))
+    print_wide(progress_of(study_folder(context, study)))
 
 
-def show(run: RunName, tracking_uri: TrackingUri = None) -> None:
-    """Show a run in MLflow: settings, results, the curve of its validation accuracy, and its address."""
-    from benchmark.cli import show as cli_show
+def show(context: typer.Context, run: RunName, tracking_uri: TrackingUri = None) -> None:
+    """Show a run in MLflow: settings, results, accuracy curve and address."""
+    from benchmark.cli import show as runs
 
-    where = mlflow_store(None, tracking_uri)
-    (found,) = cli_show.find([run], where)
-    print_wide(cli_show.show(found, where))
+    store = mlflow_store(context, None, tracking_uri)
+    (recorded,) = runs.find([run], store)
+    print_wide(runs.show(recorded, store))
 
 
 def compare(
+    context: typer.Context,
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, as in `show`.")
+        list[str], typer.Argument(metavar="RUN RUN...", help="Two or more runs, as for `show`.")
     ],
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show in which settings and results runs differ, their curves, and their addresses."""
-    from benchmark.cli import show as cli_show
+    """Show the settings and results in which runs differ, their curves and addresses."""
+    from benchmark.cli import show as recorded
 
     if len(runs) < 2:
-        raise typer.BadParameter("give two runs or more", param_hint="RUN")
-    where = mlflow_store(None, tracking_uri)
-    print_wide(cli_show.compare(cli_show.find(runs, where), where))
+        raise typer.BadParameter("give two or more runs", param_hint="RUN")
+
+    store = mlflow_store(context, None, tracking_uri)
+    print_wide(recorded.compare(recorded.find(runs, store), store))
 
 
 def ui(
+    context: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Start MLflow's page on this workspace's runs, on 127.0.0.1, until Ctrl+C."""
-    from benchmark.tracking import report_run, server, store
+    """Serve MLflow's page of this workspace on 127.0.0.1, until Ctrl+C."""
+    from benchmark.tracking import report_run, server
 
-    where = store.open_store(options.workspace, tracking_uri)
-    base = f"http://127.0.0.1:{port}"
-    if where.database is None:
-        found = report_run.addresses(where.uri, where)
-        output.print("this server is running already")
-        _print_addresses(found)
+    store = mlflow_store(context, None, tracking_uri)
+    if store.database is None:
+        addresses = report_run.addresses(store.uri, store)
+        print_line("this server is already running")
+        _print_addresses(addresses)
         return
-    for each in (signal.SIGINT, signal.SIGTERM):  # the way to end it, and nothing goes on later
-        signal.signal(each, lambda number, _: sys.exit(128 + number))
-    process = server.serve(where, port=port)
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # the normal end: nothing is left to resume
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    process = server.serve(store, port=port)
     try:
-        _print_addresses(report_run.addresses(base, where))
-        output.print("Ctrl+C stops the server")
-        raise TrackingError(
-            f"MLflow's server ended by itself (code {process.wait()}); start it again"
-        )
+        _print_addresses(report_run.addresses(f"http://127.0.0.1:{port}", store))
+        print_line("press Ctrl+C to stop the server")
+        code = process.wait()
+        raise TrackingError(f"MLflow's server ended unexpectedly (code {code}); start it again")
     finally:
         server.end(process)
 
 
 def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
-    """Where a browser finds each study's leaderboard, runs and curves, and each search."""
-    for name, found in addresses.items():
-        if len(found) == 1:
-            output.print(f"{name}: {next(iter(found.values()))}", markup=False, soft_wrap=True)
+    """Print the pages of each study and search."""
+    for name, pages in addresses.items():
+        if len(pages) == 1:
+            (address,) = pages.values()
+            print_line(f"{name}: {address}")
             continue
-        output.print(name, markup=False, soft_wrap=True)
-        for what, address in found.items():
-            output.print(f"  {what:<11} {address}", markup=False, soft_wrap=True)
+
+        print_line(name)
+        for title, address in pages.items():
+            print_line(f"  {title:<11} {address}")
 
 
-def _read_all(ended: threading.Event) -> None:
-    """Waits for the end of standard input."""
+def _read_input(ended: threading.Event) -> None:
+    """Wait for the end of standard input."""
     sys.stdin.read()
     ended.set()

@@ -1,23 +1,39 @@
-"""`tune`: searches settings, or shows a search."""
+"""`tune`: searches the settings of every method, or serves a view of a search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from benchmark.cli.options import CohortSize, Device, StudyFile, TrackingUri, mlflow_store, options
-from benchmark.cli.screen import messages, print_wide, progress_display, say
+from benchmark.cli.options import (
+    CohortSize,
+    Device,
+    StudyFile,
+    TrackingUri,
+    load_study,
+    mlflow_store,
+    workspace_of,
+)
+from benchmark.cli.screen import print_wide, progress_display, say, tell
+from benchmark.cli.tables import table
 from benchmark.errors import InputError, TrackingError
+from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
+    from benchmark.search.tune import Outcome
+    from benchmark.study.schema import TunedSettings
     from benchmark.tracking.store import Store
     from benchmark.training.progress import Progress
 
 
 def tune(
+    context: typer.Context,
     study: StudyFile,
     storage: Annotated[
         str | None,
@@ -25,7 +41,7 @@ def tune(
             envvar="KDBENCH_STORAGE",
             show_envvar=True,
             metavar="URL",
-            help="Optuna's database, such as postgresql+psycopg2://user@host/name; by default a file of the study's.",
+            help="Optuna's database, e.g. postgresql+psycopg2://user@host/name; default: a file.",
         ),
     ] = None,
     track: Annotated[
@@ -33,85 +49,112 @@ def tune(
     ] = True,
     cohort_size: CohortSize = None,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Start optuna-dashboard, and search nothing.")
+        bool, typer.Option("--dashboard", help="Serve optuna-dashboard instead of searching.")
     ] = False,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Search the settings of every method of a study, with the same number of trials each, on validation images."""
+    """Search every method's settings with the same number of trials, on validation data alone."""
     from benchmark.execution import environment, prepare
-    from benchmark.search import tune as search_tune
+    from benchmark.execution.session import Session
+    from benchmark.search import tune as search
     from benchmark.search import tuned
     from benchmark.search.database import default_storage
-    from benchmark.study.study import load
 
-    loaded, folder = load(study), options.workspace
+    workspace = Workspace(workspace_of(context))
+    loaded = load_study(study)
+    folder = workspace.study(loaded.name).search
     if dashboard:
-        _dashboard(storage or default_storage(folder / loaded.name / "search"))
+        _dashboard(storage or default_storage(folder))
         return
-    where = mlflow_store(loaded, tracking_uri) if track else None
+
+    store = mlflow_store(context, loaded, tracking_uri) if track else None
     chosen = environment.device(device)
-    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, folder, say)
+    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
-    known = environment.environment(chosen)
     with progress_display() as progress:
-        told = _recorder(where, progress)
-        outcome = search_tune.tune(
-            prepared, folder, str(study), known, progress, storage, cohort_size, told
-        )
-        told(folder / loaded.name / "search")
+        record = _recorder(store, progress)
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        outcome = search.tune(prepared, session, storage, cohort_size, record)
+        record(folder.path)
+
     if outcome.best:
-        tuned.write(tuned.place(study), loaded, outcome.best)
-        print_wide(tuned.summary(outcome))
-        messages.print(
-            f"wrote {tuned.place(study)}; `kdbench run {study} --settings tuned` compares",
-            soft_wrap=True,
-        )
-    if where is not None:
-        messages.print("`kdbench ui` opens the trials in MLflow", soft_wrap=True)
+        file = tuned.settings_file(study)
+        tuned.write(file, loaded, outcome.best)
+        print_wide(summary(outcome))
+        tell(f"wrote {file}; `kdbench run {study} --settings tuned` compares these settings")
+    if store is not None:
+        tell("`kdbench ui` opens the trials in MLflow")
     for name, reason in prepared.not_applicable.items():
-        messages.print(f"not applicable: {name}: {reason}", markup=False, soft_wrap=True)
+        tell(f"not applicable: {name}: {reason}")
     for label in outcome.failed:
-        journals = folder / loaded.name / "search" / "cells"
-        messages.print(
-            f"failed: {label}: no trial is complete; see the journals in {journals}",
-            markup=False,
-            soft_wrap=True,
-        )
+        tell(f"failed: {label}: no trial is complete; see the journals in {folder.cells}")
     if outcome.failed:
         raise SystemExit(1)
 
 
-def _recorder(where: Store | None, progress: Progress) -> Callable[[Path], None]:
-    """What puts the records of a search into MLflow; a store that refuses is a warning, and the next time comes."""
+def summary(outcome: Outcome) -> RenderableType:
+    """Return a line per search, and what sharing the teacher's forward passes saved."""
+    rows = []
+    for best in outcome.best:
+        settings = [f"{name} {value:.4g}" for name, value in _numbers(best.settings)]
+        trial = f"trial {best.number} of {best.trials}" if best.number else "as published"
+        published = "" if best.published is None else f"{best.published:.2f}"
+        value, compute = f"{best.value:.2f}", f"{best.compute_tmac:.2f}"
+        rows.append([best.pair, best.row, published, value, trial, compute, ", ".join(settings)])
 
-    def told(folder: Path) -> None:
+    headers = ["pair", "method", "published", "best", "where", "TMAC", "settings"]
+    ratio = outcome.alone / max(outcome.tmac, 1e-12)
+    saved = (
+        f"{outcome.tmac:.2f} TMAC in cohorts; separate trainings would take {outcome.alone:.2f}, "
+        f"{ratio:.2f} times as much"
+    )
+    return Group(table("", headers, rows), Text(), Text(saved))
+
+
+def _numbers(found: TunedSettings) -> Iterator[tuple[str, float]]:
+    """The numbers among the settings that were found, by flat name."""
+
+    def walk(name: str, value: object) -> Iterator[tuple[str, float]]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from walk(f"{name}.{key}" if name else key, inner)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
+
+    content = found.model_dump(exclude_none=True)
+    yield from walk("", content.pop("settings"))
+    yield from walk("", content)
+
+
+def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]:
+    """Return a function that writes a search to MLflow, and warns if that fails."""
+
+    def record(folder: Path) -> None:
         from benchmark.tracking.sync_search import sync_search
 
-        if where is not None:
-            try:
-                sync_search(folder, where, warn=progress.warn)
-            except TrackingError as error:
-                progress.warn(f"not in MLflow yet: {error}; `kdbench tune` again brings it there")
+        if store is None:
+            return
+        try:
+            sync_search(folder, store, warn=progress.warn)
+        except TrackingError as error:
+            progress.warn(f"not in MLflow yet: {error}; run `kdbench tune` again to record it")
 
-    return told
+    return record
 
 
 def _dashboard(storage: str) -> None:
-    """Serves optuna-dashboard on this machine alone, until it is stopped."""
-    from importlib.util import find_spec
-
+    """Serve optuna-dashboard on this machine until it is stopped."""
     from benchmark.redact import shown
     from benchmark.search.database import open_storage
 
     if find_spec("optuna_dashboard") is None:
-        raise InputError(
-            "--dashboard: needs the package optuna-dashboard; pip install 'kdbench[dashboard]'"
-        )
+        remedy = "pip install 'kdbench[dashboard]'"
+        raise InputError(f"--dashboard: the package optuna-dashboard is not installed; {remedy}")
     opened = open_storage(storage)
+
     from optuna_dashboard import run_server
 
-    messages.print(
-        f"http://127.0.0.1:8080/ shows {shown(storage)}; Ctrl+C stops it", soft_wrap=True
-    )
+    tell(f"http://127.0.0.1:8080/ shows {shown(storage)}; press Ctrl+C to stop")
     run_server(opened, host="127.0.0.1", port=8080)

@@ -1,9 +1,9 @@
-"""What is done to images that are on the device already, a batch at a time, by draws that were made before."""
+"""Augmentation of images on the device, a batch at a time, by random draws made in advance."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,57 +14,83 @@ from benchmark import seeds
 from benchmark.study.schema import Augmentation
 
 BINS = 31
-"""Of RandAugment's magnitudes, as in torchvision."""
+"""Number of RandAugment's magnitudes, as in torchvision."""
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
-    """Each image after zero padding, cut to its old size from its own corner.
+    """Pad every image with zeros and cut out a window of its original size.
 
-    images: [N, C, H, W]; top, left: int64 [N], 0 to 2 * padding -> [N, C, H, W].
+    Args:
+        images: The images, [N, C, H, W].
+        top: First row of each window in the padded image, int64 [N], 0 to 2 * padding.
+        left: First column of each window, int64 [N], 0 to 2 * padding.
+        padding: Number of pixels added on each side.
+
+    Returns:
+        The windows, [N, C, H, W].
     """
     height, width = images.shape[2:]
-    windows = (
-        F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    )  # [N, C, corner, corner, H, W]
+    padded = F.pad(images, (padding,) * 4)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [N, C, top, left, H, W]
     return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen images mirrored left to right.  images: [N, C, H, W]; chosen: bool [N]."""
+    """Mirror some images left to right.
+
+    Args:
+        images: The images, [N, C, H, W].
+        chosen: Which of them to mirror, bool [N].
+    """
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def cutout(images: Tensor, top: Tensor, left: Tensor, side: int, colour: Tensor) -> Tensor:
-    """Each image with a square of one colour, whose upper left corner may lie outside.
+    """Fill a square of each image with one colour.
 
-    images: float [N, C, H, W]; top, left: int64 [N]; colour: [C].
+    Args:
+        images: The images, float [N, C, H, W].
+        top: First row of each square, int64 [N]; may lie outside of the image.
+        left: First column of each square, int64 [N]; may lie outside of the image.
+        side: Length of the squares' sides in pixels.
+        colour: The colour, [C].
     """
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device) - top[:, None]
     columns = torch.arange(width, device=images.device) - left[:, None]
-    inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[
-        :, None, :
-    ]
+
+    in_rows = (rows >= 0) & (rows < side)
+    in_columns = (columns >= 0) & (columns < side)
+    inside = in_rows[:, :, None] & in_columns[:, None, :]
     return torch.where(inside[:, None], colour[:, None, None], images)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One of RandAugment's.  largest: its magnitude at the last bin, None where it has none; signed: goes both ways."""
+    """One of RandAugment's operations.
+
+    Attributes:
+        apply: Transforms uint8 images [N, 3, H, W] by a magnitude.
+        largest: Magnitude at the last bin, for a height and a width; None if there is no magnitude.
+        signed: Whether the magnitude may also be negative.
+    """
 
     apply: Callable[[Tensor, float], Tensor]
     largest: Callable[[int, int], float] | None = None
     signed: bool = False
 
     def magnitude(self, level: int, height: int, width: int) -> float:
-        """At a level from 0 to 30, for images of this size."""
-        return 0.0 if self.largest is None else self.largest(height, width) * level / (BINS - 1)
+        """Return the magnitude at a level from 0 to 30, for images of this height and width."""
+        if self.largest is None:
+            return 0.0
+
+        return self.largest(height, width) * level / (BINS - 1)
 
 
 def operations() -> dict[str, Operation]:
-    """RandAugment's operations and magnitudes as torchvision has them, on uint8 [N, 3, H, W].
+    """Return RandAugment's operations with torchvision's magnitudes, by name.
 
-    Cubuk et al., 2020, arXiv:1909.13719; pixels from outside are black, as there.
+    Cubuk et al., 2020, arXiv:1909.13719. Pixels from outside of an image are black.
     """
     from torchvision.transforms.v2 import functional as transform  # type: ignore[import-untyped]
 
@@ -76,14 +102,16 @@ def operations() -> dict[str, Operation]:
         moved: Tensor = transform.affine(images, 0.0, [int(x), int(y)], 1.0, shear, center=corner)
         return moved
 
+    def sheared(axis: str) -> Operation:
+        return Operation(lambda images, m: affine(images, **{axis: m}), lambda h, w: 0.3, True)
+
+    def adjusted(adjust: Callable[[Tensor, float], Tensor]) -> Operation:
+        return Operation(lambda images, m: adjust(images, 1 + m), lambda h, w: 0.9, True)
+
     return {
         "Identity": Operation(lambda images, _: images),
-        "ShearX": Operation(
-            lambda images, m: affine(images, shear_x=m), lambda h, w: 0.3, signed=True
-        ),
-        "ShearY": Operation(
-            lambda images, m: affine(images, shear_y=m), lambda h, w: 0.3, signed=True
-        ),
+        "ShearX": sheared("shear_x"),
+        "ShearY": sheared("shear_y"),
         "TranslateX": Operation(
             lambda images, m: affine(images, x=m), lambda h, w: 150 / 331 * w, signed=True
         ),
@@ -91,18 +119,10 @@ def operations() -> dict[str, Operation]:
             lambda images, m: affine(images, y=m), lambda h, w: 150 / 331 * h, signed=True
         ),
         "Rotate": Operation(transform.rotate, lambda h, w: 30.0, signed=True),
-        "Brightness": Operation(
-            lambda images, m: transform.adjust_brightness(images, 1 + m), lambda h, w: 0.9, True
-        ),
-        "Color": Operation(
-            lambda images, m: transform.adjust_saturation(images, 1 + m), lambda h, w: 0.9, True
-        ),
-        "Contrast": Operation(
-            lambda images, m: transform.adjust_contrast(images, 1 + m), lambda h, w: 0.9, True
-        ),
-        "Sharpness": Operation(
-            lambda images, m: transform.adjust_sharpness(images, 1 + m), lambda h, w: 0.9, True
-        ),
+        "Brightness": adjusted(transform.adjust_brightness),
+        "Color": adjusted(transform.adjust_saturation),
+        "Contrast": adjusted(transform.adjust_contrast),
+        "Sharpness": adjusted(transform.adjust_sharpness),
         "Posterize": Operation(
             lambda images, m: transform.posterize(images, 8 - round(m)), lambda h, w: 4.0
         ),
@@ -115,62 +135,101 @@ def operations() -> dict[str, Operation]:
 
 
 def randaugment(images: Tensor, chosen: Tensor, signs: Tensor, magnitude: int) -> Tensor:
-    """Each image after its own operations, one after the other.
+    """Apply its own sequence of operations to each image.
 
-    images: uint8 [N, 3, H, W]; chosen: int64 [operations, N], places in `operations()`; signs: bool like it, true for a
-    negative magnitude. Both are on the CPU, so that nothing waits for the device.
+    `chosen` and `signs` stay on the CPU, so that the host never waits for the device.
+
+    Args:
+        images: The images, uint8 [N, 3, H, W].
+        chosen: Index in `operations()` of each operation, int64 [sequence, N], on the CPU.
+        signs: Whether each magnitude is negative, bool [sequence, N], on the CPU.
+        magnitude: Level of all magnitudes, 0 to 30.
+
+    Returns:
+        The augmented images, uint8 [N, 3, H, W].
     """
     height, width = images.shape[2:]
     images = images.clone()
     for layer, negative in zip(chosen, signs, strict=True):
-        for place, operation in enumerate(operations().values()):
+        for index, operation in enumerate(operations().values()):
             strength = operation.magnitude(magnitude, height, width)
-            drawn = layer == place
-            groups = [(drawn & ~negative, strength), (drawn & negative, -strength)]
-            for group, signed in groups if operation.signed else [(drawn, strength)]:
+            for group, signed_strength in _groups(layer == index, negative, operation, strength):
                 if group.any():
                     where = group.nonzero().flatten().to(images.device)
-                    images[where] = operation.apply(images[where], signed)
+                    images[where] = operation.apply(images[where], signed_strength)
+
     return images
 
 
-class Draws:
-    """All that an epoch's augmentation of `count` images leaves to chance; image by image in the order of the epoch.
+def _groups(
+    drawn: Tensor, negative: Tensor, operation: Operation, strength: float
+) -> Iterator[tuple[Tensor, float]]:
+    """Yield the images that an operation transforms by the same magnitude, and that magnitude."""
+    if not operation.signed:
+        yield drawn, strength
+        return
 
-    Drawn on the CPU for the epoch as a whole, from streams named by seed, role and epoch, so that any epoch can be
-    replayed on any device.
+    yield drawn & ~negative, strength
+    yield drawn & negative, -strength
+
+
+class Draws:
+    """Random draws for the augmentation of an epoch.
+
+    All draws of an epoch are made at once, on the CPU, from streams that are named by seed, role
+    and epoch, so any epoch can be replayed on any device. Draw `i` belongs to the `i`-th image of
+    the epoch.
     """
 
     def __init__(
         self, augmentation: Augmentation, seed: int, epoch: int, count: int, device: torch.device
     ):
         self.augmentation = augmentation
-        draw = seeds.generator(seed, "augmentation", epoch)
-        padding = augmentation.crop_padding
-        self.corners = torch.randint(0, 2 * padding + 1, (2, count), generator=draw).to(device)
-        self.mirrored = (torch.rand(count, generator=draw) < 0.5).to(device)
+        generator = seeds.generator(seed, "augmentation", epoch)
+        positions = 2 * augmentation.crop_padding + 1
+        self.corners = torch.randint(0, positions, (2, count), generator=generator).to(device)
+        self.mirrored = (torch.rand(count, generator=generator) < 0.5).to(device)
+
         if augmentation.randaugment is not None:
             shape = augmentation.randaugment.operations, count
-            draw = seeds.generator(seed, "randaugment", epoch)
-            self.chosen = torch.randint(0, len(operations()), shape, generator=draw)
-            self.signs = torch.rand(shape, generator=draw) < 0.5
+            generator = seeds.generator(seed, "randaugment", epoch)
+            self.chosen = torch.randint(0, len(operations()), shape, generator=generator)
+            self.signs = torch.rand(shape, generator=generator) < 0.5
 
     def augment(self, images: Tensor, at: slice) -> Tensor:
-        """The images at some places of the epoch, cropped, flipped and RandAugmented.  uint8 [N, C, H, W]."""
-        wanted = self.augmentation
-        if wanted.crop_padding:
-            images = crop(images, self.corners[0, at], self.corners[1, at], wanted.crop_padding)
-        if wanted.flip:
+        """Crop, flip and RandAugment a batch.
+
+        Args:
+            images: The images, uint8 [N, C, H, W].
+            at: The places of these images in the epoch.
+        """
+        padding = self.augmentation.crop_padding
+        if padding:
+            images = crop(images, self.corners[0, at], self.corners[1, at], padding)
+
+        if self.augmentation.flip:
             images = flip(images, self.mirrored[at])
-        if wanted.randaugment is not None:
-            images = randaugment(
-                images, self.chosen[:, at], self.signs[:, at], wanted.randaugment.magnitude
-            )
+
+        if self.augmentation.randaugment is not None:
+            magnitude = self.augmentation.randaugment.magnitude
+            images = randaugment(images, self.chosen[:, at], self.signs[:, at], magnitude)
+
         return images
 
 
 class Squares:
-    """Where an epoch's cutout cuts: squares centred at random pixels (DeVries & Taylor, 2017, arXiv:1708.04552)."""
+    """The squares that cutout fills in an epoch, centred at random pixels.
+
+    DeVries and Taylor, 2017, arXiv:1708.04552.
+
+    Args:
+        side: Length of the squares' sides in pixels.
+        colour: The colour that fills them, [C], on the device.
+        seed: Seed of the draws.
+        epoch: Number of the epoch.
+        count: Number of images in the epoch.
+        size: Shape of an image, (C, H, W).
+    """
 
     def __init__(
         self,
@@ -181,11 +240,21 @@ class Squares:
         count: int,
         size: tuple[int, int, int],
     ):
-        draw = seeds.generator(seed, "cutout", epoch)
-        centres = [torch.randint(0, length, (count,), generator=draw) for length in size[1:]]
-        self.top, self.left = (centre.sub(side // 2).to(colour.device) for centre in centres)
-        self.side, self.colour = side, colour
+        generator = seeds.generator(seed, "cutout", epoch)
+        _, height, width = size
+        rows = torch.randint(0, height, (count,), generator=generator)
+        columns = torch.randint(0, width, (count,), generator=generator)
+
+        self.top = (rows - side // 2).to(colour.device)
+        self.left = (columns - side // 2).to(colour.device)
+        self.side = side
+        self.colour = colour
 
     def cut(self, images: Tensor, at: slice) -> Tensor:
-        """The images at some places of the epoch with their squares.  float32 [N, C, H, W]."""
+        """Fill the squares of a batch.
+
+        Args:
+            images: The images, float32 [N, C, H, W].
+            at: The places of these images in the epoch.
+        """
         return cutout(images, self.top[at], self.left[at], self.side, self.colour)

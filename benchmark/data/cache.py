@@ -1,7 +1,8 @@
-"""What is computed once from a source and kept in files, so that later starts are quick and read what was read before.
+"""Files that keep what was computed from a source once, so that later starts are quick.
 
-An entry is a folder that appears whole or not at all: it is made under another name, by one process at a time, and
-renamed. Whoever opens it checks it, and makes it again if it is not as it was written.
+An entry of the cache is a folder that appears whole or not at all: one process at a time fills a
+folder of another name and then renames it. Every reader checks the entry and builds it again if
+it is damaged.
 """
 
 from __future__ import annotations
@@ -27,21 +28,31 @@ from benchmark.hashing import canonical
 from benchmark.study.schema import Dataset
 
 FORMAT = 1
-"""Of an entry's files; another number leaves older entries unused."""
+"""Version of an entry's files; another version leaves older entries unused."""
+
+CARD = "card.json"
 
 T = TypeVar("T")
 
 
 class DamagedError(Exception):
-    """An entry is not as it was written."""
+    """An entry of the cache differs from what was written."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for a source as a whole.
+    """What holds for a source as a whole, as the card of its entry stores it.
 
-    size: channels, height and width. mean, std: of its training images, per channel in [0, 1]. twins: groups of equal
-    images, as places in the training images followed by the test images.
+    Attributes:
+        classes: Number of classes.
+        fingerprint: SHA-256 of the source's content.
+        size: Channels, height and width of an image.
+        mean: Mean of the training images per channel, in [0, 1].
+        std: Standard deviation of the training images per channel.
+        train: Number of training images.
+        test: Number of test images.
+        twins: Groups of equal images, as indices in the training images followed by the test
+            images.
     """
 
     classes: int
@@ -55,105 +66,141 @@ class Facts:
 
 
 def key(dataset: Dataset, located: Located) -> str:
-    """The name of an entry: of what is read, how, and from where."""
+    """Return the name of an entry, from what is read, how, and where it lies."""
     content = {"format": FORMAT, "dataset": dataset.identity, "place": located.signature}
-    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+    return checksum(content)[:16]
 
 
 def write_card(folder: Path, facts: Facts) -> None:
-    """Writes the facts, with a checksum."""
+    """Write the facts with a checksum."""
     content = asdict(facts)
-    (folder / "card.json").write_text(
-        json.dumps({"check": check(content), "facts": content}, indent=1)
-    )
+    card = {"check": checksum(content), "facts": content}
+    (folder / CARD).write_text(json.dumps(card, indent=1))
 
 
 def read_card(folder: Path) -> Facts:
-    """The facts of an entry. Raises DamagedError if the file is not as it was written."""
+    """Read the facts of an entry.
+
+    Raises:
+        DamagedError: The file differs from what was written.
+    """
     try:
-        card = json.loads((folder / "card.json").read_bytes())
+        card = json.loads((folder / CARD).read_bytes())
         content = card["facts"]
-        if check(content) != card["check"]:
-            raise DamagedError("card.json: wrong checksum")
+        if checksum(content) != card["check"]:
+            raise DamagedError(f"{CARD}: wrong checksum")
+
         tuples = {name: tuple(content[name]) for name in ("size", "mean", "std")}
         return Facts(**{**content, **tuples})
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise DamagedError(f"card.json: {error}") from None
+        raise DamagedError(f"{CARD}: {error}") from None
 
 
-def check(content: Any) -> str:
-    """A checksum of plain data."""
+def checksum(content: Any) -> str:
+    """Return a checksum of plain data."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def entry(
     folder: Path,
-    opened: Callable[[Path], T],
+    read: Callable[[Path], T],
     build: Callable[[Path], None],
     say: Callable[[str], None],
 ) -> T:
-    """What `opened` makes of an entry, which `build` fills if it is missing or damaged; one process at a time does.
+    """Read an entry, after building it if it is missing or damaged.
 
-    Raises InputError if the disk refuses it.
+    Only one process at a time works on an entry; the others wait.
+
+    Args:
+        folder: The folder of the entry.
+        read: Reads the entry. Raises `DamagedError` if it is damaged.
+        build: Fills an empty folder with the entry's files.
+        say: Receives messages to a person, one line each.
+
+    Returns:
+        What `read` returns.
+
+    Raises:
+        InputError: The entry cannot be written to the disk.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder, say):
+        with _locked(folder, say):
             if folder.exists():
                 try:
-                    return opened(folder)
+                    return read(folder)
                 except DamagedError as error:
-                    say(f"{folder}: damaged ({error}); the data set is read again")
+                    say(f"{folder}: damaged ({error}); reading the data set again")
                     shutil.rmtree(folder)
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            try:
-                build(part)
-                failpoint("data.built")
-                part.rename(folder)
-            except BaseException:
-                shutil.rmtree(part, ignore_errors=True)
-                raise
-            return opened(folder)
+
+            _build(folder, build)
+            return read(folder)
     except OSError as error:
-        raise InputError(
-            f"{folder}: the data set cannot be kept here ({error.strerror or error})"
-        ) from error
+        reason = error.strerror or error
+        raise InputError(f"{folder}: the data set cannot be cached here ({reason})") from error
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    """Fill a folder of another name and rename it; remove it if that fails."""
+    unfinished = folder.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        build(unfinished)
+        failpoint("data.built")
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 @contextmanager
-def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds an entry against other processes, after those that hold it have finished."""
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold an entry's lock; a wait of over a second is reported."""
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        say(f"{folder}: another process reads this data set; waiting for it")
+        say(f"{folder}: another process is reading this data set; waiting for it")
         lock.acquire()
+
     try:
         yield
     finally:
         lock.release()
 
 
-def groups(digests: Iterable[str | bytes]) -> list[list[int]]:
-    """The places of equal digests, for those that stand more than once."""
-    places: dict[str | bytes, list[int]] = defaultdict(list)
-    for place, digest in enumerate(digests):
-        places[digest].append(place)
-    return [group for group in places.values() if len(group) > 1]
+def equal_groups(digests: Iterable[str | bytes]) -> list[list[int]]:
+    """Return the indices of equal digests, a group for each digest that occurs more than once."""
+    indices: dict[str | bytes, list[int]] = defaultdict(list)
+    for index, digest in enumerate(digests):
+        indices[digest].append(index)
+
+    return [group for group in indices.values() if len(group) > 1]
 
 
-def moments(histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation per channel, in [0, 1], of the values 0 to 255.  histogram: counts [C, 256]."""
-    values, counts = np.arange(256) / 255, histogram / histogram.sum(axis=1, keepdims=True)
-    mean = counts @ values
-    variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1)
-    return tuple(mean.tolist()), tuple(np.sqrt(variance).clip(1e-6).tolist())
+def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Count how often each value occurs in each channel.
 
+    Args:
+        pixels: Images, [N, C, H, W].
 
-def tally(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """How often each value stands in each channel.  pixels: [N, C, H, W] -> [C, 256]."""
+    Returns:
+        The counts, [C, 256].
+    """
     channels = pixels.swapaxes(0, 1).reshape(pixels.shape[1], -1)
     return np.stack([np.bincount(channel, minlength=256) for channel in channels])
+
+
+def moments(counts: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel, in [0, 1].
+
+    Args:
+        counts: How often each of the values 0 to 255 occurs in each channel, [C, 256].
+    """
+    values = np.arange(256) / 255
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    variance = (shares * (values - mean[:, None]) ** 2).sum(axis=1)
+    std = np.sqrt(variance).clip(1e-6)
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,35 +1,39 @@
-"""A data set under a study's split, on a device: what the training loop asks for images."""
+"""A data set, split as a study says and read on one device: the training loop's view of data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from benchmark import seeds
 from benchmark.data.augmentation import Squares
-from benchmark.data.images import Images, Loaded
+from benchmark.data.inputs import Inputs, InputSource, Loaded
 from benchmark.data.mixing import Mixer
-from benchmark.data.resident import ResidentSource, open_resident
+from benchmark.data.resident import open_resident
 from benchmark.data.split import divide, duplicates
 from benchmark.errors import InputError
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Dataset, RandAugment, Recipe, Split
 
-if TYPE_CHECKING:
-    from benchmark.data.streamed import StreamedSource
-
 
 class Data:
-    """Training images by epoch, validation images, and test images for whoever has finished training.
+    """Training inputs by epoch, validation inputs, and test inputs for finished cells.
 
-    size: channels, height and width of an image. mean, std: of all training images of the source, per channel in
-    [0, 1]. samples: number of images that are trained on. duplicates: see `split.duplicates`. val: None in the legacy
-    protocol.
+    Attributes:
+        classes: Number of classes.
+        fingerprint: SHA-256 of the data set's content.
+        size: Shape of one input: channels, height and width.
+        mean: Mean of all training images of the source, per channel, in [0, 1].
+        std: Standard deviation of the same images, per channel.
+        samples: Number of inputs that are trained on.
+        train_index: Indices of those inputs in the source's training part, int64 [samples].
+        val_index: Indices of the validation inputs in the same part.
+        val: The validation inputs; None in the legacy protocol.
+        duplicates: Number of equal inputs across parts, see `split.duplicates`.
     """
 
     def __init__(
@@ -40,86 +44,138 @@ class Data:
         cache: Path,
         say: Callable[[str], None],
     ):
-        """Reads and divides.  cache: a folder for decoded images and what is known of files; say: a line for people.
+        """Read and split a data set.
 
-        Raises InputError for a source that is missing or damaged, and for a split that leaves no images.
+        Args:
+            dataset: What the study says about the data set.
+            split: How its training inputs are split.
+            device: Device of all batches and labels.
+            cache: Folder for decoded images and for the hashes of files.
+            say: Receives messages to a person, one line each.
+
+        Raises:
+            InputError: The source is missing or damaged, or the split leaves nothing to train on.
         """
-        self.dataset, self.name, self.device = dataset, dataset.name, device
-        self._source: ResidentSource | StreamedSource
-        if dataset.loading == "streamed":
-            from benchmark.data.streamed import open_streamed  # timm takes seconds to import
+        self.dataset = dataset
+        self.name = dataset.name
+        self.device = device
+        self._source = _open(dataset, device, cache, say)
 
-            self._source = open_streamed(dataset, device, cache, say)
-        else:
-            self._source = open_resident(dataset, device, cache, say)
-        facts, labels = self._source.facts, self._source.labels
-        self.classes, self.fingerprint, self.size = facts.classes, facts.fingerprint, facts.size
-        self.mean, self.std = facts.mean, facts.std
+        facts = self._source.facts
+        self.classes = facts.classes
+        self.fingerprint = facts.fingerprint
+        self.size = facts.size
+        self.mean = facts.mean
+        self.std = facts.std
+
+        labels = self._source.labels
         self.train_index, self.val_index = divide(labels, split)
         self.samples = len(self.train_index)
         self.duplicates = duplicates(facts.twins, self.train_index, self.val_index, len(labels))
-        self.val: Images | None = None if split.legacy else self._source.images(self.val_index)
-        self._places = self.train_index.to(device)
+        self.val: Inputs | None = None if split.legacy else self._source.subset(self.val_index)
+        self._train_index = self.train_index.to(device)
         self._labels = labels[self.train_index].to(device)
 
     def split_record(self) -> dict[str, list[int] | dict[str, int]]:
-        """Which of the source's training images train and which validate, and the duplicates across parts."""
-        places = {"train": self.train_index.tolist(), "val": self.val_index.tolist()}
-        return {**places, "duplicates": self.duplicates}
+        """Return the indices of the training and validation inputs, and the duplicates."""
+        return {
+            "train": self.train_index.tolist(),
+            "val": self.val_index.tolist(),
+            "duplicates": self.duplicates,
+        }
 
-    def test(self, evidence: Finished) -> Images:
-        """The test images, for a cell whose training is over. Raises SealedError for any other."""
+    def test(self, evidence: Finished) -> Inputs:
+        """Return the test inputs to a cell that has finished training.
+
+        Raises:
+            SealedError: The cell's journal does not say that it has finished.
+        """
         evidence.verify()
         return self._source.test()
 
     def steps(self, batch_size: int) -> int:
-        """Batches of an epoch; the last incomplete one is left out. Raises InputError if there is none."""
+        """Return the number of full batches in an epoch.
+
+        Raises:
+            InputError: There are fewer training inputs than one batch needs.
+        """
         steps = self.samples // batch_size
         if steps == 0:
             raise InputError(
                 f"recipe.batch_size is {batch_size}; there are only {self.samples} training images"
             )
+
         return steps
 
     @property
     def labels(self) -> Tensor:
-        """Of the images that are trained on: int64 [samples], on the device."""
+        """Labels of the inputs that are trained on, int64 [samples], on the device."""
         return self._labels
 
     def epoch(self, seed: int, epoch: int, recipe: Recipe, views: bool = False) -> Iterator[Loaded]:
-        """The batches of one epoch, augmented and mixed; with `views`, each with a second view of its images.
+        """Yield the batches of one epoch, augmented and mixed.
 
-        All that is random depends on seed and epoch alone and is drawn on the CPU, each role from a stream of its own,
-        so any epoch can be replayed on any device, and a second view changes nothing of the first. The second view is
-        augmented as the recipe says, and by RandAugment.
+        Every random choice depends on `seed` and `epoch` alone and is drawn on the CPU, each role
+        from its own stream. So any epoch can be replayed on any device, and a second view leaves
+        the first unchanged.
+
+        Args:
+            seed: The seed of the run.
+            epoch: Number of the epoch.
+            recipe: Batch size, augmentation and mixing.
+            views: Whether each batch has a second view, augmented by RandAugment as well.
         """
         batches = self._view(seed, epoch, recipe, seed)
         if not views:
             yield from batches
             return
+
         strong = recipe.augmentation.randaugment or RandAugment()
         augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
-        other = recipe.model_copy(update={"augmentation": augmentation})
-        for first, second in zip(
-            batches, self._view(seed, epoch, other, seeds.derive(seed, "second view")), strict=True
-        ):
-            yield replace(first, second=second.images)
+        strong_recipe = recipe.model_copy(update={"augmentation": augmentation})
+        second_seed = seeds.derive(seed, "second view")
+        second_batches = self._view(seed, epoch, strong_recipe, second_seed)
+        for first, second in zip(batches, second_batches, strict=True):
+            yield replace(first, second=second.inputs)
 
-    def _view(self, seed: int, epoch: int, recipe: Recipe, draws: int) -> Iterator[Loaded]:
-        """One view of an epoch. Order and mixing come from `seed`, the augmentation from the seed `draws`."""
-        count, size, wanted = self.samples, recipe.batch_size, recipe.augmentation
-        order = torch.randperm(count, generator=seeds.generator(seed, "order", epoch)).to(
-            self.device
-        )
-        mixer, squares = Mixer(recipe, self.classes, seed, epoch), None
-        if wanted.cutout is not None:
-            colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
-            squares = Squares(wanted.cutout, colour, draws, epoch, count, self.size)
+    def _view(
+        self, seed: int, epoch: int, recipe: Recipe, augmentation_seed: int
+    ) -> Iterator[Loaded]:
+        """Yield one view of an epoch; order and mixing follow `seed` whatever the view."""
+        size = recipe.batch_size
+        order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
+        order = order.to(self.device)
+        mixer = Mixer(recipe, self.classes, seed, epoch)
+        squares = self._squares(recipe, augmentation_seed, epoch)
+
         steps = self.steps(size)
-        loaded = self._source.epoch(self._places[order], size, wanted, draws, epoch)
-        for step, images in zip(range(steps), loaded, strict=True):
+        batches = self._source.epoch(
+            self._train_index[order], size, recipe.augmentation, augmentation_seed, epoch
+        )
+        for step, inputs in zip(range(steps), batches, strict=True):
             at = slice(step * size, (step + 1) * size)
             index = order[at]
             if squares is not None:
-                images = squares.cut(images, at)
-            yield mixer.mix(Loaded(images, self._labels[index], index))
+                inputs = squares.cut(inputs, at)
+            yield mixer.mix(Loaded(inputs, self._labels[index], index))
+
+    def _squares(self, recipe: Recipe, seed: int, epoch: int) -> Squares | None:
+        """Draw the squares that cutout fills in an epoch."""
+        side = recipe.augmentation.cutout
+        if side is None:
+            return None
+
+        colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
+        return Squares(side, colour, seed, epoch, self.samples, self.size)
+
+
+def _open(
+    dataset: Dataset, device: torch.device, cache: Path, say: Callable[[str], None]
+) -> InputSource:
+    """Open a source the way its data set asks for."""
+    if dataset.loading == "streamed":
+        from benchmark.data.streamed import open_streamed  # timm takes seconds to import
+
+        return open_streamed(dataset, device, cache, say)
+
+    return open_resident(dataset, device, cache, say)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a batch and its own permutation become one batch, with targets in proportion."""
+"""Mixup and CutMix: a batch is mixed with a permutation of itself, and its targets alike."""
 
 from __future__ import annotations
 
@@ -10,57 +10,83 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark import seeds
-from benchmark.data.images import Loaded
+from benchmark.data.inputs import Loaded
 from benchmark.study.schema import Recipe
 
 
 def mixup(images: Tensor, partners: Tensor, share: float) -> Tensor:
-    """Zhang et al., 2018, arXiv:1710.09412.  images, partners: float [N, C, H, W]; share: of the images, 0 to 1."""
+    """Interpolate between images and their partners.
+
+    Zhang et al., ICLR 2018, arXiv:1710.09412.
+
+    Args:
+        images: The images, float [N, C, H, W].
+        partners: The image that each is mixed with, of the same shape.
+        share: Weight of the images, 0 to 1.
+    """
     return share * images + (1 - share) * partners
 
 
 def cutmix(
     images: Tensor, partners: Tensor, share: float, row: int, column: int
 ) -> tuple[Tensor, float]:
-    """A box of the partners pasted in, and the share of the area that the images keep.
+    """Paste a box of each partner into its image.
 
-    Yun et al., 2019, arXiv:1905.04899, with the authors' box: centred at a pixel, clipped at the border.
-    images, partners: float [N, C, H, W]; share: of the images, 0 to 1, before the box is clipped.
+    Yun et al., ICCV 2019, arXiv:1905.04899, with the authors' box: centred at a pixel and clipped
+    at the border.
+
+    Args:
+        images: The images, float [N, C, H, W].
+        partners: The image that each is mixed with, of the same shape.
+        share: Share of the area that the images keep, 0 to 1, before the box is clipped.
+        row: Row of the box's centre.
+        column: Column of the box's centre.
+
+    Returns:
+        The mixed images, and the share of the area that the images keep.
     """
     height, width = images.shape[2:]
-    tall, wide = (int(length * math.sqrt(1 - share)) // 2 for length in (height, width))
-    rows = slice(max(row - tall, 0), min(row + tall, height))
-    columns = slice(max(column - wide, 0), min(column + wide, width))
+    half_height = int(height * math.sqrt(1 - share)) // 2
+    half_width = int(width * math.sqrt(1 - share)) // 2
+    rows = slice(max(row - half_height, 0), min(row + half_height, height))
+    columns = slice(max(column - half_width, 0), min(column + half_width, width))
+
     mixed = images.clone()
     mixed[:, :, rows, columns] = partners[:, :, rows, columns]
-    return mixed, 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return mixed, 1 - area / (height * width)
 
 
 class Mixer:
-    """Mixes the batches of an epoch in their order, by draws from a stream of its own."""
+    """Mixes the batches of an epoch, in their order, by draws from its own stream."""
 
     def __init__(self, recipe: Recipe, classes: int, seed: int, epoch: int):
         self.classes = classes
-        self._alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
-        self._draw = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
+        alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
+        self._alphas = [(name, alpha) for name, alpha in alphas.items() if alpha is not None]
+        self._generator = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
 
     def mix(self, loaded: Loaded) -> Loaded:
-        """A batch mixed with its permutation; as it is if the recipe has neither mixup nor CutMix."""
-        alphas = [(name, alpha) for name, alpha in self._alphas.items() if alpha is not None]
-        if not alphas:
+        """Mix a batch with a permutation of itself, if the recipe asks for mixup or CutMix."""
+        if not self._alphas:
             return loaded
-        name, alpha = alphas[int(self._draw.integers(len(alphas)))]
-        share = float(self._draw.beta(alpha, alpha))
-        order = torch.from_numpy(self._draw.permutation(len(loaded.labels))).to(
-            loaded.images.device
-        )
-        row, column = (int(self._draw.integers(length)) for length in loaded.images.shape[2:])
-        partners = loaded.images[order]
+
+        # The order of these draws decides the batches: changing it changes every number.
+        draw = self._generator
+        name, alpha = self._alphas[int(draw.integers(len(self._alphas)))]
+        share = float(draw.beta(alpha, alpha))
+        order = torch.from_numpy(draw.permutation(len(loaded.labels))).to(loaded.inputs.device)
+        height, width = loaded.inputs.shape[2:]
+        row = int(draw.integers(height))
+        column = int(draw.integers(width))
+
+        partners = loaded.inputs[order]
         if name == "mixup":
-            images = mixup(loaded.images, partners, share)
+            mixed = mixup(loaded.inputs, partners, share)
         else:
-            images, share = cutmix(loaded.images, partners, share, row, column)
+            mixed, share = cutmix(loaded.inputs, partners, share, row, column)
+
         one_hot = F.one_hot(loaded.labels, self.classes).to(torch.float32)
         targets = share * one_hot + (1 - share) * one_hot[order]
         labels = loaded.labels if share >= 0.5 else loaded.labels[order]
-        return Loaded(images, labels, loaded.index, targets)
+        return Loaded(mixed, labels, loaded.index, targets)

@@ -1,4 +1,4 @@
-"""Small images: decoded once, kept as uint8 in a memory-mapped file, and gathered and augmented on the device."""
+"""Small images: decoded once into memory-mapped files and kept on the device as uint8."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,32 @@ from torch import Tensor
 from benchmark.data import cache
 from benchmark.data.augmentation import Draws
 from benchmark.data.cache import DamagedError, Facts
+from benchmark.data.sources import locate
 from benchmark.data.sources.base import Part, Source
-from benchmark.data.sources.locate import locate
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
-"""Bytes of pixels that are held at most."""
+"""Largest data set that is kept in memory, in bytes of pixels."""
 
 CHUNK = 1024
+"""Images that are decoded and written at a time."""
+
 Pixels = npt.NDArray[np.uint8]
+
+Write = Callable[[str, npt.NDArray[Any]], None]
+"""Appends an array to the file or list of a name: {train,test}.{images,labels}."""
 
 
 @dataclass(frozen=True)
 class Resident:
-    """Labelled images in memory.  images: uint8 [N, C, H, W]; labels: int64 [N], on the same device."""
+    """Labelled images in memory.
+
+    Attributes:
+        images: The images, uint8 [N, C, H, W].
+        labels: Their labels, int64 [N], on the same device.
+    """
 
     images: Tensor
     labels: Tensor
@@ -45,53 +54,74 @@ class Resident:
         return len(self.labels)
 
     def batches(self, batch_size: int = 512) -> Iterator[Tensor]:
-        """All images in order, as float32 in [0, 1], the last batch as small as it is."""
-        for part in self.images.split(batch_size):
-            yield part.to(torch.float32) / 255
+        """Yield all images in order, float32 in [0, 1]; the last batch may be smaller."""
+        for images in self.images.split(batch_size):
+            yield images.to(torch.float32) / 255
 
-    def take(self, places: Tensor) -> Resident:
-        """The images at some places."""
-        return Resident(self.images[places], self.labels[places])
+    def subset(self, indices: Tensor) -> Resident:
+        """Return the images at `indices`, int64 [n]."""
+        return Resident(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Resident:
-        """The same on a device."""
+        """Return the same images on a device."""
         return Resident(self.images.to(device), self.labels.to(device))
 
 
 class ResidentSource:
-    """A whole source in memory: its training images on the device, its test images on the CPU until they are wanted."""
+    """A whole source in memory.
+
+    The training images lie on the device. The test images stay on the CPU until they are read.
+    """
 
     def __init__(self, facts: Facts, train: Resident, test: Resident, device: torch.device):
-        self.facts, self.device = facts, device
+        self.facts = facts
+        self.device = device
         self.labels = train.labels
-        self._train, self._test = train.to(device), test
+        self._train = train.to(device)
+        self._test = test
 
-    def images(self, places: Tensor) -> Resident:
-        """Some of the training images."""
-        return self._train.take(places.to(self.device))
+    def subset(self, indices: Tensor) -> Resident:
+        """Return the training images at `indices`, int64 [n]."""
+        return self._train.subset(indices.to(self.device))
 
     def test(self) -> Resident:
-        """The test images."""
+        """Return the test images."""
         self._test = self._test.to(self.device)
         return self._test
 
     def epoch(
-        self, places: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int
+        self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int
     ) -> Iterator[Tensor]:
-        """Batches of training images, float32 [batch_size, C, H, W] in [0, 1]; the last incomplete one is left out.
+        """Yield the full batches of an epoch, float32 [batch_size, C, H, W] in [0, 1].
 
-        places: of all images of the epoch in its order, int64 [N] on the device.
+        Args:
+            indices: Training images in the order of the epoch, int64 [n], on the device.
+            batch_size: Images per batch; a last incomplete batch is dropped.
+            augmentation: How each image is augmented.
+            seed: Together with `epoch`, decides every random draw.
+            epoch: Number of the epoch.
         """
-        draws = Draws(augmentation, seed, epoch, len(places), self.device)
-        for start in range(0, len(places) - batch_size + 1, batch_size):
+        draws = Draws(augmentation, seed, epoch, len(indices), self.device)
+        for start in range(0, len(indices) - batch_size + 1, batch_size):
             at = slice(start, start + batch_size)
-            yield draws.augment(self._train.images[places[at]], at).to(torch.float32) / 255
+            images = self._train.images[indices[at]]
+            yield draws.augment(images, at).to(torch.float32) / 255
 
 
 def open_resident(
     dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
 ) -> ResidentSource:
-    """The source of a study in memory.  folder: for decoded images. Raises InputError for a source that is amiss."""
+    """Read a source into memory, from the cache if it was decoded before.
+
+    Args:
+        dataset: What the study says about the data set.
+        device: Device of the training images.
+        folder: Folder for decoded images.
+        say: Receives messages to a person, one line each.
+
+    Raises:
+        InputError: The source is missing or damaged.
+    """
     located = locate(dataset)
     if located.signature is None:
         memory = _Memory()
@@ -104,69 +134,108 @@ def open_resident(
             facts = _decode(dataset, located.load(Path(scratch)), writer.write)
         cache.write_card(part, facts)
 
-    facts, train, test = cache.entry(folder / cache.key(dataset, located), _opened, build, say)
+    entry = folder / cache.key(dataset, located)
+    facts, train, test = cache.entry(entry, _read_entry, build, say)
     return ResidentSource(facts, train, test, device)
 
 
-def _decode(
-    dataset: Dataset, source: Source, write: Callable[[str, npt.NDArray[Any]], None]
-) -> Facts:
-    """Decodes all images and hands them to `write` in pieces, named {train,test}.{images,labels}.
+def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
+    """Decode all images and write them in chunks.
 
-    Raises InputError for an image that is damaged or of another size than the first.
+    Raises:
+        InputError: There are too many pixels, an image is damaged, or its size is not that of the
+            first image.
     """
-    fitted = _fitting(dataset.image_size)
-    shape = fitted(source.train.image(0)).shape
-    total = (len(source.train) + len(source.test)) * int(np.prod(shape))
-    if total > LIMIT:
-        raise InputError(
-            f"dataset: {dataset.name} has {total / 2**30:.0f} GiB of pixels, {LIMIT >> 30} are held in memory at most; "
-            "set loading: streamed"
-        )
-    digest, digests, histogram = hashlib.sha256(), [], np.zeros((shape[0], 256), np.int64)
+    decoder = _Decoder(source, dataset.image_size)
+    _check_memory(dataset, source, decoder.shape)
 
-    def decoded(part: Part, place: int) -> Pixels:
-        pixels = fitted(part.image(place))
-        if pixels.shape != shape:
-            first, other = (f"{width}x{height}" for _, height, width in (shape, pixels.shape))
-            sizes = f"{source.train.where(0)} is {first}, {part.where(place)} is {other}"
-            raise InputError(
-                f"dataset: images of different sizes, {sizes} (width x height); set image_size"
-            )
-        return pixels
-
+    fingerprint = hashlib.sha256()
+    digests: list[bytes] = []
+    counts = np.zeros((decoder.shape[0], 256), np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, part in (("train", source.train), ("test", source.test)):
-            digest.update(_head((len(part), *shape), "uint8"))
-            for start in range(0, len(part), CHUNK):
-                places = range(start, min(start + CHUNK, len(part)))
-                pixels = np.stack(list(pool.map(partial(decoded, part), places)))
-                digest.update(pixels.data)
+            fingerprint.update(_header((len(part), *decoder.shape), "uint8"))
+            for pixels in decoder.chunks(part, pool):
+                fingerprint.update(pixels.data)
                 digests += [hashlib.sha256(image.data).digest() for image in pixels]
-                histogram += cache.tally(pixels) if name == "train" else 0
+                if name == "train":
+                    counts += cache.histogram(pixels)
                 write(f"{name}.images", pixels)
+
             labels = part.labels.numpy()
-            digest.update(_head(labels.shape, "int64"))
-            digest.update(labels.data)
+            fingerprint.update(_header(labels.shape, "int64"))
+            fingerprint.update(labels.data)
             write(f"{name}.labels", labels)
-    mean, std = cache.moments(histogram)
-    size, twins = (shape[0], shape[1], shape[2]), cache.groups(digests)
+
+    mean, std = cache.moments(counts)
     return Facts(
-        source.classes,
-        digest.hexdigest(),
-        size,
-        mean,
-        std,
-        len(source.train),
-        len(source.test),
-        twins,
+        classes=source.classes,
+        fingerprint=fingerprint.hexdigest(),
+        size=decoder.shape,
+        mean=mean,
+        std=std,
+        train=len(source.train),
+        test=len(source.test),
+        twins=cache.equal_groups(digests),
     )
 
 
+class _Decoder:
+    """Decodes images of a source, which must all have the shape of the first one.
+
+    Attributes:
+        shape: Channels, height and width of that image.
+    """
+
+    def __init__(self, source: Source, image_size: int | None):
+        self._fit = _fitting(image_size)
+        self._first = source.train
+        channels, height, width = self._fit(source.train.image(0)).shape
+        self.shape = (channels, height, width)
+
+    def chunks(self, part: Part, pool: Executor) -> Iterator[Pixels]:
+        """Yield all images of a part in order, [n, C, H, W]."""
+        for start in range(0, len(part), CHUNK):
+            indices = range(start, min(start + CHUNK, len(part)))
+            yield np.stack(list(pool.map(lambda index: self._decode(part, index), indices)))
+
+    def _decode(self, part: Part, index: int) -> Pixels:
+        pixels = self._fit(part.image(index))
+        if pixels.shape == self.shape:
+            return pixels
+
+        first = f"{self._first.where(0)} is {_sides(self.shape)}"
+        other = f"{part.where(index)} is {_sides(pixels.shape)}"
+        raise InputError(
+            f"dataset: the images differ in size: {first}, {other} (width x height); set image_size"
+        )
+
+
+def _check_memory(dataset: Dataset, source: Source, shape: tuple[int, ...]) -> None:
+    """Refuse a data set with more pixels than memory should hold."""
+    images = len(source.train) + len(source.test)
+    total = images * int(np.prod(shape))
+    if total > LIMIT:
+        raise InputError(
+            f"dataset: {dataset.name} has {total / 2**30:.0f} GiB of pixels; at most "
+            f"{LIMIT >> 30} GiB are kept in memory; set loading: streamed"
+        )
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    """Write the width and height of an image."""
+    _, height, width = shape
+    return f"{width}x{height}"
+
+
 def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
-    """Makes an image uint8 [3, H, W]: as large as it is, or its middle with the shorter side brought to a size."""
+    """Return a function from an image to uint8 [3, H, W].
+
+    With an image size, the shorter side is resized to it and the middle is cut out.
+    """
     if image_size is None:
         return lambda image: np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
     from timm.data.transforms_factory import create_transform
 
     transform = create_transform(
@@ -175,52 +244,64 @@ def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
     return lambda image: np.ascontiguousarray(transform(image).numpy())
 
 
-def _head(shape: tuple[int, ...], kind: str) -> bytes:
+def _header(shape: tuple[int, ...], kind: str) -> bytes:
+    """Return the bytes that stand before an array in the fingerprint."""
     return repr((shape, f"torch.{kind}")).encode()
 
 
-def _opened(folder: Path) -> tuple[Facts, Resident, Resident]:
-    """What `_decode` wrote into a folder, memory-mapped. Raises DamagedError if it is not as it was written."""
-    facts, digest, parts = cache.read_card(folder), hashlib.sha256(), []
+def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
+    """Memory-map the images and labels that `_decode` wrote.
+
+    Raises:
+        DamagedError: A file differs from what was written.
+    """
+    facts = cache.read_card(folder)
+    fingerprint = hashlib.sha256()
+    parts: list[Resident] = []
     for name, count in (("train", facts.train), ("test", facts.test)):
-        arrays = []
-        for what, shape, kind in (
-            ("images", (count, *facts.size), np.uint8),
-            ("labels", (count,), np.int64),
-        ):
-            path = folder / f"{name}.{what}"
-            if not path.exists() or path.stat().st_size != np.prod(shape) * np.dtype(kind).itemsize:
-                raise DamagedError(f"{path.name} is not as long as it was")
-            array = np.memmap(path, kind, mode="c", shape=shape)
-            digest.update(_head(shape, array.dtype.name))
-            digest.update(array.data)
-            arrays.append(torch.from_numpy(array))
-        parts.append(Resident(*arrays))
-    if digest.hexdigest() != facts.fingerprint:
-        raise DamagedError(
-            f"SHA-256 is {digest.hexdigest()[:12]}..., {facts.fingerprint[:12]}... was written"
-        )
-    return facts, parts[0], parts[1]
+        images = _map(folder / f"{name}.images", (count, *facts.size), np.uint8)
+        labels = _map(folder / f"{name}.labels", (count,), np.int64)
+        for array in (images, labels):
+            fingerprint.update(_header(array.shape, array.dtype.name))
+            fingerprint.update(array.data)
+        parts.append(Resident(torch.from_numpy(images), torch.from_numpy(labels)))
+
+    found = fingerprint.hexdigest()
+    if found != facts.fingerprint:
+        raise DamagedError(f"SHA-256 is {found[:12]}... instead of {facts.fingerprint[:12]}...")
+
+    train, test = parts
+    return facts, train, test
+
+
+def _map(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Memory-map a file so that writing to the array leaves the file unchanged."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    if not path.exists() or path.stat().st_size != size:
+        raise DamagedError(f"{path.name} is missing or has another length")
+
+    return np.memmap(path, kind, mode="c", shape=shape)
 
 
 class _Memory:
-    """Keeps what is written, for sources that need no files."""
+    """Keeps arrays in memory, for sources that need no files."""
 
     def __init__(self) -> None:
-        self._written: dict[str, list[Any]] = {}
+        self._written: dict[str, list[npt.NDArray[Any]]] = {}
 
     def write(self, name: str, content: npt.NDArray[Any]) -> None:
+        """Append an array to those of a name."""
         self._written.setdefault(name, []).append(content)
 
     def part(self, name: str) -> Resident:
-        images, labels = (
-            np.concatenate(self._written[f"{name}.{what}"]) for what in ("images", "labels")
-        )
+        """Return a part's images and labels."""
+        images = np.concatenate(self._written[f"{name}.images"])
+        labels = np.concatenate(self._written[f"{name}.labels"])
         return Resident(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 class _Writer:
-    """Writes arrays one after the other into files of their names."""
+    """Writes arrays to files, each name to its own."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -234,7 +315,9 @@ class _Writer:
             file.close()
 
     def write(self, name: str, content: npt.NDArray[Any]) -> None:
+        """Append an array to the file of a name."""
         if name not in self._files:
             self._files[name] = (self._folder / name).open("wb")
+
         self._files[name].write(content.data)
         failpoint("data.write")

@@ -1,4 +1,4 @@
-"""Which images train and which validate, and how many of the one are also among the other."""
+"""Which inputs train and which validate, and how many equal inputs the parts share."""
 
 from __future__ import annotations
 
@@ -14,68 +14,101 @@ from benchmark.study.schema import Split
 
 
 def stratified(labels: Tensor, count: int, key: str) -> Tensor:
-    """`count` places, each class in proportion (largest remainders), sorted.  labels: [N] -> int64 [count].
+    """Choose inputs so that each class keeps its proportion, by the largest-remainder method.
 
-    Which images of a class are drawn is decided by a hash of the key and the place: the same on every machine and in
-    every version of every library.
+    A hash of the key and the index decides which inputs of a class are chosen, so the choice is
+    the same on every machine and with every version of every library.
+
+    Args:
+        labels: The label of each input, int64 [N].
+        count: How many inputs to choose.
+        key: Name of the choice; another key chooses other inputs.
+
+    Returns:
+        The sorted indices of the chosen inputs, int64 [count].
     """
     classes, sizes = np.unique(labels.numpy(), return_counts=True)
     exact = sizes * (count / len(labels))
-    take = np.floor(exact).astype(int)
-    take[np.argsort(-(exact - take), kind="stable")[: count - take.sum()]] += 1
+    quotas = np.floor(exact).astype(int)
+    by_remainder = np.argsort(-(exact - quotas), kind="stable")
+    quotas[by_remainder[: count - quotas.sum()]] += 1
+
     chosen: list[int] = []
-    for label, number in zip(classes, take, strict=True):
-        places = np.flatnonzero(labels.numpy() == label).tolist()
-        chosen += sorted(
-            places, key=lambda place: hashlib.sha256(f"{key}/{place}".encode()).digest()
-        )[:number]
+    for label, quota in zip(classes, quotas, strict=True):
+        indices = np.flatnonzero(labels.numpy() == label).tolist()
+        indices.sort(key=lambda index: hashlib.sha256(f"{key}/{index}".encode()).digest())
+        chosen += indices[:quota]
+
     return torch.tensor(sorted(chosen), dtype=torch.int64)
 
 
-def without(count: int, places: Tensor) -> Tensor:
-    """The places 0 to count - 1 that are not among some, in order."""
+def without(count: int, indices: Tensor) -> Tensor:
+    """Return the sorted numbers from 0 to count - 1 that are not among `indices`."""
     keep = torch.ones(count, dtype=torch.bool)
-    keep[places] = False
+    keep[indices] = False
     return keep.nonzero().flatten()
 
 
 def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-    """Places of the training and of the validation images.  labels: of all images that the source trains on.
+    """Divide a source's training inputs into those that train and those that validate.
 
-    Raises InputError if the split leaves no images for one of them.
+    Args:
+        labels: Labels of all training inputs of the source, int64 [N].
+        split: How to divide them.
+
+    Returns:
+        The sorted indices of the training and of the validation inputs.
+
+    Raises:
+        InputError: The split leaves nothing for one of the two.
     """
     total = len(labels)
-    held = _number(split.val, total)
-    if not (split.legacy or 0 < held < total):
+    val_count = _count(split.val, total)
+    if not (split.legacy or 0 < val_count < total):
         raise InputError(
-            f"split.val is {split.val:g}: {held} of {total} images for validation leaves nothing"
+            f"split.val is {split.val:g}: {val_count} of {total} images for validation; "
+            "leave at least one for validation and one for training"
         )
-    val = stratified(labels, held, f"{split.seed}/val")
+
+    val = stratified(labels, val_count, f"{split.seed}/val")
     train = without(total, val)
-    if split.train_samples is not None:
-        left, kept = len(train), _number(split.train_samples, len(train))
-        if not 0 < kept <= left:
-            amount = f"{split.train_samples:g}" if kept else f"{split.train_samples:g}: no image"
-            raise InputError(f"split.train_samples is {amount}; the split leaves {left} images")
-        train = train[stratified(labels[train], kept, f"{split.seed}/train")]
-    return train, val
+    if split.train_samples is None:
+        return train, val
+
+    train_count = _count(split.train_samples, len(train))
+    if not 0 < train_count <= len(train):
+        raise InputError(
+            f"split.train_samples is {split.train_samples:g}: {train_count} images; "
+            f"choose between 1 and the {len(train)} that the split leaves for training"
+        )
+
+    return train[stratified(labels[train], train_count, f"{split.seed}/train")], val
 
 
-def _number(portion: float, total: int) -> int:
-    """A share (below 1) or number of images as a number."""
+def _count(portion: float, total: int) -> int:
+    """Turn a share (below 1) or a count into a count."""
     return round(total * portion) if portion < 1 else int(portion)
 
 
 def duplicates(twins: list[list[int]], train: Tensor, val: Tensor, total: int) -> dict[str, int]:
-    """For each two parts "one/other", how many images of the other are also among the one, by content.
+    """Count the inputs of one part that another part holds too, by content.
 
-    twins: groups of equal images, as places in the source's `total` training images followed by its test images.
+    Args:
+        twins: Groups of equal inputs, as indices in the source's training inputs followed by its
+            test inputs.
+        train: Indices of the inputs that train.
+        val: Indices of the inputs that validate.
+        total: Number of the source's training inputs.
+
+    Returns:
+        For each pair of parts "a/b", the number of inputs of b that are also in a.
     """
-    shares = dict.fromkeys(train.tolist(), "train") | dict.fromkeys(val.tolist(), "val")
-    found = {"train/val": 0, "train/test": 0, "val/test": 0}
+    part_of = dict.fromkeys(train.tolist(), "train") | dict.fromkeys(val.tolist(), "val")
+    counts = {"train/val": 0, "train/test": 0, "val/test": 0}
     for group in twins:
-        parts = [shares.get(place) if place < total else "test" for place in group]
-        for one, other in combinations(("train", "val", "test"), 2):
-            if one in parts:
-                found[f"{one}/{other}"] += parts.count(other)
-    return found
+        parts = [part_of.get(index) if index < total else "test" for index in group]
+        for first, second in combinations(("train", "val", "test"), 2):
+            if first in parts:
+                counts[f"{first}/{second}"] += parts.count(second)
+
+    return counts

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.errors import InputError
-from benchmark.files import unwritten
+from benchmark.files import write_error
 
 Json = dict[str, Any]
 
@@ -204,7 +204,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)
-            raise InputError(unwritten(self.path, error)) from error
+            raise write_error(self.path, error) from error
         self.records.append(record)
 
     def last(self, kind: type[R]) -> R | None:

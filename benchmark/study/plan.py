@@ -161,7 +161,7 @@ class Plan:
 
     @property
     def budgets(self) -> list[int]:
-        """The numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
+        """Numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
         return sorted({count for count in self.trials.values() if count}, reverse=True)
 
     @property

@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-BARE = "import sys; from benchmark import cli; cli.main()"
+BARE = "import sys; from benchmark.cli.main import main; main()"
 
 
 def refused(pattern: str, *arguments: Any) -> None:
@@ -51,9 +51,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"recipe": {"epoch": 2}}, r":\d+:3: recipe\.epoch: unknown key; did you mean 'epochs'\?"),
     (
         {"recipe": {"epochs": "two"}},
-        r":\d+:3: recipe\.epochs: is 'two'; input should be a valid integer.*",
+        r":\d+:3: recipe\.epochs: is 'two'; it must be a valid integer.*",
     ),
-    ({"seeds": [0, "1"]}, r":\d+:3: seeds\[1\]: is '1'; input should be a valid integer"),
+    ({"seeds": [0, "1"]}, r":\d+:3: seeds\[1\]: is '1'; it must be a valid integer"),
     (
         {"methods": ["kd", "fitnt"]},
         r":\d+:3: methods\[1\]: unknown method 'fitnt'; did you mean 'fitnet'\?",
@@ -62,7 +62,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"methods": [{"method": "kd", "settings": {"temprature": 2}}]},
         r":\d+:3: methods\[0\]: kd: no setting 'temprature'; did you mean 'temperature'\?",
     ),
-    ({"dataset": "digit"}, r": dataset: no data set 'digit'; did you mean 'digits'\?"),
+    ({"dataset": "digit"}, r":\d+:1: dataset: no data set 'digit'; did you mean 'digits'\?"),
     (
         {"pairs": [{"teacher": TEACHER, "student": "test_byobnetz"}]},
         r": pairs\[0\]\.student: timm has no model 'test_byobnetz'; did you mean 'test_byobnet'\?",
@@ -89,45 +89,45 @@ def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
     refused(r"my\.yaml:2:6: not valid YAML: .*", "run", "my.yaml")
     (here / "my.yaml").write_text("- tiny\n")
     refused(
-        r"my\.yaml: a study is a mapping of keys to values; this file holds a list",
+        r"my\.yaml: is not a mapping; write lines of the form 'key: value'",
         "run",
         "my.yaml",
     )
 
 
 WRONG_COMMANDS = [
-    (("run", "none.yaml"), r"none\.yaml: no such file"),
-    (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean my\.yaml\?"),
+    (("run", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
+    (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean 'my\.yaml'\?"),
     (("run", "none/my.yaml"), r"none/my\.yaml: no such file; there is no folder none"),
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
     (
         ("run", "my.yaml", "--device", "cpux"),
-        r"--device: 'cpux' cannot be used here \(.*\); leave it out, or say cpu",
+        r"--device: 'cpux' cannot be used here \(.*\); leave it out, or use cpu",
     ),
     (("run", "my.yaml", "--device", "cuda:99"), r"--device: 'cuda:99' cannot be used here .*"),
     (
         ("run", "my.yaml", "--devise", "cpu"),
-        r"No such option: --devise .*--device.*; `kdbench --help` shows .*",
+        r"No such option: --devise .*--device.*; `kdbench --help` lists .*",
     ),
     (
         ("run", "my.yaml", "--cohort-size", "0"),
-        r"Invalid value for '--cohort-size': .*; `kdbench --help` shows .*",
+        r"Invalid value for '--cohort-size': .*; `kdbench --help` lists .*",
     ),
-    (("run",), r"Missing argument 'STUDY\.yaml'; `kdbench --help` shows what there is"),
+    (("run",), r"Missing argument 'STUDY\.yaml'; `kdbench --help` lists commands and options"),
     (
         ("--workspace",),
-        r"Option '--workspace' requires an argument; `kdbench --help` shows what there is",
+        r"Option '--workspace' requires an argument; `kdbench --help` lists commands and options",
     ),
-    (("rnu", "my.yaml"), r"No such command 'rnu'.*; `kdbench --help` shows what there is"),
+    (("rnu", "my.yaml"), r"No such command 'rnu'.*; `kdbench --help` lists commands and options"),
     (("methods", "fitnets"), r"unknown method 'fitnets'; did you mean 'fitnet'\?"),
-    (("status", "tiny"), r"tiny: no such study in .*/runs; no study was run there yet"),
-    (("sync", "tiny"), r"tiny: no such study in .*/runs; no study was run there yet"),
+    (("status", "tiny"), r"tiny: no such study in .*/runs; no study has been run there yet"),
+    (("sync", "tiny"), r"tiny: no such study in .*/runs; no study has been run there yet"),
     (
         ("leaderboard", "tiny"),
         r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet",
     ),
-    (("status", "none.yaml"), r"none\.yaml: no such file"),
-    (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study was run there yet"),
+    (("status", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
+    (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study has been run there yet"),
     (
         ("leaderboard", "my.yaml"),
         r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet",
@@ -137,20 +137,20 @@ WRONG_COMMANDS = [
     (("compare", "abc", "abd"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
     (
         ("compare", "abc"),
-        r"Invalid value for RUN: give two runs or more; `kdbench --help` shows what there is",
+        r"Invalid value for RUN: give two or more runs; `kdbench --help` lists commands and options",
     ),
     (
         ("--workspace", "my.yaml", "run", "my.yaml"),
         r"my\.yaml: not a folder; choose another --workspace",
     ),
-    (("leaderboard", ""), r"STUDY: empty; give a study's file or its name"),
+    (("leaderboard", ""), r"STUDY: empty; give a study file or the name of a study"),
     (
         ("gallery", "--studies", "none"),
-        r"--studies: none: no such folder; give the one with the study files",
+        r"--studies: none: no such folder; give the folder of study files",
     ),
     (
         ("ui", "--tracking-uri", "sqlite:///my.yaml"),
-        r".*/my\.yaml: not a database of SQLite's; restore it, or move it away and sync the studies again",
+        r".*/my\.yaml: not an SQLite database; restore it, or move it away and sync the studies again",
     ),
     (
         ("show", "abc", "--tracking-uri", "sqlite:///."),
@@ -158,11 +158,11 @@ WRONG_COMMANDS = [
     ),
     (
         ("ui", "--port", "0"),
-        r"Invalid value for '--port': .*; `kdbench --help` shows what there is",
+        r"Invalid value for '--port': .*; `kdbench --help` lists commands and options",
     ),
     (
         ("ui", "--port", "http"),
-        r"Invalid value for '--port': .*; `kdbench --help` shows what there is",
+        r"Invalid value for '--port': .*; `kdbench --help` lists commands and options",
     ),
 ]
 
@@ -180,8 +180,8 @@ def test_a_mistake_on_the_command_line_is_one_line_with_a_remedy_and_leaves_noth
 @pytest.mark.parametrize(
     ("command", "pattern"),
     [
-        ("status", r"tinny: no such study in .*; there are tiny"),
-        ("sync", r"tinny: no such study in .*; there are tiny"),
+        ("status", r"tinny: no such study in .*; did you mean 'tiny'\?"),
+        ("sync", r"tinny: no such study in .*; did you mean 'tiny'\?"),
         ("leaderboard", r"sqlite:///.*: no experiment 'kd/tinny'; did you mean 'kd/tiny'\?"),
     ],
 )
@@ -196,7 +196,9 @@ def test_a_mistake_shows_its_trace_only_when_asked(here: Path) -> None:
         ended(launched(*words, cwd=here)) for words in (["sync", "x"], ["--debug", "sync", "x"])
     )
     assert (plain.code, plain.out) == (2, "")
-    assert plain.err == f"kdbench: x: no such study in {here}/runs; no study was run there yet\n"
+    assert (
+        plain.err == f"kdbench: x: no such study in {here}/runs; no study has been run there yet\n"
+    )
     assert asked.err.startswith("Traceback")
     assert f"InputError: x: no such study in {here}/runs" in asked.err
     assert not list(here.iterdir())
@@ -240,9 +242,9 @@ def test_without_tracking_mlflow_need_not_be_there(
 ) -> None:
     workspace, found = untracked
     assert (found.code, found.out) == (0, "")
-    assert f"{COUNT} cells trained, 0 done before, 0 failed\n" in found.err
+    assert f"{COUNT} cells trained, 0 already done, 0 failed\n" in found.err
     assert found.err.endswith(
-        f"recorded in {workspace}/tiny; `kdbench sync {tracked.study}` puts it into MLflow\n"
+        f"recorded in {workspace}/tiny; run `kdbench sync {tracked.study}` to write it to MLflow\n"
     )
     assert not (workspace / "mlflow.db").exists()
 
@@ -260,7 +262,7 @@ def test_a_dry_run_shows_cells_cohorts_and_cost_and_writes_nothing(
         in found.out
     )
     work = sum(run["cost/compute_tmac"] for run in in_mlflow(tracked.workspace))
-    assert f"; {work:.3g} without sharing the teacher's passes; about 0:" in found.out
+    assert f"; {work:.3g} without sharing the teacher's forward passes; about 0:" in found.out
     assert (found.code, found.err) == (0, "")
     smaller = kdbench("run", tracked.study, "--dry-run", "--cohort-size", "2")
     assert f"\n{COUNT} cells to train in 6 cohorts, 0 done\n" in smaller.out
@@ -285,13 +287,13 @@ def test_a_tracked_run_prints_its_leaderboard_and_a_second_one_trains_nothing_an
     tracked: Tracked,
 ) -> None:
     assert tracked.ended.code == 0
-    assert f"{COUNT} cells trained, 0 done before, 0 failed\n" in tracked.ended.err
+    assert f"{COUNT} cells trained, 0 already done, 0 failed\n" in tracked.ended.err
     assert "warning" not in tracked.ended.err
     for row in ("teacher", *ROWS):
         assert re.search(rf"^{row} +[13] +\d", tracked.ended.out, re.MULTILINE)
     again = kdbench("--workspace", tracked.workspace, "run", tracked.study, "--device", "cpu")
     assert (again.code, again.out) == (0, tracked.ended.out)
-    assert again.err.startswith(f"0 cells trained, {COUNT} done before, 0 failed\n")
+    assert again.err.startswith(f"0 cells trained, {COUNT} already done, 0 failed\n")
     assert len(in_mlflow(tracked.workspace)) == COUNT + 1
 
 
@@ -400,7 +402,7 @@ def test_a_failed_cell_gives_code_1_and_stays_in_table_and_status_with_its_reaso
     found = kdbench("--workspace", workspace, "run", file, "--device", "cpu")
     reason = r"non-finite loss at epoch 1, step \d \(term ce\)"
     assert found.code == 1
-    assert "1 cell trained, 0 done before, 1 failed\n" in found.err
+    assert "1 cell trained, 0 already done, 1 failed\n" in found.err
     assert re.search(rf"^failed: pair / wild / seed 0: {reason}$", found.err, re.MULTILINE)
     assert re.search(r"^wild +0/1 +- ", found.out, re.MULTILINE)
     assert re.search(rf"^\* wild: .*{reason}", found.out, re.MULTILINE)
@@ -514,7 +516,7 @@ def test_runs_are_compared_by_what_differs(tracked: Tracked) -> None:
         assert told.strip() == name
         assert re.fullmatch(r"val/acc1  [▁-█]{2}  [\d.]+ to [\d.]+ over 2 epochs *", curve)
         assert "/runs/" in address
-    once = "RUN RUN...: the same run twice; give runs that may differ"
+    once = "RUN RUN...: a run is given twice; give different runs"
     refused(re.escape(once), "--workspace", tracked.workspace, "compare", first, first)
 
 
@@ -522,7 +524,7 @@ def test_the_list_of_methods_has_a_line_for_each() -> None:
     found = kdbench("methods")
     assert (found.code, found.err) == (0, "")
     head, *lines = found.out.splitlines()
-    assert head.split() == ["method", "what", "published", "needs", "formula"]
+    assert head.split() == ["method", "title", "published", "needs", "formula"]
     assert [line.split()[0] for line in lines] == methods.names()
     for line in lines:
         kind = methods.get(line.split()[0])

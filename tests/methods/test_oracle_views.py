@@ -431,7 +431,8 @@ def test_regions_need_the_last_map_and_the_classifier_of_both_networks(name, sid
         batch_size=8,
         notes={f"{side}.{what}": "it has none"},
     )
-    assert create(name).supports(probe) == f"{what} of the {side}: it has none"
+    title = {"pooled": "pooled map", "classifier": "classifier"}[what]
+    assert create(name).supports(probe) == f"{title} of the {side}: it has none"
 
 
 @pytest.mark.parametrize(("side", "levels"), [(1, (1,)), (3, (1, 2)), (8, (1, 2, 4))])

@@ -188,7 +188,7 @@ def step(student, teacher, method, images, labels):
     depth = len(pair.student.maps)
     optimizer = torch.optim.SGD([*student.parameters(), *method.parameters()], lr=0.01)
     seen = pairing.only(
-        teacher.look(Loaded(images, labels, torch.arange(BATCH))), method.tapped(), depth
+        teacher.output(Loaded(images, labels, torch.arange(BATCH))), method.tapped(), depth
     )
     output = student.train()(images, method.tapped())
     output = methods.Output(

@@ -25,7 +25,7 @@ def test_a_cnn_and_a_gru_teach_a_gru_and_methods_that_need_its_maps_are_not_appl
     )
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
     assert done.code == 0, done.err
-    assert "4 cells trained, 0 done before, 0 failed\n" in done.err
+    assert "4 cells trained, 0 already done, 0 failed\n" in done.err
     reasons = plan(workspace)["not_applicable"]
     assert list(reasons) == [f"{pair}/{row}" for pair in TEACHERS for row in ("fitnet", "kd+at")]
     assert all("maps of the student: " in reason for reason in reasons.values())

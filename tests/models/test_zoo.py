@@ -6,7 +6,6 @@ import importlib
 from pathlib import Path
 from typing import NamedTuple
 
-import benchmark.zoo
 import pytest
 import timm
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+import benchmark.models.zoo
 from benchmark.models.tapped import TappedModel
 from methods import Needs
 
@@ -155,12 +155,14 @@ class TestRegistry:
 
     def test_a_second_import_is_quiet(self):
         importlib.import_module("benchmark.models.zoo")
-        importlib.reload(benchmark.zoo)
+        importlib.reload(benchmark.models.zoo)
 
     def test_a_module_offers_its_nets_by_name(self):
-        made_here = benchmark.zoo.vgg.cifar_vgg8(num_classes=10)
+        made_here = benchmark.models.zoo.vgg.cifar_vgg8(num_classes=10)
         assert made_here.num_classes == 10
-        assert all(hasattr(benchmark.zoo.vgg, name) for name in benchmark.zoo.vgg.__all__)
+        assert all(
+            hasattr(benchmark.models.zoo.vgg, name) for name in benchmark.models.zoo.vgg.__all__
+        )
 
     @pytest.mark.parametrize("name", ["cifar_resnet20", "row_gru"])
     def test_pretrained_weights_are_refused_by_name(self, name):

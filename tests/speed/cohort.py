@@ -18,42 +18,48 @@ from pathlib import Path
 
 import torch
 
+import methods
 from benchmark.execution import environment, prepare, run
+from benchmark.execution.session import Session
+from benchmark.records.layout import Workspace
 from benchmark.search import tune
-from benchmark.search.hunt import Best
+from benchmark.search.recording import BestTrial
 from benchmark.study import study
-from benchmark.training.progress import Progress
 
 STUDY = Path(__file__).parents[2] / "studies" / "search.yaml"
 
 
 def prepared(workspace: Path, trials: int, epochs: int) -> prepare.Prepared:
     """The study with fewer trials, one seed each, and shorter trainings."""
-    loaded = study.load(STUDY)
+    loaded = study.load(STUDY, methods)
     assert loaded.search is not None
     search = loaded.search.model_copy(
         update={"trials": trials, "seeds": [1000], "together": trials}
     )
     recipe = loaded.recipe.model_copy(update={"epochs": epochs})
     small = loaded.model_copy(update={"search": search, "recipe": recipe})
-    return prepare.prepare(
-        small, STUDY.read_text(), str(STUDY), torch.device("cpu"), workspace, lambda _: None
-    )
+    device, files = torch.device("cpu"), Workspace(workspace)
+    return prepare.prepare(small, STUDY.read_text(), str(STUDY), device, files, lambda _: None)
+
+
+def session(workspace: Path) -> Session:
+    """A session on the CPU."""
+    device = torch.device("cpu")
+    known = environment.environment(device)
+    return Session(Workspace(workspace), str(STUDY), device, known)
 
 
 def timed(
     teachers: Path, trials: int, epochs: int, cohort_size: int | None
-) -> tuple[float, list[Best]]:
+) -> tuple[float, list[BestTrial]]:
     """Seconds of a search in a fresh workspace whose teacher is trained already, and what it found."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         shutil.copytree(teachers, workspace / "teachers")
         ready = prepared(workspace, trials, epochs)
-        known = environment.environment(torch.device("cpu"))
+        own_session = session(workspace)
         started = time.perf_counter()
-        outcome = tune.tune(
-            ready, workspace, str(STUDY), known, Progress(), cohort_size=cohort_size
-        )
+        outcome = tune.tune(ready, own_session, cohort_size=cohort_size)
         return time.perf_counter() - started, outcome.best
 
 
@@ -67,9 +73,9 @@ def main() -> None:
     asked = parser.parse_args()
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        workspace, known = Path(folder), environment.environment(torch.device("cpu"))
+        workspace = Path(folder)
         ready = prepared(workspace, asked.trials, asked.epochs)
-        run.obtain_teachers(ready, workspace, str(STUDY), known, Progress())
+        run.obtain_teachers(ready, session(workspace))
         for number in range(asked.rounds):
             (side, found), (alone, same) = (
                 timed(workspace / "teachers", asked.trials, asked.epochs, size)

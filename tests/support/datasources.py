@@ -1,4 +1,4 @@
-"""Small data sets for tests of data, written into a folder, and what is read from them."""
+"""Small data sets for tests of data, written to a folder, and shorthands to read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.data import Data
-from benchmark.study.schema import Augmentation, Dataset, Recipe, Split
+from benchmark.study.schema import Augmentation, Recipe, Split, make_dataset
 
 CPU = torch.device("cpu")
 
@@ -20,66 +20,76 @@ SHARED = Path(os.environ.get("KDBENCH_SHARED", Path(__file__).parents[3] / "shar
 """A folder beside the checkout, for data and weights that are too large for it."""
 
 CIFAR = SHARED / "data" / "cifar100"
+
 needs_cifar = pytest.mark.skipif(
     not CIFAR.is_dir(), reason="no data/cifar100 in the folder KDBENCH_SHARED"
 )
 
 
-def opened(name, folder, said=None, split=None, **options):
-    """A data set below a folder, with its cache there."""
-    dataset = Dataset(name=name, root=str(folder), **options)
-    say = ([] if said is None else said).append
+def opened(name, folder, messages=None, split=None, **options):
+    """Open a data set below a folder, with its cache in the same folder."""
+    dataset = make_dataset(name, root=str(folder), **options)
+    say = ([] if messages is None else messages).append
     return Data(dataset, Split(**(split or {"val": 4})), CPU, Path(folder) / "cache", say)
 
 
 def digits(**split):
-    """The digits, which need no files."""
-    return Data(Dataset(name="digits"), Split(**split), CPU, Path("nowhere"), pytest.fail)
+    """Open the digits, which need no files and no cache."""
+    return Data(make_dataset("digits"), Split(**split), CPU, Path("nowhere"), pytest.fail)
 
 
 def training(data):
-    """The training images, in the order of their places."""
-    return data._source.images(data.train_index)
+    """Return the inputs that are trained on, in the order of their indices."""
+    return data._source.subset(data.train_index)
 
 
 def recipe(batch_size=64, augmentation=None, **options):
-    """A recipe as far as data go."""
+    """Return a recipe as far as it concerns data."""
     return Recipe(
         epochs=1, batch_size=batch_size, augmentation=augmentation or Augmentation(), **options
     )
 
 
 def epoch(data, seed=0, number=0, batch_size=64, augmentation=None, **options):
-    """One epoch's images, labels and places, each as one tensor."""
+    """Return the inputs, labels and indices of one epoch, each as one tensor."""
     batches = list(data.epoch(seed, number, recipe(batch_size, augmentation, **options)))
     return [
-        torch.cat([getattr(batch, what) for batch in batches])
-        for what in ("images", "labels", "index")
+        torch.cat([getattr(batch, field) for batch in batches])
+        for field in ("inputs", "labels", "index")
     ]
 
 
 def picture(number, width=12, height=10):
-    """An RGB image that no other number has."""
-    draw = np.random.default_rng(number)
-    coarse = Image.fromarray(draw.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    """Draw an RGB image that differs from that of any other number."""
+    generator = np.random.default_rng(number)
+    coarse = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     return coarse.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def class_folders(folder, counts=(("train", 8), ("test", 4)), classes="abc", suffix="png", **size):
-    """Folders of images: `folder/train/a/0.png` and so on."""
+    """Write images to class folders: `folder/train/a/0.png` and so on."""
     number = 0
     for part, count in counts:
-        for name in classes:
-            place = Path(folder, part, name)
-            place.mkdir(parents=True)
+        for class_name in classes:
+            class_folder = Path(folder, part, class_name)
+            class_folder.mkdir(parents=True)
             for index in range(count):
-                picture(number, **size).save(place / f"{index}.{suffix}")
+                picture(number, **size).save(class_folder / f"{index}.{suffix}")
                 number += 1
+
     return Path(folder)
 
 
 def parquet(folder, counts=(("train", 12), ("test", 6)), image="image", label="label", labels=None):
-    """A Hugging Face data set of three classes, as files of columns."""
+    """Write a Hugging Face data set of three classes.
+
+    Args:
+        folder: Where to write its Parquet files.
+        counts: Name of each split and its number of images.
+        image: Name of the column of images.
+        label: Name of the column of labels.
+        labels: Type of the labels; by default they are named classes.
+    """
     import datasets
 
     datasets.disable_progress_bars()
@@ -88,31 +98,34 @@ def parquet(folder, counts=(("train", 12), ("test", 6)), image="image", label="l
     )
     if labels is not None:
         features[label] = datasets.Value(labels)
+
     Path(folder).mkdir(parents=True)
-    number = 0
+    first = 0
     for part, count in counts:
-        numbers = range(number, number + count)
-        values = [one % 3 if labels != "string" else "xyz"[one % 3] for one in numbers]
-        rows = {image: [picture(one) for one in numbers], label: values}
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(
-            Path(folder, f"{part}.parquet")
-        )
-        number += count
+        numbers = range(first, first + count)
+        values = [number % 3 for number in numbers]
+        if labels == "string":
+            values = ["xyz"[value] for value in values]
+        rows = {image: [picture(number) for number in numbers], label: values}
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(Path(folder, f"{part}.parquet"))
+        first += count
+
     return Path(folder)
 
 
 def mnist(folder, train=30, test=10):
-    """Files as MNIST has them."""
-    place = Path(folder, "MNIST", "raw")
-    place.mkdir(parents=True)
-    draw = np.random.default_rng(0)
+    """Write files in the format of MNIST."""
+    raw = Path(folder, "MNIST", "raw")
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
     for name, count in (("train", train), ("t10k", test)):
-        pixels = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        pixels = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        header = struct.pack(">iiii", 2051, count, 28, 28)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+
         labels = (np.arange(count) % 10).astype(np.uint8)
-        (place / f"{name}-images-idx3-ubyte").write_bytes(
-            struct.pack(">iiii", 2051, count, 28, 28) + pixels.tobytes()
-        )
-        (place / f"{name}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">ii", 2049, count) + labels.tobytes()
-        )
+        header = struct.pack(">ii", 2049, count)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+
     return Path(folder)

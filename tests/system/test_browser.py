@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmark.report import publish
+from benchmark.report import files
 from benchmark.study.plan import Plan
 from benchmark.tracking import client, report_run, server
 from benchmark.tracking import runs as tracking_runs
@@ -184,7 +184,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "three": several(3),
         "long": tables(pd.DataFrame(runs), plan),
     }.items():
-        publish.write(*board, folder / name)
+        files.write(*board, folder / name)
     return sorted(folder.glob("*/leaderboard.html"))
 
 

@@ -46,13 +46,14 @@ def assert_equal_cells(workspace: Path, expected: Path) -> None:
 DYING = """
 import os, sys
 import sklearn.datasets, timm, torch
-from benchmark import cli, execute
+from benchmark.cli.main import main
+from benchmark.execution import run
 places, sys.argv = sys.argv[1].split(","), ["kdbench", *sys.argv[2:]]
 for place in places:
     child = os.fork()
     if child == 0:
         os.environ["KDBENCH_FAILPOINT"] = place
-        cli.main()
+        main()
     print(place, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -78,7 +79,7 @@ def killed(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert found.out.splitlines() == [f"{place} -9" for place in PLACES]
     done = kdbench(*words(workspace, tracked.study, "--no-track"))
     assert done.code == 0
-    assert "0 done before" not in done.err
+    assert "0 already done" not in done.err
     return workspace
 
 
@@ -125,7 +126,7 @@ def test_a_killed_process_leaves_no_follower_and_mlflow_ends_with_every_run_once
     )
     again = kdbench(*words(workspace, tracked.study))
     assert again.code == 0
-    assert "6 cells trained, 3 done before, 0 failed\n" in again.err
+    assert "6 cells trained, 3 already done, 0 failed\n" in again.err
     assert states(workspace) == {"teacher/0": "FINISHED"} | {
         f"{row}/{s}": "FINISHED" for row in ROWS for s in SEEDS
     }
@@ -145,7 +146,7 @@ def test_a_stopped_study_says_so_in_one_line_and_goes_on_later(
         assert process.poll() is None
     os.killpg(process.pid, number)
     found = ended(process)
-    stopped = "kdbench: stopped; the same command goes on from here"
+    stopped = "kdbench: stopped; run the same command again to resume"
     assert (found.code, found.out) == (128 + number, "")
     assert [line for line in found.err.splitlines() if not line.startswith("pair / ")] == [stopped]
     assert alive(workspace) == []
@@ -201,9 +202,10 @@ def test_a_killed_follower_costs_nothing_but_a_sync(
     found = kdbench(*words(workspace, study))
     assert [follower.returncode for follower in followers] == [-signal.SIGKILL]
     assert (found.code, found.out) == (0, "")
-    assert "2 cells trained, 0 done before, 0 failed\n" in found.err
+    assert "2 cells trained, 0 already done, 0 failed\n" in found.err
     assert (
-        f"recorded in {workspace}/other; `kdbench sync {study}` puts it into MLflow\n" in found.err
+        f"recorded in {workspace}/other; run `kdbench sync {study}` to write it to MLflow\n"
+        in found.err
     )
     synced = kdbench("--workspace", workspace, "sync", "other")
     assert synced.code == 0
@@ -237,7 +239,7 @@ def test_a_server_that_does_not_answer_costs_a_warning_and_its_password_is_shown
         "training goes on, and `kdbench sync tiny` will record these runs later"
     )
     assert (found.code, found.out) == (0, "")
-    assert "2 cells trained, 0 done before, 0 failed\n" in found.err
+    assert "2 cells trained, 0 already done, 0 failed\n" in found.err
 
     others = [kdbench("--workspace", workspace, name, study) for name in ("sync", "leaderboard")]
     for other in others:

@@ -1,10 +1,8 @@
-"""The measures against scikit-learn, plain loops and cases worked out by hand."""
+"""Quality measures against scikit-learn, plain loops and cases worked out by hand."""
 
 from __future__ import annotations
 
 import math
-from itertools import count
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +18,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def random_case(classes, count=200, seed=0, present=None):
-    """Logits of a network that is right more often than not; labels of the first `present` classes only."""
+    """Logits that are right more often than not; labels are of the first `present` classes."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, present or classes, (count,), generator=draw)
     logits = torch.randn(count, classes, generator=draw)
@@ -204,49 +202,3 @@ def test_validation_is_accuracy_and_mean_cross_entropy(model, images):
     assert found["acc1"] == pytest.approx(100 * accuracy_score(some.labels, logits.argmax(dim=1)))
     expected = log_loss(some.labels, torch.softmax(logits.double(), dim=1), labels=range(10))
     assert found["loss"] == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("batch_size", [1, evaluate.BATCH])
-def test_latency_is_positive_and_leaves_the_mode_as_it_was(training, batch_size, model):
-    model.train(training)
-    assert evaluate.latency(model, batch_size) > 0
-    assert model.training == model.network.training == training
-
-
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_latency_is_that_of_one_batch_of_the_models_images(batch_size, model, monkeypatch):
-    shapes = []
-    monkeypatch.setattr(
-        type(model), "forward", lambda self, images, needs: shapes.append(tuple(images.shape))
-    )
-    evaluate.latency(model, batch_size)
-    assert set(shapes) == {(batch_size, *model.size)}
-
-
-def clock_of(durations, monkeypatch):
-    """A clock by which the passes of a model take these seconds, one after another; `passes` counts them."""
-    ticks = count()
-    clock = SimpleNamespace(perf_counter=lambda: sum(durations[: (next(ticks) + 1) // 2]))
-    monkeypatch.setattr(evaluate, "time", clock)
-    return SimpleNamespace(passes=lambda: next(ticks) // 2)
-
-
-def test_latency_is_the_median_in_milliseconds_after_the_warm_up(model, monkeypatch):
-    half = evaluate.MOST // 2
-    timed = [0.025] * (half + 1) + [0.05] * (half - 1)
-    clock = clock_of([0.06] * evaluate.WARM_UPS + timed + [9.0], monkeypatch)
-    assert evaluate.latency(model, 1) == pytest.approx(25.0)
-    assert clock.passes() == evaluate.WARM_UPS + evaluate.MOST
-
-
-def test_the_latency_of_a_slow_network_is_that_of_few_passes(model, monkeypatch):
-    slow = [8.0, *[3.0, 5.0, 4.0, 7.0, 6.0][: evaluate.LEAST], *[99.0] * 50]
-    clock = clock_of(slow, monkeypatch)
-    assert evaluate.latency(model, 1) == pytest.approx(5000.0)
-    assert clock.passes() == 1 + evaluate.LEAST
-
-
-def test_peak_memory_is_more_than_what_was_just_held():
-    held = torch.ones(2**23)
-    assert evaluate.peak_memory(torch.device("cpu")) > held.numel() * held.element_size() / 2**20

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn."""
+"""The digits of scikit-learn: 1,797 real images that come with the package."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.base import Located, Part, Source, SourceKind
 from benchmark.data.split import stratified, without
+from benchmark.study import schema
+
+
+class Digits(SourceKind[schema.Digits]):
+    """`digits`."""
+
+    prefix = "digits"
+
+    def locate(self, dataset: schema.Digits, argument: str) -> Located:
+        """Find the digits, which need no files."""
+        return Located(None, lambda _: _load())
 
 
 class _Digits(Part):
+    """Images of digits in memory.  pixels: uint8 [N, H, W]."""
+
     def __init__(self, pixels: Tensor, labels: Tensor):
-        self.pixels, self.labels = pixels, labels
+        self.pixels = pixels
+        self.labels = labels
 
-    def where(self, place: int) -> str:
-        return f"digits: image {place}"
+    def where(self, index: int) -> str:
+        return f"digits: image {index}"
 
-    def read(self, place: int) -> Image.Image:
-        return Image.fromarray(self.pixels[place].numpy())
+    def read(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pixels[index].numpy())
 
 
-def digits() -> Source:
-    """scikit-learn's digits: 1,797 real images of 8x8, here 32x32 RGB. No test set comes with it: a quarter is one."""
+def _load() -> Source:
+    """Enlarge the 8x8 images to 32x32, and hold out a quarter: there is no test set."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -32,8 +46,11 @@ def digits() -> Source:
     )
     pixels = (large[:, 0] * 255 / 16).round().to(torch.uint8)
     labels = torch.from_numpy(bunch.target).to(torch.int64)
+
     test = stratified(labels, len(labels) // 4, "digits/test")
     train = without(len(labels), test)
     return Source(
-        _Digits(pixels[train], labels[train]), _Digits(pixels[test], labels[test]), classes=10
+        train=_Digits(pixels[train], labels[train]),
+        test=_Digits(pixels[test], labels[test]),
+        classes=10,
     )

@@ -1,128 +1,92 @@
-"""Images in files: a folder per class."""
+"""Folders of image files: one folder per class."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-from benchmark.data.sources.base import Located, Part, Source, splits
+from benchmark.data.sources._files import Files, find_folder, signature, walk
+from benchmark.data.sources.base import Located, Source, SourceKind, split_names
 from benchmark.errors import InputError
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-class Files(Part):
-    """Images in files.  names: relative to the folder."""
+class ClassFolders(SourceKind[schema.ClassFolders]):
+    """`folder/<path>`: a folder with one folder per class in `train` and in `test`."""
 
-    def __init__(self, folder: Path, names: list[str], labels: list[int]):
-        self.folder, self.names, self.labels = (
-            folder,
-            names,
-            torch.tensor(labels, dtype=torch.int64),
-        )
+    prefix = "folder"
+    argument = "<path>"
 
-    def where(self, place: int) -> str:
-        """The path of a file."""
-        return str(self.folder / self.names[place])
+    def locate(self, dataset: schema.ClassFolders, argument: str) -> Located:
+        """Find the folders of the training and of the test images."""
+        folder = find_folder(dataset, argument)
+        if folder is None:
+            raise InputError(
+                f"dataset: there is neither a folder {Path(dataset.root, argument)} "
+                f"nor a folder {argument}; check dataset.name and dataset.root"
+            )
 
-    def read(self, place: int) -> Path:
-        """The path of a file."""
-        return self.folder / self.names[place]
-
-    def digest(self, place: int) -> str:
-        """SHA-256 of a file. Raises InputError if it cannot be read."""
-        try:
-            with self.read(place).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{self.where(place)}: cannot be read ({error.strerror})") from None
-
-    def title(self, place: int) -> str:
-        """The name of a file."""
-        return self.names[place]
-
-    def stamps(self) -> Iterator[tuple[str, int, int]]:
-        """Name, size and time of each file, by which a changed one is known."""
-        for name in self.names:
-            status = (self.folder / name).stat()
-            yield name, status.st_size, status.st_mtime_ns
+        train, test = (_split_folder(folder, names) for names in split_names(dataset))
+        return Located([signature(train), signature(test)], lambda _: _load(train, test))
 
 
-def files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """All files below a folder, by name relative to it, in order. Raises InputError for a link that leads nowhere."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for path in (f"{parent}/{name}" for name in sorted(names)):
-            try:
-                yield path[len(str(folder)) + 1 :], os.stat(path)
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
+    """Return the first folder of these names that exists."""
+    for name in names:
+        if (folder / name).is_dir():
+            return folder / name
 
-
-def signature(folder: Path) -> list[str]:
-    """Of a folder: its place, and names, sizes and times of all its files."""
-    stamps = [(name, status.st_size, status.st_mtime_ns) for name, status in files(folder)]
-    return [str(folder), hashlib.sha256(repr(stamps).encode()).hexdigest()]
-
-
-def local(dataset: Dataset, name: str) -> Path | None:
-    """The folder that a name means, below the data set's root or as it is."""
-    return next(
-        (path.resolve() for path in (Path(dataset.root, name), Path(name)) if path.is_dir()), None
+    raise InputError(
+        f"dataset: {folder} has no folder {' or '.join(names)}; "
+        "add one that holds a folder per class"
     )
 
 
-def folder(dataset: Dataset, name: str) -> Located:
-    """The folder of class folders that `folder/<name>` means. Raises InputError."""
-    folder = local(dataset, name)
-    if folder is None:
-        raise InputError(
-            f"dataset: no folder {Path(dataset.root, name)}, nor {name} as it is; see dataset.root"
-        )
-    train, test = (_one_of(folder, split) for split in splits(dataset))
-    return Located([signature(train), signature(test)], lambda _: _class_folders(train, test))
+def _load(train: Path, test: Path) -> Source:
+    """List the files of all classes, which must be the same in both folders."""
+    train_classes = _class_names(train)
+    train_files = _list_files(train, train_classes)
+    test_classes = _class_names(test)
+    test_files = _list_files(test, test_classes)
 
-
-def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
-    found = next((folder / name for name in names if (folder / name).is_dir()), None)
-    if found is None:
+    if unmatched := sorted(set(train_classes) ^ set(test_classes)):
+        name = unmatched[0]
+        has, lacks = (train, test) if name in train_classes else (test, train)
         raise InputError(
-            f"dataset: {folder} has no folder {' or '.join(names)}; it must hold a folder per class"
+            f"dataset: {has} has a class folder {name!r} that {lacks} lacks; add or remove it"
         )
-    return found
+
+    return Source(train_files, test_files, len(train_classes))
 
 
 def _class_names(folder: Path) -> list[str]:
-    return sorted(
+    """Return the sorted names of the class folders, of which there must be one."""
+    names = [
         entry.name
         for entry in folder.iterdir()
         if entry.is_dir() and not entry.name.startswith(".")
-    )
+    ]
+    if not names:
+        raise InputError(f"dataset: {folder} has no folders; add one for each class")
+
+    return sorted(names)
 
 
-def _class_folders(train: Path, test: Path) -> Source:
-    parts, classes = [], []
-    for folder in (train, test):
-        classes.append(_class_names(folder))
-        if not classes[-1]:
-            raise InputError(f"dataset: {folder} has no folders; it must hold one for each class")
-        names, labels = [], []
-        for label, name in enumerate(classes[-1]):
-            found = [
-                file for file, _ in files(folder / name) if Path(file).suffix.lower() in SUFFIXES
-            ]
-            if not found:
-                raise InputError(f"dataset: {folder / name} has no images")
-            names += [f"{name}/{file}" for file in found]
-            labels += [label] * len(found)
-        parts.append(Files(folder, names, labels))
-    odd = sorted(set(classes[0]) ^ set(classes[1]))
-    if odd:
-        there, missing = (train, test) if odd[0] in classes[0] else (test, train)
-        raise InputError(f"dataset: {there} has a class folder {odd[0]!r} that {missing} has not")
-    return Source(parts[0], parts[1], len(classes[0]))
+def _list_files(folder: Path, classes: list[str]) -> Files:
+    """List the image files of each class folder; its place in `classes` is their label."""
+    names: list[str] = []
+    labels: list[int] = []
+    for label, class_name in enumerate(classes):
+        files = [
+            file for file, _ in walk(folder / class_name) if Path(file).suffix.lower() in SUFFIXES
+        ]
+        if not files:
+            raise InputError(
+                f"dataset: {folder / class_name} has no images; add some or remove the class"
+            )
+
+        names += [f"{class_name}/{file}" for file in files]
+        labels += [label] * len(files)
+
+    return Files(folder, names, labels)

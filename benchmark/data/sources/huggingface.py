@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or of a copy in a folder."""
+"""Data sets of the Hugging Face hub, or copies of them in a folder."""
 
 from __future__ import annotations
 
@@ -7,150 +7,219 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from torch import Tensor
 
-from benchmark.data.sources.base import Located, Part, Source, splits
-from benchmark.data.sources.folders import local, signature
+from benchmark.data.sources._files import find_folder, signature
+from benchmark.data.sources.base import (
+    Located,
+    Part,
+    Source,
+    SourceKind,
+    class_labels,
+    split_names,
+)
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
 
-class _HuggingFace(Part):
-    """A part of a Hugging Face data set, read by timm."""
+class HuggingFace(SourceKind[schema.HuggingFace]):
+    """`hfds/<name>`: a folder or a data set of the hub, read through timm."""
 
-    def __init__(self, title: str, reader: Any, labels: Tensor):
-        self.name, self.reader, self.labels = title, reader, labels
+    prefix = "hfds"
+    argument = "<name>"
 
-    def where(self, place: int) -> str:
-        return f"{self.name}: image {place}"
+    def locate(self, dataset: schema.HuggingFace, argument: str) -> Located:
+        """Look for a folder of this name; without one, the name is one of the hub."""
+        folder = find_folder(dataset, argument)
+        if folder is None:
+            root = str(Path(dataset.root).resolve())
+            return Located(root, lambda _: _Opener(dataset, argument, root).load())
 
-    def read(self, place: int) -> IO[bytes]:
-        with self.reader[place][0] as found:
-            return io.BytesIO(found.read())
-
-
-def hugging_face(dataset: Dataset, name: str) -> Located:
-    """The data set that `hfds/<name>` means: a folder, or one of the hub."""
-    folder = local(dataset, name)
-    if folder is None:
-        root = str(Path(dataset.root).resolve())
-        return Located(root, lambda _: _hugging_face_parts(dataset, name, root))
-    return Located(
-        signature(folder),
-        lambda scratch: _hugging_face_parts(dataset, str(folder), str(scratch), folder),
-    )
-
-
-def _hugging_face_parts(
-    dataset: Dataset, name: str, cache: str, folder: Path | None = None
-) -> Source:
-    if importlib.util.find_spec("datasets") is None:
-        raise InputError(
-            f"dataset: {dataset.name} needs the package 'datasets': pip install 'kdbench[hf]'"
+        path = str(folder)
+        return Located(
+            signature(folder),
+            lambda scratch: _Opener(dataset, path, str(scratch), folder).load(),
         )
-    readers = []
-    with _quiet(progress=folder is None):
-        for names in splits(dataset):
-            readers.append(_reader(dataset, name, cache, names, folder))
-    classes, parts = len(readers[0].class_to_idx), []
-    for reader in readers:
-        title = f"{name}: {reader.split}"
-        values = reader.dataset[reader.label_key][:]
-        if not classes and all(isinstance(value, int) for value in values):
-            classes = 1 + max(values)
-        parts.append(
-            _HuggingFace(
-                title, reader, labels_of(values, classes, f"{title}: column {reader.label_key!r}")
+
+
+class _Images(Part):
+    """Images in a column, read by timm."""
+
+    def __init__(self, name: str, reader: Any, labels: Tensor):
+        self.name = name
+        self.reader = reader
+        self.labels = labels
+
+    def where(self, index: int) -> str:
+        return f"{self.name}: image {index}"
+
+    def read(self, index: int) -> IO[bytes]:
+        with self.reader[index][0] as file:
+            return io.BytesIO(file.read())
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Opens both parts of a data set.
+
+    Attributes:
+        dataset: What the study says about the data set.
+        name: The name for the `datasets` library: of the hub, or the path of a folder.
+        cache: The folder to which the library writes its files.
+        folder: The folder that holds the data set; None if it comes from the hub.
+    """
+
+    dataset: schema.HuggingFace
+    name: str
+    cache: str
+    folder: Path | None = None
+
+    @property
+    def input_key(self) -> str:
+        """Name of the column of images."""
+        return self.dataset.input_key or "image"
+
+    @property
+    def target_key(self) -> str:
+        """Name of the column of labels."""
+        return self.dataset.target_key or "label"
+
+    def load(self) -> Source:
+        """Open both parts and check that they have the same classes."""
+        if importlib.util.find_spec("datasets") is None:
+            raise InputError(
+                f"dataset: {self.dataset.name} needs the package 'datasets': "
+                "pip install 'kdbench[hf]'"
             )
+
+        with _quiet_library(show_progress=self.folder is None):
+            train, test = (self._first_reader(names) for names in split_names(self.dataset))
+
+        classes = len(train.class_to_idx) or _count_classes(train)
+        train_part = self._part(train, classes)
+        test_part = self._part(test, classes)
+        if train.class_to_idx != test.class_to_idx:
+            raise InputError(
+                f"dataset: {self.name}: {train.split} and {test.split} have different classes"
+            )
+
+        return Source(train_part, test_part, classes)
+
+    def _part(self, reader: Any, classes: int) -> Part:
+        title = f"{self.name}: {reader.split}"
+        column = f"{title}: column {reader.label_key!r}"
+        return _Images(title, reader, class_labels(_label_column(reader), classes, column))
+
+    def _first_reader(self, splits: tuple[str, ...]) -> Any:
+        """Return timm's reader of the first split that exists."""
+        error: Exception | None = None
+        for split in splits:
+            try:
+                reader = self._reader(split)
+            except Exception as caught:  # the library raises errors of many kinds
+                error = caught
+                if "Unknown split" in str(caught):
+                    continue
+                break
+
+            self._check(reader, split)
+            return reader
+
+        assert error is not None
+        raise self._refusal(error) from error
+
+    def _reader(self, split: str) -> Any:
+        from timm.data.dataset_factory import create_dataset
+
+        dataset = create_dataset(
+            f"hfds/{self.name}",
+            root=self.cache,
+            split=split,
+            input_key=self.input_key,
+            target_key=self.target_key,
         )
-    if readers[0].class_to_idx != readers[1].class_to_idx:
-        raise InputError(
-            f"dataset: {name}: {readers[0].split} and {readers[1].split} have different classes"
-        )
-    return Source(parts[0], parts[1], classes)
+        return dataset.reader
 
-
-def _reader(
-    dataset: Dataset, name: str, cache: str, splits: tuple[str, ...], folder: Path | None
-) -> Any:
-    """The reader by timm of the first of some splits that there is, after its columns were checked."""
-    from timm.data.dataset_factory import create_dataset
-
-    images, labels = dataset.input_key or "image", dataset.target_key or "label"
-    error: Exception | None = None
-    for split in splits:
-        try:
-            reader = create_dataset(
-                f"hfds/{name}", root=cache, split=split, input_key=images, target_key=labels
-            ).reader
-        except Exception as raised:  # whatever the library raises, the data set is what is wrong
-            error = raised
-            if "Unknown split" in str(raised):
-                continue
-            break
+    def _check(self, reader: Any, split: str) -> None:
+        """Refuse a split without images, or without one of the two columns."""
         if not len(reader):
-            raise InputError(f"dataset: {dataset.name}: {split} has no images")
+            raise InputError(f"dataset: {self.dataset.name}: the split {split!r} has no images")
+
+        # If there is no column of images, timm's cast to images creates one of nulls.
         table = reader.dataset.data
-        # timm's cast to images makes a column up, of nulls, where there is none.
         columns = [
             name
             for name in table.column_names
-            if name != images or table.column(name).null_count < len(reader)
+            if name != self.input_key or table.column(name).null_count < len(reader)
         ]
-        for key, column in (("input_key", images), ("target_key", labels)):
+        for key, column in (("input_key", self.input_key), ("target_key", self.target_key)):
             if column not in columns:
-                known = ", ".join(columns)
                 raise InputError(
-                    f"dataset: {dataset.name} has no column {column!r}; set {key} to one of {known}"
+                    f"dataset: {self.dataset.name} has no column {column!r}; "
+                    f"set {key} to one of {', '.join(columns)}"
                 )
-        return reader
-    assert error is not None
-    if "Unknown split" in str(error):
-        raise InputError(
-            f"dataset: {dataset.name}: {first_line(error)}; set train_split and test_split"
-        ) from error
-    if "cast" in str(error):
-        raise InputError(
-            f"dataset: {dataset.name}: column {images!r} holds no images; set input_key"
-        ) from error
-    if folder is None:
-        looked = f"neither {Path(dataset.root, name)} nor {name} is a folder, and the Hugging Face hub does not give it"
-        raise InputError(f"dataset: {dataset.name}: {looked} ({first_line(error)})") from error
-    raise InputError(
-        f"dataset: {folder} cannot be read ({first_line(error)}); restore or replace it"
-    ) from error
+
+    def _refusal(self, error: Exception) -> InputError:
+        """Explain why no split could be opened."""
+        name = self.dataset.name
+        reason = first_line(error)
+        if "Unknown split" in str(error):
+            return InputError(f"dataset: {name}: {reason}; set train_split and test_split")
+
+        if "cast" in str(error):
+            return InputError(
+                f"dataset: {name}: column {self.input_key!r} holds no images; set input_key"
+            )
+
+        if self.folder is None:
+            below_root = Path(self.dataset.root, self.name)
+            return InputError(
+                f"dataset: {name}: neither {below_root} nor {self.name} is a folder, "
+                f"and the Hugging Face hub does not provide it ({reason})"
+            )
+
+        return InputError(
+            f"dataset: {self.folder} cannot be read ({reason}); restore or replace it"
+        )
+
+
+def _label_column(reader: Any) -> list[Any]:
+    values: list[Any] = reader.dataset[reader.label_key][:]
+    return values
+
+
+def _count_classes(reader: Any) -> int:
+    """Count the classes of a column of plain whole numbers; 0 for any other column."""
+    values = _label_column(reader)
+    if not all(isinstance(value, int) for value in values):
+        return 0
+
+    highest: int = max(values)
+    return 1 + highest
 
 
 @contextmanager
-def _quiet(progress: bool) -> Iterator[None]:
-    """The `datasets` library logs nothing inside, for its errors become one line; downloads show their progress."""
+def _quiet_library(show_progress: bool) -> Iterator[None]:
+    """Silence the log of the `datasets` library, whose errors are reported in one line."""
     import datasets  # type: ignore[import-untyped]
 
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
-    levels, shown = [logger.level for logger in loggers], datasets.are_progress_bars_disabled()
+    levels = [logger.level for logger in loggers]
+    had_progress = not datasets.are_progress_bars_disabled()
+
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
-    if not progress:
+    if not show_progress:
         datasets.disable_progress_bars()
+
     try:
         yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        if not shown:
+        if had_progress:
             datasets.enable_progress_bars()
-
-
-def labels_of(values: list[Any], classes: int, where: str) -> Tensor:
-    """Labels as int64 [N]. Raises InputError if one of them is no class."""
-    wrong = next(
-        (value for value in values if not isinstance(value, int) or not 0 <= value < classes), None
-    )
-    if wrong is not None:
-        hint = "labels are whole numbers from 0; set target_key, or a test_split whose labels are public"
-        raise InputError(f"dataset: {where} holds {wrong!r}; {hint}")
-    return torch.tensor(values, dtype=torch.int64)

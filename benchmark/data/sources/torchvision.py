@@ -1,66 +1,98 @@
-"""Data sets of torchvision."""
+"""Data sets of torchvision, downloaded where they are missing."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from benchmark.data.sources.base import TEST_SPLITS, Located, Part, Source
-from benchmark.data.sources.huggingface import labels_of
-from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.data.sources.base import (
+    TEST_SPLITS,
+    Located,
+    Part,
+    Source,
+    SourceKind,
+    class_labels,
+)
+from benchmark.errors import InputError, first_line, suggest
+from benchmark.study import schema
 
-TORCH = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet", "places365")
+NAMES = schema.TORCHVISION
 
 
-class _Torch(Part):
+class Torchvision(SourceKind[schema.Torchvision]):
+    """`torch/<name>`: one of torchvision's data sets, read through timm."""
+
+    prefix = "torch"
+    argument = "<name>"
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the data sets that timm can open."""
+        return [f"{self.prefix}/{name}" for name in NAMES]
+
+    def locate(self, dataset: schema.Torchvision, argument: str) -> Located:
+        """Check the name and the splits; the files are looked for when they are loaded."""
+        if argument not in NAMES:
+            # The common prefix alone makes any two names similar.
+            hint = suggest(dataset.name, self.names(), cutoff=0.8)
+            raise InputError(f"dataset: no data set {dataset.name!r}; {hint}")
+
+        train = dataset.train_split or "train"
+        test = dataset.test_split or "validation"
+        if train != "train" or test not in TEST_SPLITS:
+            raise InputError(
+                f"dataset: {dataset.name} has only the parts train and test; "
+                "leave out train_split and test_split"
+            )
+
+        root = Path(dataset.root).resolve()
+        return Located(str(root), lambda _: _load(dataset.name, root, train, test))
+
+
+class _Images(Part):
+    """A part that torchvision decodes."""
+
     def __init__(self, name: str, images: Any, classes: int):
-        self.name, self.images = name, images
-        self.labels = labels_of(list(map(int, images.targets)), classes, name)
+        self.name = name
+        self.images = images
+        self.labels = class_labels([int(label) for label in images.targets], classes, name)
 
-    def where(self, place: int) -> str:
-        return f"{self.name}: image {place}"
+    def where(self, index: int) -> str:
+        return f"{self.name}: image {index}"
 
-    def read(self, place: int) -> Image.Image:
-        image: Image.Image = self.images[place][0]
+    def read(self, index: int) -> Image.Image:
+        image: Image.Image = self.images[index][0]
         return image
 
 
-def torch_data(dataset: Dataset, name: str) -> Located:
-    """The data set that `torch/<name>` means. Raises InputError."""
-    if name not in TORCH:
-        near = difflib.get_close_matches(name, TORCH, n=1)
-        hint = f"did you mean 'torch/{near[0]}'?" if near else f"there are {', '.join(TORCH)}"
-        raise InputError(f"dataset: no data set {dataset.name!r}; {hint}")
-    train, test = dataset.train_split or "train", dataset.test_split or "validation"
-    if train != "train" or test not in TEST_SPLITS:
-        raise InputError(
-            f"dataset: {dataset.name} has no parts but train and test; leave out train_split, test_split"
-        )
-    root = Path(dataset.root).resolve()
+def _load(name: str, root: Path, train: str, test: str) -> Source:
+    train_images = _open(name, root, train)
+    test_images = _open(name, root, test)
+    classes = len(getattr(train_images, "classes", ()))
+    if not classes:
+        classes = 1 + max(int(label) for label in train_images.targets)
 
-    def load(_: Path) -> Source:
-        parts = [_torchvision(dataset.name, root, split) for split in (train, test)]
-        classes = len(getattr(parts[0], "classes", ())) or 1 + max(map(int, parts[0].targets))
-        train_part, test_part = (_Torch(dataset.name, part, classes) for part in parts)
-        return Source(train_part, test_part, classes)
-
-    return Located(str(root), load)
+    return Source(
+        train=_Images(name, train_images, classes),
+        test=_Images(name, test_images, classes),
+        classes=classes,
+    )
 
 
-def _torchvision(name: str, root: Path, split: str) -> Any:
-    """A data set of torchvision, downloaded if it is not in its folder."""
+def _open(name: str, root: Path, split: str) -> Any:
+    """Open a data set of torchvision, after downloading it if it is not in its folder."""
     from timm.data.dataset_factory import create_dataset
 
     try:
         try:
             return create_dataset(name, root=str(root), split=split, download=False)
-        except RuntimeError:  # not there, or not whole
+        except RuntimeError:  # missing or incomplete
             root.mkdir(parents=True, exist_ok=True)
             return create_dataset(name, root=str(root), split=split, download=True)
-    except Exception as error:  # whatever torchvision raises, it has no whole data set
-        message = f"dataset: {name} is not in {root}, or damaged, and cannot be downloaded ({first_line(error)})"
-        raise InputError(f"{message}; put it there or set dataset.root") from error
+    except Exception as error:  # torchvision raises errors of many kinds
+        raise InputError(
+            f"dataset: {name} is missing or damaged in {root} and cannot be downloaded "
+            f"({first_line(error)}); put it there or set dataset.root"
+        ) from error

@@ -8,6 +8,6 @@ Parameters are named as in public checkpoints. Those of chenyaofo's CIFAR ResNet
 others RepDistiller's names were the pattern (MobileNetV2 excepted), and none of its files was at hand to try.
 """
 
-from __future__ import annotations
+from benchmark.models.zoo import mobilenet, recurrent, resnet, shufflenet, vgg, wrn
 
 __all__ = ["mobilenet", "recurrent", "resnet", "shufflenet", "vgg", "wrn"]

@@ -1,0 +1,152 @@
+"""A workspace of version 0.1.0 before its packages: journals, MLflow store and search open and go on.
+
+`data/old-workspace.tar.xz` was made by that version: a study of 8 cells that was killed after 4, and a
+search that was killed before its last trials were told. `expected.json` and `expected.csv` in it are what
+the same version made of both when it was allowed to finish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sqlite3
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from benchmark.execution.environment import environment
+from tests.support.commandline import Ended, in_mlflow, kdbench
+from tests.support.studies import folders, plan
+
+ARCHIVE = Path(__file__).parent / "data" / "old-workspace.tar.xz"
+MADE_AT = "/tmp/fix/fixture"
+DECIDES_BITS = ("torch", "torchvision", "timm", "numpy", "cpu_capability", "device_name", "threads")
+
+
+@dataclass(frozen=True)
+class Old:
+    """The workspace, its study file, and what the old version made of them in the end."""
+
+    workspace: Path
+    study: Path
+    expected: dict[str, Any]
+    expected_csv: str
+
+    @property
+    def same_machine(self) -> bool:
+        """Whether the bits of a training here are those of the old version's."""
+        here = environment(torch.device("cpu")) | {"threads": "1"}
+        there = self.expected["environment"]
+        return all(here[name] == there[name] for name in DECIDES_BITS)
+
+    def call(self, *words: Any) -> Ended:
+        """Runs a command in the workspace."""
+        return kdbench("--workspace", self.workspace, *words)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
+    """The archive, unpacked; MLflow's absolute paths are those of the new place."""
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    workspace = folder / "workspace" / "runs"
+    with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database, database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            database.execute(
+                f"update {table} set {column} = replace({column}, ?, ?)",
+                (MADE_AT, str(folder / "workspace")),
+            )
+    expected = json.loads((folder / "expected.json").read_text())
+    study = folder / "workspace" / "old.yaml"
+    return Old(workspace, study, expected, (folder / "expected.csv").read_text())
+
+
+@pytest.fixture(scope="module")
+def before(old: Old) -> list[dict[str, Any]]:
+    """MLflow's runs as the old version left them."""
+    return in_mlflow(old.workspace)
+
+
+@pytest.fixture(scope="module")
+def finished(old: Old, before: list[dict[str, Any]]) -> Ended:
+    """The study, which this version trains to its end."""
+    return old.call("run", old.study, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tuned(old: Old, finished: Ended) -> Ended:
+    """The search, which this version makes to its end."""
+    return old.call("tune", old.study, "--device", "cpu")
+
+
+def test_an_old_study_shows_its_progress(old: Old) -> None:
+    head, *_ = old.call("status", "old").out.splitlines()
+    assert head == "old: 4 of 8 cells done, not running"
+
+
+def test_an_old_study_trains_only_what_it_lacks(finished: Ended) -> None:
+    assert (finished.code, "Traceback" in finished.err) == (0, False)
+    assert "4 cells trained, 4 already done, 0 failed\n" in finished.err
+
+
+def test_old_cells_keep_their_identities_and_new_ones_get_the_same_bits(
+    old: Old, finished: Ended
+) -> None:
+    cells = {f"{cell['row']}/{cell['seed']}": cell for cell in plan(old.workspace, "old")["cells"]}
+    assert cells.keys() == old.expected["cells"].keys()
+    for name, expected in old.expected["cells"].items():
+        assert cells[name]["id"] == expected["id"]
+        done = json.loads((folders(old.workspace, "old")[name] / "done.json").read_text())
+        if old.same_machine or name.endswith("/0"):
+            assert done["sha256"] == expected["sha256"]
+            assert done["metrics"]["test/acc1"] == expected["test/acc1"]
+
+
+def test_an_old_store_has_every_run_once(
+    old: Old, before: list[dict[str, Any]], finished: Ended
+) -> None:
+    runs = [run for run in in_mlflow(old.workspace) if run["study"] == "old" and "trial" not in run]
+    assert len(runs) == 9
+    assert {run["status"] for run in runs} == {"FINISHED"}
+    assert "superseded" not in {run["kdbench.kind"] for run in runs}
+    old_cells = {run["cell"] for run in before if run["study"] == "old" and "trial" not in run}
+    assert old_cells <= {run["cell"] for run in runs}
+
+
+def test_an_old_store_makes_the_table_that_the_old_version_made(
+    old: Old, finished: Ended, tmp_path: Path
+) -> None:
+    assert old.call("leaderboard", old.study, "--results", tmp_path).code == 0
+    text = (tmp_path / "old" / "leaderboard.csv").read_text()
+    if old.same_machine:
+        assert text == old.expected_csv
+    lines = list(csv.DictReader(text.splitlines()))
+    assert [(line["method"], line["n"]) for line in lines if line["method"] != "teacher"] == [
+        (line["method"], line["n"])
+        for line in csv.DictReader(old.expected_csv.splitlines())
+        if line["method"] != "teacher"
+    ] or not old.same_machine
+
+
+def test_an_old_search_goes_on_to_the_same_trials(old: Old, tuned: Ended) -> None:
+    assert (tuned.code, "Traceback" in tuned.err) == (0, False)
+    for key, trials in old.expected["searches"].items():
+        record = json.loads((old.workspace / "old" / "search" / f"{key}.json").read_text())
+        assert [trial["state"] for trial in record["trials"]] == [t["state"] for t in trials]
+        for trial, expected in zip(record["trials"], trials, strict=True):
+            if old.same_machine:
+                assert trial["value"] == expected["value"]
+                assert trial["params"] == pytest.approx(expected["params"], rel=1e-9)
+
+
+def test_an_old_search_ends_in_the_same_settings(old: Old, tuned: Ended) -> None:
+    settings = yaml.safe_load((old.study.parent / "tuned" / "old.yaml").read_text())
+    keys = [(entry["row"], entry["search"]) for entry in settings["searches"]]
+    assert keys == [(e["row"], e["search"]) for e in old.expected["tuned"]["searches"]]

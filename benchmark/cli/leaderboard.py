@@ -92,7 +92,7 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
         TrackingError: The store cannot be reached.
     """
     from benchmark.leaderboard import table
-    from benchmark.leaderboard.sentences import provenance
+    from benchmark.leaderboard.provenance import provenance
     from benchmark.report.terminal import to_console
     from benchmark.tracking import runs as tracking_runs
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.files import write_all
-from benchmark.leaderboard.sentences import headline
+from benchmark.leaderboard.headline import headline
 from benchmark.leaderboard.summary import FILE as SUMMARY
 from benchmark.leaderboard.summary import Summary, to_json
 from benchmark.report.figures import MAIN, all_figures

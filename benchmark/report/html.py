@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.measures import BY_COLUMN
 from benchmark.report.columns import NONE, Column, Line
 from benchmark.report.html_page import Link, links, render

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.markdown_text import Markdown, block, bold, bullets, inline, link, table
 from benchmark.report.tables import (
     COMPUTED_TITLE,

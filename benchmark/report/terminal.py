@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.report.columns import (
     ALWAYS,
     COMPUTED,

@@ -14,7 +14,7 @@ from rich.console import Console
 import methods
 from benchmark.execution.plan_file import is_altered
 from benchmark.leaderboard import published
-from benchmark.leaderboard.sentences import footnotes
+from benchmark.leaderboard.footnotes import footnotes
 from benchmark.leaderboard.table import costs, leaderboard
 from benchmark.models import create
 from benchmark.report import markdown

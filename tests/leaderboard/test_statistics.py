@@ -14,7 +14,8 @@ from rich.console import Console
 from scipy import stats
 
 from benchmark.leaderboard import statistics
-from benchmark.leaderboard.sentences import footnotes
+from benchmark.leaderboard.environments import MixedEnvironmentsError
+from benchmark.leaderboard.footnotes import footnotes
 from benchmark.leaderboard.statistics import (
     critical_difference,
     friedman,
@@ -24,7 +25,7 @@ from benchmark.leaderboard.statistics import (
     sign_flip,
     smallest_p,
 )
-from benchmark.leaderboard.table import MixedEnvironmentsError, costs, leaderboard
+from benchmark.leaderboard.table import costs, leaderboard
 from benchmark.report import markdown, terminal
 from benchmark.study.plan import Plan
 

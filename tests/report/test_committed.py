@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.leaderboard.sentences import headline
+from benchmark.leaderboard.headline import headline
 from benchmark.report import files, gallery
 from tests.support.committed import FOLDERS, ROOT, read
 

@@ -24,7 +24,11 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Return a table with its exact numbers."""
     with path.open(encoding="utf-8", newline="") as file:
         lines = [
-            {name: value if value or name in table._TEXTS else None for name, value in line.items()}
+            {name: _value(name, text) for name, text in line.items()}
             for line in csv.DictReader(file)
         ]
-    return table._table(lines, columns)
+    return table.to_frame(lines, columns)
+
+
+def _value(column: str, text: str) -> str | None:
+    return text if text or column in table.TEXT_COLUMNS else None

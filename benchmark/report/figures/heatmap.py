@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from benchmark.leaderboard.headline import student_label
 from benchmark.leaderboard.rounding import signed
-from benchmark.leaderboard.sentences import reference
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
     SMALL,
@@ -133,12 +133,12 @@ def _linear(part: float) -> float:
 
 
 def _scale_title(plan: Plan) -> str:
-    return f"points against {reference(plan.methods, plan)}"
+    return f"points against {student_label(plan.methods, plan)}"
 
 
 def caption(plan: Plan) -> str:
     """Return what the figure shows, and what tuned rows are compared with."""
-    return f"Points against {reference(plan.methods, plan)}, methods by pairs"
+    return f"Points against {student_label(plan.methods, plan)}, methods by pairs"
 
 
 FIGURE = FigureKind("heatmap", "methods by pairs", caption, draw)

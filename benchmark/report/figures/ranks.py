@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.leaderboard.ranking import friedman_groups
 from benchmark.leaderboard.rounding import plain
-from benchmark.leaderboard.sentences import ranked_together
 from benchmark.leaderboard.statistics import SIGNIFICANCE, critical_difference, friedman
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
@@ -135,7 +135,7 @@ def _diagrams(board: pd.DataFrame, plan: Plan) -> list[_Diagram]:
     mean_ranks = ranked.groupby("method")["mean_rank"].first()
     return [
         _diagram({name: float(mean_ranks[name]) for name in accuracies}, accuracies, trials, plan)
-        for trials, accuracies in ranked_together(board, plan).items()
+        for trials, accuracies in friedman_groups(board, plan).items()
     ]
 
 

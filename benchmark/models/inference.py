@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,14 +21,38 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(mode)
 
 
-def count_macs(run: Callable[[], object]) -> int:
-    """Count the multiply-accumulates of a function: half of what PyTorch counts as FLOPs."""
+def count_macs(model: nn.Module, *inputs: object) -> int:
+    """Count the multiply-accumulates of a forward pass in eval mode.
+
+    That is half of what PyTorch counts as FLOPs.
+
+    Args:
+        model: The model.
+        inputs: What its forward method takes.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
     # Fused attention is counted on some devices only; as matrix products it is counted on all.
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        run()
+    with evaluating(model), _frozen(model), sdpa_kernel(SDPBackend.MATH), counter:
+        model(*inputs)
 
     return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient in a block.
+
+    PyTorch's counter fails on a module that takes a view of a parameter that does, such as the
+    learned query of attention pooling.
+    """
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)

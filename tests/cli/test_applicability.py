@@ -11,6 +11,8 @@ from benchmark.cli import methods_page
 from benchmark.cli.methods_page import PAIRS, Bench
 from benchmark.errors import InputError
 
+pytestmark = pytest.mark.trains
+
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 
 

@@ -24,6 +24,8 @@ import methods
 from tests.support.commandline import Ended, alive, ended, in_mlflow, kdbench, launched, leaderboard
 from tests.support.studies import ROWS, SEEDS, TEACHER, Tracked, plan, tiny, write_study
 
+pytestmark = pytest.mark.subprocess
+
 COUNT = len(ROWS) * len(SEEDS)
 
 

@@ -24,6 +24,8 @@ from benchmark.training.progress import Progress
 from tests.execution.helpers import Remembering, pairs, prepared
 from tests.support.studies import folders, plan, run, tiny
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 
 HOLD = """

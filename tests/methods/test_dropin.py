@@ -15,6 +15,8 @@ import pytest
 from benchmark.records.journal import read_journal
 from tests.support.studies import folders, tiny, write_study
 
+pytestmark = pytest.mark.subprocess
+
 ROOT = Path(__file__).parents[2]
 NAME = "cosine_margin"
 SOURCE = (ROOT / "methods" / "_template.py").read_text()

@@ -24,6 +24,8 @@ from benchmark.study.schema import Network
 from benchmark.training.teacher import Teacher
 from methods import Batch, Needs
 
+pytestmark = pytest.mark.trains
+
 TIMM = "1.0.31"
 PARTNER, CLASSES, BATCH = "test_resnet", 10, 4
 EVERYTHING = Needs(logits=True, embedding=True, maps=True)

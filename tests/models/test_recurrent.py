@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.support.commandline import kdbench
 from tests.support.studies import TEACHER, plan, tiny, write_study
+
+pytestmark = pytest.mark.trains
 
 GRU = {"model": "row_gru", "kwargs": {"hidden_size": 8}}
 TEACHERS = {

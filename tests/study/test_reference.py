@@ -15,6 +15,8 @@ from benchmark.study import reference, yamlfile
 from benchmark.study.reference_examples import COMPLETE, SECTIONS
 from benchmark.study.study import load
 
+pytestmark = pytest.mark.subprocess
+
 COMMAND = "python -m benchmark.study.reference"
 
 

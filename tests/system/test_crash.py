@@ -26,6 +26,8 @@ from tests.support.commandline import (
 )
 from tests.support.studies import ROWS, SEEDS, Tracked, bits, folders, tiny, write_study
 
+pytestmark = pytest.mark.subprocess
+
 COUNT = len(ROWS) * len(SEEDS)
 CANARY = "canary-4c1d"
 

@@ -24,6 +24,8 @@ from benchmark.execution.environment import environment
 from tests.support.commandline import Ended, in_mlflow, kdbench
 from tests.support.studies import folders, plan
 
+pytestmark = pytest.mark.subprocess
+
 ARCHIVE = Path(__file__).parent / "data" / "old-workspace.tar.xz"
 MADE_AT = "/tmp/fix/fixture"
 DECIDES_BITS = ("torch", "torchvision", "timm", "numpy", "cpu_capability", "device_name", "threads")

@@ -37,6 +37,8 @@ from benchmark.training.teacher import Teacher
 from methods import Needs, Output
 from tests.support.studies import STUDENT, TEACHER, run, tiny
 
+pytestmark = pytest.mark.trains
+
 SIZE, CLASSES, HALF = (3, 32, 32), 10, (0.5, 0.5, 0.5)
 
 

@@ -17,6 +17,8 @@ from benchmark.study.schema import Network
 from benchmark.training import evaluate
 from tests.support.studies import STUDENT
 
+pytestmark = pytest.mark.trains
+
 HALF = (0.5, 0.5, 0.5)
 
 

@@ -35,7 +35,7 @@ class SealedError(RuntimeError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its class if it has none."""
     lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
+    return next((line for line in lines if line), type(error).__name__)
 
 
 def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: float = 0.6) -> str:
@@ -48,8 +48,9 @@ def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: floa
         cutoff: Similarity, from 0 to 1, below which no name is suggested.
     """
     names = sorted(known)
-    if near := difflib.get_close_matches(name, names, n=1, cutoff=cutoff):
-        return f"did you mean {near[0]!r}?"
+    similar = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    if similar:
+        return f"did you mean {similar[0]!r}?"
 
     if fallback or not names:
         return fallback or "there are none"

@@ -1,20 +1,27 @@
-"""Named places where a test can have the process killed: `KDBENCH_FAILPOINT=checkpoint.written:3` dies at the third."""
+"""Named points in the program at which a test can kill the process."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-_hits: dict[str, int] = {}
+VARIABLE = "KDBENCH_FAILPOINT"
+"""Environment variable: `checkpoint.written:3` kills the process when it is there for the third
+time."""
+
+_visits: dict[str, int] = {}
 
 
 def failpoint(name: str) -> None:
-    """Kills this process as `kill -9` does when the environment asks for it at this place; otherwise does nothing."""
-    wanted = os.environ.get("KDBENCH_FAILPOINT")
-    if wanted is None:
+    """Kill this process, as `kill -9` does, if the environment asks for it at this point."""
+    setting = os.environ.get(VARIABLE)
+    if setting is None:
         return
-    place, _, count = wanted.partition(":")
-    if place == name:
-        _hits[name] = _hits.get(name, 0) + 1
-        if _hits[name] == int(count or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+
+    point, _, count = setting.partition(":")
+    if point != name:
+        return
+
+    _visits[name] = _visits.get(name, 0) + 1
+    if _visits[name] == int(count or 1):
+        os.kill(os.getpid(), signal.SIGKILL)

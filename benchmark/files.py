@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,51 +14,78 @@ from typing import Any
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file's content as a whole: after a crash at any moment it holds the old or the new, never a part."""
+    """Replace a file. After a crash it holds the old content or the new, never a part.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
         failpoint("write.before_replace")
         temporary.replace(path)
         _sync_folder(path.parent)
+
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise InputError(unwritten(path, error)) from error
+        raise write_error(path, error) from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes readable JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    """Replace a file by readable JSON with sorted keys.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    write_atomically(path, text.encode())
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
-    """Writes the files of a folder, by their names, each atomically; makes the folder where it is missing."""
+    """Write files into a folder, each atomically.
+
+    Args:
+        folder: The folder; it is created if it does not exist.
+        contents: Name of a file -> its content.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: The folder or a file cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(unwritten(folder, error)) from error
+        raise write_error(folder, error) from error
+
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]
 
 
-def unwritten(path: Path, error: OSError) -> str:
-    """What a user reads of a file that could not be written."""
+def write_error(path: Path, error: OSError) -> InputError:
+    """Return the error for a file that cannot be written; it says if the disk is full."""
     free = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _DISK_FULL:
         with contextlib.suppress(OSError):
-            free = f"; {shutil.disk_usage(path.parent).free >> 20} MiB free"
-    return f"{path}: cannot be written ({error.strerror}{free})"
+            mebibytes = shutil.disk_usage(path.parent).free >> 20
+            free = f"; {mebibytes} MiB free"
+
+    return InputError(f"{path}: cannot be written ({error.strerror}{free})")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Brings the names of a folder's files to the disk."""
+    """Flush the list of a folder's files to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a configuration is known by: its one text, and the first digits of that text's hash."""
+"""Identities: the canonical JSON of a configuration, and its short hash."""
 
 from __future__ import annotations
 
@@ -8,12 +8,26 @@ from typing import Any
 
 
 def canonical(configuration: Any) -> str:
-    """The one JSON text of a configuration: sorted keys, no spaces, numbers as Python repeats them."""
+    """Return the canonical JSON of plain data: sorted keys, no spaces, ASCII.
+
+    Raises:
+        ValueError: A number is not finite.
+        TypeError: The data are not plain.
+    """
     return json.dumps(
-        configuration, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        configuration,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        allow_nan=False,
     )
 
 
 def identity(configuration: Any) -> str:
-    """12 hexadecimal digits of the SHA-256 of the canonical configuration."""
+    """Return the first 12 hexadecimal digits of the SHA-256 of the canonical JSON.
+
+    Raises:
+        ValueError: A number is not finite.
+        TypeError: The data are not plain.
+    """
     return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Who trains a study: one process at a time, and others can see whether there is one."""
+"""Locks on studies: one process trains a study at a time, and others can see it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,29 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import InputError
 
+LOCK = "running.lock"
+"""File in a study's folder that the training process holds locked."""
+
+OWNER = "running.json"
+"""File in a study's folder with the id of the training process."""
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a study's folder against a second process. Raises InputError if there is one."""
+    """Lock a study's folder for this process.
+
+    Raises:
+        InputError: Another process holds the lock.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(folder / "running.lock"), folder / "running.json"
+    lock, owner = FileLock(folder / LOCK), folder / OWNER
     try:
-        lock.acquire(timeout=1)  # whoever only looks whether it is held holds it for a moment
+        lock.acquire(timeout=1)  # `running` holds the lock for a moment
     except Timeout:
-        who = _owner(owner)
-        raise InputError(
-            f"{folder}: this study is already running (process {who}); wait for it or stop it"
-        ) from None
+        process = _process_id(owner)
+        problem = f"this study is already running (process {process})"
+        raise InputError(f"{folder}: {problem}; wait for it or stop it") from None
+
     try:
         owner.write_text(json.dumps({"pid": os.getpid()}))
         yield
@@ -34,19 +44,20 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def running(folder: Path) -> bool:
-    """Whether a living process holds a study's folder."""
-    lock = folder / "running.lock"
-    if not lock.exists():
+    """Return whether a living process has locked a study's folder."""
+    path = folder / LOCK
+    if not path.exists():
         return False
+
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True
 
 
-def _owner(path: Path) -> str:
+def _process_id(owner: Path) -> str:
     try:
-        return str(json.loads(path.read_text())["pid"])
+        return str(json.loads(owner.read_text())["pid"])
     except (OSError, ValueError, LookupError):
         return "unknown"

@@ -1,14 +1,16 @@
 """Every quality metric and cost, described once: where it is logged, and how tables show it.
 
-A line here is all that a new metric needs besides the code that computes it
-(`benchmark.training.evaluate`, `benchmark.training.cost`): the leaderboard, its CSV and pages, the
-terminal, MLflow's views and the documentation derive from this list.
+A new metric takes a line here and the code that computes it (`benchmark.training.evaluate`,
+`benchmark.training.cost`). The leaderboard, its CSV files and pages, the terminal, MLflow's views
+and the documentation derive from this list. Its order is the order of the columns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+Group = Literal["quality", "size", "compute", "measured", "diagnostic"]
 
 
 @dataclass(frozen=True)
@@ -19,17 +21,19 @@ class Measure:
         key: Name of the metric in journals and MLflow.
         column: Name of the column in `leaderboard.csv` and `costs.csv`.
         title: Header in tables and figures.
+        help: Definition, in one sentence.
         short: Header where there is little room; the title if empty.
         unit: Unit of the value: `%`, `points`, `ms`, `s`, `MB`, `TMAC`, or empty for counts.
         style: How the value is written: with fixed decimals, with three significant digits, or
             with a letter for the power of a thousand (`k`, `M`, `G`).
         digits: Decimals, for the fixed style.
-        group: Which table shows it.
+        group: Kind of the measure. `measured` ones are in `costs.csv` alone, all others in
+            `leaderboard.csv`, because two identical trainings agree on them.
         average: How the values of the seeds are combined. Times and memory depend on the load of
             the machine, so one slow run must not move them: they are medians.
+        in_costs: Whether `costs.csv` repeats a measure of `leaderboard.csv`.
         importance: Columns of low importance are the first that a narrow table omits.
         higher_is_better: Direction of improvement.
-        help: What it is, in one sentence.
     """
 
     key: str
@@ -40,8 +44,9 @@ class Measure:
     unit: str = ""
     style: Literal["fixed", "significant", "count"] = "fixed"
     digits: int = 1
-    group: Literal["quality", "size", "compute", "measured", "diagnostic"] = "quality"
+    group: Group = "quality"
     average: Literal["mean", "median"] = "mean"
+    in_costs: bool = False
     importance: int = 0
     higher_is_better: bool = True
 
@@ -73,7 +78,7 @@ MEASURES = (
         "test/f1",
         "f1",
         "F1 (%)",
-        "F1 score on the test set, mean over classes.",
+        "Macro F1 on the test set: the unweighted mean of the F1 scores of all classes.",
         short="F1",
         unit="%",
         importance=34,
@@ -82,7 +87,7 @@ MEASURES = (
         "test/ece",
         "ece",
         "ECE (%)",
-        "Expected calibration error on the test set, 15 bins.",
+        "Expected calibration error on the test set, over 15 bins of equal width.",
         short="ECE",
         unit="%",
         importance=33,
@@ -101,10 +106,11 @@ MEASURES = (
         "cost/params",
         "params",
         "Parameters",
-        "Parameters of the network at inference.",
+        "Number of parameters of the network at inference.",
         short="params",
         style="count",
         group="size",
+        in_costs=True,
         importance=31,
         higher_is_better=False,
     ),
@@ -112,7 +118,7 @@ MEASURES = (
         "cost/macs",
         "macs",
         "MACs",
-        "Multiply-accumulates of one forward pass of one sample.",
+        "Multiply-accumulate operations of one forward pass with one sample.",
         style="count",
         group="size",
         importance=29,
@@ -122,11 +128,13 @@ MEASURES = (
         "cost/compute_tmac",
         "compute_tmac",
         "Training compute (TMAC)",
-        "Multiply-accumulates of a training on its own, in 10^12, without that of its teacher.",
+        "Multiply-accumulate operations, in 10^12, to train one seed of this row alone; the "
+        "training of its teacher is not included.",
         short="TMAC",
         unit="TMAC",
         style="significant",
         group="compute",
+        in_costs=True,
         importance=28,
         higher_is_better=False,
     ),
@@ -134,7 +142,7 @@ MEASURES = (
         "cost/latency_ms",
         "latency_ms",
         "Latency (ms)",
-        "Median time of a forward pass of one sample, in float32.",
+        "Median time of one forward pass with one sample, in float32.",
         short="ms",
         unit="ms",
         style="significant",
@@ -147,7 +155,7 @@ MEASURES = (
         f"cost/latency_batch{BATCH}_ms",
         f"latency_batch{BATCH}_ms",
         f"Latency, batch {BATCH} (ms)",
-        f"Median time of a forward pass of {BATCH} samples, in float32.",
+        f"Median time of one forward pass with {BATCH} samples, in float32.",
         short=f"ms / {BATCH}",
         unit="ms",
         style="significant",
@@ -160,7 +168,7 @@ MEASURES = (
         "cost/train_seconds",
         "train_seconds",
         "Training time (s)",
-        "Time that the student's own steps took.",
+        "Time spent in the training steps of the student itself.",
         short="train (s)",
         unit="s",
         style="significant",
@@ -173,7 +181,7 @@ MEASURES = (
         "cost/teacher_seconds",
         "teacher_seconds",
         "Teacher time (s)",
-        "Time of the teacher's forward passes, which a cohort shares.",
+        "Time spent in the forward passes of the teacher, which all students of a cohort share.",
         short="teacher (s)",
         unit="s",
         style="significant",
@@ -186,7 +194,7 @@ MEASURES = (
         "cost/peak_memory_mb",
         "peak_memory_mb",
         "Peak memory (MB)",
-        "Most memory that the process has held, with all students that trained side by side.",
+        "Peak memory of the process, which holds all students that train side by side.",
         short="peak (MB)",
         unit="MB",
         style="significant",
@@ -210,3 +218,11 @@ MEASURES = (
 
 BY_COLUMN = {measure.column: measure for measure in MEASURES}
 BY_KEY = {measure.key: measure for measure in MEASURES}
+
+ACCURACY = BY_COLUMN["acc1"]
+"""The measure that rows are compared and ranked by."""
+
+
+def in_groups(*groups: Group) -> tuple[Measure, ...]:
+    """Return the measures of these groups, in the order of the list."""
+    return tuple(measure for measure in MEASURES if measure.group in groups)

@@ -1,4 +1,4 @@
-"""Addresses and messages without the passwords in them."""
+"""Hide passwords in addresses and messages."""
 
 from __future__ import annotations
 
@@ -9,5 +9,9 @@ _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
 
 
 def shown(text: str) -> str:
-    """An address, or a message with addresses in it, with names and passwords before an @ and query values masked."""
-    return _QUERY_VALUE.sub(r"\1=***", _CREDENTIALS.sub("***@", text))
+    """Return an address, or a message with addresses, as it may be shown.
+
+    Everything before an `@`, and the values of queries, are replaced by `***`.
+    """
+    without_credentials = _CREDENTIALS.sub("***@", text)
+    return _QUERY_VALUE.sub(r"\1=***", without_credentials)

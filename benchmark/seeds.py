@@ -1,4 +1,4 @@
-"""Random streams derived by name: adding a method, a pair or an evaluation changes no other stream."""
+"""Random streams by name, so that a new method, pair or evaluation changes no other stream."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ import torch
 
 
 def derive(seed: int, *role: str | int) -> int:
-    """The seed of one stream, 0 to 2^63 - 1, from the study's seed and a role such as ("order", epoch)."""
+    """Return the seed of a stream.
+
+    Args:
+        seed: Seed of the cell or study.
+        role: Name of the stream, such as `"order", epoch`.
+
+    Returns:
+        A number from 0 to 2^63 - 1, the same on every machine.
+    """
     text = "/".join(map(str, (seed, *role)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(seed: int, *role: str | int) -> torch.Generator:
-    """A CPU generator at the start of one stream, the same on every machine."""
+    """Return a CPU generator at the start of a stream."""
     return torch.Generator().manual_seed(derive(seed, *role))
 
 
 @contextmanager
 def seeded(seed: int, *role: str | int) -> Iterator[None]:
-    """Torch's global stream is this one inside, and is as it was before outside."""
+    """Make a stream torch's global stream, and restore the previous one at the end."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, *role))
         yield

@@ -1,4 +1,4 @@
-"""Distillation methods: losses proved against reference values, usable in any training loop.
+"""Distillation methods: losses checked against reference values, for any training loop.
 
 Example:
     from methods import Batch, Output, create
@@ -8,7 +8,7 @@ Example:
     loss = kd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
 """
 
-from methods._contract import Batch, Classifier, Method, Needs, Output, Paper, Probe, Shapes, Terms
+from methods._contract import Batch, Method, Paper, Probe, Side, Terms
 from methods._dot import Dot
 from methods._registry import (
     UnknownMethodError,
@@ -18,6 +18,7 @@ from methods._registry import (
     module,
     names,
     parts,
+    reference,
     schema,
 )
 from methods._settings import (
@@ -29,13 +30,17 @@ from methods._settings import (
     Setting,
     SettingError,
     Uniform,
+    suggest,
 )
+from methods._taps import TAPS, Classifier, Companion, Needs, Output, Shapes, Tap
 
 __all__ = [
+    "TAPS",
     "Batch",
     "Bound",
     "Choice",
     "Classifier",
+    "Companion",
     "Dot",
     "LogUniform",
     "Method",
@@ -48,6 +53,8 @@ __all__ = [
     "Setting",
     "SettingError",
     "Shapes",
+    "Side",
+    "Tap",
     "Terms",
     "Uniform",
     "UnknownMethodError",
@@ -57,5 +64,7 @@ __all__ = [
     "module",
     "names",
     "parts",
+    "reference",
     "schema",
+    "suggest",
 ]

@@ -1,4 +1,4 @@
-"""What stands between two networks of different shape: poolings, and projectors that train beside the student."""
+"""Adapters between networks of different shapes: pooling, and projectors that train."""
 
 from __future__ import annotations
 
@@ -9,60 +9,85 @@ from methods._contract import Probe
 
 
 def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps at the smaller height and the smaller width, by adaptive average pooling.  [N, C, H, W] each."""
-    size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
-    return _pooled(student, size), _pooled(teacher, size)
+    """Average-pool two maps to the smaller height and the smaller width.
+
+    Args:
+        student: [N, C, H, W].
+        teacher: [N, C', H', W'].
+
+    Returns:
+        Both maps at the same size.
+    """
+    height = min(student.shape[2], teacher.shape[2])
+    width = min(student.shape[3], teacher.shape[3])
+    return pooled_to(student, (height, width)), pooled_to(teacher, (height, width))
 
 
-def _pooled(features: Tensor, size: tuple[int, int]) -> Tensor:
+def pooled_to(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average-pool a map [N, C, H, W] to a height and a width; a map of that size is returned."""
     return features if features.shape[2:] == size else F.adaptive_avg_pool2d(features, size)
 
 
-def single_position(probe: Probe) -> str | None:
-    """Reason against methods that scale over positions: every stage has but one of them in one of the networks."""
+def single_position(probe: Probe, pattern: str = "pattern over positions") -> str | None:
+    """Return why a method that compares positions cannot run on a pair; None if it can.
+
+    It cannot where each stage has a single position in at least one of the networks.
+
+    Args:
+        probe: The pair.
+        pattern: What the method transfers, for the message.
+    """
     stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
-    if all(min(s[1] * s[2], t[1] * t[2]) == 1 for s, t in stages):
-        return "all maps have a single position, so there is no pattern over positions to transfer"
+    if all(1 in (own[1] * own[2], other[1] * other[2]) for own, other in stages):
+        return f"all maps have a single position, so there is no {pattern} to transfer"
     return None
 
 
 class ConvRegressor(nn.Module):
-    """Brings a student's map to a teacher's shape: a convolution chosen by the sizes, then BatchNorm and ReLU.
+    """Regress a student's map to a teacher's shape: a convolution, BatchNorm and ReLU.
 
-    The convolution is RepDistiller's: 3x3 with stride 2 where the student's map is twice as large, a 4x4 transposed
-    one with stride 2 where it is half as large, otherwise a kernel of 1 + difference. Maps that are further apart,
-    where its kernel is larger than the teacher's map (25x25 from 32 to 8), or smaller otherwise than by half, where
-    it has none, are first resampled (pooled or bilinear) to the teacher's size, then a 1x1 convolution.
+    The convolution is chosen by the sizes as in RepDistiller: 3x3 with stride 2 where the student's
+    map is twice as large, a transposed 4x4 with stride 2 where it is half as large, otherwise a
+    kernel of 1 + difference. For maps that are further apart, that kernel would be larger than the
+    teacher's map (25x25 from 32 to 8), and for a smaller map there is none; these are resampled to
+    the teacher's size, pooled or bilinear, and go through a 1x1 convolution.
 
-    student, teacher: (C, H, W) of the two maps.
+    Args:
+        student: (C, H, W) of the student's map.
+        teacher: (C, H, W) of the teacher's map.
     """
 
     def __init__(self, student: tuple[int, ...], teacher: tuple[int, ...]):
         super().__init__()
-        (source, *size), (target, *wanted) = student, teacher
+        source, *size = student
+        target, *goal = teacher
+        sides = list(zip(size, goal, strict=True))
+
         self.resample: tuple[int, int] | None = None
-        if size == [2 * side for side in wanted]:
-            conv: nn.Module = nn.Conv2d(source, target, 3, stride=2, padding=1)
-        elif [2 * side for side in size] == wanted:
+        conv: nn.Module
+        if all(side == 2 * goal_side for side, goal_side in sides):
+            conv = nn.Conv2d(source, target, 3, stride=2, padding=1)
+        elif all(2 * side == goal_side for side, goal_side in sides):
             conv = nn.ConvTranspose2d(source, target, 4, stride=2, padding=1)
-        elif all(side <= have < 2 * side for have, side in zip(size, wanted, strict=True)):
-            conv = nn.Conv2d(
-                source, target, [1 + have - side for have, side in zip(size, wanted, strict=True)]
-            )  # type: ignore[arg-type]
+        elif all(goal_side <= side < 2 * goal_side for side, goal_side in sides):
+            kernel = (1 + size[0] - goal[0], 1 + size[1] - goal[1])
+            conv = nn.Conv2d(source, target, kernel)
         else:
             conv = nn.Conv2d(source, target, 1)
-            self.resample = (wanted[0], wanted[1])
-        self.conv, self.norm = conv, nn.BatchNorm2d(target)
+            self.resample = (goal[0], goal[1])
+
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(target)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, C_student, H, W] -> [N, C_teacher, H', W']."""
+        """Map [N, C_student, H, W] to [N, C_teacher, H', W']."""
         if self.resample is not None:
-            shrinks = (
-                features.shape[2] >= self.resample[0] and features.shape[3] >= self.resample[1]
-            )
-            features = (
-                F.adaptive_avg_pool2d(features, self.resample)
-                if shrinks
-                else F.interpolate(features, self.resample, mode="bilinear", align_corners=False)
-            )
+            features = _resampled(features, self.resample)
         return F.relu(self.norm(self.conv(features)))
+
+
+def _resampled(features: Tensor, size: tuple[int, int]) -> Tensor:
+    shrinks = features.shape[2] >= size[0] and features.shape[3] >= size[1]
+    if shrinks:
+        return F.adaptive_avg_pool2d(features, size)
+    return F.interpolate(features, size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Methods made of methods: a union of terms over one student, written `kd+at`, and wrappers, written `ls(dkd)`."""
+"""Methods made of methods: sums of terms for one student, `kd+at`, and wrappers, `ls(dkd)`."""
 
 from __future__ import annotations
 
@@ -7,127 +7,144 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from methods._contract import Batch, Method, Needs, Output, Probe, Terms
+from methods._contract import Batch, Method, Probe, Terms
 from methods._settings import NonNegative, Setting, SettingError
+from methods._taps import Needs, Output
 
 
 class Composition(Method, checked=False):
-    """The terms of all parts together. Cross-entropy counts once, with the largest of the parts' weights unless given.
+    """All terms of several methods together.
 
-    Each part keeps its own weights: `kd+at` is 1 CE + 0.9 KD + 1000 AT, because AT was published with full
-    cross-entropy. `settings` holds each part's settings under its name. A stage before the training, and the training
-    itself, are as long as the part that wants them longest. Raises SettingError where the parts learn from different
-    networks, or more than one replaces the student's head at inference.
+    Each part keeps its own weights: `kd+at` is 1 CE + 0.9 KD + 1000 AT, because AT was published
+    with full cross-entropy. Cross-entropy counts once, with the largest of the parts' weights
+    unless `ce` is given. The training, and a stage before it, are as long as the part demands that
+    needs them longest. `settings` holds the settings of each part under its name.
     """
 
     def __init__(self, parts: Mapping[str, Method], ce: float | None = None):
+        """Combine methods.
+
+        Args:
+            parts: The methods by name.
+            ce: Weight of cross-entropy; None for the largest of the parts' weights.
+
+        Raises:
+            SettingError: If `ce` is illegal, or if the parts learn from different networks.
+        """
         nn.Module.__init__(self)
+        name = "+".join(parts)
         self.parts = nn.ModuleDict(parts)
         self.methods: dict[str, Method] = dict(parts)
-        self.ce = (
-            max(part.ce for part in parts.values()) if ce is None else _weight(ce, "+".join(parts))
-        )
-        self.settings = {name: part.settings for name, part in parts.items()} | {"ce": self.ce}
+
+        if ce is None:
+            self.ce = max(part.ce for part in parts.values())
+        else:
+            self.ce = Setting("ce", float, 1.0, NonNegative, None).checked(ce, name)
+        self.settings = {key: part.settings for key, part in parts.items()} | {"ce": self.ce}
         self.pre_training = max(part.pre_training for part in parts.values())
         self.length = max(part.length for part in parts.values())
+
         try:
             self.tapped()
         except ValueError as error:
-            raise SettingError(f"{'+'.join(parts)}: {error}") from None
+            raise SettingError(f"{name}: {error}") from None
 
     def tapped(self) -> Needs:
-        """The union of what the parts need."""
+        """Return the needs of all parts together."""
         union = Needs()
         for part in self.methods.values():
             union = union | part.tapped()
         return union
 
     def taught(self, early: bool) -> bool:
-        """Whether a part needs the teacher, of those that take part in the stage."""
-        return any(
-            part.taught(early) for part in self.methods.values() if part.pre_training or not early
-        )
+        """Return whether any part that takes part in the stage needs the teacher."""
+        parts = self._early_parts() if early else self.methods
+        return any(part.taught(early) for part in parts.values())
 
     def supports(self, probe: Probe) -> str | None:
-        """The first part's reason, with the part's name."""
+        """Return the first reason that a part gives, prefixed with its name."""
         for name, part in self.methods.items():
             if reason := part.supports(probe):
                 return f"{name}: {reason}"
         return None
 
     def build(self, probe: Probe) -> None:
-        """Builds each part."""
+        """Build each part."""
         for part in self.methods.values():
             part.build(probe)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """All terms; a name that two parts share gets its part's name in front."""
+        """Return all terms; a name that is taken already is prefixed with its part's name."""
         return _union({name: part(student, teacher, batch) for name, part in self.methods.items()})
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """The terms of all parts that have such a stage."""
-        early = {name: part for name, part in self.methods.items() if part.pre_training}
+        """Return the terms of all parts that have such a stage."""
+        parts = self._early_parts()
         return _union(
-            {name: part.pre_train(student, teacher, batch) for name, part in early.items()}
+            {name: part.pre_train(student, teacher, batch) for name, part in parts.items()}
         )
 
     def deployed(self) -> nn.Module | None:
-        """The head of the part that has one. Raises SettingError where several have."""
-        heads = {
-            name: head
-            for name, part in self.methods.items()
-            if (head := part.deployed()) is not None
-        }
-        if len(heads) > 1:
-            raise SettingError(
-                f"{' and '.join(heads)} both replace the student's head; leave one out"
-            )
-        return next(iter(heads.values()), None)
+        """Return the head of the part that replaces the student's.
+
+        Raises:
+            SettingError: If several parts replace it.
+        """
+        heads = {name: part.deployed() for name, part in self.methods.items()}
+        replaced = {name: head for name, head in heads.items() if head is not None}
+
+        if len(replaced) > 1:
+            names = " and ".join(replaced)
+            raise SettingError(f"{names} both replace the student's head; leave one out")
+        return next(iter(replaced.values()), None)
+
+    def _early_parts(self) -> dict[str, Method]:
+        return {name: part for name, part in self.methods.items() if part.pre_training}
 
 
 class Wrapper(Method, checked=False):
-    """A method that changes what another one sees; the settings, and everything else, are the other one's.
+    """A method that changes what another method sees, and is that method in all other respects.
 
-    published: settings that the wrapper's paper gives for a method, in place of that method's own defaults.
+    Attributes:
+        published: Settings that the wrapper's paper gives for a method, by the method's name. They
+            replace the method's own defaults.
     """
 
     published: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A wrapper's constructor takes no settings, so none are checked."""
+        """Leave the constructor unchecked: its argument is a method and not a setting."""
         super().__init_subclass__(checked=False, **kwargs)
 
     def __init__(self, inner: Method):
         nn.Module.__init__(self)
         self.inner = inner
-        self.ce, self.settings = inner.ce, inner.settings
-        self.pre_training, self.length = inner.pre_training, inner.length
+        self.ce = inner.ce
+        self.settings = inner.settings
+        self.pre_training = inner.pre_training
+        self.length = inner.length
 
     def tapped(self) -> Needs:
-        """What the wrapped method needs."""
+        """Return what the wrapped method needs."""
         return self.inner.tapped()
 
     def taught(self, early: bool) -> bool:
-        """As the wrapped method."""
+        """Return whether the wrapped method needs the teacher."""
         return self.inner.taught(early)
 
     def supports(self, probe: Probe) -> str | None:
-        """The wrapped method's reason."""
+        """Return the wrapped method's reason."""
         return self.inner.supports(probe)
 
     def build(self, probe: Probe) -> None:
-        """Builds the wrapped method."""
+        """Build the wrapped method."""
         self.inner.build(probe)
 
 
 def _union(terms: Mapping[str, Terms]) -> Terms:
     union: Terms = {}
-    for name, found in terms.items():
-        for term, value in found.items():
-            union[f"{name}.{term}" if term in union else term] = value
+    for part, part_terms in terms.items():
+        for name, term in part_terms.items():
+            key = f"{part}.{name}" if name in union else name
+            union[key] = term
     return union
-
-
-def _weight(ce: float, owner: str) -> float:
-    value: float = Setting("ce", float, 1.0, NonNegative, None).checked(ce, owner)
-    return value

@@ -1,4 +1,4 @@
-"""What losses on logits have in common. All of it stays finite where probabilities underflow."""
+"""Building blocks of losses on logits. All stay finite where probabilities underflow."""
 
 from __future__ import annotations
 
@@ -10,30 +10,50 @@ from methods._contract import Batch
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)) of each sample, without T^2.  [N, classes] each -> [N]."""
+    """Compute KL(softmax(teacher / T) || softmax(student / T)) of each sample, without T^2.
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes].
+        temperature: T.
+
+    Returns:
+        [N].
+    """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
     return (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
 
 
 def of_target(values: Tensor, labels: Tensor) -> Tensor:
-    """Each sample's value at its label.  [N, classes], [N] -> [N]."""
+    """Pick each sample's value at its label: [N, classes], [N] -> [N]."""
     return values.gather(1, labels[:, None]).squeeze(1)
 
 
 def without_target(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logits of all other classes, in their order.  [N, classes], [N] -> [N, classes - 1]."""
+    """Drop each sample's logit at its label: [N, classes], [N] -> [N, classes - 1]."""
     count, classes = logits.shape
     others = torch.arange(classes - 1, device=logits.device).expand(count, -1)
     return logits.gather(1, others + (others >= labels[:, None]))
 
 
 def target_and_rest(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probabilities of the label and of all other classes together.  [N, classes], [N] -> [N, 2]."""
+    """Compute log-probabilities of the label and of all other classes together.
+
+    Args:
+        logits: [N, classes].
+        labels: [N].
+
+    Returns:
+        [N, 2].
+    """
     rest = torch.logsumexp(without_target(logits, labels), dim=1)
     return F.log_softmax(torch.stack([of_target(logits, labels), rest], dim=1), dim=1)
 
 
 def warmed_up(batch: Batch, share: float) -> float:
-    """Weight of a term that grows linearly over a share of the training: from 1/n in the first of n epochs to 1."""
+    """Return the weight of a term that grows linearly over a share of the training.
+
+    It is 1/n in the first of n epochs of the warm-up, and 1 from its last epoch on.
+    """
     return min((batch.epoch + 1) / max(share * batch.epochs, 1e-9), 1.0)

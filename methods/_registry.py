@@ -1,8 +1,8 @@
-"""The folder is the registry: every file of this folder without a leading underscore holds one method, named by it."""
+"""The folder is the registry: each file without a leading underscore holds the method so named."""
 
 from __future__ import annotations
 
-import difflib
+import functools
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -11,123 +11,174 @@ from typing import Any
 
 from methods._composition import Composition, Wrapper
 from methods._contract import Method
-from methods._settings import Setting, SettingError, refuse_unknown
+from methods._settings import Setting, SettingError, refuse_unknown, suggest
 
 FOLDER = Path(__file__).parent
 
 
 class UnknownMethodError(LookupError):
-    """No file of the folder has this name; the message suggests one."""
+    """No method has this name. The message suggests one."""
 
 
 def names() -> list[str]:
-    """All methods, sorted, without importing any."""
+    """Return the names of all methods, sorted, without importing any."""
     return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
 
 
 def module(name: str) -> ModuleType:
-    """The module of one method; its docstring is the method's header. Raises UnknownMethodError."""
+    """Import the file of one method; its docstring describes the method.
+
+    Raises:
+        UnknownMethodError: If there is no such file.
+    """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        hint = suggest(name, names(), otherwise="there are")
         raise UnknownMethodError(f"unknown method {name!r}; {hint}")
     return importlib.import_module(f"methods.{name}")
 
 
+@functools.cache
 def get(name: str) -> type[Method]:
-    """The class of one method. Raises UnknownMethodError, or TypeError if its file does not hold exactly one class."""
+    """Return the class of one method.
+
+    Raises:
+        UnknownMethodError: If there is no such file.
+        TypeError: If the file does not define exactly one method.
+    """
     source = module(name)
-    found = [
+    classes: list[type[Method]] = [
         value
         for value in vars(source).values()
         if isinstance(value, type)
         and issubclass(value, Method)
         and value.__module__ == source.__name__
     ]
-    if len(found) != 1:
+
+    if len(classes) != 1:
         raise TypeError(
-            f"{source.__file__}: a method's file holds one Method subclass, this one has {len(found)}"
+            f"{source.__file__}: a method's file holds one Method subclass, "
+            f"this one has {len(classes)}"
         )
-    return found[0]
+    return classes[0]
 
 
 def baseline() -> str:
-    """The name of the method that trains the student alone. Raises TypeError unless exactly one says so."""
-    found = [name for name in names() if get(name).baseline]
-    if len(found) != 1:
-        raise TypeError(f"{FOLDER}: exactly one method is the baseline, here {found}")
-    return found[0]
+    """Return the name of the method that trains the student alone.
+
+    Raises:
+        TypeError: Unless exactly one method declares `baseline`.
+    """
+    return _only("baseline")
+
+
+def reference() -> str:
+    """Return the name of the method that the other rows of a table are compared with.
+
+    Raises:
+        TypeError: Unless exactly one method declares `reference`.
+    """
+    return _only("reference")
+
+
+def _only(flag: str) -> str:
+    """Return the one method whose class sets a flag."""
+    flagged = [name for name in names() if getattr(get(name), flag)]
+
+    if len(flagged) != 1:
+        raise TypeError(
+            f"{FOLDER}: exactly one method must set {flag} = True, "
+            f"not {', '.join(flagged) or 'none'}"
+        )
+    return flagged[0]
 
 
 def parts(name: str) -> list[str]:
-    """The methods that a name is made of: "kd" -> ["kd"], "ls(dkd)+at" -> ["ls(dkd)", "at"].
+    """Split a name into its methods: "kd" -> ["kd"], "ls(dkd)+at" -> ["ls(dkd)", "at"].
 
-    Raises UnknownMethodError.
+    Raises:
+        UnknownMethodError: If a part is unknown or stands twice.
     """
-    found = [part.strip() for part in name.split("+")]
-    for part in found:
-        _opened(part)
-    twice = sorted({part for part in found if found.count(part) > 1})
-    if twice:
-        raise UnknownMethodError(f"{name!r} holds {twice[0]!r} twice; raise its weight instead")
-    return found
+    split = [part.strip() for part in name.split("+")]
+    for part in split:
+        _unwrap(part)
+
+    repeated = sorted({part for part in split if split.count(part) > 1})
+    if repeated:
+        raise UnknownMethodError(f"{name!r} holds {repeated[0]!r} twice; raise its weight instead")
+    return split
 
 
 def create(name: str, /, **settings: Any) -> Method:
-    """A method by name: `create("kd", temperature=2.0)`, `create("ls(dkd)")`, `create("kd+at", at={"beta": 500.0})`.
+    """Create a method by name.
 
-    Raises UnknownMethodError for a name, SettingError for a setting or a value.
+    For example `create("kd", temperature=2.0)`, `create("ls(dkd)")`, or a composition with the
+    settings of a part under its name, `create("kd+at", at={"beta": 500.0})`.
+
+    Raises:
+        UnknownMethodError: If a method is unknown.
+        SettingError: If a setting is unknown or its value illegal.
     """
-    found = parts(name)
-    if len(found) == 1:
-        return _create(found[0], settings)
-    refuse_unknown(settings, [*found, "ce"], name)
+    split = parts(name)
+    if len(split) == 1:
+        return _create(split[0], settings)
+
+    refuse_unknown(settings, [*split, "ce"], name)
     ce = settings.pop("ce", None)
     for part, value in settings.items():
         if not isinstance(value, dict):
             raise SettingError(f"{name}: {part} is {value!r}; write its settings as a mapping")
-    return Composition({part: _create(part, settings.get(part, {})) for part in found}, ce)
+    return Composition({part: _create(part, settings.get(part, {})) for part in split}, ce)
 
 
 def schema(name: str) -> dict[str, Setting]:
-    """The settings of one method, by name, or of one in a wrapper, with the wrapper's published values as defaults.
+    """Return the settings of a method by name.
 
-    Raises UnknownMethodError.
+    Args:
+        name: A method, or one in a wrapper, whose published values are then the defaults.
+
+    Raises:
+        UnknownMethodError: If the method is unknown.
     """
-    outer, inner = _opened(name)
+    outer, inner = _unwrap(name)
     kind = get(outer)
     if not issubclass(kind, Wrapper):
         return kind.schema()
+
     published = kind.published.get(inner, {})
+    settings = get(inner).schema()
     return {
-        key: replace(one, default=published.get(key, one.default))
-        for key, one in get(inner).schema().items()
+        key: replace(setting, default=published.get(key, setting.default))
+        for key, setting in settings.items()
     }
 
 
 def _create(part: str, settings: dict[str, Any]) -> Method:
-    outer, inner = _opened(part)
+    outer, inner = _unwrap(part)
     kind = get(outer)
     if not issubclass(kind, Wrapper):
         return kind(**settings)
-    return kind(get(inner)(**{**kind.published.get(inner, {}), **settings}))
+
+    published = kind.published.get(inner, {})
+    return kind(get(inner)(**{**published, **settings}))
 
 
-def _opened(part: str) -> tuple[str, str]:
-    """A wrapper and what it wraps, "ls(dkd)" -> ("ls", "dkd"), "ls" -> ("ls", "kd"); a plain method and ""."""
+def _unwrap(part: str) -> tuple[str, str]:
+    """Split into wrapper and wrapped: "ls(dkd)" -> ("ls", "dkd"), "ls" -> ("ls", "kd").
+
+    A method that is no wrapper has "" in the second place.
+    """
     outer, bracket, rest = part.partition("(")
-    kind = get(outer.strip())
+    outer = outer.strip()
+    kind = get(outer)
     if not bracket:
-        return outer.strip(), kind.wraps
-    inner = rest.removesuffix(")").strip()
+        return outer, kind.wraps
+
     if not kind.wraps or not rest.endswith(")"):
+        wrappers = ", ".join(name for name in names() if get(name).wraps)
         raise UnknownMethodError(
-            f"unknown method {part!r}; only wrappers stand before a bracket: {_wrappers()}"
+            f"unknown method {part!r}; only wrappers stand before a bracket: {wrappers}"
         )
+    inner = rest.removesuffix(")").strip()
     if get(inner).wraps:
         raise UnknownMethodError(f"unknown method {part!r}; a wrapper wraps one method")
-    return outer.strip(), inner
-
-
-def _wrappers() -> str:
-    return ", ".join(name for name in names() if get(name).wraps)
+    return outer, inner

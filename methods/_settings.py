@@ -1,7 +1,7 @@
-"""A method's settings: read from its constructor's signature, checked when it is called, searched by the tuner.
+"""Settings of a method, declared by the signature of its constructor.
 
-A parameter such as `temperature: Annotated[float, Positive, LogUniform(1.0, 20.0)] = 4.0` says everything in one
-place: the type, the legal range (`Positive`), the search space (`LogUniform`) and the published default.
+`temperature: Annotated[float, Positive, LogUniform(1.0, 20.0)] = 4.0` declares the type, the legal
+range, the search space and the published default. Arguments are checked before a constructor runs.
 """
 
 from __future__ import annotations
@@ -10,30 +10,41 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
 class SettingError(ValueError):
-    """A setting that a method does not have, or a value that it may not have; the message names both."""
+    """Unknown setting or illegal value. The message names both the method and the setting."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The legal range of a number: `low` to `high`, `low` itself excluded when `open_low`."""
+    """Legal range of a number.
+
+    Attributes:
+        low: Smallest legal value.
+        high: Largest legal value.
+        open_low: Whether `low` itself is illegal.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` lies in the range."""
-        return (value > self.low if self.open_low else value >= self.low) and value <= self.high
+        """Return whether `value` lies in the range."""
+        above_low = value > self.low if self.open_low else value >= self.low
+        return above_low and value <= self.high
 
     def __str__(self) -> str:
-        parts = [f"{'>' if self.open_low else '>='} {self.low:g}"] if self.low > -math.inf else []
-        parts += [f"<= {self.high:g}"] if self.high < math.inf else []
+        parts = []
+        if self.low > -math.inf:
+            parts.append(f"{'>' if self.open_low else '>='} {self.low:g}")
+        if self.high < math.inf:
+            parts.append(f"<= {self.high:g}")
+
         return " and ".join(parts)
 
 
@@ -43,7 +54,7 @@ NonNegative = Bound(low=0.0)
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Search space: log-uniform from `low` to `high`, both positive."""
+    """Log-uniform search space from `low` to `high`, both positive."""
 
     low: float
     high: float
@@ -54,7 +65,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Search space: uniform from `low` to `high`; whole numbers for an int setting."""
+    """Uniform search space from `low` to `high`; whole numbers for an int setting."""
 
     low: float
     high: float
@@ -65,7 +76,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Choice:
-    """Search space: one of `options`."""
+    """Search space of a few `options`."""
 
     options: tuple[Any, ...]
 
@@ -78,7 +89,15 @@ Search = LogUniform | Uniform | Choice
 
 @dataclass(frozen=True)
 class Setting:
-    """One parameter of a method's constructor."""
+    """One parameter of a method's constructor.
+
+    Attributes:
+        name: Name of the parameter.
+        kind: Its type, or a `Literal` of the legal values.
+        default: The published value.
+        bound: Legal range; None if any value of the type is legal.
+        search: Search space; None if the setting is not searched.
+    """
 
     name: str
     kind: Any
@@ -87,73 +106,133 @@ class Setting:
     search: Search | None
 
     def checked(self, value: Any, owner: str) -> Any:
-        """`value` in the setting's own type; raises SettingError with the value in the message if it may not be."""
-        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            try:
-                value = float(value)
-            except OverflowError:
-                raise SettingError(
-                    f"{owner}: {self.name} has {value.bit_length()} bits; it must be finite"
-                ) from None
+        """Check a value and convert it to the type of the setting.
+
+        Args:
+            value: The value to check. A whole number is accepted for a float setting.
+            owner: Name of the method, for the message.
+
+        Returns:
+            The value, as a float where the setting is a float.
+
+        Raises:
+            SettingError: If the value is of the wrong type, not finite, or out of range.
+        """
         if get_origin(self.kind) is Literal:
-            options = get_args(self.kind)
-            if not any(value == option and type(value) is type(option) for option in options):
-                raise SettingError(
-                    f"{owner}: {self.name} is {value!r}; it may be {', '.join(map(repr, options))}"
-                )
+            self._check_choice(value, owner)
             return value
-        if not isinstance(value, self.kind) or (self.kind is not bool and isinstance(value, bool)):
-            raise SettingError(
-                f"{owner}: {self.name} is {value!r}; it must be of type {self.kind.__name__}"
-            )
+
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = self._as_float(value, owner)
+
+        is_stray_bool = isinstance(value, bool) and self.kind is not bool
+        if not isinstance(value, self.kind) or is_stray_bool:
+            raise self._error(owner, value, f"it must be of type {self.kind.__name__}")
         if isinstance(value, float) and not math.isfinite(value):
-            raise SettingError(f"{owner}: {self.name} is {value!r}; it must be finite")
+            raise self._error(owner, value, "it must be finite")
         if self.bound is not None and not self.bound.holds(value):
-            raise SettingError(f"{owner}: {self.name} is {value!r}; it must be {self.bound}")
+            raise self._error(owner, value, f"it must be {self.bound}")
         return value
+
+    def _check_choice(self, value: Any, owner: str) -> None:
+        options = get_args(self.kind)
+        if not any(value == option and type(value) is type(option) for option in options):
+            raise self._error(owner, value, f"it may be {', '.join(map(repr, options))}")
+
+    def _as_float(self, value: int, owner: str) -> float:
+        try:
+            return float(value)
+        except OverflowError:
+            bits = value.bit_length()
+            raise SettingError(f"{owner}: {self.name} has {bits} bits; it must be finite") from None
+
+    def _error(self, owner: str, value: Any, requirement: str) -> SettingError:
+        return SettingError(f"{owner}: {self.name} is {value!r}; {requirement}")
 
 
 def settings_of(constructor: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings that a constructor takes, by name, in the order of its signature."""
+    """Read the settings from the signature of a constructor.
+
+    Returns:
+        The settings by name, in the order of the signature.
+    """
+    return {setting.name: setting for setting in _signature_settings(constructor)}
+
+
+@functools.cache
+def _signature_settings(constructor: Callable[..., Any]) -> tuple[Setting, ...]:
     hints = get_type_hints(constructor, include_extras=True)
-    found = {}
-    for name, parameter in inspect.signature(constructor).parameters.items():
-        if name == "self":
-            continue
-        kind, extras = hints[name], []
-        if get_origin(kind) is Annotated:
-            kind, *extras = get_args(kind)
-        bound = next((e for e in extras if isinstance(e, Bound)), None)
-        search = next((e for e in extras if isinstance(e, LogUniform | Uniform | Choice)), None)
-        found[name] = Setting(name, kind, parameter.default, bound, search)
-    return found
+    parameters = inspect.signature(constructor).parameters
+    return tuple(
+        _setting(name, hints[name], parameter.default)
+        for name, parameter in parameters.items()
+        if name != "self"
+    )
 
 
-def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], owner: str) -> None:
-    """Raises SettingError, with a suggestion, for the first key of `given` that is not in `known`."""
-    known = list(known)
+def _setting(name: str, hint: Any, default: Any) -> Setting:
+    """Split a type hint such as `Annotated[float, Positive, LogUniform(1.0, 20.0)]`."""
+    kind, annotations = hint, []
+    if get_origin(hint) is Annotated:
+        kind, *annotations = get_args(hint)
+
+    bounds = [extra for extra in annotations if isinstance(extra, Bound)]
+    spaces = [extra for extra in annotations if isinstance(extra, LogUniform | Uniform | Choice)]
+    return Setting(
+        name,
+        kind,
+        default,
+        bound=bounds[0] if bounds else None,
+        search=spaces[0] if spaces else None,
+    )
+
+
+def suggest(name: str, choices: Iterable[str], otherwise: str) -> str:
+    """Point from a misspelt name to the closest valid one.
+
+    Args:
+        name: The name as it was written.
+        choices: All valid names.
+        otherwise: Introduces the list of all valid names where none is close, e.g. "it has".
+
+    Returns:
+        "did you mean 'temperature'?", or "it has temperature, weight, ce".
+    """
+    options = list(choices)
+    closest = difflib.get_close_matches(name, options, n=1)
+    return f"did you mean {closest[0]!r}?" if closest else f"{otherwise} {', '.join(options)}"
+
+
+def refuse_unknown(given: Iterable[str], valid: Iterable[str], owner: str) -> None:
+    """Refuse setting names that a method does not have.
+
+    Raises:
+        SettingError: For the first name in `given` that is not in `valid`, with a suggestion.
+    """
+    names = list(valid)
     for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+        if name not in names:
+            hint = suggest(str(name), names, otherwise="it has")
             raise SettingError(f"{owner}: no setting {name!r}; {hint}")
 
 
 def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]:
-    """The same constructor, which checks every argument first and leaves them all in `self.settings`."""
+    """Wrap a constructor so that it checks its arguments and keeps them in `self.settings`."""
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
     def wrapper(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        known = settings_of(constructor)
+        settings = settings_of(constructor)
         owner = type(self).__module__.rpartition(".")[2]
-        refuse_unknown(kwargs, known, owner)
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
+        refuse_unknown(kwargs, settings, owner)
+
+        arguments = signature.bind(self, *args, **kwargs)
+        arguments.apply_defaults()
         values = {
-            name: known[name].checked(value, owner)
-            for name, value in list(bound.arguments.items())[1:]
+            name: settings[name].checked(value, owner)
+            for name, value in list(arguments.arguments.items())[1:]
         }
+
         constructor(self, **values)
         self.settings = values
 

@@ -1,13 +1,15 @@
 """Activation boundaries. Heo, Lee, Yun & Choi, AAAI 2019, arXiv:1811.03233, eq. 4 to 6.
 
-Reduction: sum over channels and positions, mean over the batch, as in the authors' code; the stage i of n counts
-2^(i-n+1), the deepest one fully, and the sum 3/1000, which is `weight`. Knowledge-Distillation-Zoo takes the mean over
-all elements, hundreds of times smaller, and a margin of 2.
+Reduction: sum over channels and positions, mean over the batch, as in the authors' code. Stage i of
+n counts 2^(i-n+1), so the deepest one counts fully; `weight` is the factor 3/1000 of the sum.
+Knowledge-Distillation-Zoo takes the mean over all elements, hundreds of times smaller, and a margin
+of 2.
 
-In two stages, as published: the student learns the boundaries alone in 30 epochs before its 240, kept as a share so
-that it carries over to recipes of other lengths; then it learns with cross-entropy alone, so `forward` has no terms.
-RepDistiller's `-b 1` is never applied. Connectors are the authors', a 1x1 convolution with BatchNorm at every stage;
-RepDistiller leaves them out where shapes agree. The larger of two maps is average-pooled to the smaller.
+There are two stages, as published: the student learns the boundaries alone in 30 epochs before its
+240, kept as a share so that it carries over to recipes of other lengths. Then it learns with
+cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is never applied. Connectors
+are the authors', a 1x1 convolution with BatchNorm at every stage; RepDistiller leaves them out
+where shapes agree. The larger of two maps is average-pooled to the smaller.
 """
 
 from __future__ import annotations
@@ -17,16 +19,31 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import Bound, LogUniform, NonNegative
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tensor:
-    """How far the student's pre-activations are from the teacher's side of zero with a margin, squared.
+    """Penalise pre-activations on the wrong side of zero, or within the margin (eq. 4).
 
-    student, teacher: [N, C, H, W] -> scalar: sum over channels and positions, mean over the batch. No gradient reaches
-    the teacher.
+    Args:
+        student: Pre-activations [N, C, H, W].
+        teacher: Pre-activations [N, C, H, W]; no gradient reaches them.
+        margin: Distance from zero that the student should keep.
+
+    Returns:
+        Scalar: squared distances, summed over channels and positions, mean over the batch.
     """
     active = teacher.detach() > 0
     above = (student + margin).pow(2) * ((student > -margin) & ~active)
@@ -35,7 +52,13 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tens
 
 
 class ActivationBoundaries(Method):
-    """Before its training the student's neurons learn to be active where the teacher's are."""
+    """Before its training, the student learns which neurons are active in the teacher.
+
+    Args:
+        weight: Weight of the term before the training.
+        margin: Distance from zero that pre-activations should keep.
+        pre_training: Length of the stage before the training, as a share of the recipe's epochs.
+    """
 
     paper = Paper(
         "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons",
@@ -44,7 +67,10 @@ class ActivationBoundaries(Method):
         2019,
         "arXiv:1811.03233",
     )
-    formula = "before training: sum_i 2^(i-n+1) |relu(s+m) 1[t<=0] + relu(m-s) 1[t>0]|^2 of pre-activations s, t"
+    formula = (
+        "before training: sum_i 2^(i-n+1) |relu(s+m) 1[t<=0] + relu(m-s) 1[t>0]|^2 "
+        "of pre-activations s, t"
+    )
     needs = Needs(preactivations=True)
     taught_early = True
 
@@ -56,30 +82,33 @@ class ActivationBoundaries(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.margin, self.pre_training, self.ce = weight, margin, pre_training, ce
+        self.weight = weight
+        self.margin = margin
+        self.pre_training = pre_training
+        self.ce = ce
+
         self.connectors = nn.ModuleList()
 
     def build(self, probe: Probe) -> None:
-        """Makes a connector for each stage."""
+        """Make a connector for each stage."""
         stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
-        self.connectors = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(s[0], t[0], 1, bias=False), nn.BatchNorm2d(t[0]))
-            for s, t in stages
-        )
+        self.connectors = nn.ModuleList(_connector(own[0], other[0]) for own, other in stages)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """No terms: what is left is cross-entropy."""
+        """Return no terms: cross-entropy is all that is left."""
         return {}
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ab`: the weighted sum over stages."""
+        """Return one term, `ab`: the weighted sum over stages."""
         losses = []
-        for connector, one, other in zip(
-            self.connectors, student.preactivations, teacher.preactivations, strict=True
-        ):
-            source, target = pooled_alike(one, other)
+        stages = zip(self.connectors, student.preactivations, teacher.preactivations, strict=True)
+        for connector, own, other in stages:
+            source, target = pooled_alike(own, other)
             losses.append(boundary_loss(connector(source), target, self.margin))
-        total = torch.stack(
-            [loss * 0.5**depth for depth, loss in enumerate(reversed(losses))]
-        ).sum()
-        return {"ab": (self.weight, total)}
+
+        weighted = [loss * 0.5**depth for depth, loss in enumerate(reversed(losses))]
+        return {"ab": (self.weight, torch.stack(weighted).sum())}
+
+
+def _connector(source: int, target: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target))

@@ -1,12 +1,16 @@
 """ABKD. Wang et al., ICML 2025, arXiv:2505.04560.
 
-The alpha-beta divergence of both softmaxes: alpha = 1, beta = 0 is KL(teacher || student), alpha = 0, beta = 1 is
-KL(student || teacher). Reduction: summed over classes, mean over the batch, without T^2, hence the large weight. Where
-alpha, beta or their sum is 0 the divergence is a limit; there the authors' code divides once by the other exponent, and
-not by its square as the limit has it, which differs unless that exponent is 1. We follow the code. From
-log-probabilities, so that value and gradient stay finite where that code's are not (a gap of 120 at T = 1).
+The alpha-beta divergence of both softmaxes: alpha = 1, beta = 0 is KL(teacher || student), alpha =
+0, beta = 1 is KL(student || teacher). Reduction: sum over classes, mean over the batch, without
+T^2, hence the large weight.
 
-Defaults are those of resnet56/resnet20 on CIFAR-100; the training script's own example has weight 64.
+Where alpha, beta or their sum is 0, the divergence is a limit. There the authors' code divides by
+the other exponent once, and not by its square as the limit does, which differs unless that exponent
+is 1; this file follows the code. It computes from log-probabilities, so that value and gradient
+stay finite where the code's are not (a gap of 120 at T = 1).
+
+Defaults are those of resnet56/resnet20 on CIFAR-100; the training script's own example has weight
+64.
 """
 
 from __future__ import annotations
@@ -16,26 +20,51 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive, Uniform
+from methods import (
+    Batch,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Terms,
+    Uniform,
+)
 
 
 def ab_divergence(log_student: Tensor, log_teacher: Tensor, alpha: float, beta: float) -> Tensor:
-    """The alpha-beta divergence of each sample.  Log-probabilities [N, classes] each -> [N]."""
+    """Compute the alpha-beta divergence of each sample.
+
+    Args:
+        log_student: Log-probabilities [N, classes].
+        log_teacher: Log-probabilities [N, classes].
+        alpha: Exponent of the teacher's probabilities.
+        beta: Exponent of the student's probabilities.
+
+    Returns:
+        [N].
+    """
     if alpha == 0 and beta == 0:
         return 0.5 * (log_student - log_teacher).pow(2).sum(dim=1)
+
     gap = log_teacher - log_student
     if alpha == 0:
-        ours, theirs = (beta * log_student).exp(), (beta * log_teacher).exp()
+        ours = (beta * log_student).exp()
+        theirs = (beta * log_teacher).exp()
         return (-ours * beta * gap - ours + theirs).sum(dim=1) / beta
     if beta == 0:
-        ours, theirs = (alpha * log_student).exp(), (alpha * log_teacher).exp()
+        ours = (alpha * log_student).exp()
+        theirs = (alpha * log_teacher).exp()
         return (theirs * alpha * gap - theirs + ours).sum(dim=1) / alpha
     if alpha + beta == 0:
         return ((alpha * gap).exp() - alpha * gap - 1).sum(dim=1) / alpha
-    both, total = (alpha * log_teacher + beta * log_student).exp(), alpha + beta
+
+    total = alpha + beta
+    mixed = (alpha * log_teacher + beta * log_student).exp()
     apart = (alpha * (total * log_teacher).exp() + beta * (total * log_student).exp()) / total
-    return (apart - both).sum(dim=1) / (alpha * beta)
+    return (apart - mixed).sum(dim=1) / (alpha * beta)
 
 
 def abkd_loss(
@@ -45,9 +74,17 @@ def abkd_loss(
     beta: float = 0.3,
     temperature: float = 4.0,
 ) -> Tensor:
-    """The alpha-beta divergence of softmax(teacher / T) and softmax(student / T), mean over the batch.
+    """Compute the alpha-beta divergence of softmax(teacher / T) and softmax(student / T).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        alpha: Exponent of the teacher's probabilities.
+        beta: Exponent of the student's probabilities.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher.detach() / temperature, dim=1)
@@ -55,7 +92,14 @@ def abkd_loss(
 
 
 class AlphaBetaDistillation(Method):
-    """Between forward and reverse KL: alpha says how much errors count, beta how much what the student is sure of."""
+    """Distil logits by a divergence between forward and reverse KL.
+
+    Args:
+        alpha: How much large errors count.
+        beta: How much classes count that the student is sure of.
+        temperature: T.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "ABKD: Pursuing a Proper Allocation of the Probability Mass in Knowledge Distillation via "
@@ -78,15 +122,13 @@ class AlphaBetaDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.beta, self.temperature, self.weight, self.ce = (
-            alpha,
-            beta,
-            temperature,
-            weight,
-            ce,
-        )
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `abkd`."""
+        """Return one term, `abkd`."""
         loss = abkd_loss(student.logits, teacher.logits, self.alpha, self.beta, self.temperature)
         return {"abkd": (self.weight, loss)}

@@ -1,14 +1,15 @@
-"""Attentive feature distillation. Wang, Gao, Zhao, Zhang & Xu, ICLR 2020, openreview ryxyCeHtPB, section 3.
+"""Attentive feature distillation. Wang, Gao, Zhao, Zhang & Xu, ICLR 2020, openreview ryxyCeHtPB.
 
-The formula is that of Knowledge-Distillation-Zoo, not of the authors, who published it for transfer learning: each
-channel's map is divided by its length (+ 1e-6), the squared difference is averaged over positions and weighted by the
-channel's share of attention. Attention comes from the teacher's pooled channels through two layers and a sigmoid, and
-the channels' shares sum to 1 in each sample. Reduction: sum over channels, mean over the batch, mean over stages.
-Weight 500 and a hidden width of 1 (times the channels) are that repository's. Another method of the same initials
-(Ji et al., AAAI 2021) matches features by attention; this is not it.
+The formula is that of Knowledge-Distillation-Zoo and not of the authors (section 3), who published
+it for transfer learning: each channel's map is divided by its length (+ 1e-6), and the squared
+difference is averaged over positions and weighted by the channel's share of attention. Attention
+comes from the teacher's pooled channels through two layers and a sigmoid; the shares of the
+channels sum to 1 in each sample. Reduction: sum over channels, mean over the batch, mean over
+stages. Weight 500 and a hidden width of 1 (times the channels) are that repository's. Another
+method with the same initials (Ji et al., AAAI 2021) matches features by attention; this is not it.
 
-There channels must agree; here a 1x1 convolution brings the student's to the teacher's where they do not. The larger
-of two maps is average-pooled to the smaller.
+In that repository channels must agree; here a 1x1 convolution maps the student's channels to the
+teacher's where they do not. The larger of two maps is average-pooled to the smaller.
 """
 
 from __future__ import annotations
@@ -19,26 +20,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+)
 from methods._adapters import pooled_alike, single_position
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative, Positive
 
 
 def attentive_loss(
     student: Tensor, teacher: Tensor, attention: Tensor, eps: float = 1e-6
 ) -> Tensor:
-    """Squared difference of channels at unit length, mean over positions, weighted over channels, mean over the batch.
+    """Compare channels at unit length, weighted by attention.
 
-    student, teacher: [N, C, H, W]; attention: scores [N, C] before the sigmoid -> scalar. No gradient reaches the
-    teacher, but through its attention one reaches what makes the scores.
+    Args:
+        student: Map [N, C, H, W].
+        teacher: Map [N, C, H, W]; no gradient reaches it, but one reaches the attention scores.
+        attention: Scores [N, C] before the sigmoid.
+        eps: Added to the length of a channel.
+
+    Returns:
+        Scalar: squared difference, mean over positions, weighted over channels, mean over the
+        batch.
     """
-    shares = F.logsigmoid(attention).softmax(dim=1)  # sigmoids over their sum
+    shares = F.logsigmoid(attention).softmax(dim=1)  # each sigmoid over the sum of all sigmoids
     difference = (_unit(student, eps) - _unit(teacher.detach(), eps)).pow(2).mean(dim=(2, 3))
     return (shares * difference).sum(dim=1).mean()
 
 
 class AttentiveFeatureDistillation(Method):
-    """The student's channels imitate the teacher's, those most that the teacher's attention picks."""
+    """Let the student's channels imitate the teacher's, above all those with high attention.
+
+    Args:
+        weight: Weight of the term.
+        width: Hidden width of the attention, times the teacher's channels.
+    """
 
     paper = Paper(
         "Pay Attention to Features, Transfer Learn Faster CNNs",
@@ -47,7 +70,10 @@ class AttentiveFeatureDistillation(Method):
         2020,
         "https://openreview.net/forum?id=ryxyCeHtPB",
     )
-    formula = "mean over stages of sum_c a_c mean_hw (s_c/|s_c| - t_c/|t_c|)^2, a = attention of the teacher's channels"
+    formula = (
+        "mean over stages of sum_c a_c mean_hw (s_c/|s_c| - t_c/|t_c|)^2, "
+        "a = attention of the teacher's channels"
+    )
     needs = Needs(maps=True)
 
     def __init__(
@@ -57,29 +83,35 @@ class AttentiveFeatureDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.width, self.ce = weight, width, ce
-        self.attention, self.align = nn.ModuleList(), nn.ModuleList()
+        self.weight = weight
+        self.width = width
+        self.ce = ce
+
+        self.attention = nn.ModuleList()
+        self.align = nn.ModuleList()
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs one stage at least whose maps have more than one position in both networks."""
+        """Require a stage whose maps have more than one position in both networks."""
         return super().supports(probe) or single_position(probe)
 
     def build(self, probe: Probe) -> None:
-        """Makes the attention of each stage, and a convolution where channels differ."""
-        self.attention, self.align = nn.ModuleList(), nn.ModuleList()
+        """Make the attention of each stage, and a convolution where channels differ."""
+        self.attention = nn.ModuleList()
+        self.align = nn.ModuleList()
+
         for (source, *_), (target, *_) in zip(probe.student.maps, probe.teacher.maps, strict=True):
             self.attention.append(_attention(target, max(int(target * self.width), 1)))
             self.align.append(nn.Identity() if source == target else nn.Conv2d(source, target, 1))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `afd`: the mean over stages."""
+        """Return one term, `afd`: the mean over stages."""
         losses = []
-        for attention, align, *maps in zip(
-            self.attention, self.align, student.maps, teacher.maps, strict=True
-        ):
-            scores = attention(maps[1].detach().mean(dim=(2, 3)))
-            source, target = pooled_alike(*maps)
+        stages = zip(self.attention, self.align, student.maps, teacher.maps, strict=True)
+        for attention, align, own, other in stages:
+            scores = attention(other.detach().mean(dim=(2, 3)))
+            source, target = pooled_alike(own, other)
             losses.append(attentive_loss(align(source), target, scores))
+
         return {"afd": (self.weight, torch.stack(losses).mean())}
 
 
@@ -88,8 +120,10 @@ def _unit(features: Tensor, eps: float) -> Tensor:
 
 
 def _attention(channels: int, hidden: int) -> nn.Sequential:
-    layers = (nn.Linear(channels, hidden), nn.Linear(hidden, channels))
-    for layer in layers:
+    first = nn.Linear(channels, hidden)
+    second = nn.Linear(hidden, channels)
+
+    for layer in (first, second):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(layer.bias)
-    return nn.Sequential(layers[0], nn.ReLU(), layers[1])
+    return nn.Sequential(first, nn.ReLU(), second)

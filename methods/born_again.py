@@ -1,22 +1,28 @@
 """Born-again networks. Furlanello et al., ICML 2018, arXiv:1805.04770.
 
-The teacher is the student's own architecture, trained alone before with the same recipe (one generation; the paper goes
-on to further ones and to ensembles of them). Reduction: KL divergence summed over classes, mean over the batch, at
-temperature 1; weight 1 beside full cross-entropy is the paper's BAN+L, its plain BAN leaves the labels out (`ce` 0).
-Another temperature brings the factor T^2, as in kd.
+The teacher has the student's own architecture and was trained alone before, with the same recipe.
+This is one generation; the paper continues with further ones and with ensembles of them.
+
+Reduction: KL divergence summed over classes, mean over the batch, at temperature 1. Weight 1 beside
+full cross-entropy is the paper's BAN+L; its plain BAN leaves the labels out (`ce` 0). Another
+temperature brings the factor T^2, as in kd.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 from methods.kd import kd_loss
 
 
 class BornAgain(Method):
-    """The student is taught by what it became without a teacher."""
+    """Teach the student by what it became without a teacher.
+
+    Args:
+        temperature: T.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Born Again Neural Networks", "Furlanello et al.", "ICML", 2018, "arXiv:1805.04770"
@@ -32,8 +38,10 @@ class BornAgain(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.temperature, self.weight, self.ce = temperature, weight, ce
+        self.temperature = temperature
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `kd`."""
+        """Return one term, `kd`."""
         return {"kd": (self.weight, kd_loss(student.logits, teacher.logits, self.temperature))}

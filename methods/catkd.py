@@ -1,11 +1,12 @@
 """Class attention transfer (CAT-KD). Guo et al., CVPR 2023, arXiv:2304.12777, section 3.
 
-A class's activation map is the classifier's weights for it, without bias, applied at each position of the last map.
-Maps of student and teacher are average-pooled to 2x2 and, each of them, scaled to unit length. Reduction: mean of the
-squared difference over all elements.
+The activation map of a class is the classifier's weights for it, without bias, applied at each
+position of the last map. The maps of student and teacher are average-pooled to 2x2 and each scaled
+to unit length. Reduction: squared difference, mean over all elements.
 
-Published weights differ per pair. The default, 400 on scaled maps, is the authors' configuration without a pair's own
-changes, since the size of maps that are not scaled belongs to a pair (ResNet32x4 and ResNet8x4: weight 15, not scaled).
+Published weights differ per pair. The default, 400 on scaled maps, is the authors' configuration
+without a pair's own changes, since the size of unscaled maps depends on the pair (ResNet32x4 and
+ResNet8x4: weight 15, not scaled).
 """
 
 from __future__ import annotations
@@ -16,32 +17,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms, lacking
-from methods._settings import Bound, LogUniform, NonNegative
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Side,
+    Terms,
+)
+from methods._contract import missing
 
 
 def activation_maps(pooled: Tensor, weight: Tensor) -> Tensor:
-    """The classifier at each position.  [N, D, H, W], [classes, D] -> [N, classes, H, W]."""
+    """Apply the classifier at each position: [N, D, H, W], [classes, D] -> [N, classes, H, W]."""
     return torch.einsum("cd,ndhw->nchw", weight, pooled)
 
 
 def catkd_loss(
     student: Tensor, teacher: Tensor, resolution: int = 2, scaled: bool = True
 ) -> Tensor:
-    """Mean squared difference of activation maps at a resolution, each scaled to unit length over its positions.
+    """Compare class activation maps at a low resolution.
 
-    student, teacher: [N, classes, H, W], of any sizes -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Class activation maps [N, classes, H, W].
+        teacher: Class activation maps [N, classes, H', W']; no gradient reaches them.
+        resolution: Height and width to which both are pooled.
+        scaled: Whether each map is scaled to unit length over its positions.
+
+    Returns:
+        Scalar: squared difference, mean over all elements.
     """
-    student, teacher = (
-        F.adaptive_avg_pool2d(one, resolution).flatten(2) for one in (student, teacher.detach())
-    )
+    student = F.adaptive_avg_pool2d(student, resolution).flatten(2)
+    teacher = F.adaptive_avg_pool2d(teacher.detach(), resolution).flatten(2)
+
     if scaled:
-        student, teacher = F.normalize(student, dim=2), F.normalize(teacher, dim=2)
+        student = F.normalize(student, dim=2)
+        teacher = F.normalize(teacher, dim=2)
     return F.mse_loss(student, teacher)
 
 
 def binarised(maps: Tensor) -> Tensor:
-    """1 where a map is above the mean of its absolute values, otherwise 0.  [N, classes, H, W] -> the same."""
+    """Threshold each map [N, classes, H, W] at the mean of its absolute values: 1 above, else 0."""
     maps = maps.detach()
     return (maps > maps.abs().mean(dim=(2, 3), keepdim=True)).to(maps.dtype)
 
@@ -49,20 +70,35 @@ def binarised(maps: Tensor) -> Tensor:
 def of_likely_classes(
     student: Tensor, teacher: Tensor, logits: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Both networks' maps of the classes whose logit is above the teacher's `count`-th largest.
+    """Pick the maps of the classes whose logit is above the teacher's `count`-th largest.
 
     The comparison is strict, as in the authors' code, so count - 1 classes are kept.
-    student, teacher: [N, classes, H, W]; logits: the teacher's [N, classes] -> [N, count - 1, H, W] each.
+
+    Args:
+        student: Class activation maps [N, classes, H, W].
+        teacher: Class activation maps [N, classes, H', W']; no gradient reaches them.
+        logits: The teacher's logits [N, classes].
+        count: Number of classes, plus 1.
+
+    Returns:
+        The maps of both networks, with count - 1 channels each.
     """
-    chosen = logits.detach().topk(count - 1, dim=1).indices[:, :, None, None]
-    pair = (
-        one.gather(1, chosen.expand(-1, -1, *one.shape[2:])) for one in (student, teacher.detach())
-    )
-    return tuple(pair)  # type: ignore[return-value]
+    likely = logits.detach().topk(count - 1, dim=1).indices[:, :, None, None]
+
+    def pick(maps: Tensor) -> Tensor:
+        return maps.gather(1, likely.expand(-1, -1, *maps.shape[2:]))
+
+    return pick(student), pick(teacher.detach())
 
 
 class ClassAttentionTransfer(Method):
-    """For each class, the student sees it where the teacher sees it."""
+    """Let the student see each class where the teacher sees it.
+
+    Args:
+        weight: Weight of the term.
+        resolution: Height and width to which class activation maps are pooled.
+        scaled: Whether each map is scaled to unit length.
+    """
 
     paper = Paper(
         "Class Attention Transfer Based Knowledge Distillation",
@@ -71,7 +107,10 @@ class ClassAttentionTransfer(Method):
         2023,
         "arXiv:2304.12777",
     )
-    formula = "mean (CAM_student - CAM_teacher)^2, CAM = classifier weights at each position, pooled, unit length"
+    formula = (
+        "mean (CAM_student - CAM_teacher)^2, "
+        "CAM = classifier weights at each position, pooled, unit length"
+    )
     needs = Needs(pooled=True, classifier=True)
     minimum = 0.0
 
@@ -83,23 +122,36 @@ class ClassAttentionTransfer(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.resolution, self.scaled, self.ce = weight, resolution, scaled, ce
+        self.weight = weight
+        self.resolution = resolution
+        self.scaled = scaled
+        self.ce = ce
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs of both networks a map of more than one position, and a classifier on its average."""
-        for side, shapes in (("student", probe.student), ("teacher", probe.teacher)):
-            for what in ("pooled", "classifier"):
-                if not getattr(shapes, what):
-                    return lacking(probe, side, what)
-            if shapes.pooled[1] * shapes.pooled[2] == 1:
-                return f"pooled of the {side}: it has a single position, so there is no attention to transfer"
-        return super().supports(probe)
+        """Require a map of several positions in both networks, with a classifier on its average."""
+        return _obstacle(probe, "student") or _obstacle(probe, "teacher") or super().supports(probe)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `catkd`."""
-        maps = []
-        for network in (student, teacher):
-            assert network.pooled is not None
-            assert network.classifier is not None
-            maps.append(activation_maps(network.pooled, network.classifier.weight))
-        return {"catkd": (self.weight, catkd_loss(maps[0], maps[1], self.resolution, self.scaled))}
+        """Return one term, `catkd`."""
+        own, others = _activation_maps_of(student), _activation_maps_of(teacher)
+        return {"catkd": (self.weight, catkd_loss(own, others, self.resolution, self.scaled))}
+
+
+def _obstacle(probe: Probe, side: Side) -> str | None:
+    """Return why the method cannot run on one of the networks."""
+    if reason := missing(probe, side, ["pooled", "classifier"]):
+        return reason
+
+    pooled = getattr(probe, side).pooled
+    if pooled[1] * pooled[2] == 1:
+        return (
+            f"pooled map of the {side}: it has a single position, "
+            "so there is no attention to transfer"
+        )
+    return None
+
+
+def _activation_maps_of(network: Output) -> Tensor:
+    assert network.pooled is not None
+    assert network.classifier is not None
+    return activation_maps(network.pooled, network.classifier.weight)

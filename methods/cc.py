@@ -1,13 +1,17 @@
-"""Correlation congruence. Peng et al., ICCV 2019, arXiv:1904.01802, eq. 3 to 7; the default as in RepDistiller.
+"""Correlation congruence. Peng et al., ICCV 2019, arXiv:1904.01802, eq. 3 to 7.
 
-Three different losses go by this name. (a) RepDistiller's, called the authors' code there: |f_s - f_t| of each sample,
-times that of the next sample in the batch, summed over features and averaged over the N - 1 neighbours. It is the
-default, on two linear embeddings of 128 features, both of which train, with its weight 0.02. It punishes differences
-that come together and is no correlation as in the paper. (b) torchdistill's: Frobenius distance of correlation
-matrices over N^2, bilinear or Gaussian (Taylor series) kernel of features as they are, weight 0.003.
-(c) Knowledge-Distillation-Zoo's: mean squared difference of Gaussian matrices of features at unit length, weight 100.
+Three different losses have this name; the default is RepDistiller's.
 
-Depends on the batch in no simple way (neighbours are whoever was drawn next).
+(a) RepDistiller's, called the authors' code there: |f_s - f_t| of each sample times that of the
+next sample in the batch, summed over features and averaged over the N - 1 neighbours. It compares
+two linear embeddings of 128 features, which both train; weight 0.02. It penalises differences that
+come together and is not the correlation of the paper.
+(b) torchdistill's: Frobenius distance of correlation matrices over N^2, with a bilinear or Gaussian
+(Taylor series) kernel of the raw features; weight 0.003.
+(c) Knowledge-Distillation-Zoo's: mean squared difference of Gaussian matrices of features at unit
+length; weight 100.
+
+The loss depends on the batch in no simple way: a neighbour is whichever sample was drawn next.
 """
 
 from __future__ import annotations
@@ -19,28 +23,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 from methods._features import embeddings
-from methods._settings import Bound, LogUniform, NonNegative
 
 
 def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Variant (a): sum over features of d_i d_(i+1), d = |student - teacher|, mean over consecutive samples.
+    """Compute variant (a): the sum over features of d_i d_(i+1), d = |student - teacher|.
 
-    student, teacher: embedded features [N, D] -> scalar. The teacher's side has a gradient, because its embedding
-    learns: detach what is embedded.
+    Args:
+        student: Embedded features [N, D].
+        teacher: Embedded features [N, D]. They receive a gradient, because their embedding learns:
+            detach what is embedded.
+
+    Returns:
+        Scalar: mean over pairs of consecutive samples.
     """
     difference = (student - teacher).abs()
     return (difference[:-1] * difference[1:]).sum() / max(len(student) - 1, 1)
 
 
 def taylor_kernel(features: Tensor, gamma: float = 0.4, order: int = 2) -> Tensor:
-    """Gaussian kernel of all pairs by its Taylor series: e^(-2g) sum_p (2g)^p / p! (f_i.f_j)^p.  [N, D] -> [N, N]."""
+    """Compute the Gaussian kernel of all pairs of samples by its Taylor series.
+
+    Args:
+        features: [N, D].
+        gamma: Inverse width g of the Gaussian.
+        order: Highest power of the series.
+
+    Returns:
+        e^(-2g) sum_p (2g)^p / p! (f_i . f_j)^p, [N, N].
+    """
     products = features @ features.T
     scale = math.exp(-2 * gamma)
-    powers = [
-        products.pow(p) * (scale * (2 * gamma) ** p / math.factorial(p)) for p in range(order + 1)
-    ]
+
+    powers = []
+    for p in range(order + 1):
+        coefficient = scale * (2 * gamma) ** p / math.factorial(p)
+        powers.append(products.pow(p) * coefficient)
+
     return torch.stack(powers).sum(dim=0)
 
 
@@ -51,31 +82,53 @@ def frobenius_loss(
     gamma: float = 0.4,
     order: int = 2,
 ) -> Tensor:
-    """Variant (b): Frobenius norm of the difference of two correlation matrices, over N^2.
+    """Compute variant (b): the distance of two correlation matrices.
 
-    student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+        kernel: How samples are compared.
+        gamma: Inverse width of the Gaussian.
+        order: Highest power of the Taylor series.
+
+    Returns:
+        Scalar: Frobenius norm over N^2.
     """
-    tables = [
-        one @ one.T if kernel == "bilinear" else taylor_kernel(one, gamma, order)
-        for one in (student, teacher.detach())
-    ]
-    distance: Tensor = torch.linalg.vector_norm(tables[0] - tables[1])
+
+    def correlation(features: Tensor) -> Tensor:
+        if kernel == "bilinear":
+            return features @ features.T
+        return taylor_kernel(features, gamma, order)
+
+    difference = correlation(student) - correlation(teacher.detach())
+    distance: Tensor = torch.linalg.vector_norm(difference)
     return distance / len(student) ** 2
 
 
 def taylor_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int = 2) -> Tensor:
-    """Variant (c): mean squared difference of two Gaussian correlation matrices of features at unit length.
+    """Compute variant (c): the difference of two Gaussian matrices of features at unit length.
 
-    student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+        gamma: Inverse width of the Gaussian.
+        order: Highest power of the Taylor series.
+
+    Returns:
+        Scalar: mean squared difference.
     """
-    given, wanted = (
-        taylor_kernel(F.normalize(one, dim=1), gamma, order) for one in (student, teacher.detach())
-    )
-    return F.mse_loss(given, wanted)
+    own = taylor_kernel(F.normalize(student, dim=1), gamma, order)
+    others = taylor_kernel(F.normalize(teacher.detach(), dim=1), gamma, order)
+    return F.mse_loss(own, others)
 
 
 class CorrelationCongruence(Method):
-    """Embedded features of student and teacher differ in few places, and not in the same ones from sample to sample."""
+    """Keep embedded features of student and teacher from differing twice in a row in one place.
+
+    Args:
+        weight: Weight of the term.
+        features: Dimension of both embeddings.
+    """
 
     paper = Paper(
         "Correlation Congruence for Knowledge Distillation",
@@ -95,16 +148,19 @@ class CorrelationCongruence(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.features, self.ce = weight, features, ce
+        self.weight = weight
+        self.features = features
+        self.ce = ce
+
         self.student: nn.Module = nn.Identity()
         self.teacher: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes both embeddings."""
+        """Make both embeddings."""
         self.student = nn.Linear(probe.student.embedding[0], self.features)
         self.teacher = nn.Linear(probe.teacher.embedding[0], self.features)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `cc`."""
-        given, wanted = embeddings(student, teacher)
-        return {"cc": (self.weight, neighbour_loss(self.student(given), self.teacher(wanted)))}
+        """Return one term, `cc`."""
+        own, others = embeddings(student, teacher)
+        return {"cc": (self.weight, neighbour_loss(self.student(own), self.teacher(others)))}

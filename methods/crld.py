@@ -1,13 +1,14 @@
 """Cross-view consistency regularisation (CRLD). Zhang et al., ACM MM 2024.
 
-The student learns from the teacher on a weakly and on a strongly augmented view of each image: within a view, and
-across, where the prediction for one view follows the teacher's for the other. Samples take part in the comparisons
-within views where the teacher is confident on the weak view, and in those across views where it is on the strong one.
-Reduction: T^2 * KL summed over classes, mean over all samples of the batch, those left out included.
+The student learns from the teacher on a weakly and on a strongly augmented view of each image:
+within a view, and across views, where the prediction for one view follows the teacher's for the
+other. Samples take part in the comparisons within views where the teacher is confident on the weak
+view, and in those across views where it is confident on the strong one. Reduction: T^2 * KL summed
+over classes, mean over all samples of the batch, including those that take no part.
 
-`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's, the strong one's is
-a term here with the same weight. No published configuration was at hand: weights 1, T 4 and the thresholds 0.7 and 0.5
-are plausible, not the authors'.
+`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
+the strong view's is a term here with the same weight. No published configuration was at hand:
+weights 1, T 4 and the thresholds 0.7 and 0.5 are plausible, not the authors'.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Terms,
+    Uniform,
+)
 from methods._logits import divergence
-from methods._settings import Bound, LogUniform, NonNegative, Positive, Uniform
-
-
-def _confident(teacher: Tensor, threshold: float) -> Tensor:
-    """1 for samples whose largest probability reaches the threshold, 0 for others.  [N, classes] -> [N]."""
-    return (F.softmax(teacher, dim=1).amax(dim=1) >= threshold).to(teacher.dtype)
 
 
 def within_loss(
@@ -35,10 +42,25 @@ def within_loss(
     threshold: float = 0.7,
     temperature: float = 4.0,
 ) -> Tensor:
-    """T^2 * KL of each view, where the teacher is confident on the weak one.  Logits [N, classes] each -> scalar."""
-    known, other = teacher_weak.detach(), teacher_strong.detach()
-    losses = divergence(weak, known, temperature) + divergence(strong, other, temperature)
-    return (_confident(known, threshold) * losses).mean() * temperature**2
+    """Compare predictions within each view, where the teacher is confident on the weak view.
+
+    Args:
+        weak: The student's logits for the weak view, [N, classes].
+        strong: The student's logits for the strong view, [N, classes].
+        teacher_weak: The teacher's logits for the weak view, [N, classes]; no gradient.
+        teacher_strong: The teacher's logits for the strong view, [N, classes]; no gradient.
+        threshold: Smallest confidence of the teacher.
+        temperature: T.
+
+    Returns:
+        Scalar: T^2 * KL, mean over the batch.
+    """
+    weak_target, strong_target = teacher_weak.detach(), teacher_strong.detach()
+    losses = divergence(weak, weak_target, temperature) + divergence(
+        strong, strong_target, temperature
+    )
+
+    return (_confident(weak_target, threshold) * losses).mean() * temperature**2
 
 
 def cross_loss(
@@ -49,14 +71,43 @@ def cross_loss(
     threshold: float = 0.5,
     temperature: float = 4.0,
 ) -> Tensor:
-    """T^2 * KL of each view to the other, where the teacher is confident on the strong one.  [N, classes] -> scalar."""
-    known, other = teacher_weak.detach(), teacher_strong.detach()
-    losses = divergence(strong, known, temperature) + divergence(weak, other, temperature)
-    return (_confident(other, threshold) * losses).mean() * temperature**2
+    """Compare predictions across views, where the teacher is confident on the strong view.
+
+    Args:
+        weak: The student's logits for the weak view, [N, classes].
+        strong: The student's logits for the strong view, [N, classes].
+        teacher_weak: The teacher's logits for the weak view, [N, classes]; no gradient.
+        teacher_strong: The teacher's logits for the strong view, [N, classes]; no gradient.
+        threshold: Smallest confidence of the teacher.
+        temperature: T.
+
+    Returns:
+        Scalar: T^2 * KL, mean over the batch.
+    """
+    weak_target, strong_target = teacher_weak.detach(), teacher_strong.detach()
+    losses = divergence(strong, weak_target, temperature) + divergence(
+        weak, strong_target, temperature
+    )
+
+    return (_confident(strong_target, threshold) * losses).mean() * temperature**2
+
+
+def _confident(teacher: Tensor, threshold: float) -> Tensor:
+    """Mark samples whose largest probability reaches the threshold: [N, classes] -> [N], 1 or 0."""
+    return (F.softmax(teacher, dim=1).amax(dim=1) >= threshold).to(teacher.dtype)
 
 
 class CrossViewConsistency(Method):
-    """On two views of an image, the student predicts what the teacher predicts for either."""
+    """Let the student predict on either view what the teacher predicts on both.
+
+    Args:
+        within: Weight of the term within views.
+        cross: Weight of the term across views.
+        threshold_weak: Smallest confidence of the teacher on the weak view.
+        threshold_strong: Smallest confidence of the teacher on the strong view.
+        temperature: T.
+        ce: Weight of cross-entropy for each of the views.
+    """
 
     paper = Paper(
         "Cross-View Consistency Regularisation for Knowledge Distillation",
@@ -65,7 +116,10 @@ class CrossViewConsistency(Method):
         2024,
         "github.com/arcaninez/crld",
     )
-    formula = "T^2 KL within each view where p_teacher(weak) is high + across views where p_teacher(strong) is high"
+    formula = (
+        "T^2 KL within each view where p_teacher(weak) is high "
+        "+ across views where p_teacher(strong) is high"
+    )
     needs = Needs(logits=True, views=True)
 
     def __init__(
@@ -78,13 +132,18 @@ class CrossViewConsistency(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.within, self.cross, self.temperature, self.ce = within, cross, temperature, ce
-        self.threshold_weak, self.threshold_strong = threshold_weak, threshold_strong
+        self.within = within
+        self.cross = cross
+        self.threshold_weak = threshold_weak
+        self.threshold_strong = threshold_strong
+        self.temperature = temperature
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Three terms: `within`, `cross` and `ce_strong`."""
+        """Return three terms: `within`, `cross` and `ce_strong`."""
         assert student.second is not None
         assert teacher.second is not None
+
         views = (student.logits, student.second, teacher.logits, teacher.second)
         return {
             "within": (self.within, within_loss(*views, self.threshold_weak, self.temperature)),

@@ -1,12 +1,14 @@
 """Curriculum temperature. Li et al., AAAI 2023, arXiv:2211.16231, section 3.
 
-Reduction: KL divergence summed over classes, mean over the batch, times T^2. T = start + range * sigmoid(g) with one
-learned number g (the paper's global temperature; its instance-wise one is not here). g is trained beside the student
-but against it: its gradient is multiplied by lambda, which falls from 0 to -1 by a cosine, so that g climbs the loss
-while the student descends it. The factor T^2 takes part in that gradient, as in the authors' code.
+Reduction: KL divergence summed over classes, mean over the batch, times T^2. T = start + span *
+sigmoid(g) with one learned number g (the paper's global temperature; its instance-wise one is not
+implemented). g is trained beside the student but against it: its gradient is multiplied by lambda,
+which falls from 0 to -1 along a cosine, so g climbs the loss while the student descends it. The
+factor T^2 takes part in that gradient, as in the authors' code.
 
-Curriculum: 10 of 240 epochs, kept as a share so that it carries over to recipes of other lengths; epochs count from 1,
-as in the authors' code. The code's highest temperature is start + range = 21, the paper says 20.
+The curriculum lasts 10 of 240 epochs, kept as a share so that it carries over to recipes of other
+lengths; epochs count from 1, as in the authors' code. The code's highest temperature is start +
+span = 21; the paper says 20.
 """
 
 from __future__ import annotations
@@ -17,24 +19,41 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Terms,
+)
 from methods._logits import divergence
-from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
 def temperature_of(g: Tensor, start: float = 1.0, span: float = 20.0) -> Tensor:
-    """The temperature, start + span * sigmoid(g).  Any shape -> the same."""
+    """Return the temperature, start + span * sigmoid(g), in the shape of g."""
     return start + span * torch.sigmoid(g)
 
 
 def decayed(epoch: float, loops: float = 10.0, high: float = 0.0, low: float = -1.0) -> float:
-    """The factor of the temperature's gradient: from `high` at epoch 0 to `low` at epoch `loops` and after."""
+    """Return the factor of the temperature's gradient.
+
+    Args:
+        epoch: Current epoch, counted from 1.
+        loops: Length of the curriculum in epochs.
+        high: Factor at epoch 0.
+        low: Factor from epoch `loops` on.
+    """
     done = min(max(epoch, 0.0), loops) / loops if loops > 0 else 1.0
     return (math.cos(math.pi * done) + 1) / 2 * (high - low) + low
 
 
 def scaled_gradient(value: Tensor, factor: float) -> Tensor:
-    """The same value, whose gradient is multiplied by a factor; a negative one reverses it."""
+    """Return the same value with its gradient multiplied by a factor, which may be negative."""
     fixed = value.detach()
     return fixed + factor * (value - fixed)
 
@@ -47,18 +66,33 @@ def ctkd_loss(
     start: float = 1.0,
     span: float = 20.0,
 ) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)), mean over the batch, at the learned temperature.
+    """Compute T^2 * KL(softmax(teacher / T) || softmax(student / T)) at the learned temperature.
 
-    student, teacher: logits [N, classes]; g: one number, of shape [] or [1] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        g: The learned number, [] or [1].
+        factor: Multiplies the gradient of g.
+        start: Lowest temperature.
+        span: Highest minus lowest temperature.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     temperature = temperature_of(scaled_gradient(g, factor), start, span)
-    return (
-        divergence(student / temperature, teacher.detach() / temperature).mean() * temperature**2
-    ).squeeze()
+    loss = divergence(student / temperature, teacher.detach() / temperature).mean()
+    return (loss * temperature**2).squeeze()
 
 
 class CurriculumTemperature(Method):
-    """Knowledge distillation at a temperature that learns to make the student's task harder."""
+    """Distil at a temperature that learns to make the student's task harder.
+
+    Args:
+        start: Lowest temperature.
+        span: Highest minus lowest temperature.
+        curriculum: Length of the curriculum, as a share of the training.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Curriculum Temperature for Knowledge Distillation",
@@ -67,9 +101,13 @@ class CurriculumTemperature(Method):
         2023,
         "arXiv:2211.16231",
     )
-    formula = "T^2 * KL(softmax(teacher/T) || softmax(student/T)), T = start + range * sigmoid(g), g climbs the loss"
+    formula = (
+        "T^2 * KL(softmax(teacher/T) || softmax(student/T)), "
+        "T = start + range * sigmoid(g), g climbs the loss"
+    )
     needs = Needs(logits=True)
     minimum = 0.0
+    adversarial = True
 
     def __init__(
         self,
@@ -80,17 +118,16 @@ class CurriculumTemperature(Method):
         ce: Annotated[float, NonNegative] = 0.1,
     ):
         super().__init__()
-        self.start, self.span, self.curriculum, self.weight, self.ce = (
-            start,
-            span,
-            curriculum,
-            weight,
-            ce,
-        )
+        self.start = start
+        self.span = span
+        self.curriculum = curriculum
+        self.weight = weight
+        self.ce = ce
+
         self.g = nn.Parameter(torch.ones(()))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ctkd`."""
+        """Return one term, `ctkd`."""
         factor = decayed(batch.epoch + 1, self.curriculum * batch.epochs)
         loss = ctkd_loss(student.logits, teacher.logits, self.g, factor, self.start, self.span)
         return {"ctkd": (self.weight, loss)}

@@ -1,12 +1,15 @@
 """DIST. Huang et al., NeurIPS 2022, arXiv:2205.10536, section 4.
 
-Reduction: 1 - Pearson correlation, mean over samples (inter: between a sample's class probabilities) or over classes
-(intra: between a class's probabilities in the batch), times T^2. The factor T^2 is in the authors' code and not in the
-paper. The correlation's denominator is |a||b| + 1e-8 as in that code; torchdistill takes the larger of the two instead
-(up to 1.5e-3 apart with extreme logits). So the gradient of constant logits, as of a classifier that starts at zero,
-is finite but millions of times the usual, here as there. Weight 2 for the sum is that of all the authors'
-configurations; T = 4 is that of CIFAR-100, ImageNet takes T = 1. The intra part compares within a batch, but its size
-does not change with it. DIST+, which adds relations of channels, is left out: its only public code rewards channels
+Reduction: 1 - Pearson correlation, mean over samples (inter: between the class probabilities of a
+sample) or over classes (intra: between the probabilities of a class in the batch), times T^2. The
+factor T^2 is in the authors' code and not in the paper. The correlation's denominator is
+|a||b| + 1e-8 as in that code; torchdistill takes the larger of the two instead (up to 1.5e-3 apart
+with extreme logits). So the gradient of constant logits, as of a classifier that starts at zero, is
+finite but millions of times the usual one, as in that code.
+
+Weight 2 for the sum is that of all the authors' configurations; T = 4 is that of CIFAR-100, T = 1
+that of ImageNet. The intra part compares within a batch, but its size does not change with the
+batch. DIST+, which adds relations of channels, is left out: its only public code rewards channels
 that disagree.
 """
 
@@ -18,30 +21,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 
 
-def correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Pearson correlation of each row with its counterpart; 0 where one is constant.  [N, D] each -> [N]."""
-    one, other = (rows - rows.mean(dim=1, keepdim=True) for rows in (one, other))
-    size: Tensor = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(other, dim=1)
-    return (one * other).sum(dim=1) / (size + 1e-8)
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Compute the Pearson correlation of each row with its counterpart.
+
+    Args:
+        first: [N, D].
+        second: [N, D].
+
+    Returns:
+        [N]; 0 where a row is constant.
+    """
+    first = first - first.mean(dim=1, keepdim=True)
+    second = second - second.mean(dim=1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
+    return (first * second).sum(dim=1) / (size + 1e-8)
 
 
 def inter_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """T^2 * (1 - correlation over classes), mean over samples.
+    """Compute T^2 * (1 - correlation over classes).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over samples.
     """
     p_student, p_teacher = _softened(student, teacher, temperature)
     return (1 - correlation(p_student, p_teacher).mean()) * temperature**2
 
 
 def intra_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """T^2 * (1 - correlation over samples), mean over classes.
+    """Compute T^2 * (1 - correlation over samples).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over classes.
     """
     p_student, p_teacher = _softened(student, teacher, temperature)
     return (1 - correlation(p_student.T, p_teacher.T).mean()) * temperature**2
@@ -54,13 +77,21 @@ def dist_loss(
     gamma: float = 1.0,
     temperature: float = 1.0,
 ) -> Tensor:
-    """The sum beta * inter + gamma * intra.
+    """Compute beta * inter + gamma * intra.
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        beta: Weight of `inter_loss`.
+        gamma: Weight of `intra_loss`.
+        temperature: T.
+
+    Returns:
+        Scalar.
     """
-    return beta * inter_loss(student, teacher, temperature) + gamma * intra_loss(
-        student, teacher, temperature
-    )
+    inter = inter_loss(student, teacher, temperature)
+    intra = intra_loss(student, teacher, temperature)
+    return beta * inter + gamma * intra
 
 
 def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -68,7 +99,14 @@ def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Ten
 
 
 class Dist(Method):
-    """Student's and teacher's probabilities need not be equal, they must rise and fall together."""
+    """Let the student's probabilities rise and fall with the teacher's instead of equalling them.
+
+    Args:
+        weight: Weight of the sum.
+        beta: Weight of the relation between classes, within the sum.
+        gamma: Weight of the relation between samples, within the sum.
+        temperature: T.
+    """
 
     paper = Paper(
         "Knowledge Distillation from A Stronger Teacher",
@@ -90,18 +128,16 @@ class Dist(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.beta, self.gamma, self.temperature, self.ce = (
-            weight,
-            beta,
-            gamma,
-            temperature,
-            ce,
-        )
+        self.weight = weight
+        self.beta = beta
+        self.gamma = gamma
+        self.temperature = temperature
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms, `inter` and `intra`."""
-        given = (student.logits, teacher.logits, self.temperature)
+        """Return two terms, `inter` and `intra`."""
+        inputs = (student.logits, teacher.logits, self.temperature)
         return {
-            "inter": (self.weight * self.beta, inter_loss(*given)),
-            "intra": (self.weight * self.gamma, intra_loss(*given)),
+            "inter": (self.weight * self.beta, inter_loss(*inputs)),
+            "intra": (self.weight * self.gamma, intra_loss(*inputs)),
         }

@@ -1,9 +1,10 @@
 """Deep mutual learning. Zhang et al., CVPR 2018, arXiv:1706.00384, section 3.
 
-Two students of one architecture learn beside each other, each from the labels and from the other's predictions on the
-same batch: the engine calls this once for each of them, with the roles exchanged. Reduction: KL divergence summed over
-classes, mean over the batch, at temperature 1; weight 1 with full cross-entropy, as published. The paper lets the two
-step in turn, the second from the first's renewed predictions; here both learn from the same ones.
+Two students of one architecture learn beside each other, each from the labels and from the other's
+predictions on the same batch: the engine calls this once for each of them, with the roles
+exchanged. Reduction: KL divergence summed over classes, mean over the batch, at temperature 1;
+weight 1 with full cross-entropy, as published. In the paper the two step in turn, the second from
+the first's renewed predictions; here both learn from the same ones.
 """
 
 from __future__ import annotations
@@ -12,21 +13,31 @@ from typing import Annotated
 
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 from methods.kd import kd_loss
 
 
 def mutual_loss(student: Tensor, peer: Tensor, temperature: float = 1.0) -> Tensor:
-    """T^2 * KL(softmax(peer / T) || softmax(student / T)), mean over the batch.
+    """Compute T^2 * KL(softmax(peer / T) || softmax(student / T)).
 
-    student, peer: logits [N, classes] -> scalar. No gradient reaches the peer.
+    Args:
+        student: Logits [N, classes].
+        peer: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     return kd_loss(student, peer, temperature)
 
 
 class MutualLearning(Method):
-    """Two students teach each other from the start; there is no teacher."""
+    """Let two students teach each other from the start, without a teacher.
+
+    Args:
+        weight: Weight of the term.
+        temperature: T.
+    """
 
     paper = Paper("Deep Mutual Learning", "Zhang et al.", "CVPR", 2018, "arXiv:1706.00384")
     formula = "KL(softmax(peer) || softmax(student)), and the same with the roles exchanged"
@@ -40,8 +51,10 @@ class MutualLearning(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.temperature, self.ce = weight, temperature, ce
+        self.weight = weight
+        self.temperature = temperature
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `dml`; the teacher is the peer."""
+        """Return one term, `dml`; the teacher is the peer."""
         return {"dml": (self.weight, mutual_loss(student.logits, teacher.logits, self.temperature))}

@@ -1,9 +1,10 @@
 """FitNets: hints from an intermediate map. Romero et al., ICLR 2015, arXiv:1412.6550, eq. 3.
 
-Reduction: mean squared error over all elements, after a regressor that brings the student's map to the teacher's shape.
-One stage of training with cross-entropy beside the hint and weight 100, as in RepDistiller and mdistiller; the paper
-trains the lower half on the hint first and distils logits afterwards. The hint is the second-deepest stage (`feats[2]`
-of RepDistiller's three-stage networks).
+Reduction: mean squared error over all elements, after a regressor that maps the student's map to
+the teacher's shape. There is one stage of training, with cross-entropy beside the hint and weight
+100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first and
+distils logits afterwards. The hint is the second-deepest stage (`feats[2]` of RepDistiller's
+three-stage networks).
 """
 
 from __future__ import annotations
@@ -13,21 +14,30 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 from methods._adapters import ConvRegressor
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error over all elements.
+    """Compare the regressed map with the hint (eq. 3).
 
-    student: the regressed map, teacher: the hint, both [N, C, H, W] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: The regressed map, [N, C, H, W].
+        teacher: The hint, [N, C, H, W]; no gradient reaches it.
+
+    Returns:
+        Scalar: mean squared error over all elements.
     """
     return F.mse_loss(student, teacher.detach())
 
 
 class FitNet(Method):
-    """A regressed intermediate map of the student imitates the teacher's."""
+    """Let a regressed intermediate map of the student imitate the teacher's.
+
+    Args:
+        weight: Weight of the term.
+        stage: Stage of the hint; negative numbers count from the deepest stage.
+    """
 
     paper = Paper(
         "FitNets: Hints for Thin Deep Nets", "Romero et al.", "ICLR", 2015, "arXiv:1412.6550"
@@ -42,11 +52,14 @@ class FitNet(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.stage, self.ce = weight, stage, ce
+        self.weight = weight
+        self.stage = stage
+        self.ce = ce
+
         self.regressor: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs the hint's stage in both networks."""
+        """Require the hint's stage in both networks."""
         reason = super().supports(probe)
         count = len(probe.student.maps)
         if reason is None and not -count <= self.stage < count:
@@ -54,12 +67,12 @@ class FitNet(Method):
         return reason
 
     def build(self, probe: Probe) -> None:
-        """Makes the regressor for the two maps' shapes."""
-        self.regressor = ConvRegressor(
-            probe.student.maps[self.stage], probe.teacher.maps[self.stage]
-        )
+        """Make the regressor for the shapes of the two maps."""
+        source = probe.student.maps[self.stage]
+        target = probe.teacher.maps[self.stage]
+        self.regressor = ConvRegressor(source, target)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `fitnet`."""
+        """Return one term, `fitnet`."""
         regressed = self.regressor(student.maps[self.stage])
         return {"fitnet": (self.weight, hint_loss(regressed, teacher.maps[self.stage]))}

@@ -1,13 +1,15 @@
 """FSP, the flow of solution procedure. Yim, Joo, Bae & Kim, CVPR 2017, eq. 1 and 2.
 
-Reduction: mean over samples and over all pairs of channels, summed over pairs of consecutive maps, as in RepDistiller.
-torchdistill pools by maximum and sums the norms of columns, which is over a hundred times larger;
-Knowledge-Distillation-Zoo divides the sum of three by 3. Of two consecutive maps the larger is average-pooled to the
-smaller; sizes of student and teacher need not agree, channels must.
+Reduction: mean over samples and over all pairs of channels, summed over pairs of consecutive maps,
+as in RepDistiller. torchdistill pools by maximum and sums the norms of columns, which is over a
+hundred times larger; Knowledge-Distillation-Zoo divides the sum of three by 3. Of two consecutive
+maps the larger is average-pooled to the smaller. Sizes of student and teacher need not agree,
+channels must.
 
-In two stages, as published: the student learns the flow alone in 30 epochs before its 240, kept as a share so that it
-carries over to recipes of other lengths; then it learns with cross-entropy alone. So `forward` has no terms.
-RepDistiller's `-b 50` is never applied: the loss of the first stage is the bare sum.
+There are two stages, as published: the student learns the flow alone in 30 epochs before its 240,
+kept as a share so that it carries over to recipes of other lengths. Then it learns with
+cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 50` is never applied: the loss of
+the first stage is the bare sum.
 """
 
 from __future__ import annotations
@@ -19,40 +21,73 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import Bound, LogUniform, NonNegative
 
 
 def flow(first: Tensor, second: Tensor) -> Tensor:
-    """Mean over positions of the product of two maps' channels.  [N, A, H, W], [N, B, H', W'] -> [N, B, A]."""
-    first, second = (one.flatten(2) for one in pooled_alike(first, second))
+    """Multiply the channels of two maps at each position (eq. 1).
+
+    Args:
+        first: [N, A, H, W].
+        second: [N, B, H', W'].
+
+    Returns:
+        Mean over positions of all products, [N, B, A].
+    """
+    first, second = pooled_alike(first, second)
+    first, second = first.flatten(2), second.flatten(2)
     return torch.bmm(second, first.transpose(1, 2)) / first.shape[2]
 
 
 def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Mean squared difference of the flows between consecutive maps, summed over the pairs of them.
+    """Compare the flows between consecutive maps (eq. 2).
 
-    student, teacher: two or more maps [N, C, H, W], whose channels agree -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Two or more maps [N, C, H, W].
+        teacher: Equally many maps with the same channels; no gradient reaches them.
+
+    Returns:
+        Scalar: mean squared difference of the flows, summed over pairs of consecutive maps.
     """
-    flows = (
-        [flow(*two) for two in pairwise(maps)]
-        for maps in (student, [one.detach() for one in teacher])
-    )
-    return torch.stack([(s - t).pow(2).mean() for s, t in zip(*flows, strict=True)]).sum()
+    own = [flow(*pair) for pair in pairwise(student)]
+    others = [flow(*pair) for pair in pairwise([features.detach() for features in teacher])]
+
+    differences = [(s - t).pow(2).mean() for s, t in zip(own, others, strict=True)]
+    return torch.stack(differences).sum()
 
 
 class FlowOfSolutionProcedure(Method):
-    """Before its training the student learns how the teacher's features of one stage relate to those of the next."""
+    """Before its training, the student learns how features of one stage relate to the next.
+
+    Args:
+        weight: Weight of the term before the training.
+        pre_training: Length of the stage before the training, as a share of the recipe's epochs.
+    """
 
     paper = Paper(
-        "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning",
+        "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer "
+        "Learning",
         "Yim et al.",
         "CVPR",
         2017,
         "https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html",
     )
-    formula = "before training: sum over consecutive maps of mean (G_student - G_teacher)^2, G = mean_hw f_1 f_2^T"
+    formula = (
+        "before training: sum over consecutive maps of mean (G_student - G_teacher)^2, "
+        "G = mean_hw f_1 f_2^T"
+    )
     needs = Needs(maps=True)
     taught_early = True
     minimum = 0.0
@@ -64,25 +99,27 @@ class FlowOfSolutionProcedure(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.pre_training, self.ce = weight, pre_training, ce
+        self.weight = weight
+        self.pre_training = pre_training
+        self.ce = ce
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs two stages, and the same number of channels in both networks at each."""
+        """Require two stages, and the same number of channels in both networks at each."""
         if reason := super().supports(probe):
             return reason
-        channels = [
-            [shape[0] for shape in shapes.maps] for shapes in (probe.student, probe.teacher)
-        ]
-        if len(channels[0]) < 2:
+
+        student = [shape[0] for shape in probe.student.maps]
+        teacher = [shape[0] for shape in probe.teacher.maps]
+        if len(student) < 2:
             return "a single map: there is no flow from one stage to the next"
-        if channels[0] != channels[1]:
-            return "channels of the maps differ: student {}, teacher {}".format(*channels)
+        if student != teacher:
+            return f"channels of the maps differ: student {student}, teacher {teacher}"
         return None
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """No terms: what is left is cross-entropy."""
+        """Return no terms: cross-entropy is all that is left."""
         return {}
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `fsp`: the sum over consecutive stages."""
+        """Return one term, `fsp`: the sum over consecutive stages."""
         return {"fsp": (self.weight, flow_loss(student.maps, teacher.maps))}

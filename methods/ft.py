@@ -1,13 +1,15 @@
 """Factor transfer. Kim, Park & Kwak, NeurIPS 2018, arXiv:1802.04977, section 3.
 
-Reduction: mean over samples and positions of the absolute difference of two factors, as in RepDistiller, whose weight
-this is. Two losses go by this name. RepDistiller reduces a factor to an attention map first (mean of squares over
-channels, unit length over positions); the paper, torchdistill and Knowledge-Distillation-Zoo compare the whole factors
-at unit length, up to 2.6 times smaller: `whole_factor_loss`. torchdistill's weight for that is 1000.
+Reduction: absolute difference of two factors, mean over samples and positions, as in RepDistiller,
+whose weight this is. Two losses have this name. RepDistiller reduces a factor to an attention map
+first (mean of squares over channels, unit length over positions). The paper, torchdistill and
+Knowledge-Distillation-Zoo compare the whole factors at unit length, up to 2.6 times smaller:
+`whole_factor_loss`. torchdistill's weight for that is 1000.
 
-In two stages, as published: the paraphraser learns to rebuild the teacher's last map in 30 epochs before the 240, kept
-as a share so that it carries over to recipes of other lengths, and is frozen then; the student's translator learns
-with the student. As in RepDistiller the paraphraser has no BatchNorm and the translator has.
+There are two stages, as published: the paraphraser learns to rebuild the teacher's last map in 30
+epochs before the 240, kept as a share so that it carries over to recipes of other lengths, and is
+frozen then; the student's translator learns with the student. As in RepDistiller, the paraphraser
+has no BatchNorm and the translator has.
 """
 
 from __future__ import annotations
@@ -19,20 +21,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Shapes,
+    Terms,
+    Uniform,
+)
 from methods._adapters import pooled_alike, single_position
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Shapes, Terms
-from methods._settings import Bound, LogUniform, NonNegative, Uniform
 
 
 def factor_map(features: Tensor, p: int = 2) -> Tensor:
-    """Mean over channels of f^p, scaled to unit length.  [N, C, H, W] -> [N, H*W]."""
+    """Compute the mean over channels of f^p at unit length: [N, C, H, W] -> [N, H * W]."""
     return F.normalize(features.pow(p).mean(dim=1).flatten(1), dim=1)
 
 
 def factor_loss(student: Tensor, teacher: Tensor, p1: int = 2, p2: int = 1) -> Tensor:
-    """Absolute difference (to the power p2) of two factors' maps, mean over samples and positions.
+    """Compare the maps of two factors.
 
-    student: [N, C, H, W], teacher: [N, C', H', W'], the factors -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Factor [N, C, H, W].
+        teacher: Factor [N, C', H', W']; no gradient reaches it.
+        p1: Exponent of the features.
+        p2: Exponent of the difference.
+
+    Returns:
+        Scalar: absolute difference to the power p2, mean over samples and positions.
     """
     student, teacher = pooled_alike(student, teacher.detach())
     difference = factor_map(student, p1) - factor_map(teacher, p1)
@@ -40,21 +61,35 @@ def factor_loss(student: Tensor, teacher: Tensor, p1: int = 2, p2: int = 1) -> T
 
 
 def whole_factor_loss(student: Tensor, teacher: Tensor, p: int = 1) -> Tensor:
-    """Absolute difference of two whole factors of unit length, mean over all elements.
+    """Compare two whole factors at unit length.
 
-    student, teacher: [N, C, H, W], the factors -> scalar. With p other than 1 (torchdistill) it is the p-norm of the
-    difference, mean over samples. No gradient reaches the teacher.
+    Args:
+        student: Factor [N, C, H, W].
+        teacher: Factor [N, C, H, W]; no gradient reaches it.
+        p: Norm of the difference.
+
+    Returns:
+        Scalar: for p = 1 the mean absolute difference over all elements, otherwise (torchdistill)
+        the p-norm of the difference, mean over samples.
     """
-    difference = F.normalize(student.flatten(1), dim=1) - F.normalize(
-        teacher.detach().flatten(1), dim=1
-    )
-    return (
-        difference.abs().mean() if p == 1 else torch.linalg.vector_norm(difference, p, dim=1).mean()
-    )
+    own = F.normalize(student.flatten(1), dim=1)
+    others = F.normalize(teacher.detach().flatten(1), dim=1)
+    difference = own - others
+
+    if p == 1:
+        return difference.abs().mean()
+    length: Tensor = torch.linalg.vector_norm(difference, p, dim=1)
+    return length.mean()
 
 
 class Paraphraser(nn.Module):
-    """An autoencoder of a map whose code, the factor, has `factors` channels."""
+    """Autoencoder of a map; its code is the factor.
+
+    Args:
+        channels: Channels of the map.
+        factors: Channels of the factor.
+        norm: Whether BatchNorm follows each convolution.
+    """
 
     def __init__(self, channels: int, factors: int, norm: bool = False):
         super().__init__()
@@ -62,12 +97,18 @@ class Paraphraser(nn.Module):
         self.decoder = _layers(nn.ConvTranspose2d, (factors, factors, channels, channels), norm)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The map as its factor rebuilds it.  [N, C, H, W] -> [N, C, H, W]."""
+        """Rebuild a map [N, C, H, W] from its factor."""
         return self.decoder(self.encoder(features))  # type: ignore[no-any-return]
 
 
 class FactorTransfer(Method):
-    """The student's translated map imitates the factor that a paraphraser draws from the teacher's."""
+    """Let the student's translated map imitate the factor of the teacher's.
+
+    Args:
+        weight: Weight of the term.
+        rate: Channels of the factor, as a share of the teacher's.
+        pre_training: Length of the stage before the training, as a share of the recipe's epochs.
+    """
 
     paper = Paper(
         "Paraphrasing Complex Network: Network Compression via Factor Transfer",
@@ -87,35 +128,38 @@ class FactorTransfer(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.rate, self.pre_training, self.ce = weight, rate, pre_training, ce
+        self.weight = weight
+        self.rate = rate
+        self.pre_training = pre_training
+        self.ce = ce
+
         self.paraphraser: Paraphraser | nn.Identity = nn.Identity()
         self.translator: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs a last map with more than one position."""
+        """Require a last map with more than one position."""
         if reason := super().supports(probe):
             return reason
-        student, teacher = (
-            Shapes(shapes.logits, maps=shapes.maps[-1:])
-            for shapes in (probe.student, probe.teacher)
-        )
+
+        student = Shapes(probe.student.logits, maps=probe.student.maps[-1:])
+        teacher = Shapes(probe.teacher.logits, maps=probe.teacher.maps[-1:])
         return single_position(Probe(student, teacher, probe.samples, probe.batch_size))
 
     def build(self, probe: Probe) -> None:
-        """Makes the paraphraser for the teacher's last map and the translator for the student's."""
+        """Make the paraphraser for the teacher's last map and the translator for the student's."""
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
         factors = max(int(target * self.rate), 1)
         self.paraphraser = Paraphraser(target, factors)
         self.translator = _layers(nn.Conv2d, (source, source, factors, factors), norm=True)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ft`. The paraphraser is frozen."""
+        """Return one term, `ft`. The paraphraser is frozen."""
         with torch.no_grad():
             factor = self._paraphraser.encoder(teacher.maps[-1])
         return {"ft": (self.weight, factor_loss(self.translator(student.maps[-1]), factor))}
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `paraphraser`: how far the rebuilt map is from the teacher's. The student does not learn."""
+        """Return one term, `paraphraser`: the error of the rebuilt map. The student is idle."""
         features = teacher.maps[-1].detach()
         return {"paraphraser": (1.0, F.mse_loss(self._paraphraser(features), features))}
 
@@ -130,9 +174,9 @@ def _layers(
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     for source, target in pairwise(channels):
-        layers += [
-            kind(source, target, 3, padding=1),
-            *([nn.BatchNorm2d(target)] if norm else []),
-            nn.LeakyReLU(0.1),
-        ]
+        layers.append(kind(source, target, 3, padding=1))
+        if norm:
+            layers.append(nn.BatchNorm2d(target))
+        layers.append(nn.LeakyReLU(0.1))
+
     return nn.Sequential(*layers)

@@ -1,14 +1,15 @@
 """Inter-channel correlation. Liu et al., ICCV 2021, arXiv:2202.03680, section 3 (ICKD-C).
 
-`channel_loss` is reduced as in torchdistill: squared differences of the channels' Gram matrices, rows at unit length,
-summed, over channels * batch^2. So it halves when the batch is doubled by copies, and a weight only means something
-beside a batch size: torchdistill's 500 for ImageNet comes with batches of 256, about 2 for a mean over the batch. The
-authors' CIFAR weight 2.5 is of that size, so it is read here as the weight of the mean over samples: the term's weight
-is 2.5 * the batch size, and the loss does not depend on the batch. (With 2.5 for the sum over batch^2 as it stands,
-the term would be some fifty times weaker than on ImageNet.)
+`channel_loss` is reduced as in torchdistill: squared differences of the channels' Gram matrices,
+with rows at unit length, summed, over channels * batch^2. So it halves when the batch is doubled by
+copies, and a weight only has a meaning for a batch size: torchdistill's 500 for ImageNet belongs to
+batches of 256, about 2 for a mean over the batch. The authors' CIFAR weight 2.5 is of that size, so
+it is taken as the weight of the mean over samples: the term's weight is 2.5 * the batch size, and
+the loss does not depend on the batch. (With 2.5 for the sum over batch^2 as it stands, the term
+would be some fifty times weaker than on ImageNet.)
 
-Of the last map; a 3x3 convolution with BatchNorm brings the student's to the teacher's channels. Sizes may differ. The
-published settings add KD, which is `kd+ickd` here.
+The last map is compared; a 3x3 convolution with BatchNorm maps the student's channels to the
+teacher's. Sizes may differ. The published settings add KD, which is `kd+ickd` here.
 """
 
 from __future__ import annotations
@@ -19,20 +20,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 
 
 def channel_correlation(features: Tensor) -> Tensor:
-    """Inner products of all pairs of channels, rows scaled to unit length.  [N, C, H, W] -> [N, C, C]."""
+    """Compute inner products of all pairs of channels, with rows scaled to unit length.
+
+    Args:
+        features: [N, C, H, W].
+
+    Returns:
+        [N, C, C].
+    """
     flat = features.flatten(2)
     return F.normalize(torch.bmm(flat, flat.transpose(1, 2)), dim=2)
 
 
 def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of two channel correlations, summed, over channels * batch^2.
+    """Compare two channel correlations.
 
-    student: [N, C, H, W], teacher: [N, C, H', W'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, C, H, W].
+        teacher: [N, C, H', W']; no gradient reaches it.
+
+    Returns:
+        Scalar: sum of squared differences over channels * batch^2.
     """
     count, channels = student.shape[:2]
     difference = channel_correlation(student) - channel_correlation(teacher.detach())
@@ -40,7 +52,11 @@ def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class InterChannelCorrelation(Method):
-    """Channels of the student's last map are as alike as the teacher's."""
+    """Let the channels of the student's last map resemble each other as the teacher's do.
+
+    Args:
+        weight: Weight of the term, for a mean over samples.
+    """
 
     paper = Paper(
         "Exploring Inter-Channel Correlation for Diversity-Preserved Knowledge Distillation",
@@ -60,23 +76,20 @@ class InterChannelCorrelation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ce = weight, ce
+        self.weight = weight
+        self.ce = ce
+
         self.embedding: nn.Module = nn.Identity()
         self.scale = 1.0
 
     def build(self, probe: Probe) -> None:
-        """Makes the embedding, and takes the batch size, which the weight depends on."""
+        """Make the embedding, and scale the weight by the batch size."""
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
-        self.embedding = nn.Sequential(
-            nn.Conv2d(source, target, 3, padding=1, bias=False), nn.BatchNorm2d(target)
-        )
+        conv = nn.Conv2d(source, target, 3, padding=1, bias=False)
+        self.embedding = nn.Sequential(conv, nn.BatchNorm2d(target))
         self.scale = float(probe.batch_size)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ickd`."""
-        return {
-            "ickd": (
-                self.weight * self.scale,
-                channel_loss(self.embedding(student.maps[-1]), teacher.maps[-1]),
-            )
-        }
+        """Return one term, `ickd`."""
+        loss = channel_loss(self.embedding(student.maps[-1]), teacher.maps[-1])
+        return {"ickd": (self.weight * self.scale, loss)}

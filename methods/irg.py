@@ -1,13 +1,14 @@
 """Instance relationship graph (IRG). Liu et al., CVPR 2019, no preprint.
 
-Three mean squared errors: of logits (the graph's vertices), of squared distances between samples, divided by the
-largest one, in the embedding and in the two deepest stages (its edges, mean of the three), and of the squared distance
-from each sample's map at the one stage to its map at the other, divided by the batch's largest (its transformation).
-Where two stages differ, the larger map is average-pooled and the wider one's neighbouring channels are averaged.
+Three mean squared errors: of logits (the graph's vertices); of squared distances between samples,
+divided by the largest one, in the embedding and in the two deepest stages (its edges, mean of the
+three); and of the squared distance from each sample's map at one of these stages to its map at the
+other, divided by the batch's largest (its transformation). Where two stages differ, the larger map
+is average-pooled and neighbouring channels of the wider one are averaged.
 
-This is the Knowledge-Distillation-Zoo's reading, with its weights 0.1, 5 and 5; the SemCKD repository has another, in
-which transformations are compared too, weighted 0.005. The batch's largest distance depends on its size in no simple
-way.
+This is Knowledge-Distillation-Zoo's reading, with its weights 0.1, 5 and 5. The SemCKD repository
+has another, in which transformations are compared too, weighted 0.005. The batch's largest distance
+depends on its size in no simple way.
 """
 
 from __future__ import annotations
@@ -18,48 +19,83 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
+from methods._features import embeddings
 
 EPSILON = 1e-12
 
 
 def vertex_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of logits.  [N, classes] each -> scalar. No gradient reaches the teacher."""
+    """Compare logits.
+
+    Args:
+        student: [N, classes].
+        teacher: [N, classes]; no gradient reaches it.
+
+    Returns:
+        Scalar: mean squared error.
+    """
     return F.mse_loss(student, teacher.detach())
 
 
 def distances(features: Tensor) -> Tensor:
-    """Squared distances between samples, divided by the largest.  [N, ...] -> [N, N]."""
+    """Compute squared distances between samples, divided by the largest: [N, ...] -> [N, N]."""
     rows = features.flatten(1)
     squares = rows.pow(2).sum(dim=1)
-    found = (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(EPSILON)
-    found = found * (1 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device))
-    return found / found.amax().clamp_min(EPSILON)
+    squared = (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(EPSILON)
+    squared = squared * (1 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device))
+
+    return squared / squared.amax().clamp_min(EPSILON)
 
 
 def edge_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of the samples' distances.  [N, ...] each -> scalar. No gradient reaches the teacher."""
+    """Compare the distances between samples.
+
+    Args:
+        student: [N, ...].
+        teacher: [N, ...]; no gradient reaches it.
+
+    Returns:
+        Scalar: mean squared error.
+    """
     return F.mse_loss(distances(student), distances(teacher.detach()))
 
 
 def transformation(first: Tensor, second: Tensor) -> Tensor:
-    """Squared distance of each sample's two maps, divided by the largest.  [N, C, H, W], [N, C', H', W'] -> [N]."""
+    """Compute the squared distance of each sample's two maps, divided by the largest.
+
+    Args:
+        first: [N, C, H, W].
+        second: [N, C', H', W'].
+
+    Returns:
+        [N].
+    """
     width = min(first.shape[1], second.shape[1])
-    first, second = (_narrowed(one, width) for one in pooled_alike(first, second))
-    found = (first - second).flatten(1).pow(2).sum(dim=1).clamp_min(EPSILON)
-    return found / found.amax()
+    first, second = pooled_alike(first, second)
+
+    difference = _narrowed(first, width) - _narrowed(second, width)
+    squared = difference.flatten(1).pow(2).sum(dim=1).clamp_min(EPSILON)
+    return squared / squared.amax()
 
 
 def transformation_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean squared error of `transformation` between two stages.  Two maps each -> scalar. Teacher without gradient."""
-    known = transformation(teacher[0].detach(), teacher[1].detach())
-    return F.mse_loss(transformation(student[0], student[1]), known)
+    """Compare the transformations between two stages.
+
+    Args:
+        student: Maps of two stages.
+        teacher: Maps of two stages; no gradient reaches them.
+
+    Returns:
+        Scalar: mean squared error.
+    """
+    target = transformation(teacher[0].detach(), teacher[1].detach())
+    return F.mse_loss(transformation(student[0], student[1]), target)
 
 
 def _narrowed(maps: Tensor, width: int) -> Tensor:
-    """Averages of neighbouring channels.  [N, C, H, W] -> [N, width, H, W]."""
+    """Average neighbouring channels: [N, C, H, W] -> [N, width, H, W]."""
     if maps.shape[1] == width:
         return maps
     channels_last = maps.flatten(2).transpose(1, 2)
@@ -68,14 +104,21 @@ def _narrowed(maps: Tensor, width: int) -> Tensor:
 
 
 class InstanceRelationshipGraph(Method):
-    """Samples lie to each other, and move from stage to stage, as they do in the teacher."""
+    """Place samples relative to each other, and move them between stages, as the teacher does.
+
+    Args:
+        vertex: Weight of the comparison of logits.
+        edge: Weight of the comparison of distances between samples.
+        transform: Weight of the comparison of distances between stages.
+    """
 
     paper = Paper(
         "Knowledge Distillation via Instance Relationship Graph",
         "Liu et al.",
         "CVPR",
         2019,
-        "openaccess.thecvf.com/content_CVPR_2019/papers/Liu_Knowledge_Distillation_via_Instance_Relationship_Graph_CVPR_2019_paper.pdf",
+        "openaccess.thecvf.com/content_CVPR_2019/papers/"
+        "Liu_Knowledge_Distillation_via_Instance_Relationship_Graph_CVPR_2019_paper.pdf",
     )
     formula = (
         "MSE of logits + MSE of distances between samples + MSE of distances from stage to stage"
@@ -92,30 +135,32 @@ class InstanceRelationshipGraph(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.vertex, self.edge, self.transform, self.ce = vertex, edge, transform, ce
+        self.vertex = vertex
+        self.edge = edge
+        self.transform = transform
+        self.ce = ce
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs two stages."""
+        """Require two stages."""
         reason = super().supports(probe)
         if reason is None and min(len(probe.student.maps), len(probe.teacher.maps)) < 2:
             reason = "a single stage: there is no transformation from one to another"
         return reason
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Three terms: `vertex`, `edge` and `transform`."""
-        assert student.embedding is not None
-        assert teacher.embedding is not None
+        """Return three terms: `vertex`, `edge` and `transform`."""
+        features, targets = embeddings(student, teacher)
         early, late = student.maps[-2:]
-        known_early, known_late = teacher.maps[-2:]
-        pairs = ((student.embedding, teacher.embedding), (early, known_early), (late, known_late))
+        early_target, late_target = teacher.maps[-2:]
+
+        edges = [
+            edge_loss(features, targets),
+            edge_loss(early, early_target),
+            edge_loss(late, late_target),
+        ]
+        moves = transformation_loss((early, late), (early_target, late_target))
         return {
             "vertex": (self.vertex, vertex_loss(student.logits, teacher.logits)),
-            "edge": (
-                self.edge,
-                torch.stack([edge_loss(one, known) for one, known in pairs]).mean(),
-            ),
-            "transform": (
-                self.transform,
-                transformation_loss((early, late), (known_early, known_late)),
-            ),
+            "edge": (self.edge, torch.stack(edges).mean()),
+            "transform": (self.transform, moves),
         }

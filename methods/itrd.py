@@ -1,12 +1,14 @@
-"""Information theoretic representation distillation. Miles et al., BMVC 2022, arXiv:2112.00459, section 3.
+"""Information theoretic representation distillation. Miles et al., BMVC 2022, arXiv:2112.00459.
 
-Reduction: the correlation term is the logarithm (base 2) of a sum over dimensions, the mutual term a sum over all pairs
-of samples of squared, trace-normalised Gram matrices. Embeddings are standardised over the batch with the unbiased
-deviation and divided by N, so a correlation ends at (N - 1) / N and the loss has no zero. As in the authors' code, one
-linear layer serves both terms, the mutual one only where the dimensions differ.
+Reduction (section 3): the correlation term is the logarithm (base 2) of a sum over dimensions, the
+mutual term a sum over all pairs of samples of squared, trace-normalised Gram matrices. Embeddings
+are standardised over the batch with the unbiased deviation and divided by N, so a correlation is at
+most (N - 1) / N and the loss has no zero. As in the authors' code, one linear layer serves both
+terms, the mutual one only where the dimensions differ.
 
-Published code has alpha 1.01 as well as 1.5; 1.01 is taken here, the authors' for CIFAR-100. The weights 2 and 1 were
-found with batches of 64. A dimension that is constant over the batch, where the code gives nan, has no correlation.
+Published code has alpha 1.01 as well as 1.5; the default 1.01 is the authors' for CIFAR-100. The
+weights 2 and 1 were found with batches of 64. A dimension that is constant over the batch, where
+the code gives nan, has no correlation.
 """
 
 from __future__ import annotations
@@ -16,32 +18,67 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods import (
+    Batch,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+)
 from methods._features import embeddings, unit_rows
-from methods._settings import LogUniform, NonNegative, Positive
 
 
 def correlation_loss(student: Tensor, teacher: Tensor, alpha: float = 1.01) -> Tensor:
-    """log2 of the sum over dimensions of |(c - 1)^2|^alpha, c the correlation over the batch.
+    """Compute log2 of the sum over dimensions of |(c - 1)^2|^alpha.
 
-    student: the embedded features, teacher: its features, both [N, D] -> scalar. No gradient reaches the teacher.
+    c is the correlation of a dimension over the batch.
+
+    Args:
+        student: Embedded features [N, D].
+        teacher: Features [N, D]; no gradient reaches them.
+        alpha: Exponent.
+
+    Returns:
+        Scalar.
     """
     correlation = (_standardised(student) * _standardised(teacher.detach())).mean(dim=0)
     return (correlation - 1).pow(2).pow(alpha).sum().log2()
 
 
 def mutual_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Sum of G_s^2 - G_st^2, G of unit trace: the student's Gram matrix, and its product with the teacher's.
+    """Compute the sum of G_s^2 - G_st^2.
 
-    student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
+    G_s is the student's Gram matrix, G_st its elementwise product with the teacher's, both of unit
+    trace.
+
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+
+    Returns:
+        Scalar.
     """
     student, teacher = unit_rows(student), unit_rows(teacher.detach())
     own = student @ student.T
-    return (_of_unit_trace(own).pow(2) - _of_unit_trace(own * (teacher @ teacher.T)).pow(2)).sum()
+    own_information = _of_unit_trace(own).pow(2)
+    joint_information = _of_unit_trace(own * (teacher @ teacher.T)).pow(2)
+
+    return (own_information - joint_information).sum()
 
 
 class InformationTheoreticDistillation(Method):
-    """Each dimension correlates with the teacher's, and the samples' similarities tell as much as the teacher's."""
+    """Correlate each dimension with the teacher's, and match the information in similarities.
+
+    Args:
+        correlation: Weight of the correlation term.
+        mutual: Weight of the mutual term.
+        alpha: Exponent of the correlation term.
+    """
 
     paper = Paper(
         "Information Theoretic Representation Distillation",
@@ -64,18 +101,23 @@ class InformationTheoreticDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.correlation, self.mutual, self.alpha, self.ce = correlation, mutual, alpha, ce
+        self.correlation = correlation
+        self.mutual = mutual
+        self.alpha = alpha
+        self.ce = ce
+
         self.embed: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes the linear layer to the teacher's dimension."""
+        """Make the linear layer to the teacher's dimension."""
         self.embed = nn.Linear(probe.student.embedding[0], probe.teacher.embedding[0])
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms, `correlation` and `mutual`."""
+        """Return two terms, `correlation` and `mutual`."""
         features, targets = embeddings(student, teacher)
         embedded = self.embed(features)
         compared = features if features.shape == targets.shape else embedded
+
         return {
             "correlation": (self.correlation, correlation_loss(embedded, targets, self.alpha)),
             "mutual": (self.mutual, mutual_loss(compared, targets)),
@@ -83,7 +125,10 @@ class InformationTheoreticDistillation(Method):
 
 
 def _standardised(features: Tensor) -> Tensor:
-    """Zero mean and unit unbiased deviation over the batch; zero where all values are the same but for rounding."""
+    """Standardise over the batch by the unbiased deviation.
+
+    A dimension whose values are all the same, up to rounding, becomes zero.
+    """
     centred = features - features.mean(dim=0)
     variance = centred.pow(2).sum(dim=0) / max(len(features) - 1, 1)
     rounding = 4 * torch.finfo(features.dtype).eps * features.detach().abs().amax(dim=0)

@@ -1,8 +1,8 @@
 """Logit regression. Ba & Caruana, NeurIPS 2014, arXiv:1312.6184, eq. 1.
 
-Reduction: mean squared error over batch and classes of the logits as they are. The paper writes the sum over classes
-(half of it), with no labels beside it; weight 0.1 with full cross-entropy is that of the public method collection
-(Knowledge-Distillation-Zoo) that holds it next to the others.
+Reduction: squared error of the raw logits, mean over batch and classes. The paper writes half the
+sum over classes, with no labels beside it; weight 0.1 with full cross-entropy is that of the public
+method collection (Knowledge-Distillation-Zoo) that has it next to the others.
 """
 
 from __future__ import annotations
@@ -12,20 +12,28 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Terms
 
 
 def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of logits over batch and classes.
+    """Compare raw logits (eq. 1).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+
+    Returns:
+        Scalar: squared difference, mean over batch and classes.
     """
     return F.mse_loss(student, teacher.detach())
 
 
 class LogitRegression(Method):
-    """The student's logits are the teacher's, number by number."""
+    """Let the student's logits equal the teacher's, number by number.
+
+    Args:
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Do Deep Nets Really Need to be Deep?", "Ba & Caruana", "NeurIPS", 2014, "arXiv:1312.6184"
@@ -40,8 +48,9 @@ class LogitRegression(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ce = weight, ce
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `logit_mse`."""
+        """Return one term, `logit_mse`."""
         return {"logit_mse": (self.weight, logit_loss(student.logits, teacher.logits))}

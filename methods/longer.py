@@ -1,30 +1,35 @@
 """The student alone for longer, a control.
 
-Distillation pays for the teacher's forward passes: this says what the student gains from the same time spent on more
-epochs. The recipe is stretched as a whole, with its schedule.
+Distillation pays for the teacher's forward passes; this tells what the student gains if the same
+time is spent on more epochs. The recipe is stretched as a whole, with its schedule.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from methods._contract import Batch, Method, Output, Terms
-from methods._settings import NonNegative, Positive
+from methods import Batch, Method, NonNegative, Output, Positive, Terms
 
 
 class LongerTraining(Method):
-    """No distillation term; cross-entropy for `factor` times as many epochs."""
+    """Train with cross-entropy alone, for `factor` times as many epochs.
+
+    Args:
+        factor: Length of the training, as a multiple of the recipe's epochs.
+    """
 
     formula = "CE(student, labels), for a multiple of the epochs"
     control = True
+    has_terms = False
     minimum = 0.0
 
     def __init__(
         self, factor: Annotated[float, Positive] = 2.0, ce: Annotated[float, NonNegative] = 1.0
     ):
         super().__init__()
-        self.length, self.ce = factor, ce
+        self.length = factor
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """No terms."""
+        """Return no terms."""
         return {}

@@ -1,14 +1,16 @@
 """Logit standardisation, a wrapper. Sun et al., CVPR 2024, arXiv:2403.01427, eq. 9 and algorithm 1.
 
-Each sample's logits, student's and teacher's, lose their mean and are divided by their standard deviation over the
-classes, so that the student learns the order and the proportions of the teacher's logits and not their size. The
-deviation is unbiased (C - 1), with 1e-7 added, as in the authors' code. Where logits are constant, the result is zero,
-and its gradient finite, but millions of times the usual: a student whose classifier starts at zero is thrown far off.
+Each sample's logits, the student's and the teacher's, are centred and divided by their standard
+deviation over the classes, so that the student learns the order and the proportions of the
+teacher's logits and not their size. The deviation is unbiased (C - 1), with 1e-7 added, as in the
+authors' code. Where logits are constant, the result is zero and its gradient is finite, but
+millions of times the usual one: a student whose classifier starts at zero is thrown far off.
 
-`ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and weight 9 beside
-0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); a method they did not combine it with keeps its
-own. Cross-entropy sees the logits as they are. Theirs with MLLD standardises one of its three parts alone, which is
-mlld's own setting `standardised`.
+`ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and
+weight 9 beside 0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); a method that
+they did not combine it with keeps its own. Cross-entropy sees the raw logits. The authors'
+combination with MLLD standardises one of its three parts alone, which is mlld's own setting
+`standardised`.
 """
 
 from __future__ import annotations
@@ -18,19 +20,25 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from methods import Batch, Method, Needs, Output, Paper, SettingError, Terms
 from methods._composition import Wrapper
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import SettingError
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """Zero mean and unit deviation per sample.  [N, classes] -> [N, classes]."""
+    """Standardise logits [N, classes] to zero mean and unit deviation per sample (eq. 9)."""
     centred = logits - logits.mean(dim=1, keepdim=True)
     return centred / (logits.std(dim=1, keepdim=True) + 1e-7)
 
 
 class LogitStandardisation(Wrapper):
-    """The wrapped method sees the logits of both networks without their mean and scale."""
+    """Show the wrapped method the logits of both networks without their mean and scale.
+
+    Args:
+        inner: A method that compares logits alone.
+
+    Raises:
+        SettingError: If the method needs anything else.
+    """
 
     paper = Paper(
         "Logit Standardization in Knowledge Distillation",
@@ -51,17 +59,18 @@ class LogitStandardisation(Wrapper):
     def __init__(self, inner: Method):
         needs = inner.tapped()
         if not needs.logits or needs.embedding or needs.stages:
-            raise SettingError("ls: wraps methods that compare logits alone; kd and dkd are such")
+            raise SettingError(
+                "ls: only methods that compare logits alone, like kd, can be wrapped"
+            )
         if needs.views:
             raise SettingError(
-                "ls: standardises all that a method sees of logits; mlld has a setting for it, standardised"
+                "ls: methods with two views cannot be wrapped; mlld has a setting standardised"
             )
         super().__init__(inner)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """The wrapped method's terms."""
-        seen = (
-            replace(output, logits=standardised(output.logits)) for output in (student, teacher)
-        )
-        terms: Terms = self.inner(*seen, batch)
+        """Return the wrapped method's terms."""
+        own = replace(student, logits=standardised(student.logits))
+        others = replace(teacher, logits=standardised(teacher.logits))
+        terms: Terms = self.inner(own, others, batch)
         return terms

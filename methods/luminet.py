@@ -1,10 +1,11 @@
 """LumiNet: logits as they stand out in the batch. Hossain et al., 2023, arXiv:2310.03669.
 
-Each class's logits lose their mean over the batch and are divided by their deviation (biased, 1e-5 added to the
-variance); then KL at temperature T, summed over classes, mean over the batch, times alpha^2 in place of T^2. Defaults
-are the authors' for ResNet32x4 and ResNet8x4: alpha 34, T 4, CE 2. Mean and deviation depend on the batch in no simple
-way. A linear warm-up belongs to the method; 20 of 240 epochs, kept as a share so that it carries over to recipes of
-other lengths, is DKD's, on which the authors' code builds.
+The logits of each class are standardised over the batch (biased deviation, 1e-5 added to the
+variance). Reduction: KL at temperature T, summed over classes, mean over the batch, times alpha^2
+in place of T^2. Defaults are the authors' for ResNet32x4 and ResNet8x4: alpha 34, T 4, CE 2. Mean
+and deviation depend on the batch in no simple way. A linear warm-up belongs to the method; 20 of
+240 epochs, kept as a share so that it carries over to recipes of other lengths, is that of DKD, on
+which the authors' code builds.
 """
 
 from __future__ import annotations
@@ -14,13 +15,23 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Terms,
+)
 from methods._logits import divergence, warmed_up
-from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
 def perception(logits: Tensor) -> Tensor:
-    """Zero mean and unit deviation of each class over the batch.  [N, classes] -> [N, classes]."""
+    """Standardise logits [N, classes] to zero mean and unit deviation per class."""
     centred = logits - logits.mean(dim=0)
     return centred / torch.sqrt(centred.pow(2).mean(dim=0) + 1e-5)
 
@@ -28,17 +39,29 @@ def perception(logits: Tensor) -> Tensor:
 def luminet_loss(
     student: Tensor, teacher: Tensor, alpha: float = 34.0, temperature: float = 4.0
 ) -> Tensor:
-    """alpha^2 * KL of perceptions at a temperature, mean over the batch.
+    """Compute alpha^2 * KL of the perceptions at a temperature.
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        alpha: Its square takes the place of T^2.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
-    return (
-        divergence(perception(student), perception(teacher.detach()), temperature).mean() * alpha**2
-    )
+    losses = divergence(perception(student), perception(teacher.detach()), temperature)
+    return losses.mean() * alpha**2
 
 
 class LumiNet(Method):
-    """The student's logits follow the teacher's in how each class varies over the batch."""
+    """Let each class vary over the batch as it does for the teacher.
+
+    Args:
+        alpha: Its square is the weight of the term.
+        temperature: T.
+        warm_up: Length of the linear warm-up, as a share of the training.
+    """
 
     paper = Paper(
         "LumiNet: The Bright Side of Perceptual Knowledge Distillation",
@@ -47,7 +70,10 @@ class LumiNet(Method):
         2023,
         "arXiv:2310.03669",
     )
-    formula = "alpha^2 * KL(softmax(h_teacher/T) || softmax(h_student/T)), h = logits standardised over the batch"
+    formula = (
+        "alpha^2 * KL(softmax(h_teacher/T) || softmax(h_student/T)), "
+        "h = logits standardised over the batch"
+    )
     needs = Needs(logits=True)
     minimum = 0.0
     assumes_batch = 64
@@ -60,11 +86,13 @@ class LumiNet(Method):
         ce: Annotated[float, NonNegative] = 2.0,
     ):
         super().__init__()
-        self.alpha, self.temperature, self.warm_up, self.ce = alpha, temperature, warm_up, ce
+        self.alpha = alpha
+        self.temperature = temperature
+        self.warm_up = warm_up
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `luminet`, which alpha^2 weighs."""
+        """Return one term, `luminet`, weighted by alpha^2."""
         weight = self.alpha**2 * warmed_up(batch, self.warm_up)
-        return {
-            "luminet": (weight, luminet_loss(student.logits, teacher.logits, 1.0, self.temperature))
-        }
+        loss = luminet_loss(student.logits, teacher.logits, 1.0, self.temperature)
+        return {"luminet": (weight, loss)}

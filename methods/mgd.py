@@ -1,12 +1,13 @@
 """Masked generative distillation. Yang et al., ECCV 2022, arXiv:2205.01529, eq. 2 to 4.
 
-Reduction: squared error summed over channels and positions, mean over the batch, as in the authors' code; so weights
-are small and depend on the size of the map. Default 7e-5 is published for ImageNet (7x7 maps); 1.2e-3 is given for
-CIFAR-100. Of the last map. A share of 0.15 of the channels of each sample, drawn anew each time, is masked, as in the
-authors' classification code; their detection code masks positions: `mask: position`.
+Reduction: squared error summed over channels and positions, mean over the batch, as in the authors'
+code; so weights are small and depend on the size of the map. The default 7e-5 is published for
+ImageNet (7x7 maps); 1.2e-3 is given for CIFAR-100. The last map is compared. A share of 0.15 of the
+channels of each sample, drawn anew each time, is masked, as in the authors' classification code;
+their detection code masks positions: `mask: position`.
 
-The alignment, a 1x1 convolution, is left out where channels agree, as there. The larger of two maps is average-pooled
-to the smaller; the authors' need equal sizes.
+The alignment, a 1x1 convolution, is left out where channels agree, as in that code. The larger of
+two maps is average-pooled to the smaller; the authors need equal sizes.
 """
 
 from __future__ import annotations
@@ -16,30 +17,61 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+    Uniform,
+)
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import Bound, LogUniform, NonNegative, Uniform
 
 
 def masked(
     features: Tensor, share: float, over: Literal["channel", "position"] = "channel"
 ) -> Tensor:
-    """The map without a random share of its channels or positions, drawn for each sample.  [N, C, H, W] -> the same."""
+    """Set a random share of a map's channels or positions to zero.
+
+    Args:
+        features: [N, C, H, W].
+        share: Probability that a channel or position is masked, drawn for each sample.
+        over: What is masked as a whole.
+
+    Returns:
+        The masked map, [N, C, H, W].
+    """
     count, channels, *size = features.shape
     shape = (count, channels, 1, 1) if over == "channel" else (count, 1, *size)
     return features * (torch.rand(shape, device=features.device) >= share)
 
 
 def generation_loss(generated: Tensor, teacher: Tensor) -> Tensor:
-    """Squared error, summed over channels and positions, mean over the batch.
+    """Compare a generated map with the teacher's (eq. 4).
 
-    generated: from the student's masked map, teacher: both [N, C, H, W] -> scalar. No gradient reaches the teacher.
+    Args:
+        generated: Generated from the student's masked map, [N, C, H, W].
+        teacher: [N, C, H, W]; no gradient reaches it.
+
+    Returns:
+        Scalar: squared error, summed over channels and positions, mean over the batch.
     """
     return (generated - teacher.detach()).pow(2).sum() / len(teacher)
 
 
 class MaskedGenerativeDistillation(Method):
-    """From its own map with parts masked the student generates the teacher's whole map."""
+    """Let the student generate the teacher's whole map from its own masked map.
+
+    Args:
+        alpha: Weight of the term.
+        share: Share of the map that is masked.
+        mask: What is masked as a whole.
+    """
 
     paper = Paper("Masked Generative Distillation", "Yang et al.", "ECCV", 2022, "arXiv:2205.01529")
     formula = "sum (generator(mask * align(f_student)) - f_teacher)^2 / N"
@@ -53,20 +85,28 @@ class MaskedGenerativeDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.share, self.mask, self.ce = alpha, share, mask, ce
+        self.alpha = alpha
+        self.share = share
+        self.mask = mask
+        self.ce = ce
+
         self.align: nn.Module = nn.Identity()
         self.generator: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes the alignment, where channels differ, and the generator."""
+        """Make the alignment, where channels differ, and the generator."""
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
         if source != target:
             self.align = nn.Conv2d(source, target, 1)
-        convs = (nn.Conv2d(target, target, 3, padding=1) for _ in range(2))
-        self.generator = nn.Sequential(next(convs), nn.ReLU(), next(convs))
+
+        self.generator = nn.Sequential(
+            nn.Conv2d(target, target, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(target, target, 3, padding=1),
+        )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `mgd`."""
+        """Return one term, `mgd`."""
         source, target = pooled_alike(student.maps[-1], teacher.maps[-1])
         generated = self.generator(masked(self.align(source), self.share, self.mask))
         return {"mgd": (self.alpha, generation_loss(generated, target))}

@@ -1,20 +1,23 @@
 """Multi-level logit distillation. Jin, Wang & Lin, CVPR 2023, section 3.
 
-Three comparisons of predictions, each at the temperatures T, 3, 5, 2 and 6: of samples (KL times T^2), of how samples
-resemble each other (P P^T) and of how classes do (P^T P). Reductions: KL is summed over classes, mean over the batch;
-the squared differences of P P^T are summed and divided by the samples, those of P^T P by the classes.
+Three comparisons of predictions, each at the temperatures T, 3, 5, 2 and 6: of samples (KL times
+T^2), of the similarities of samples (P P^T) and of classes (P^T P). Reductions: KL is summed over
+classes, mean over the batch; the squared differences of P P^T are summed and divided by the number
+of samples, those of P^T P by the number of classes.
 
-The numbers are the authors' code's, oddities with them, since the published weights come from it. The code's masks of
-what the teacher is sure of come after each loss is reduced to a number, so that it is only multiplied by the share of
-samples (or, for P^T P, of classes) whose confidence is not above the median: about a half. Of the strong view only
-three of five KL terms are its own, those at T = 2 and 6 use the weak view; its comparisons of samples and of classes
-are not counted. Default temperature 4 and weights 0.1 CE + 0.9 are the code's configuration.
+The numbers follow the authors' code, oddities included, since the published weights belong to it.
+The code masks what the teacher is sure of only after each loss is reduced to a number, so the loss
+is multiplied by the share of samples (or, for P^T P, of classes) whose confidence is not above the
+median: about a half. Of the strong view only three of five KL terms are its own; those at T = 2 and
+6 use the weak view. Its comparisons of samples and of classes are not counted. The default
+temperature 4 and weights 0.1 CE + 0.9 are the code's configuration.
 
-`standardised` is the combination with logit standardisation (Sun et al., CVPR 2024), in which the KL terms alone see
-standardised logits; published for it are a temperature of 2 and a weight of 9.
+`standardised` is the combination with logit standardisation (Sun et al., CVPR 2024), in which the
+KL terms alone see standardised logits; a temperature of 2 and a weight of 9 are published for it.
 
-`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's, the strong one's is
-a term here with the same weight. How the parts grow with the batch follows no simple law; the weights assume 64.
+`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
+the strong view's is a term here with the same weight. How the parts grow with the batch follows no
+simple law; the weights assume 64.
 """
 
 from __future__ import annotations
@@ -24,47 +27,80 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 from methods._logits import divergence
-from methods._settings import LogUniform, NonNegative, Positive
-from methods.ls import standardised as scaled
+from methods.ls import standardised as standardised_logits
 
 FIXED = (3.0, 5.0, 2.0, 6.0)
+"""Temperatures beside the one that is a setting."""
 
 
 def sample_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """T^2 * KL(teacher || student), mean over the batch.  Logits [N, classes] each -> scalar."""
+    """Compute T^2 * KL(teacher || student).
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
+    """
     return divergence(student, teacher.detach(), temperature).mean() * temperature**2
 
 
 def batch_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """Squared difference of P P^T, P = softmax(z / T), summed, divided by N.  Logits [N, classes] each -> scalar."""
-    p_s, p_t = (
-        F.softmax(student / temperature, dim=1),
-        F.softmax(teacher.detach() / temperature, dim=1),
-    )
-    return (p_t @ p_t.T - p_s @ p_s.T).pow(2).sum() / len(student)
+    """Compare the similarities of samples, P P^T with P = softmax(z / T).
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: sum of squared differences over N.
+    """
+    p_student = F.softmax(student / temperature, dim=1)
+    p_teacher = F.softmax(teacher.detach() / temperature, dim=1)
+    return (p_teacher @ p_teacher.T - p_student @ p_student.T).pow(2).sum() / len(student)
 
 
 def class_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """Squared difference of P^T P, P = softmax(z / T), summed, divided by the classes.  [N, classes] each -> scalar."""
-    p_s, p_t = (
-        F.softmax(student / temperature, dim=1),
-        F.softmax(teacher.detach() / temperature, dim=1),
-    )
-    return (p_t.T @ p_t - p_s.T @ p_s).pow(2).sum() / student.shape[1]
+    """Compare the similarities of classes, P^T P with P = softmax(z / T).
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: sum of squared differences over the number of classes.
+    """
+    p_student = F.softmax(student / temperature, dim=1)
+    p_teacher = F.softmax(teacher.detach() / temperature, dim=1)
+    return (p_teacher.T @ p_teacher - p_student.T @ p_student).pow(2).sum() / student.shape[1]
 
 
 def unsure(teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares of the samples, and of the classes, whose confidence is not above the median.  [N, classes] -> 2 scalars.
+    """Compute the shares of samples and of classes whose confidence is not above the median.
 
-    A sample's confidence is its largest probability, a class's the sum of its probabilities over the batch.
+    A sample's confidence is its largest probability, a class's the sum of its probabilities over
+    the batch.
+
+    Args:
+        teacher: Logits [N, classes].
+
+    Returns:
+        Two scalars: the share of the samples and that of the classes.
     """
     probabilities = F.softmax(teacher.detach(), dim=1)
-    each = (probabilities.amax(dim=1), probabilities.sum(dim=0))
-    # torch's median is the lower of the middle two: as many are not above it as are not above the mean of both
-    samples, classes = ((one <= one.median()).to(teacher.dtype).mean() for one in each)
-    return samples, classes
+
+    def share(confidence: Tensor) -> Tensor:
+        # torch's median is the lower of the middle two; as many values are not above it as are
+        # not above the mean of both.
+        return (confidence <= confidence.median()).to(teacher.dtype).mean()
+
+    return share(probabilities.amax(dim=1)), share(probabilities.sum(dim=0))
 
 
 def sample_losses(
@@ -75,24 +111,67 @@ def sample_losses(
     share: Tensor,
     temperature: float = 4.0,
 ) -> Tensor:
-    """All comparisons of samples together.  Logits [N, classes] each -> scalar. share: of samples, see `unsure`."""
-    first = sum(sample_loss(weak, teacher_weak, one) for one in (temperature, *FIXED)) * share
-    own = sum(sample_loss(strong, teacher_strong, one) for one in (temperature, 3.0, 5.0))
-    return first + own + sample_loss(weak, teacher_weak, 2.0) + sample_loss(weak, teacher_weak, 6.0)
+    """Sum `sample_loss` over views and temperatures.
+
+    Args:
+        weak: The student's logits for the weak view, [N, classes].
+        strong: The student's logits for the strong view, [N, classes].
+        teacher_weak: The teacher's logits for the weak view, [N, classes].
+        teacher_strong: The teacher's logits for the strong view, [N, classes].
+        share: Share of unsure samples, which multiplies the weak view's losses.
+        temperature: The temperature that is a setting.
+
+    Returns:
+        Scalar.
+    """
+    first = sum(sample_loss(weak, teacher_weak, t) for t in (temperature, *FIXED)) * share
+    second = sum(sample_loss(strong, teacher_strong, t) for t in (temperature, 3.0, 5.0))
+
+    # The authors' code takes the weak view here; see the module's docstring.
+    at_two = sample_loss(weak, teacher_weak, 2.0)
+    at_six = sample_loss(weak, teacher_weak, 6.0)
+    return first + second + at_two + at_six
 
 
 def batch_losses(weak: Tensor, teacher: Tensor, share: Tensor, temperature: float = 4.0) -> Tensor:
-    """`batch_loss` at all temperatures, times the share of samples.  [N, classes] each -> scalar."""
-    return share * sum(batch_loss(weak, teacher, one) for one in (temperature, *FIXED))
+    """Sum `batch_loss` over all temperatures, times the share of unsure samples.
+
+    Args:
+        weak: The student's logits for the weak view, [N, classes].
+        teacher: The teacher's logits for the weak view, [N, classes].
+        share: Share of unsure samples.
+        temperature: The temperature that is a setting.
+
+    Returns:
+        Scalar.
+    """
+    return share * sum(batch_loss(weak, teacher, t) for t in (temperature, *FIXED))
 
 
 def class_losses(weak: Tensor, teacher: Tensor, share: Tensor, temperature: float = 4.0) -> Tensor:
-    """`class_loss` at all temperatures, times the share of classes.  [N, classes] each -> scalar."""
-    return share * sum(class_loss(weak, teacher, one) for one in (temperature, *FIXED))
+    """Sum `class_loss` over all temperatures, times the share of unsure classes.
+
+    Args:
+        weak: The student's logits for the weak view, [N, classes].
+        teacher: The teacher's logits for the weak view, [N, classes].
+        share: Share of unsure classes.
+        temperature: The temperature that is a setting.
+
+    Returns:
+        Scalar.
+    """
+    return share * sum(class_loss(weak, teacher, t) for t in (temperature, *FIXED))
 
 
 class MultiLevelLogitDistillation(Method):
-    """Predictions are compared sample by sample, and as relations within the batch, at five temperatures."""
+    """Compare predictions as such, and as relations within the batch, at five temperatures.
+
+    Args:
+        temperature: One of the temperatures; the others are fixed.
+        weight: Weight of each of the three comparisons.
+        standardised: Whether the comparison of samples sees standardised logits.
+        ce: Weight of cross-entropy for each of the views.
+    """
 
     paper = Paper(
         "Multi-level Logit Distillation",
@@ -101,7 +180,10 @@ class MultiLevelLogitDistillation(Method):
         2023,
         "github.com/Jin-Ying/Multi-Level-Logit-Distillation",
     )
-    formula = "sum over T of T^2 KL + |P_t P_t^T - P_s P_s^T|^2 / N + |P_t^T P_t - P_s^T P_s|^2 / C, on two views"
+    formula = (
+        "sum over T of T^2 KL + |P_t P_t^T - P_s P_s^T|^2 / N + |P_t^T P_t - P_s^T P_s|^2 / C, "
+        "on two views"
+    )
     needs = Needs(logits=True, views=True)
     assumes_batch = 64
 
@@ -113,25 +195,26 @@ class MultiLevelLogitDistillation(Method):
         ce: Annotated[float, NonNegative] = 0.1,
     ):
         super().__init__()
-        self.temperature, self.weight, self.standardised, self.ce = (
-            temperature,
-            weight,
-            standardised,
-            ce,
-        )
+        self.temperature = temperature
+        self.weight = weight
+        self.standardised = standardised
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Four terms: `kd` of samples, `bc` of the batch's relations, `cc` of the classes', `ce_strong`."""
+        """Return four terms: `kd`, `cc` of classes, `bc` of samples, and `ce_strong`."""
         assert student.second is not None
         assert teacher.second is not None
-        weak, known = student.logits, teacher.logits
-        samples, classes = unsure(known)
-        views = (weak, student.second, known, teacher.second)
-        w, s, t_w, t_s = map(scaled, views) if self.standardised else views
-        kd = sample_losses(w, s, t_w, t_s, samples, self.temperature)
+        weak, target = student.logits, teacher.logits
+        samples, classes = unsure(target)
+
+        views = [weak, student.second, target, teacher.second]
+        if self.standardised:
+            views = [standardised_logits(logits) for logits in views]
+
+        kd = sample_losses(views[0], views[1], views[2], views[3], samples, self.temperature)
         return {
             "kd": (self.weight, kd),
-            "cc": (self.weight, class_losses(weak, known, classes, self.temperature)),
-            "bc": (self.weight, batch_losses(weak, known, samples, self.temperature)),
+            "cc": (self.weight, class_losses(weak, target, classes, self.temperature)),
+            "bc": (self.weight, batch_losses(weak, target, samples, self.temperature)),
             "ce_strong": (self.ce, F.cross_entropy(student.second, batch.labels)),
         }

@@ -1,12 +1,14 @@
 """NormKD. Chi et al., 2023, arXiv:2308.00520, section 3.
 
-Each sample has two temperatures, `tau` times the standard deviation of its logits: the teacher's for the teacher, the
-student's for the student, through which the gradient flows too. The mean is not removed and nothing is added to the
-deviation, which is unbiased (C - 1). Reduction: KL divergence summed over classes, times the square of the sample's
-teacher temperature, mean over the batch, as in the authors' code; the paper's T^2 leaves open whose it is.
+Each sample has two temperatures, `tau` times the standard deviation of its logits: the teacher's
+for the teacher, and the student's for the student, through which the gradient flows too. The mean
+is not removed and nothing is added to the deviation, which is unbiased (C - 1). Reduction: KL
+divergence summed over classes, times the square of the sample's teacher temperature, mean over the
+batch, as in the authors' code; the paper does not say whose temperature its T^2 is.
 
-Constant logits have no deviation and give nan in that code. Here their softmax is uniform; where they are the teacher's
-the sample counts nothing, the limit of the formula. Defaults are the authors' for CIFAR-100.
+Constant logits have no deviation and give nan in that code. Here their softmax is uniform; a sample
+whose teacher logits are constant does not count, which is the limit of the formula. Defaults are
+the authors' for CIFAR-100.
 """
 
 from __future__ import annotations
@@ -16,47 +18,73 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 from methods._logits import divergence
-from methods._settings import LogUniform, NonNegative, Positive
 from methods.dkd import decoupled
 
 
 def normalised(logits: Tensor, tau: float = 2.0) -> tuple[Tensor, Tensor]:
-    """Logits divided by their own temperature, and that temperature, which is 0 where they are constant.
+    """Divide logits by the temperature of their sample.
 
-    logits: [N, classes] -> [N, classes], [N]
+    Args:
+        logits: [N, classes].
+        tau: Temperature over standard deviation.
+
+    Returns:
+        The divided logits, [N, classes], and the temperatures, [N], which are 0 where logits are
+        constant.
     """
     variance = logits.var(dim=1, keepdim=True)
     rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1, keepdim=True)
-    varied = variance > rounding**2
-    temperature = tau * torch.where(varied, variance, 1.0).sqrt()
-    return logits / temperature, torch.where(varied, temperature, 0.0).squeeze(1)
+    varies = variance > rounding**2
+
+    temperature = tau * torch.where(varies, variance, 1.0).sqrt()
+    return logits / temperature, torch.where(varies, temperature, 0.0).squeeze(1)
 
 
 def normkd_loss(student: Tensor, teacher: Tensor, tau: float = 2.0) -> Tensor:
-    """T_teacher^2 * KL(softmax(teacher / T_teacher) || softmax(student / T_student)), mean over the batch.
+    """Compute T_t^2 * KL(softmax(teacher / T_t) || softmax(student / T_s)).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        tau: Temperature over standard deviation.
+
+    Returns:
+        Scalar: mean over the batch.
     """
-    wanted, temperature = normalised(teacher.detach(), tau)
-    return (divergence(normalised(student, tau)[0], wanted) * temperature**2).mean()
+    own, _ = normalised(student, tau)
+    others, temperature = normalised(teacher.detach(), tau)
+    return (divergence(own, others) * temperature**2).mean()
 
 
 def normkd_dkd_losses(
     student: Tensor, teacher: Tensor, labels: Tensor, tau: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """The same of DKD's two parts, TCKD and NCKD.
+    """Compute the same for both parts of DKD, TCKD and NCKD.
 
-    student, teacher: logits [N, classes], labels: [N] -> two scalars. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        tau: Temperature over standard deviation.
+
+    Returns:
+        Two scalars: each a mean over the batch.
     """
-    wanted, temperature = normalised(teacher.detach(), tau)
-    target, others = decoupled(normalised(student, tau)[0], wanted, labels)
-    return (target * temperature**2).mean(), (others * temperature**2).mean()
+    own, _ = normalised(student, tau)
+    others, temperature = normalised(teacher.detach(), tau)
+    tckd, nckd = decoupled(own, others, labels)
+    return (tckd * temperature**2).mean(), (nckd * temperature**2).mean()
 
 
 class NormKD(Method):
-    """Every sample is softened by as much as its logits are spread."""
+    """Soften every sample by the spread of its logits.
+
+    Args:
+        tau: Temperature over standard deviation.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "NormKD: Normalized Logits for Knowledge Distillation",
@@ -65,7 +93,10 @@ class NormKD(Method):
         2023,
         "arXiv:2308.00520",
     )
-    formula = "T_t^2 * KL(softmax(teacher/T_t) || softmax(student/T_s)), T = tau * std of the sample's logits"
+    formula = (
+        "T_t^2 * KL(softmax(teacher/T_t) || softmax(student/T_s)), "
+        "T = tau * std of the sample's logits"
+    )
     needs = Needs(logits=True)
     minimum = 0.0
 
@@ -76,8 +107,10 @@ class NormKD(Method):
         ce: Annotated[float, NonNegative] = 0.1,
     ):
         super().__init__()
-        self.tau, self.weight, self.ce = tau, weight, ce
+        self.tau = tau
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `normkd`."""
+        """Return one term, `normkd`."""
         return {"normkd": (self.weight, normkd_loss(student.logits, teacher.logits, self.tau))}

@@ -1,9 +1,10 @@
-"""Neuron selectivity transfer. Huang & Wang, arXiv 2017, arXiv:1707.01219, section 4 (polynomial kernel).
+"""Neuron selectivity transfer. Huang & Wang, arXiv 2017, arXiv:1707.01219, section 4.
 
-Reduction: each of the three kernel terms is a mean over samples and pairs of channels; stages are summed, as in
-RepDistiller, whose weight this is. The squared discrepancy does not depend on the numbers of channels, nor on the size
-of the batch. The larger of two maps is average-pooled to the smaller. Knowledge-Distillation-Zoo compares the last
-stage only, with weight 10.
+The kernel is polynomial. Reduction: each of the three kernel terms is a mean over samples and pairs
+of channels; stages are summed, as in RepDistiller, whose weight this is. The squared discrepancy
+does not depend on the numbers of channels, nor on the size of the batch. The larger of two maps is
+average-pooled to the smaller. Knowledge-Distillation-Zoo compares the last stage only, with weight
+10.
 """
 
 from __future__ import annotations
@@ -14,32 +15,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 from methods._adapters import pooled_alike, single_position
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
 
 
 def selectivity_loss(
     student: Tensor, teacher: Tensor, degree: int = 2, offset: float = 0.0
 ) -> Tensor:
-    """Squared maximum mean discrepancy between the channels of two maps, as patterns of unit length.
+    """Compute the squared maximum mean discrepancy between the channels of two maps.
 
-    The kernel is (a.b + offset)^degree.
+    Channels are patterns over positions at unit length; the kernel is (a.b + offset)^degree.
 
-    student: [N, C, H, W], teacher: [N, C', H', W'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, C, H, W].
+        teacher: [N, C', H', W']; no gradient reaches it.
+        degree: Degree of the kernel.
+        offset: Offset of the kernel.
+
+    Returns:
+        Scalar: mean over samples and pairs of channels.
     """
-    student, teacher = (
-        F.normalize(one.flatten(2), dim=2) for one in pooled_alike(student, teacher.detach())
-    )
+    student, teacher = pooled_alike(student, teacher.detach())
+    student = F.normalize(student.flatten(2), dim=2)
+    teacher = F.normalize(teacher.flatten(2), dim=2)
 
-    def kernel(one: Tensor, other: Tensor) -> Tensor:
-        return (torch.bmm(one, other.transpose(1, 2)) + offset).pow(degree).mean()
+    def kernel(first: Tensor, second: Tensor) -> Tensor:
+        return (torch.bmm(first, second.transpose(1, 2)) + offset).pow(degree).mean()
 
     return kernel(teacher, teacher) + kernel(student, student) - 2 * kernel(student, teacher)
 
 
 class NeuronSelectivityTransfer(Method):
-    """The student's channels, as a set of patterns over positions, are distributed as the teacher's."""
+    """Distribute the student's channels, as patterns over positions, like the teacher's.
+
+    Args:
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer",
@@ -48,7 +59,10 @@ class NeuronSelectivityTransfer(Method):
         2017,
         "arXiv:1707.01219",
     )
-    formula = "sum over stages of mean k(t,t) + mean k(s,s) - 2 mean k(s,t), k(a,b) = (a.b)^2 of unit channels"
+    formula = (
+        "sum over stages of mean k(t,t) + mean k(s,s) - 2 mean k(s,t), "
+        "k(a,b) = (a.b)^2 of unit channels"
+    )
     needs = Needs(maps=True)
     minimum = 0.0
 
@@ -58,15 +72,16 @@ class NeuronSelectivityTransfer(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ce = weight, ce
+        self.weight = weight
+        self.ce = ce
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs one stage at least whose maps have more than one position in both networks."""
+        """Require a stage whose maps have more than one position in both networks."""
         return super().supports(probe) or single_position(probe)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `nst`: the sum over stages."""
+        """Return one term, `nst`: the sum over stages."""
         stages = zip(student.maps, teacher.maps, strict=True)
-        return {
-            "nst": (self.weight, torch.stack([selectivity_loss(s, t) for s, t in stages]).sum())
-        }
+        losses = [selectivity_loss(own, other) for own, other in stages]
+
+        return {"nst": (self.weight, torch.stack(losses).sum())}

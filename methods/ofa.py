@@ -1,14 +1,16 @@
 """One for all (OFA-KD). Hao et al., NeurIPS 2023, arXiv:2310.19444, section 3.
 
-Teacher and student may be of any kind: each stage of the student gets a small classifier of its own, and all of them,
-and the student's own logits, learn from the teacher's logits. Reduction: summed over classes, mean over the batch,
-summed over stages; no T^2. The target's share of the teacher's prediction is strengthened by the exponent: 1 leaves
-plain soft cross-entropy, which is the default; the authors use 1.5 in one ImageNet setting. The teacher's entropy is
-not taken off, so the loss does not end at 0.
+Teacher and student may be of any kind: each stage of the student gets a small classifier of its
+own, and all of these, like the student's own logits, learn from the teacher's logits. Reduction:
+summed over classes, mean over the batch, summed over stages; no T^2. The exponent strengthens the
+label's share of the teacher's prediction: 1, the default, leaves plain soft cross-entropy; the
+authors use 1.5 in one ImageNet setting. The teacher's entropy is not subtracted, so the loss does
+not end at 0.
 
-A head is the authors' for convolutional students: as many separable convolutions of stride 2 as stages follow, the
-last of which makes as many channels as the wider of both embeddings has, then an average over positions and a linear
-layer. Transformers get the same heads here, on their maps; the authors give those a block on tokens instead.
+A head is the authors' for convolutional students: as many separable convolutions of stride 2 as
+stages follow, the last of which has as many channels as the wider of both embeddings, then an
+average over positions and a linear layer. Transformers get the same heads here, on their maps; the
+authors give those a block on tokens instead.
 """
 
 from __future__ import annotations
@@ -19,8 +21,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms, lacking
-from methods._settings import LogUniform, NonNegative, Positive, Uniform
+from methods import (
+    Batch,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+    Uniform,
+)
+from methods._contract import missing
 
 
 def ofa_loss(
@@ -30,9 +44,17 @@ def ofa_loss(
     exponent: float = 1.0,
     temperature: float = 1.0,
 ) -> Tensor:
-    """-sum_k ((p_t + y)^exponent - y) log p_s, mean over the batch; y is 1 at the label, else 0; p at temperature T.
+    """Compute -sum_k ((p_t + y)^exponent - y) log p_s, with y = 1 at the label and 0 elsewhere.
 
-    student, teacher: logits [N, classes]; labels: [N] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        exponent: Strengthens the label.
+        temperature: T of both predictions.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     at_label = F.one_hot(labels, student.shape[1]).to(student.dtype)
@@ -41,7 +63,14 @@ def ofa_loss(
 
 
 class OneForAll(Method):
-    """Every stage of the student predicts what the teacher predicts."""
+    """Let every stage of the student predict what the teacher predicts.
+
+    Args:
+        weight: Weight of the student's own logits.
+        stages: Weight of the sum over stages.
+        exponent: Strengthens the label.
+        temperature: T of both predictions.
+    """
 
     paper = Paper(
         "One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation",
@@ -62,53 +91,56 @@ class OneForAll(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.stages, self.exponent, self.temperature = (
-            weight,
-            stages,
-            exponent,
-            temperature,
-        )
+        self.weight = weight
+        self.stages = stages
+        self.exponent = exponent
+        self.temperature = temperature
         self.ce = ce
+
         self.heads = nn.ModuleList()
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs the student's maps; nothing but logits of the teacher."""
-        return None if probe.student.maps else lacking(probe, "student", "maps")
+        """Require the student's maps; of the teacher, logits are enough."""
+        return missing(probe, "student", ["maps"])
 
     def build(self, probe: Probe) -> None:
-        """Makes a head for each stage of the student."""
+        """Make a head for each stage of the student."""
         maps = probe.student.maps
         width = max(maps[-1][0], *probe.student.embedding, *probe.teacher.embedding)
+        classes = probe.teacher.logits[0]
+
         for stage, (channels, *_) in enumerate(maps):
-            self.heads.append(
-                _head(channels, width, len(maps) - 1 - stage, probe.teacher.logits[0])
-            )
+            following = len(maps) - 1 - stage
+            self.heads.append(_head(channels, width, following, classes))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms: `ofa`, of the student's own logits, and `stages`, the sum over its heads."""
-        given = (teacher.logits, batch.labels, self.exponent, self.temperature)
-        heads = [
-            ofa_loss(head(one), *given) for head, one in zip(self.heads, student.maps, strict=True)
-        ]
+        """Return two terms: `ofa`, of the student's own logits, and `stages`, of its heads."""
+        target = (teacher.logits, batch.labels, self.exponent, self.temperature)
+        stages = zip(self.heads, student.maps, strict=True)
+        losses = [ofa_loss(head(features), *target) for head, features in stages]
+
         return {
-            "ofa": (self.weight, ofa_loss(student.logits, *given)),
-            "stages": (self.stages, torch.stack(heads).sum()),
+            "ofa": (self.weight, ofa_loss(student.logits, *target)),
+            "stages": (self.stages, torch.stack(losses).sum()),
         }
 
 
 def _head(channels: int, width: int, halvings: int, classes: int) -> nn.Module:
-    """[N, channels, H, W] -> logits [N, classes], through `halvings` separable convolutions of stride 2."""
+    """Make a classifier of a map, with `halvings` separable convolutions of stride 2."""
     layers: list[nn.Module] = []
-    for left in range(halvings, 0, -1):
-        out = width if left == 1 else 2 * channels
-        for source, stride, target in ((channels, 2, channels), (channels, 1, out)):
-            layers += [
-                nn.Conv2d(source, source, 3, stride=stride, padding=1, groups=source, bias=False),
-                nn.Conv2d(source, target, 1, bias=False),
-                nn.BatchNorm2d(target),
-                nn.ReLU(),
-            ]
+    for remaining in range(halvings, 0, -1):
+        out = width if remaining == 1 else 2 * channels
+        layers += [*_separable(channels, channels, stride=2), *_separable(channels, out, stride=1)]
         channels = out
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
-    )
+
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    return nn.Sequential(*layers)
+
+
+def _separable(source: int, target: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(source, source, 3, stride=stride, padding=1, groups=source, bias=False),
+        nn.Conv2d(source, target, 1, bias=False),
+        nn.BatchNorm2d(target),
+        nn.ReLU(),
+    ]

@@ -1,14 +1,16 @@
 """Overhaul of feature distillation. Heo et al., ICCV 2019, arXiv:1904.01866, section 3.
 
-Reduction: partial squared distance summed over channels and positions, mean over the batch; stages are added with
-1/2^(n-i-1), the deepest counting once. The published weights, 1e-3 for CIFAR and 1e-4 for ImageNet, belong to that sum
-(one implementation takes the mean over all elements, with 0.5). Features are taken before the activation. The larger of
-two maps is average-pooled. The connector is a 1x1 convolution without bias, then BatchNorm.
+Reduction: partial squared distance summed over channels and positions, mean over the batch; stages
+are added with 1/2^(n-i-1), so the deepest counts once. The published weights, 1e-3 for CIFAR and
+1e-4 for ImageNet, belong to that sum (one implementation takes the mean over all elements, with
+0.5). Features are taken before the activation. The larger of two maps is average-pooled. The
+connector is a 1x1 convolution without bias, then BatchNorm.
 
-Two differences from the authors' code. The margin, a channel's mean of negative values, comes there from the teacher's
-BatchNorm (`margin_of`) as for normally distributed values; not every network has one, so here it is the mean of all
-negative values that the teacher has given so far. And the teacher stays in evaluation mode here, whereas the authors
-leave its BatchNorm in training mode on purpose.
+There are two differences from the authors' code. The margin, the mean of a channel's negative
+values, is derived there from the teacher's BatchNorm (`margin_of`), as for normally distributed
+values; not every network has one, so here it is the mean of all negative values that the teacher
+has given so far. And the teacher stays in evaluation mode here, whereas the authors deliberately
+leave its BatchNorm in training mode.
 """
 
 from __future__ import annotations
@@ -19,16 +21,20 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
 
 
 def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Squared distance to max(teacher, margin) where the student is above it or it is positive; sum / batch.
+    """Compare the student with max(teacher, margin), where it is above that or that is positive.
 
-    student: the connected map [N, C, H, W], teacher: the same shape, before its activation, margin: [C], negative
-    -> scalar. No gradient reaches the teacher.
+    Args:
+        student: The connected map, [N, C, H, W].
+        teacher: Map before its activation, [N, C, H, W]; no gradient reaches it.
+        margin: Mean of each channel's negative values, [C].
+
+    Returns:
+        Scalar: squared distance, summed over channels and positions, mean over the batch.
     """
     target = torch.maximum(teacher.detach(), margin.detach().view(1, -1, 1, 1))
     counts = (student > target) | (target > 0)
@@ -36,20 +42,33 @@ def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 
 
 def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
-    """Mean of the negative part of a BatchNorm's output, were it normal: E[x | x < 0], x ~ N(bias, weight^2).
+    """Estimate the mean of the negative part of a BatchNorm's output.
 
-    Where less than a thousandth is negative, -3 |weight|.  weight, bias: [C] -> [C].
+    The output is taken to be normal: E[x | x < 0] with x ~ N(bias, weight^2), or -3 |weight| where
+    less than a thousandth is negative.
+
+    Args:
+        weight: Scale of each channel, [C].
+        bias: Shift of each channel, [C].
+
+    Returns:
+        [C].
     """
     deviation = weight.detach().abs().clamp_min(torch.finfo(weight.dtype).tiny)
     mean = bias.detach()
     ratio = mean / deviation
+
     below = torch.special.ndtr(-ratio)
     height = torch.exp(-ratio.pow(2) / 2) / math.sqrt(2 * math.pi)
     return torch.where(below > 1e-3, mean - deviation * height / below, -3 * deviation)
 
 
 class FeatureOverhaul(Method):
-    """Before each activation the student matches what the teacher lets through, and stays low where it lets nothing."""
+    """Match what passes the teacher's activations, and stay low where nothing passes.
+
+    Args:
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "A Comprehensive Overhaul of Feature Distillation",
@@ -58,7 +77,10 @@ class FeatureOverhaul(Method):
         2019,
         "arXiv:1904.01866",
     )
-    formula = "sum over stages of 2^(i+1-n) |connector(s) - max(t, m)|^2 where connector(s) > max(t, m) or t > 0"
+    formula = (
+        "sum over stages of 2^(i+1-n) |connector(s) - max(t, m)|^2 "
+        "where connector(s) > max(t, m) or t > 0"
+    )
     needs = Needs(preactivations=True)
 
     def __init__(
@@ -67,17 +89,20 @@ class FeatureOverhaul(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ce = weight, ce
-        self.connectors, self.margins = nn.ModuleList(), nn.ModuleList()
+        self.weight = weight
+        self.ce = ce
+
+        self.connectors = nn.ModuleList()
+        self.margins = nn.ModuleList()
 
     def build(self, probe: Probe) -> None:
-        """Makes a connector and a running margin for each stage."""
-        pairs = zip(probe.student.maps, probe.teacher.maps, strict=True)
-        self.connectors = nn.ModuleList(_connector(own[0], other[0]) for own, other in pairs)
+        """Make a connector and a running margin for each stage."""
+        stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
+        self.connectors = nn.ModuleList(_connector(own[0], other[0]) for own, other in stages)
         self.margins = nn.ModuleList(_NegativeMean(shape[0]) for shape in probe.teacher.maps)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ofd`: the sum over stages."""
+        """Return one term, `ofd`: the weighted sum over stages."""
         losses = []
         stages = zip(
             student.preactivations,
@@ -89,12 +114,13 @@ class FeatureOverhaul(Method):
         for own, other, connector, margin in stages:
             connected, target = pooled_alike(connector(own), other)
             losses.append(ofd_loss(connected, target, margin(other)))
-        total = torch.stack([loss / 2**place for place, loss in enumerate(reversed(losses))]).sum()
-        return {"ofd": (self.weight, total)}
+
+        weighted = [loss / 2**depth for depth, loss in enumerate(reversed(losses))]
+        return {"ofd": (self.weight, torch.stack(weighted).sum())}
 
 
 class _NegativeMean(nn.Module):
-    """Mean of each channel's negative values over all that it has seen; 0 where there was none."""
+    """Running mean of each channel's negative values; 0 where there were none."""
 
     total: Tensor
     count: Tensor

@@ -1,11 +1,12 @@
-"""Probabilistic knowledge transfer. Passalis & Tefas, ECCV 2018, arXiv:1803.10837, section 3 (cosine kernel).
+"""Probabilistic knowledge transfer. Passalis & Tefas, ECCV 2018, arXiv:1803.10837, section 3.
 
-Reduction: mean over all N x N pairs, the diagonal among them, of t log(t / s), as in RepDistiller, whose weight this
-is; 1e-7 is added to norms and probabilities (1e-6 in Knowledge-Distillation-Zoo). A sample whose features are all zero
-has a finite gradient here, which it has not there.
+The kernel is the cosine. Reduction: t log(t / s), mean over all N x N pairs, including the
+diagonal, as in RepDistiller, whose weight this is; 1e-7 is added to norms and probabilities (1e-6
+in Knowledge-Distillation-Zoo). A sample whose features are all zero has a finite gradient here, and
+none there.
 
-Depends on the batch: the value halves when the batch is doubled by copies, so the published weight, found with 64,
-is scaled by the batch size / 64.
+The loss depends on the batch: it halves when the batch is doubled by copies, so the published
+weight, found with 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -15,29 +16,46 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 from methods._features import embeddings
-from methods._settings import LogUniform, NonNegative
 
 
 def affinities(features: Tensor, eps: float = 1e-7) -> Tensor:
-    """Cosines of all pairs of samples, moved to 0..1; each row sums to 1.  [N, D] -> [N, N]."""
+    """Compute the cosines of all pairs of samples, mapped to 0..1.
+
+    Args:
+        features: [N, D].
+        eps: Added to the length of a row.
+
+    Returns:
+        [N, N], each row of which sums to 1.
+    """
     unit: Tensor = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + eps)
     affinity = (unit @ unit.T).add(1).div(2)
     return affinity / affinity.sum(dim=1, keepdim=True)
 
 
 def transfer_loss(student: Tensor, teacher: Tensor, eps: float = 1e-7) -> Tensor:
-    """Divergence of the student's conditional probabilities of pairs from the teacher's, mean over all pairs.
+    """Compare the conditional probabilities of pairs of samples.
 
-    student: [N, D], teacher: [N, D'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+        eps: Added to lengths and probabilities.
+
+    Returns:
+        Scalar: KL divergence of the student from the teacher, mean over all pairs.
     """
-    given, wanted = affinities(student, eps), affinities(teacher.detach(), eps)
-    return (wanted * ((wanted + eps) / (given + eps)).log()).mean()
+    own, others = affinities(student, eps), affinities(teacher.detach(), eps)
+    return (others * ((others + eps) / (own + eps)).log()).mean()
 
 
 class ProbabilisticKnowledgeTransfer(Method):
-    """The student's neighbourhoods of samples have the teacher's probabilities."""
+    """Give the student's neighbourhoods of samples the teacher's probabilities.
+
+    Args:
+        weight: Weight of the term at a batch size of 64.
+    """
 
     paper = Paper(
         "Learning Deep Representations with Probabilistic Knowledge Transfer",
@@ -58,13 +76,16 @@ class ProbabilisticKnowledgeTransfer(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ce = weight, ce
+        self.weight = weight
+        self.ce = ce
+
         self.scale = 1.0
 
     def build(self, probe: Probe) -> None:
-        """Takes the batch size, which the weight depends on."""
+        """Scale the weight by the batch size."""
         self.scale = probe.batch_size / 64
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `pkt`."""
-        return {"pkt": (self.weight * self.scale, transfer_loss(*embeddings(student, teacher)))}
+        """Return one term, `pkt`."""
+        loss = transfer_loss(*embeddings(student, teacher))
+        return {"pkt": (self.weight * self.scale, loss)}

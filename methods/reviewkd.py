@@ -1,14 +1,16 @@
-"""ReviewKD: distillation through knowledge review. Chen, Liu, Zhao & Jia, CVPR 2021, arXiv:2104.09044, section 3.
+"""ReviewKD: distillation through knowledge review. Chen et al., CVPR 2021, arXiv:2104.09044.
 
-Reduction: hierarchical context loss of each stage (mean squared errors over all elements, of the maps with weight 1 and
-of their poolings to 4x4, 2x2 and 1x1, those smaller than the map's height, with 1/2, 1/4, 1/8, divided by the sum of
-the weights used), summed over stages. As in the authors' code: stages go from deep to shallow, each is fused with what
-comes from the deeper one; the student's maps are taken after their activation and the teacher's before it; the pooled
-embedding is the deepest stage, a map of one position. All stages that can be tapped take part.
+Reduction (section 3): hierarchical context loss of each stage, summed over stages. It is the mean
+squared error over all elements of the maps, with weight 1, and of their poolings to 4x4, 2x2 and
+1x1, as far as those are smaller than the map's height, with 1/2, 1/4 and 1/8, divided by the sum of
+the weights used. As in the authors' code, stages go from deep to shallow and each is fused with the
+result of the deeper one; the student's maps are taken after their activation and the teacher's
+before it; the pooled embedding is the deepest stage, a map of one position. All stages that can be
+tapped take part.
 
-Published weights differ by pair: 0.6 (resnet56 to 20), 1 (resnet110 to 32), 5 (WRN, resnet32x4 to 8x4 or to
-ShuffleNetV1), 8 (ShuffleNetV2); on ImageNet 1 (ResNet-18) and 8 (MobileNet). The weight grows over 20 of 240 epochs,
-kept as a share so that it carries over to recipes of other lengths.
+Published weights differ by pair: 0.6 (resnet56 to 20), 1 (resnet110 to 32), 5 (WRN, resnet32x4 to
+8x4 or to ShuffleNetV1), 8 (ShuffleNetV2); on ImageNet 1 (ResNet-18) and 8 (MobileNet). The weight
+grows over 20 of 240 epochs, kept as a share so that it carries over to recipes of other lengths.
 """
 
 from __future__ import annotations
@@ -20,32 +22,56 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 from methods._features import embeddings
 from methods._logits import warmed_up
-from methods._settings import Bound, LogUniform, NonNegative
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Hierarchical context loss of one stage.
+    """Compute the hierarchical context loss of one stage.
 
-    student: the fused map, teacher: its map, both [N, C, H, W] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: The fused map, [N, C, H, W].
+        teacher: [N, C, H, W]; no gradient reaches it.
+
+    Returns:
+        Scalar: weighted mean of the errors at all scales.
     """
     teacher = teacher.detach()
-    loss, weight, total = F.mse_loss(student, teacher), 1.0, 1.0
+    loss = F.mse_loss(student, teacher)
+    weight = 1.0
+    total = 1.0
+
     for level in (4, 2, 1):
-        if level < student.shape[2]:
-            weight /= 2
-            total += weight
-            pooled = F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
-            loss = loss + weight * F.mse_loss(*pooled)
+        if level >= student.shape[2]:
+            continue
+        weight /= 2
+        total += weight
+        pooled = F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
+        loss = loss + weight * F.mse_loss(*pooled)
+
     return loss / total
 
 
 class Fusion(nn.Module):
-    """Fuses a stage with what comes from the deeper one, by an attention over the two.
+    """Fuse a stage with the result of the deeper one, by an attention over the two.
 
-    source, width, target: channels of the student's map, inside, and of the teacher's map. fuse: False at the deepest.
+    Args:
+        source: Channels of the student's map.
+        width: Channels inside.
+        target: Channels of the teacher's map.
+        fuse: False at the deepest stage.
     """
 
     def __init__(self, source: int, width: int, target: int, fuse: bool):
@@ -61,12 +87,23 @@ class Fusion(nn.Module):
     def forward(
         self, features: Tensor, deeper: Tensor | None, size: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """The map to compare, of the given height and width, and what goes on to the next stage."""
+        """Fuse one stage.
+
+        Args:
+            features: The student's map, [N, source, H, W].
+            deeper: The second result of the deeper stage; None at the deepest.
+            size: Height and width of the teacher's map.
+
+        Returns:
+            The map to compare, [N, target, *size], and the result for the next stage, [N, width,
+            *size].
+        """
         features = self.inner(features)
         if self.attention is not None and deeper is not None:
             deeper = _resized(deeper, features.shape[2:])
             weights = self.attention(torch.cat([features, deeper], dim=1)).sigmoid()
             features = features * weights[:, :1] + deeper * weights[:, 1:]
+
         features = _resized(features, size)
         return self.outer(features), features
 
@@ -74,7 +111,10 @@ class Fusion(nn.Module):
 class Review(nn.Module):
     """The fusions of all stages.
 
-    student, teacher: (C, H, W) of each stage, shallow to deep. width: channels inside.
+    Args:
+        student: (C, H, W) of each stage, shallow to deep.
+        teacher: (C, H, W) of each stage, shallow to deep.
+        width: Channels inside.
     """
 
     def __init__(
@@ -85,23 +125,30 @@ class Review(nn.Module):
         last = len(student) - 1
         stages = enumerate(zip(student, teacher, strict=True))
         self.fusions = nn.ModuleList(
-            Fusion(own[0], width, other[0], at < last) for at, (own, other) in stages
+            Fusion(own[0], width, other[0], fuse=stage < last) for stage, (own, other) in stages
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The student's maps to the teacher's shapes, shallow to deep."""
-        found: list[Tensor] = []
+        """Fuse the student's maps into the teacher's shapes, shallow to deep."""
+        outputs: list[Tensor] = []
         deeper = None
-        for features, fusion, size in reversed(
-            list(zip(maps, self.fusions, self.sizes, strict=True))
-        ):
+
+        stages = list(zip(maps, self.fusions, self.sizes, strict=True))
+        for features, fusion, size in reversed(stages):
             output, deeper = fusion(features, deeper, size)
-            found.insert(0, output)
-        return found
+            outputs.append(output)
+
+        return outputs[::-1]
 
 
 class KnowledgeReview(Method):
-    """Deep stages of the student help shallow ones to imitate the teacher's."""
+    """Let deep stages of the student help shallow ones to imitate the teacher's.
+
+    Args:
+        weight: Weight of the term.
+        width: Largest number of channels inside.
+        warm_up: Length of the linear warm-up, as a share of the training.
+    """
 
     paper = Paper(
         "Distilling Knowledge via Knowledge Review", "Chen et al.", "CVPR", 2021, "arXiv:2104.09044"
@@ -117,24 +164,28 @@ class KnowledgeReview(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.width, self.warm_up, self.ce = weight, width, warm_up, ce
+        self.weight = weight
+        self.width = width
+        self.warm_up = warm_up
+        self.ce = ce
+
         self.review: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes the fusions; they are as wide as the student's embedding, `width` at most."""
-        student, teacher = (
-            [*shapes.maps, (*shapes.embedding, 1, 1)] for shapes in (probe.student, probe.teacher)
-        )
+        """Make the fusions, as wide as the student's embedding but at most `width`."""
+        student = [*probe.student.maps, (*probe.student.embedding, 1, 1)]
+        teacher = [*probe.teacher.maps, (*probe.teacher.embedding, 1, 1)]
         self.review = Review(student, teacher, min(self.width, *probe.student.embedding))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `reviewkd`: the sum over stages."""
-        own, other = (embedding[:, :, None, None] for embedding in embeddings(student, teacher))
-        fused, targets = self.review([*student.maps, own]), [*teacher.preactivations, other]
-        losses = [hcl_loss(one, target) for one, target in zip(fused, targets, strict=True)]
-        return {
-            "reviewkd": (self.weight * warmed_up(batch, self.warm_up), torch.stack(losses).sum())
-        }
+        """Return one term, `reviewkd`: the sum over stages."""
+        embedding, target = embeddings(student, teacher)
+        fused = self.review([*student.maps, embedding[:, :, None, None]])
+        targets = [*teacher.preactivations, target[:, :, None, None]]
+
+        losses = [hcl_loss(own, other) for own, other in zip(fused, targets, strict=True)]
+        weight = self.weight * warmed_up(batch, self.warm_up)
+        return {"reviewkd": (weight, torch.stack(losses).sum())}
 
 
 def _resized(features: Tensor, size: tuple[int, ...]) -> Tensor:

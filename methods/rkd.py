@@ -1,11 +1,12 @@
-"""Relational knowledge distillation. Park, Kim, Lu & Cho, CVPR 2019, arXiv:1904.05068, sections 3.2.1 and 3.2.2.
+"""Relational knowledge distillation. Park, Kim, Lu & Cho, CVPR 2019, arXiv:1904.05068.
 
-Reduction: smooth L1 (beta 1), mean over all N^2 pairs and all N^3 triples, the trivial ones among them. Distances are
-divided by their mean over different samples, which has a gradient. Weights 25 and 50 are RepDistiller's and
-mdistiller's for classification; the authors use 1 and 2 for metric learning, with the same reduction.
+Reduction (sections 3.2.1 and 3.2.2): smooth L1 (beta 1), mean over all N^2 pairs and all N^3
+triples, including the trivial ones. Distances are divided by their mean over different samples,
+which has a gradient. Weights 25 and 50 are RepDistiller's and mdistiller's for classification; the
+authors use 1 and 2 for metric learning, with the same reduction.
 
-Depends on the batch in no simple way (the value grows by a twentieth when the batch is doubled by copies).
-`rank_loss` is DarkRank, the authors' baseline, which is a loss of the same distances.
+The loss depends on the batch in no simple way (it grows by a twentieth when the batch is doubled by
+copies). `rank_loss` is DarkRank, the authors' baseline, which is a loss of the same distances.
 """
 
 from __future__ import annotations
@@ -16,31 +17,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Terms
 from methods._features import embeddings
-from methods._settings import LogUniform, NonNegative
 
 
 def distances(features: Tensor, eps: float = 1e-12) -> Tensor:
-    """Euclidean distances of all pairs; at least sqrt(eps) where samples differ.  [N, D] -> [N, N]."""
+    """Compute Euclidean distances of all pairs of samples.
+
+    Args:
+        features: [N, D].
+        eps: Smallest squared distance of two different samples.
+
+    Returns:
+        [N, N], with zeros on the diagonal.
+    """
     squares = (features[None] - features[:, None]).pow(2).sum(dim=2).clamp(min=eps)
-    return squares.sqrt() * (
-        1 - torch.eye(len(features), dtype=features.dtype, device=features.device)
-    )
+    diagonal = torch.eye(len(features), dtype=features.dtype, device=features.device)
+    return squares.sqrt() * (1 - diagonal)
 
 
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Smooth L1 between the pairwise distances, each over their mean.
+    """Compare pairwise distances, each over their mean (section 3.2.1).
 
-    student: [N, D], teacher: [N, D'] -> scalar, mean over pairs. No gradient reaches the teacher.
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+
+    Returns:
+        Scalar: smooth L1, mean over pairs.
     """
     return F.smooth_l1_loss(_relative(distances(student)), _relative(distances(teacher.detach())))
 
 
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Smooth L1 between the cosines of the angles in all triangles of samples.
+    """Compare the cosines of the angles in all triangles of samples (section 3.2.2).
 
-    student: [N, D], teacher: [N, D'] -> scalar, mean over triples. No gradient reaches the teacher.
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+
+    Returns:
+        Scalar: smooth L1, mean over triples.
     """
     return F.smooth_l1_loss(_cosines(student), _cosines(teacher.detach()))
 
@@ -48,32 +65,61 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def relational_loss(
     student: Tensor, teacher: Tensor, distance: float = 25.0, angle: float = 50.0
 ) -> Tensor:
-    """Sum of `distance_loss` and `angle_loss` with these weights.  student: [N, D], teacher: [N, D'] -> scalar."""
+    """Compute the weighted sum of `distance_loss` and `angle_loss`.
+
+    Args:
+        student: [N, D].
+        teacher: [N, D']; no gradient reaches it.
+        distance: Weight of the distances.
+        angle: Weight of the angles.
+
+    Returns:
+        Scalar.
+    """
     return distance * distance_loss(student, teacher) + angle * angle_loss(student, teacher)
 
 
 def rank_loss(
     student: Tensor, teacher: Tensor, alpha: float = 3.0, beta: float = 3.0, length: int = 4
 ) -> Tensor:
-    """Negative log-likelihood, mean over samples, that the student ranks each one's neighbours as the teacher does.
+    """Compute how unlikely the student ranks each sample's neighbours as the teacher does.
 
-    Scores are -alpha * distance^beta, of the teacher's `length` nearest neighbours.  student: [N, D], teacher: [N, D'],
-    of unit length in the authors' use -> scalar. No gradient reaches the teacher.
+    The score of a neighbour is -alpha * distance^beta.
+
+    Args:
+        student: [N, D], of unit length as the authors use it.
+        teacher: [N, D'], of unit length as the authors use it; no gradient reaches it.
+        alpha: Factor of the score.
+        beta: Exponent of the score.
+        length: How many of the teacher's nearest neighbours are ranked.
+
+    Returns:
+        Scalar: negative log-likelihood, mean over samples.
     """
-    scores, wanted = (-alpha * distances(one).pow(beta) for one in (student, teacher.detach()))
-    order = wanted.sort(dim=1, descending=True).indices[:, 1 : length + 1]
+    scores = -alpha * distances(student).pow(beta)
+    target_scores = -alpha * distances(teacher.detach()).pow(beta)
+    order = target_scores.sort(dim=1, descending=True).indices[:, 1 : length + 1]
+
     ranked = scores.gather(1, order)
     rest = ranked.flip(1).logcumsumexp(dim=1).flip(1)
     return (rest - ranked).sum(dim=1).mean()
 
 
 class RelationalKnowledgeDistillation(Method):
-    """Distances between samples, and angles in triangles of samples, are those of the teacher."""
+    """Keep the teacher's distances between samples, and its angles in triangles of samples.
+
+    Args:
+        distance: Weight of the distances.
+        angle: Weight of the angles.
+    """
 
     paper = Paper(
         "Relational Knowledge Distillation", "Park et al.", "CVPR", 2019, "arXiv:1904.05068"
     )
-    formula = "25 smoothL1(d_student, d_teacher) + 50 smoothL1(cos_student, cos_teacher) over pairs and triples"
+    formula = (
+        "25 smoothL1(d_student, d_teacher) + 50 smoothL1(cos_student, cos_teacher) "
+        "over pairs and triples"
+    )
     needs = Needs(embedding=True)
     minimum = 0.0
     assumes_batch = 64
@@ -85,10 +131,12 @@ class RelationalKnowledgeDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.distance, self.angle, self.ce = distance, angle, ce
+        self.distance = distance
+        self.angle = angle
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms, `distance` and `angle`."""
+        """Return two terms, `distance` and `angle`."""
         pair = embeddings(student, teacher)
         return {
             "distance": (self.distance, distance_loss(*pair)),
@@ -97,6 +145,7 @@ class RelationalKnowledgeDistillation(Method):
 
 
 def _relative(pairs: Tensor) -> Tensor:
+    """Divide distances by their mean over different samples."""
     count = len(pairs)
     return pairs * (max(count * (count - 1), 1) / pairs.sum().clamp(min=1e-12))
 

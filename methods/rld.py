@@ -1,14 +1,16 @@
 """Refined logit distillation. Sun et al., 2024, arXiv:2408.07703.
 
-A teacher that is wrong must not pull the student away from the label. Reduction: two KL divergences, summed over
-classes, mean over the batch, times the square of their temperatures, as in the authors' code. SCD brings the student's
-probability of the label to the teacher's largest probability (at `alpha_temperature`); MCD compares only classes whose
-teacher logit is below the label's (at `temperature`), so a sample whose label the teacher finds least likely counts
-nothing there. Computed from log-probabilities: the authors' log of a summed softmax is infinite where it
-underflows, this one is not.
+A teacher that is wrong must not pull the student away from the label. Reduction: two KL
+divergences, summed over classes, mean over the batch, times the square of their temperatures, as in
+the authors' code. SCD moves the student's probability of the label towards the teacher's largest
+probability (at `alpha_temperature`). MCD compares only classes whose teacher logit is below the
+label's (at `temperature`), so a sample whose label the teacher finds least likely does not count
+there. Computed from log-probabilities: the authors' logarithm of a summed softmax is infinite where
+it underflows, this one is not.
 
-Both terms grow linearly over the first 20 of 240 epochs, kept as a share so that it carries over to recipes of other
-lengths. The functions after `rld_loss` are the losses that the authors compare with; no method here trains with them.
+Both terms grow linearly over the first 20 of 240 epochs, kept as a share so that it carries over to
+recipes of other lengths. The functions after `rld_loss` are the losses that the authors compare
+with; no method here trains with them.
 """
 
 from __future__ import annotations
@@ -19,36 +21,62 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Terms,
+)
 from methods._logits import divergence, of_target, target_and_rest, warmed_up
-from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
 def sample_confidence_loss(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """T^2 * KL between (largest, rest) of the teacher and (label, rest) of the student, mean over the batch.
+    """Compare (label, rest) of the student with (largest, rest) of the teacher.
 
-    student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        temperature: T.
+
+    Returns:
+        Scalar: T^2 * KL, mean over the batch.
     """
     teacher = teacher.detach()
-    sure = target_and_rest(teacher / temperature, teacher.argmax(dim=1))
-    return divergence(target_and_rest(student / temperature, labels), sure).mean() * temperature**2
+    target = target_and_rest(teacher / temperature, teacher.argmax(dim=1))
+    own = target_and_rest(student / temperature, labels)
+
+    return divergence(own, target).mean() * temperature**2
 
 
 def masked_correlation_loss(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0
 ) -> Tensor:
-    """T^2 * KL over the classes that the teacher ranks below the label, mean over the batch.
+    """Compare predictions over the classes that the teacher ranks below the label.
 
-    student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        temperature: T.
+
+    Returns:
+        Scalar: T^2 * KL, mean over the batch.
     """
     teacher = teacher.detach()
     left_out = teacher >= of_target(teacher, labels)[:, None]
-    student, teacher = (
-        (logits / temperature).masked_fill(left_out, -1e9) for logits in (student, teacher)
-    )
-    return divergence(student, teacher).mean() * temperature**2
+    own = (student / temperature).masked_fill(left_out, -1e9)
+    target = (teacher / temperature).masked_fill(left_out, -1e9)
+
+    return divergence(own, target).mean() * temperature**2
 
 
 def rld_loss(
@@ -60,38 +88,69 @@ def rld_loss(
     temperature: float = 4.0,
     alpha_temperature: float = 1.0,
 ) -> Tensor:
-    """The sum alpha * SCD + beta * MCD.
+    """Compute alpha * SCD + beta * MCD.
 
-    student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        alpha: Weight of SCD.
+        beta: Weight of MCD.
+        temperature: T of MCD.
+        alpha_temperature: T of SCD.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     confidence = sample_confidence_loss(student, teacher, labels, alpha_temperature)
-    return alpha * confidence + beta * masked_correlation_loss(
-        student, teacher, labels, temperature
-    )
+    correlation = masked_correlation_loss(student, teacher, labels, temperature)
+    return alpha * confidence + beta * correlation
 
 
 def raised(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits whose largest one is added to the label's, without gradient.  [N, classes], [N] -> [N, classes].
+    """Add the largest logit to the label's.
 
     `kd_loss` of a student and its own raised logits needs no teacher (the comparison's RC).
+
+    Args:
+        logits: [N, classes].
+        labels: [N].
+
+    Returns:
+        [N, classes], without a gradient.
     """
     logits = logits.detach()
     return logits.scatter_add(1, labels[:, None], logits.amax(dim=1, keepdim=True))
 
 
 def swapped(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits whose largest one and the label's changed places, without gradient.  [N, classes], [N] -> [N, classes]."""
+    """Exchange the largest logit with the label's.
+
+    Args:
+        logits: [N, classes].
+        labels: [N].
+
+    Returns:
+        [N, classes], without a gradient.
+    """
     logits = logits.detach()
-    largest, place = logits.max(dim=1, keepdim=True)
-    return logits.scatter(1, place, logits.gather(1, labels[:, None])).scatter(
-        1, labels[:, None], largest
-    )
+    largest, position = logits.max(dim=1, keepdim=True)
+    of_label = logits.gather(1, labels[:, None])
+    return logits.scatter(1, position, of_label).scatter(1, labels[:, None], largest)
 
 
 def revised(teacher: Tensor, labels: Tensor, eta: float = 0.8) -> Tensor:
-    """The teacher's probabilities mixed with the label, so that the label leads; eta: how much of them at most is kept.
+    """Mix the teacher's probabilities with the label, so that the label leads.
 
-    Their share is eta / (largest - label's + 1). No gradient.  Logits [N, classes], labels [N] -> [N, classes].
+    The teacher's share is eta / (largest - label's + 1).
+
+    Args:
+        teacher: Logits [N, classes].
+        labels: [N].
+        eta: Largest share of the teacher's probabilities.
+
+    Returns:
+        Probabilities [N, classes], without a gradient.
     """
     probabilities = F.softmax(teacher.detach(), dim=1)
     gap = probabilities.amax(dim=1) - of_target(probabilities, labels)
@@ -107,20 +166,31 @@ def revision_loss(
     lambda2: float = 1.0,
     eta: float = 0.8,
 ) -> Tensor:
-    """Label revision: CE and lambda1 * MSE of logits where the teacher is right, lambda2 * MSE to `revised` elsewhere.
+    """Compute label revision.
 
-    Each is a mean over the samples concerned, 0 where there are none.
-    student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
+    It is CE and lambda1 * MSE of logits where the teacher is right, and lambda2 * MSE to `revised`
+    probabilities elsewhere.
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        lambda1: Weight where the teacher is right.
+        lambda2: Weight where it is wrong.
+        eta: Largest share of the teacher's probabilities.
+
+    Returns:
+        Scalar: the sum of two means over the samples concerned, 0 where there are none.
     """
     teacher = teacher.detach()
     right = (teacher.argmax(dim=1) == labels).to(student.dtype)
-    known = F.cross_entropy(student, labels, reduction="none") + lambda1 * (student - teacher).pow(
-        2
-    ).mean(dim=1)
-    unknown = lambda2 * (F.softmax(student, dim=1) - revised(teacher, labels, eta)).pow(2).mean(
-        dim=1
-    )
-    return _mean(known, right) + _mean(unknown, 1 - right)
+
+    logit_errors = (student - teacher).pow(2).mean(dim=1)
+    where_right = F.cross_entropy(student, labels, reduction="none") + lambda1 * logit_errors
+
+    probability_errors = F.softmax(student, dim=1) - revised(teacher, labels, eta)
+    where_wrong = lambda2 * probability_errors.pow(2).mean(dim=1)
+    return _mean(where_right, right) + _mean(where_wrong, 1 - right)
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
@@ -128,7 +198,15 @@ def _mean(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 class RefinedLogits(Method):
-    """Of a teacher only what does not contradict the labels."""
+    """Follow the teacher where it does not contradict the labels.
+
+    Args:
+        alpha: Weight of SCD.
+        beta: Weight of MCD.
+        temperature: T of MCD.
+        alpha_temperature: T of SCD.
+        warm_up: Length of the linear warm-up, as a share of the training.
+    """
 
     paper = Paper(
         "Knowledge Distillation with Refined Logits",
@@ -137,7 +215,10 @@ class RefinedLogits(Method):
         2024,
         "arXiv:2408.07703",
     )
-    formula = "alpha * Ta^2 * KL(teacher's largest || student's label) + beta * T^2 * KL(classes ranked below the label)"
+    formula = (
+        "alpha * Ta^2 * KL(teacher's largest || student's label) "
+        "+ beta * T^2 * KL(classes ranked below the label)"
+    )
     needs = Needs(logits=True)
 
     def __init__(
@@ -150,16 +231,19 @@ class RefinedLogits(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.beta, self.warm_up, self.ce = alpha, beta, warm_up, ce
-        self.temperature, self.alpha_temperature = temperature, alpha_temperature
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.alpha_temperature = alpha_temperature
+        self.warm_up = warm_up
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms, `scd` and `mcd`."""
-        given, share = (
-            (student.logits, teacher.logits, batch.labels),
-            warmed_up(batch, self.warm_up),
-        )
+        """Return two terms, `scd` and `mcd`."""
+        inputs = (student.logits, teacher.logits, batch.labels)
+        share = warmed_up(batch, self.warm_up)
+
         return {
-            "scd": (self.alpha * share, sample_confidence_loss(*given, self.alpha_temperature)),
-            "mcd": (self.beta * share, masked_correlation_loss(*given, self.temperature)),
+            "scd": (self.alpha * share, sample_confidence_loss(*inputs, self.alpha_temperature)),
+            "mcd": (self.beta * share, masked_correlation_loss(*inputs, self.temperature)),
         }

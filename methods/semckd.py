@@ -1,13 +1,15 @@
-"""SemCKD: cross-layer distillation with semantic calibration. Chen et al., AAAI 2021, arXiv:2012.03236, section 3.
+"""SemCKD: cross-layer distillation with semantic calibration. Chen et al., AAAI 2021.
 
-Reduction: mean squared error over each map's elements, weighted by the attention of a sample's student stage to the
-teacher's stages, summed over teacher stages and averaged over samples and student stages. As in the authors' code:
-queries and keys are made of the rows of the batch's Gram matrices, so their input is as wide as the batch and only full
-batches work (the authors skip others); each of the stage pairs has a projector; the larger of two maps is
-average-pooled. `soft` divides the attention's energies; one of the authors' two repositories has it, at 1.
+arXiv:2012.03236, section 3. Reduction: mean squared error over each map's elements, weighted by the
+attention of a sample's student stage to the teacher's stages, summed over teacher stages and
+averaged over samples and student stages. As in the authors' code: queries and keys are computed
+from the rows of the batch's Gram matrices, so their input is as wide as the batch and only full
+batches work (the authors skip others); each pair of stages has a projector; the larger of two maps
+is average-pooled. `soft` divides the attention's energies; one of the authors' two repositories has
+it, at 1.
 
-The published weight 400 (50 on ImageNet) stands beside CE 1 and KD 1: `kd+semckd` with the weight 1 for KD. All maps
-are used, the pooled embedding is not. Published for batches of 64.
+The published weight 400 (50 on ImageNet) goes with CE 1 and KD 1: `kd+semckd` with the weight 1 for
+KD. All maps are used; the pooled embedding is not. Published for batches of 64.
 """
 
 from __future__ import annotations
@@ -19,48 +21,76 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+)
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
 from methods._features import unit_rows
-from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
 def semckd_loss(
     projected: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tensor]], weights: Tensor
 ) -> Tensor:
-    """Weighted mean squared errors, summed over pairs, divided by samples and student stages.
+    """Compute the attention-weighted errors of all pairs of stages.
 
-    projected, teacher: for each student stage and each teacher stage two maps [N, C, H, W] of one shape. weights:
-    [N, student stages, teacher stages] -> scalar. No gradient reaches the teacher.
+    Args:
+        projected: For each student stage and each teacher stage, the projected map [N, C, H, W].
+        teacher: For each student stage and each teacher stage, the teacher's map in the same shape;
+            no gradient reaches it.
+        weights: Attention, [N, student stages, teacher stages].
+
+    Returns:
+        Scalar: sum over pairs, divided by samples and student stages.
     """
     rows = []
     for own, others in zip(projected, teacher, strict=True):
-        pairs = zip(own, others, strict=True)
-        rows.append(
-            torch.stack(
-                [(one - other.detach()).pow(2).flatten(1).mean(dim=1) for one, other in pairs],
-                dim=1,
-            )
-        )
+        errors = [
+            (features - target.detach()).pow(2).flatten(1).mean(dim=1)
+            for features, target in zip(own, others, strict=True)
+        ]
+        rows.append(torch.stack(errors, dim=1))
+
     return (weights * torch.stack(rows, dim=1)).sum() / (len(weights) * weights.shape[1])
 
 
 def attention(queries: Tensor, keys: Tensor, soft: float = 1.0) -> Tensor:
-    """Softmax over teacher stages of the inner products divided by `soft`.
+    """Compute the attention of student stages to teacher stages.
 
-    queries: [N, student stages, D], keys: [N, teacher stages, D] -> [N, student stages, teacher stages].
+    Args:
+        queries: [N, student stages, D].
+        keys: [N, teacher stages, D].
+        soft: Divides the inner products.
+
+    Returns:
+        Softmax over teacher stages, [N, student stages, teacher stages].
     """
     return F.softmax(queries @ keys.transpose(1, 2) / soft, dim=2)
 
 
 def similarities(features: Tensor) -> Tensor:
-    """Inner products of all samples of a batch.  [N, C, H, W] -> [N, N]."""
+    """Compute inner products of all pairs of samples: [N, C, H, W] -> [N, N]."""
     flat = features.flatten(1)
     return flat @ flat.T
 
 
 class SemanticCalibration(Method):
-    """Each student stage learns from the teacher stages that see the batch as it does."""
+    """Let each student stage learn from the teacher stages that see the batch as it does.
+
+    Args:
+        weight: Weight of the term.
+        factor: Batch size over the width of queries and keys.
+        soft: Divides the attention's energies.
+    """
 
     paper = Paper(
         "Cross-Layer Distillation with Semantic Calibration",
@@ -69,7 +99,10 @@ class SemanticCalibration(Method):
         2021,
         "arXiv:2012.03236",
     )
-    formula = "mean over samples and student stages i of sum_j w_ij MSE(proj_ij(f_s_i), f_t_j), w an attention"
+    formula = (
+        "mean over samples and student stages i of sum_j w_ij MSE(proj_ij(f_s_i), f_t_j), "
+        "w an attention"
+    )
     needs = Needs(maps=True)
     assumes_batch = 64
 
@@ -81,12 +114,20 @@ class SemanticCalibration(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.factor, self.soft, self.ce = weight, factor, soft, ce
-        self.queries, self.keys, self.projectors = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.weight = weight
+        self.factor = factor
+        self.soft = soft
+        self.ce = ce
+
+        self.queries = nn.ModuleList()
+        self.keys = nn.ModuleList()
+        self.projectors = nn.ModuleList()
 
     def build(self, probe: Probe) -> None:
-        """Makes queries and keys for the batch size, and a projector for each pair of stages."""
-        size, width = probe.batch_size, max(probe.batch_size // self.factor, 1)
+        """Make queries and keys for the batch size, and a projector for each pair of stages."""
+        size = probe.batch_size
+        width = max(size // self.factor, 1)
+
         self.queries = nn.ModuleList(_Embedding(size, width) for _ in probe.student.maps)
         self.keys = nn.ModuleList(_Embedding(size, width) for _ in probe.teacher.maps)
         self.projectors = nn.ModuleList(
@@ -96,26 +137,23 @@ class SemanticCalibration(Method):
         )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `semckd`."""
-        targets = [one.detach() for one in teacher.maps]
-        queries = [
-            embed(similarities(one)) for embed, one in zip(self.queries, student.maps, strict=True)
-        ]
-        keys = [embed(similarities(one)) for embed, one in zip(self.keys, targets, strict=True)]
-        weights = attention(torch.stack(queries, dim=1), torch.stack(keys, dim=1), self.soft)
-        pairs = [[pooled_alike(own, other) for other in targets] for own in student.maps]
+        """Return one term, `semckd`."""
+        teacher_maps = [features.detach() for features in teacher.maps]
+        queries = _embedded(self.queries, student.maps)
+        keys = _embedded(self.keys, teacher_maps)
+        weights = attention(queries, keys, self.soft)
+
         projectors = iter(self.projectors)
-        projected = [[next(projectors)(own) for own, _ in row] for row in pairs]
-        return {
-            "semckd": (
-                self.weight,
-                semckd_loss(projected, [[other for _, other in row] for row in pairs], weights),
-            )
-        }
+        projected, targets = [], []
+        for own in student.maps:
+            pairs = [pooled_alike(own, other) for other in teacher_maps]
+            projected.append([next(projectors)(source) for source, _ in pairs])
+            targets.append([target for _, target in pairs])
+        return {"semckd": (self.weight, semckd_loss(projected, targets, weights))}
 
 
 class _Embedding(nn.Module):
-    """Two layers, then unit length.  [N, N] -> [N, width]."""
+    """Embed rows of a Gram matrix by two layers at unit length: [N, N] -> [N, width]."""
 
     def __init__(self, size: int, width: int):
         super().__init__()
@@ -125,6 +163,12 @@ class _Embedding(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         return unit_rows(self.layers(rows))
+
+
+def _embedded(modules: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
+    """Embed the similarities of each stage: [N, stages, width]."""
+    stages = zip(modules, maps, strict=True)
+    return torch.stack([embed(similarities(features)) for embed, features in stages], dim=1)
 
 
 def _projector(source: int, target: int) -> nn.Sequential:

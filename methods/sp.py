@@ -1,12 +1,12 @@
 """Similarity preserving. Tung & Mori, ICCV 2019, arXiv:1907.09682, section 3.
 
-Reduction: sum of squared differences of the two N x N matrices, over N^2, as in the paper and RepDistiller, whose
-weight this is. Rows have unit Euclidean length; torchdistill gives them unit L1 length by a slip of arguments, up to
-six times smaller. Of the last map, all channels and positions; `tap: embedding` takes the pooled feature instead, where
-networks have no maps.
+Reduction: sum of squared differences of the two N x N matrices, over N^2, as in the paper and
+RepDistiller, whose weight this is. Rows have unit Euclidean length; torchdistill gives them unit L1
+length by an error in the arguments, up to six times smaller. The last map is compared, all channels
+and positions; `tap: embedding` takes the pooled feature instead, where networks have no maps.
 
-Depends on the batch: the value halves when the batch is doubled by copies, so the published weight, found with 64,
-is scaled by the batch size / 64.
+The loss depends on the batch: it halves when the batch is doubled by copies, so the published
+weight, found with 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -16,26 +16,42 @@ from typing import Annotated, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Probe, Terms
 
 
 def similarity(features: Tensor) -> Tensor:
-    """Inner products of all pairs of samples, rows scaled to unit length.  [N, ...] -> [N, N]."""
+    """Compute inner products of all pairs of samples, with rows scaled to unit length.
+
+    Args:
+        features: [N, ...].
+
+    Returns:
+        [N, N].
+    """
     flat = features.flatten(1)
     return F.normalize(flat @ flat.T, dim=1)
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of two similarity matrices.
+    """Compare two similarity matrices.
 
-    student, teacher: [N, ...], of any shape each -> scalar. No gradient reaches the teacher.
+    Args:
+        student: [N, ...].
+        teacher: [N, ...]; no gradient reaches it.
+
+    Returns:
+        Scalar: mean squared difference.
     """
     return (similarity(student) - similarity(teacher.detach())).pow(2).mean()
 
 
 class SimilarityPreserving(Method):
-    """Samples that are alike for the teacher are alike for the student."""
+    """Let samples be as similar for the student as they are for the teacher.
+
+    Args:
+        weight: Weight of the term at a batch size of 64.
+        tap: What is compared.
+    """
 
     paper = Paper(
         "Similarity-Preserving Knowledge Distillation",
@@ -55,24 +71,26 @@ class SimilarityPreserving(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.tap, self.ce = weight, tap, ce
+        self.weight = weight
+        self.tap = tap
+        self.ce = ce
+
         self.scale = 1.0
 
     def tapped(self) -> Needs:
-        """Maps, or the embedding."""
+        """Return maps, or the embedding if `tap` says so."""
         return Needs(embedding=True) if self.tap == "embedding" else self.needs
 
     def build(self, probe: Probe) -> None:
-        """Takes the batch size, which the weight depends on."""
+        """Scale the weight by the batch size."""
         self.scale = probe.batch_size / 64
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `sp`."""
-        return {
-            "sp": (self.weight * self.scale, similarity_loss(self._of(student), self._of(teacher)))
-        }
+        """Return one term, `sp`."""
+        loss = similarity_loss(self._features_of(student), self._features_of(teacher))
+        return {"sp": (self.weight * self.scale, loss)}
 
-    def _of(self, output: Output) -> Tensor:
+    def _features_of(self, output: Output) -> Tensor:
         if self.tap == "map":
             return output.maps[-1]
         assert output.embedding is not None

@@ -1,10 +1,11 @@
 """Simple recipe distillation (SRD). Miles & Mikolajczyk, AAAI 2024, arXiv:2303.11098.
 
-The student's embedding goes through a linear layer to the teacher's size, and both are normalised by a BatchNorm
-without scale and shift. Reduction: 2 * log of the sum, over samples and features, of |difference|^4 (natural log), and
-KL of logits, summed over classes, mean over the batch. A sum inside the log only adds a constant when the batch grows,
-so the gradient does not depend on its size. The log has no lowest value; where there is no difference at all, it is
-that of the smallest number there is, without a gradient.
+The student's embedding goes through a linear layer to the teacher's size, and both are normalised
+by a BatchNorm without scale and shift. Reduction: 2 * natural logarithm of the sum, over samples
+and features, of |difference|^4; and KL of logits, summed over classes, mean over the batch. Inside
+the logarithm, a larger batch only adds a constant, so the gradient does not depend on its size. The
+logarithm has no lowest value; where there is no difference at all, it is that of the smallest
+positive number, without a gradient.
 """
 
 from __future__ import annotations
@@ -14,28 +15,67 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+    Uniform,
+)
+from methods._features import embeddings
 from methods._logits import divergence
-from methods._settings import Bound, LogUniform, NonNegative, Positive, Uniform
 
 
 def log_distance(student: Tensor, teacher: Tensor, exponent: float = 4.0) -> Tensor:
-    """2 * log(sum |student - teacher|^exponent), exponent >= 1.  [N, D] each -> scalar. Teacher without gradient."""
+    """Compute 2 * log(sum |student - teacher|^exponent).
+
+    Args:
+        student: [N, D].
+        teacher: [N, D]; no gradient reaches it.
+        exponent: At least 1.
+
+    Returns:
+        Scalar.
+    """
     difference = (student - teacher.detach()).abs()
+
+    # Scaled by the largest difference, the sum neither overflows nor underflows.
     tiny = torch.finfo(difference.dtype).tiny
     largest = difference.detach().amax().clamp_min(tiny)
-    return 2 * (
-        exponent * largest.log() + (difference / largest).pow(exponent).sum().clamp_min(tiny).log()
-    )
+    total = (difference / largest).pow(exponent).sum().clamp_min(tiny)
+    return 2 * (exponent * largest.log() + total.log())
 
 
 def kl_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)), mean over the batch.  Logits [N, classes] each -> scalar."""
+    """Compute KL(softmax(teacher / T) || softmax(student / T)), without T^2.
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
+    """
     return divergence(student, teacher.detach(), temperature).mean()
 
 
 class SimpleRecipe(Method):
-    """A normalised linear projection of the student's embedding imitates the teacher's."""
+    """Let a normalised linear projection of the student's embedding imitate the teacher's.
+
+    Args:
+        weight: Weight of the comparison of embeddings.
+        exponent: Exponent of their difference.
+        kl: Weight of the comparison of logits.
+        temperature: T of the comparison of logits.
+    """
 
     paper = Paper(
         "Understanding the Role of the Projector in Knowledge Distillation",
@@ -58,33 +98,26 @@ class SimpleRecipe(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.exponent, self.kl, self.temperature, self.ce = (
-            weight,
-            exponent,
-            kl,
-            temperature,
-            ce,
-        )
+        self.weight = weight
+        self.exponent = exponent
+        self.kl = kl
+        self.temperature = temperature
+        self.ce = ce
+
         self.projector: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes the projector and both normalisations."""
+        """Make the projector and both normalisations."""
         (source,), (target,) = probe.student.embedding, probe.teacher.embedding
-        self.projector = nn.Sequential(
-            nn.Linear(source, target), nn.BatchNorm1d(target, affine=False)
-        )
+        linear = nn.Linear(source, target)
+        self.projector = nn.Sequential(linear, nn.BatchNorm1d(target, affine=False))
         self.norm = nn.BatchNorm1d(target, affine=False)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms: `srd`, of embeddings, and `kl`, of logits."""
-        assert student.embedding is not None
-        assert teacher.embedding is not None
-        known = self.norm(teacher.embedding.detach())
-        return {
-            "srd": (
-                self.weight,
-                log_distance(self.projector(student.embedding), known, self.exponent),
-            ),
-            "kl": (self.kl, kl_loss(student.logits, teacher.logits, self.temperature)),
-        }
+        """Return two terms: `srd`, of embeddings, and `kl`, of logits."""
+        features, targets = embeddings(student, teacher)
+
+        distance = log_distance(self.projector(features), self.norm(targets), self.exponent)
+        kl = kl_loss(student.logits, teacher.logits, self.temperature)
+        return {"srd": (self.weight, distance), "kl": (self.kl, kl)}

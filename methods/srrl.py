@@ -1,10 +1,11 @@
-"""Softmax regression representation learning. Yang et al., ICLR 2021, openreview.net/forum?id=ZzwDy_wiWv, section 3.
+"""Softmax regression representation learning. Yang et al., ICLR 2021, openreview ZzwDy_wiWv.
 
-Reduction: both terms are mean squared errors, of the embedding over batch and dimensions, and of the logits over batch
-and classes. The teacher's classifier, which is frozen, reads the connected student. As in the authors' code the
-connector (1x1 convolution without bias, BatchNorm, ReLU) works on the map before pooling, with the weight 1 for both
-terms; another implementation connects the pooled vector, which is done here where a network has no such map, and others
-give the second term the weight 5.
+Reduction (section 3): both terms are mean squared errors, of the embedding over batch and
+dimensions, and of the logits over batch and classes. The teacher's classifier, which is frozen,
+reads the student's connected features. As in the authors' code, the connector (1x1 convolution
+without bias, BatchNorm, ReLU) works on the map before pooling, with the weight 1 for both terms.
+Another implementation connects the pooled vector, which is done here where a network has no such
+map, and others give the second term the weight 5.
 """
 
 from __future__ import annotations
@@ -14,25 +15,44 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods._contract import Batch, Classifier, Method, Needs, Output, Paper, Probe, Terms
+from methods import (
+    Batch,
+    Classifier,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 from methods._features import embeddings, final_map
-from methods._settings import LogUniform, NonNegative
 
 
 def feature_loss(connected: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of pooled features.
+    """Compare pooled features.
 
-    connected: the student's map after the connector, teacher: its map or embedding, [N, D, H, W] or [N, D] -> scalar.
-    No gradient reaches the teacher.
+    Args:
+        connected: The student's features after the connector, [N, D, H, W] or [N, D].
+        teacher: The teacher's map or embedding, [N, D, H, W] or [N, D]; no gradient reaches it.
+
+    Returns:
+        Scalar: mean squared error.
     """
     return F.mse_loss(_averaged(connected), _averaged(teacher.detach()))
 
 
 def regression_loss(connected: Tensor, classifier: Classifier, logits: Tensor) -> Tensor:
-    """Mean squared error between the teacher's logits and those that its classifier gives to the student.
+    """Compare the teacher's logits with those that its classifier gives to the student.
 
-    connected: [N, D, H, W] or [N, D], classifier: the teacher's, logits: the teacher's [N, classes] -> scalar.
-    No gradient reaches the teacher.
+    Args:
+        connected: The student's features after the connector, [N, D, H, W] or [N, D].
+        classifier: The teacher's; no gradient reaches it.
+        logits: The teacher's, [N, classes]; no gradient reaches them.
+
+    Returns:
+        Scalar: mean squared error.
     """
     bias = None if classifier.bias is None else classifier.bias.detach()
     frozen = Classifier(classifier.weight.detach(), bias)
@@ -40,7 +60,12 @@ def regression_loss(connected: Tensor, classifier: Classifier, logits: Tensor) -
 
 
 class SoftmaxRegression(Method):
-    """The student's features have the teacher's values, and the teacher's classifier reads them as its own."""
+    """Give the student the teacher's features, as the teacher's classifier reads them.
+
+    Args:
+        feature: Weight of the comparison of features.
+        regression: Weight of the comparison of logits.
+    """
 
     paper = Paper(
         "Knowledge Distillation via Softmax Regression Representation Learning",
@@ -61,27 +86,29 @@ class SoftmaxRegression(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.feature, self.regression, self.ce = feature, regression, ce
+        self.feature = feature
+        self.regression = regression
+        self.ce = ce
+
         self.connector: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Makes the connector to the teacher's dimension."""
+        """Make the connector to the teacher's dimension."""
         source, target = probe.student.embedding[0], probe.teacher.embedding[0]
         self.connector = nn.Sequential(
             nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU()
         )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms, `feature` and `regression`."""
+        """Return two terms, `feature` and `regression`."""
         assert teacher.classifier is not None
         _, target = embeddings(student, teacher)
         connected = self.connector(final_map(student))
+
+        regression = regression_loss(connected, teacher.classifier, teacher.logits)
         return {
             "feature": (self.feature, feature_loss(connected, target)),
-            "regression": (
-                self.regression,
-                regression_loss(connected, teacher.classifier, teacher.logits),
-            ),
+            "regression": (self.regression, regression),
         }
 
 

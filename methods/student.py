@@ -1,22 +1,22 @@
 """The student alone: cross-entropy on the labels, no teacher.
 
-The control without which no comparison proves anything.
+The control that every comparison needs.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from methods._contract import Batch, Method, Output, Terms
-from methods._settings import NonNegative
+from methods import Batch, Method, NonNegative, Output, Terms
 
 
 class StudentAlone(Method):
-    """No distillation term at all; the engine's cross-entropy, with weight `ce`, is the whole loss."""
+    """Train without distillation: the engine's cross-entropy, weighted by `ce`, is the loss."""
 
     formula = "CE(student, labels)"
     baseline = True
     control = True
+    has_terms = False
     minimum = 0.0
 
     def __init__(self, ce: Annotated[float, NonNegative] = 1.0):
@@ -24,5 +24,5 @@ class StudentAlone(Method):
         self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """No terms."""
+        """Return no terms."""
         return {}

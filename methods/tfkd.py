@@ -1,10 +1,11 @@
 """Teacher-free knowledge distillation, a control. Yuan et al., CVPR 2020, arXiv:1909.11723.
 
-A virtual teacher that gives 0.99 to the label and the rest to the others evenly, softened as if these probabilities
-were logits (softmax(u / T)); the student stays at temperature 1 and there is no T^2, as in the authors' code.
-Reduction: KL divergence divided by batch * classes, which `multiplier` makes up for. Defaults are those of ResNet-18 on
-CIFAR-100; their total is (1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. Other
-networks have alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50 (GoogLeNet).
+A virtual teacher gives 0.99 to the label and spreads the rest evenly over the other classes,
+softened as if these probabilities were logits (softmax(u / T)); the student stays at temperature 1
+and there is no T^2, as in the authors' code. Reduction: KL divergence divided by batch * classes,
+which `multiplier` makes up for. Defaults are those of ResNet-18 on CIFAR-100; the authors' total is
+(1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. Other networks
+have alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50 (GoogLeNet).
 
 `self_loss` is the paper's other half, Tf-KD_self, where the student's own trained copy teaches.
 """
@@ -16,13 +17,21 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from methods._contract import Batch, Method, Output, Paper, Terms
-from methods._settings import Bound, LogUniform, NonNegative, Positive
+from methods import Batch, Bound, LogUniform, Method, NonNegative, Output, Paper, Positive, Terms
 from methods.kd import kd_loss
 
 
 def virtual_teacher(labels: Tensor, like: Tensor, correct: float = 0.99) -> Tensor:
-    """`correct` on the label, the rest evenly on the other classes.  [N] -> [N, classes], shaped like the logits."""
+    """Make the probabilities of the virtual teacher.
+
+    Args:
+        labels: [N].
+        like: Logits [N, classes], for shape and type.
+        correct: Probability of the label.
+
+    Returns:
+        [N, classes].
+    """
     others = torch.full_like(like, (1 - correct) / (like.shape[1] - 1), requires_grad=False)
     return others.scatter(1, labels[:, None], correct)
 
@@ -30,26 +39,43 @@ def virtual_teacher(labels: Tensor, like: Tensor, correct: float = 0.99) -> Tens
 def regularisation_loss(
     student: Tensor, labels: Tensor, temperature: float = 20.0, correct: float = 0.99
 ) -> Tensor:
-    """KL(softmax(virtual teacher / T) || softmax(student)), mean over batch and classes.
+    """Compute KL(softmax(virtual teacher / T) || softmax(student)).
 
-    student: logits [N, classes], labels: [N] -> scalar
+    Args:
+        student: Logits [N, classes].
+        labels: [N].
+        temperature: T of the virtual teacher.
+        correct: Probability that it gives to the label.
+
+    Returns:
+        Scalar: mean over batch and classes.
     """
-    return (
-        kd_loss(student, virtual_teacher(labels, student, correct) / temperature, 1.0)
-        / student.shape[1]
-    )
+    teacher = virtual_teacher(labels, student, correct)
+    return kd_loss(student, teacher / temperature, 1.0) / student.shape[1]
 
 
 def self_loss(student: Tensor, teacher: Tensor, temperature: float = 6.0) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)), mean over batch and classes.
+    """Compute T^2 * KL(softmax(teacher / T) || softmax(student / T)).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        temperature: T.
+
+    Returns:
+        Scalar: mean over batch and classes.
     """
     return kd_loss(student, teacher, temperature) / student.shape[1]
 
 
 class TeacherFree(Method):
-    """The student learns from an invented teacher that is always right and knows no class from another."""
+    """Learn from a virtual teacher that is always right and does not tell other classes apart.
+
+    Args:
+        alpha: Weight of the loss within the authors' total.
+        temperature: T of the virtual teacher.
+        multiplier: Makes up for the mean over classes.
+    """
 
     paper = Paper(
         "Revisiting Knowledge Distillation via Label Smoothing Regularization",
@@ -69,13 +95,11 @@ class TeacherFree(Method):
         ce: Annotated[float, NonNegative] = 0.9,
     ):
         super().__init__()
-        self.weight, self.temperature, self.ce = alpha * multiplier, temperature, ce
+        self.weight = alpha * multiplier
+        self.temperature = temperature
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `tfkd`."""
-        return {
-            "tfkd": (
-                self.weight,
-                regularisation_loss(student.logits, batch.labels, self.temperature),
-            )
-        }
+        """Return one term, `tfkd`."""
+        loss = regularisation_loss(student.logits, batch.labels, self.temperature)
+        return {"tfkd": (self.weight, loss)}

@@ -1,8 +1,9 @@
 """Transformed teacher matching. Zheng & Yang, ICLR 2024, arXiv:2402.11148.
 
-Only the teacher is softened: its probabilities to the power `exponent` (1/T), normalised; the student stays at
-temperature 1. Reduction: KL divergence summed over classes, mean over the batch, without T^2. Defaults are the example
-of the authors' code, exponent 0.1 and weight 45 with full cross-entropy; it has other pairs of numbers for other pairs.
+Only the teacher is softened: its probabilities to the power `exponent` (1/T), normalised; the
+student stays at temperature 1. Reduction: KL divergence summed over classes, mean over the batch,
+without T^2. Defaults are the example of the authors' code, exponent 0.1 and weight 45 with full
+cross-entropy; it has other numbers for other pairs.
 """
 
 from __future__ import annotations
@@ -12,34 +13,58 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 
 
 def transformed(teacher: Tensor, exponent: float) -> Tensor:
-    """Log-probabilities of p^exponent / sum p^exponent.  Logits [N, classes] -> [N, classes]."""
+    """Compute log-probabilities of p^exponent / sum p^exponent.
+
+    Args:
+        teacher: Logits [N, classes].
+        exponent: 1 / T.
+
+    Returns:
+        [N, classes].
+    """
     return F.log_softmax(teacher * exponent, dim=1)
 
 
 def matching(student: Tensor, teacher: Tensor, exponent: float) -> Tensor:
-    """KL of the transformed teacher and the student for each sample.
+    """Compute KL(transformed teacher || student) of each sample.
 
-    student, teacher: logits [N, classes] -> [N]. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        exponent: 1 / T.
+
+    Returns:
+        [N].
     """
-    wanted = transformed(teacher.detach(), exponent)
-    return (wanted.exp() * (wanted - F.log_softmax(student, dim=1))).sum(dim=1)
+    target = transformed(teacher.detach(), exponent)
+    return (target.exp() * (target - F.log_softmax(student, dim=1))).sum(dim=1)
 
 
 def ttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.1) -> Tensor:
-    """KL(p_teacher^exponent, normalised || p_student), mean over the batch.
+    """Compute KL(p_teacher^exponent, normalised || p_student).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        exponent: 1 / T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     return matching(student, teacher, exponent).mean()
 
 
 class TransformedTeacherMatching(Method):
-    """The student, unsoftened, follows the softened teacher."""
+    """Let the student, unsoftened, follow the softened teacher.
+
+    Args:
+        exponent: 1 / T.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Knowledge Distillation Based on Transformed Teacher Matching",
@@ -58,8 +83,10 @@ class TransformedTeacherMatching(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.exponent, self.weight, self.ce = exponent, weight, ce
+        self.exponent = exponent
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `ttm`."""
+        """Return one term, `ttm`."""
         return {"ttm": (self.weight, ttm_loss(student.logits, teacher.logits, self.exponent))}

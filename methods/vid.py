@@ -1,9 +1,10 @@
-"""Variational information distillation. Ahn, Hu, Damianou, Lawrence & Dai, CVPR 2019, arXiv:1904.05835, eq. 5 and 6.
+"""Variational information distillation. Ahn, Hu, Damianou, Lawrence & Dai, CVPR 2019.
 
-Reduction: mean over samples, channels and positions, summed over stages, as in RepDistiller, whose weight this is. The
-variance of each channel is softplus(rho) + 1e-5, begins at 5 and is trained; mdistiller never trains it, because it
-hides the parameter from the optimizer, and Knowledge-Distillation-Zoo adds 1e-6. The larger of two maps is
-average-pooled to the smaller. The value may be negative: it is a likelihood without its constant.
+arXiv:1904.05835, eq. 5 and 6. Reduction: mean over samples, channels and positions, summed over
+stages, as in RepDistiller, whose weight this is. The variance of each channel is softplus(rho) +
+1e-5, starts at 5 and is trained; mdistiller never trains it, because it hides the parameter from
+the optimizer, and Knowledge-Distillation-Zoo adds 1e-6. The larger of two maps is average-pooled to
+the smaller. The value may be negative: it is a likelihood without its constant.
 """
 
 from __future__ import annotations
@@ -14,30 +15,52 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from methods import (
+    Batch,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+)
 from methods._adapters import pooled_alike
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import LogUniform, NonNegative, Positive
 
 EPS = 1e-5
 
 
 def initial_rho(variance: float, eps: float = EPS) -> float:
-    """The rho of a variance above `eps`: log(exp(variance - eps) - 1)."""
+    """Return the rho of a variance above `eps`: log(exp(variance - eps) - 1)."""
     return variance - eps + math.log(-math.expm1(eps - variance))
 
 
 def gaussian_loss(mean: Tensor, teacher: Tensor, rho: Tensor, eps: float = EPS) -> Tensor:
-    """Negative log-likelihood, without its constant, of the teacher's map under a Gaussian of a variance per channel.
+    """Compute how unlikely the teacher's map is under a Gaussian with a variance per channel.
 
-    mean: [N, C, H, W], regressed from the student, teacher: the same shape, rho: [C] -> scalar: the mean over all
-    elements of ((mean - teacher)^2 / v + log v) / 2, v = log(1 + exp(rho)) + eps. No gradient reaches the teacher.
+    Args:
+        mean: Regressed from the student, [N, C, H, W].
+        teacher: [N, C, H, W]; no gradient reaches it.
+        rho: [C]; the variance is v = log(1 + exp(rho)) + eps.
+        eps: Smallest variance.
+
+    Returns:
+        Scalar: negative log-likelihood without its constant, the mean over all elements of
+        ((mean - teacher)^2 / v + log v) / 2.
     """
     variance = (torch.logaddexp(rho, torch.zeros_like(rho)) + eps)[:, None, None]
     return 0.5 * ((mean - teacher.detach()).pow(2) / variance + variance.log()).mean()
 
 
 class VariationalInformationDistillation(Method):
-    """The student's maps predict the teacher's, with an uncertainty per channel."""
+    """Let the student's maps predict the teacher's, with an uncertainty per channel.
+
+    Args:
+        weight: Weight of the term.
+        variance: Variance at the start.
+    """
 
     paper = Paper(
         "Variational Information Distillation for Knowledge Transfer",
@@ -56,31 +79,39 @@ class VariationalInformationDistillation(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.variance, self.ce = weight, variance, ce
+        self.weight = weight
+        self.variance = variance
+        self.ce = ce
+
         self.regressors = nn.ModuleList()
         self.rhos = nn.ParameterList()
 
     def build(self, probe: Probe) -> None:
-        """Makes a regressor and the variances for each stage."""
+        """Make a regressor and the variances for each stage."""
         rho = initial_rho(max(self.variance, 2 * EPS))
-        self.regressors, self.rhos = nn.ModuleList(), nn.ParameterList()
+
+        self.regressors = nn.ModuleList()
+        self.rhos = nn.ParameterList()
         for (source, *_), (target, *_) in zip(probe.student.maps, probe.teacher.maps, strict=True):
             self.regressors.append(_regressor(source, target))
             self.rhos.append(nn.Parameter(torch.full((target,), rho)))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `vid`: the sum over stages."""
+        """Return one term, `vid`: the sum over stages."""
         losses = []
-        for regressor, rho, *maps in zip(
-            self.regressors, self.rhos, student.maps, teacher.maps, strict=True
-        ):
-            source, target = pooled_alike(*maps)
+        stages = zip(self.regressors, self.rhos, student.maps, teacher.maps, strict=True)
+        for regressor, rho, own, other in stages:
+            source, target = pooled_alike(own, other)
             losses.append(gaussian_loss(regressor(source), target, rho))
+
         return {"vid": (self.weight, torch.stack(losses).sum())}
 
 
 def _regressor(source: int, target: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in (source, target, target):
-        layers += [nn.Conv2d(channels, target, 1, bias=False), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return nn.Sequential(
+        nn.Conv2d(source, target, 1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(target, target, 1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(target, target, 1, bias=False),
+    )

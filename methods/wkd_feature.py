@@ -1,13 +1,15 @@
-"""WKD-F: Wasserstein distance between feature distributions. Lv et al., NeurIPS 2024, arXiv:2412.08139, section 3.2.
+"""WKD-F: Wasserstein distance of feature distributions. Lv et al., NeurIPS 2024, arXiv:2412.08139.
 
-Reduction: squared differences of the channels' means and of their deviations, over the positions of a map (or of each
-cell of a grid), summed over channels, averaged over the batch and the cells; the means count `ratio` times. Deviations
-are sqrt(unbiased variance + 1e-5), as in the authors' code; a cell of one position, where that is nan, has variance 0.
-Statistics need no equal sizes, so neither map is resampled.
+Reduction (section 3.2): squared differences of the channels' means and of their deviations, over
+the positions of a map (or of each cell of a grid), summed over channels, averaged over the batch
+and the cells; the means count `ratio` times. Deviations are sqrt(unbiased variance + 1e-5), as in
+the authors' code; a cell of one position, where that is nan, has variance 0. Statistics need no
+equal sizes, so neither map is resampled.
 
-Defaults are the authors' for resnet32x4 to resnet8x4 on CIFAR-100: weight 0.08, ratio 4, no grid, last stage, projector
-1x1 convolution, BatchNorm and ReLU; elsewhere 0.02, ratio 2 and a grid of 4. The weight falls along a cosine after
-epoch 150 of 240, kept as a share so that it carries over to recipes of other lengths.
+Defaults are the authors' for resnet32x4 to resnet8x4 on CIFAR-100: weight 0.08, ratio 4, no grid,
+last stage, projector of 1x1 convolution, BatchNorm and ReLU; elsewhere 0.02, ratio 2 and a grid of
+4. The weight falls along a cosine after epoch 150 of 240, kept as a share so that it carries over
+to recipes of other lengths.
 """
 
 from __future__ import annotations
@@ -18,16 +20,34 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms
-from methods._settings import Bound, LogUniform, NonNegative
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Probe,
+    Terms,
+)
 
 
 def wkd_feature_loss(
     student: Tensor, teacher: Tensor, ratio: float = 4.0, grid: int = 1, eps: float = 1e-5
 ) -> Tensor:
-    """The distance of means, `ratio` times, and the distance of deviations.
+    """Compute `ratio` times the distance of means, plus the distance of deviations.
 
-    student: the projected map [N, C, H, W], teacher: [N, C, H', W'] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: The projected map, [N, C, H, W].
+        teacher: [N, C, H', W']; no gradient reaches it.
+        ratio: Weight of the means.
+        grid: Cells per side.
+        eps: Added to variances.
+
+    Returns:
+        Scalar: summed over channels, mean over batch and cells.
     """
     means, deviations = gaussian_distances(student, teacher, grid, eps)
     return ratio * means + deviations
@@ -36,17 +56,36 @@ def wkd_feature_loss(
 def gaussian_distances(
     student: Tensor, teacher: Tensor, grid: int = 1, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
-    """Squared distances of means and of deviations, summed over channels, mean over batch and cells: two scalars."""
-    own, others = _moments(student, grid, eps), _moments(teacher.detach(), grid, eps)
+    """Compute the squared distances of means and of deviations.
+
+    Args:
+        student: The projected map, [N, C, H, W].
+        teacher: [N, C, H', W']; no gradient reaches it.
+        grid: Cells per side.
+        eps: Added to variances.
+
+    Returns:
+        Two scalars: each summed over channels, mean over batch and cells.
+    """
+    own_means, own_deviations = _moments(student, grid, eps)
+    other_means, other_deviations = _moments(teacher.detach(), grid, eps)
+
     cells = len(student) * grid**2
-    means, deviations = (
-        (one - other).pow(2).sum() / cells for one, other in zip(own, others, strict=True)
-    )
+    means = (own_means - other_means).pow(2).sum() / cells
+    deviations = (own_deviations - other_deviations).pow(2).sum() / cells
     return means, deviations
 
 
 class WassersteinFeatures(Method):
-    """Each channel of the student's map is distributed as the teacher's."""
+    """Distribute each channel of the student's map like the teacher's.
+
+    Args:
+        weight: Weight of the term.
+        ratio: Weight of the means within the term.
+        grid: Cells per side.
+        stage: Stage that is compared; negative numbers count from the deepest stage.
+        decay_from: Share of the training after which the weight falls.
+    """
 
     paper = Paper(
         "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation",
@@ -68,12 +107,17 @@ class WassersteinFeatures(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.weight, self.ratio, self.grid, self.ce = weight, ratio, grid, ce
-        self.stage, self.decay_from = stage, decay_from
+        self.weight = weight
+        self.ratio = ratio
+        self.grid = grid
+        self.stage = stage
+        self.decay_from = decay_from
+        self.ce = ce
+
         self.projector: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs the stage in both networks."""
+        """Require the stage in both networks."""
         reason = super().supports(probe)
         count = len(probe.student.maps)
         if reason is None and not -count <= self.stage < count:
@@ -81,40 +125,51 @@ class WassersteinFeatures(Method):
         return reason
 
     def build(self, probe: Probe) -> None:
-        """Makes the projector to the teacher's channels."""
+        """Make the projector to the teacher's channels."""
         source, target = probe.student.maps[self.stage][0], probe.teacher.maps[self.stage][0]
         self.projector = nn.Sequential(
             nn.Conv2d(source, target, 1, bias=False), nn.BatchNorm2d(target), nn.ReLU()
         )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `wkd_feature`."""
+        """Return one term, `wkd_feature`."""
         projected = self.projector(student.maps[self.stage])
         loss = wkd_feature_loss(projected, teacher.maps[self.stage], self.ratio, self.grid)
         return {"wkd_feature": (self.weight * _decayed(batch, self.decay_from), loss)}
 
 
 def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Means and deviations over the cells of a grid, cut as adaptive pooling cuts.  -> [cells, N, C] each."""
+    """Compute means and deviations over the cells of a grid, cut as adaptive pooling cuts.
+
+    Args:
+        features: [N, C, H, W].
+        grid: Cells per side.
+        eps: Added to variances.
+
+    Returns:
+        Means and deviations, [cells, N, C] each.
+    """
     height, width = features.shape[2:]
-    cells = [
-        features[:, :, down, across]
-        for down in _cuts(height, grid)
-        for across in _cuts(width, grid)
-    ]
-    means = [cell.mean(dim=(2, 3), keepdim=True) for cell in cells]
-    variances = [
-        (cell - mean).pow(2).sum(dim=(2, 3)) / max(cell.shape[2] * cell.shape[3] - 1, 1)
-        for cell, mean in zip(cells, means, strict=True)
-    ]
+
+    means, variances = [], []
+    for rows in _cuts(height, grid):
+        for columns in _cuts(width, grid):
+            cell = features[:, :, rows, columns]
+            mean = cell.mean(dim=(2, 3), keepdim=True)
+            positions = cell.shape[2] * cell.shape[3]
+            variance = (cell - mean).pow(2).sum(dim=(2, 3)) / max(positions - 1, 1)
+            means.append(mean)
+            variances.append(variance)
+
     return torch.stack(means)[..., 0, 0], (torch.stack(variances) + eps).sqrt()
 
 
 def _cuts(size: int, grid: int) -> list[slice]:
-    return [slice(at * size // grid, -(-(at + 1) * size // grid)) for at in range(grid)]
+    """Cut a side into `grid` slices, each from the floor to the ceiling of its exact bounds."""
+    return [slice(cell * size // grid, -(-(cell + 1) * size // grid)) for cell in range(grid)]
 
 
 def _decayed(batch: Batch, share: float) -> float:
-    """1 up to a share of the training, then along half a cosine to 0 in the last epoch."""
+    """Return 1 up to a share of the training, then a half cosine down to 0 in the last epoch."""
     late = ((batch.epoch + 1) / batch.epochs - share) / max(1 - share, 1e-9)
     return 0.5 * (1 + math.cos(math.pi * min(max(late, 0.0), 1.0)))

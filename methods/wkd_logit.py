@@ -1,15 +1,17 @@
 """Wasserstein distance of logits (WKD-L). Lv et al., NeurIPS 2024, arXiv:2412.08139, discrete case.
 
-Moving the student's probability to the teacher's costs more the less alike two classes are. All classes but the label
-take part in that; the label's own probability is compared by cross-entropy, -p_t log p_s at temperature 1. Reduction:
-transport cost per sample, mean over the batch. The plan is Sinkhorn's, from u = 1 / classes, through whose 10 unrolled
-iterations the gradient flows; 1e-8 is added to its denominators and to the cost, as in the authors' code, which makes
-probabilities float32 whatever it is given, as this does not.
+The less similar two classes are, the more it costs to move probability from one to the other. All
+classes but the label take part in the transport; the label's own probability is compared by
+cross-entropy, -p_t log p_s at temperature 1. Reduction: transport cost per sample, mean over the
+batch. The plan is Sinkhorn's, from u = 1 / classes, through whose 10 unrolled iterations the
+gradient flows; 1e-8 is added to its denominators and to the cost, as in the authors' code. That
+code casts probabilities to float32, this one does not.
 
-The cost of two classes is 1 - exp(-sharpen * d), d = 1 - cosine of the teacher's classifier weights. The authors' first
-choice is d = 1 - CKA of the classes' features over the training set, which asks for a pass over the data; the weights'
-cosine is their other one. Weight 600 is theirs for CIFAR-100 and CKA (30 at T = 2 for ImageNet). It falls to 0 by a
-cosine after 150 of 240 epochs, kept as a share so that it carries over to recipes of other lengths.
+The cost of two classes is 1 - exp(-sharpen * d), d = 1 - cosine of the teacher's classifier
+weights. The authors' first choice is d = 1 - CKA of the classes' features over the training set,
+which needs a pass over the data; the cosine of the weights is their second. Weight 600 is theirs
+for CIFAR-100 and CKA (30 at T = 2 for ImageNet). It falls to 0 along a cosine after 150 of 240
+epochs, kept as a share so that it carries over to recipes of other lengths.
 """
 
 from __future__ import annotations
@@ -21,13 +23,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Probe, Terms, lacking
+from methods import (
+    Batch,
+    Bound,
+    LogUniform,
+    Method,
+    Needs,
+    NonNegative,
+    Output,
+    Paper,
+    Positive,
+    Probe,
+    Terms,
+)
+from methods._contract import lacking
 from methods._logits import of_target
-from methods._settings import Bound, LogUniform, NonNegative, Positive
 
 
 def class_cost(weight: Tensor, sharpen: float = 1.0) -> Tensor:
-    """1 - exp(-sharpen * (1 - cosine)) of a classifier's rows.  [classes, D] -> [classes, classes]."""
+    """Compute the cost 1 - exp(-sharpen * (1 - cosine)) of all pairs of classes.
+
+    Args:
+        weight: Weights of a classifier, [classes, D].
+        sharpen: Makes small distances cost more.
+
+    Returns:
+        [classes, classes].
+    """
     rows = F.normalize(weight, dim=1)
     return 1 - torch.exp(-sharpen * (1 - rows @ rows.T))
 
@@ -40,13 +62,25 @@ def sinkhorn(
     iterations: int = 10,
     taking_part: Tensor | None = None,
 ) -> Tensor:
-    """Cost of moving one distribution onto another, per sample.  [N, classes] each, [classes, classes] -> [N].
+    """Compute the cost of moving one distribution onto another.
 
-    taking_part: [N, classes], 0 for classes that are left out and whose probabilities are 0, 1 for the others.
+    Args:
+        student: Probabilities [N, classes].
+        teacher: Probabilities [N, classes].
+        cost: [classes, classes].
+        regularisation: Entropic regularisation; less is closer to the exact cost.
+        iterations: Number of Sinkhorn's iterations.
+        taking_part: [N, classes], 1 for classes that take part, and 0 for others, whose
+            probabilities are 0; None if all do.
+
+    Returns:
+        [N].
     """
     cost = F.relu(cost) + 1e-8
     kernel = torch.exp(-cost / regularisation)
-    taking_part = torch.ones_like(student) if taking_part is None else taking_part
+    if taking_part is None:
+        taking_part = torch.ones_like(student)
+
     u = taking_part / taking_part.sum(dim=1, keepdim=True)
     for _ in range(iterations):
         v = teacher / (u @ kernel + 1e-8)
@@ -63,33 +97,68 @@ def transport_loss(
     regularisation: float = 0.05,
     iterations: int = 10,
 ) -> Tensor:
-    """Transport cost of softmax(z / T), mean over the batch; over all classes but the label where labels are given.
+    """Compute the cost of moving softmax(student / T) onto softmax(teacher / T).
 
-    student, teacher: logits [N, classes]; cost: [classes, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        cost: [classes, classes].
+        labels: [N], to leave the label's class out; None to keep all classes.
+        temperature: T.
+        regularisation: Entropic regularisation.
+        iterations: Number of Sinkhorn's iterations.
+
+    Returns:
+        Scalar: mean over the batch.
     """
-    teacher, taking_part = teacher.detach(), torch.ones_like(student)
+    teacher = teacher.detach()
+    taking_part = torch.ones_like(student)
     if labels is not None:
         at_label = F.one_hot(labels, student.shape[1]).bool()
-        student, teacher = (one.masked_fill(at_label, -math.inf) for one in (student, teacher))
+        student = student.masked_fill(at_label, -math.inf)
+        teacher = teacher.masked_fill(at_label, -math.inf)
         taking_part = taking_part.masked_fill(at_label, 0.0)
-    a, b = (F.softmax(one / temperature, dim=1) for one in (student, teacher))
-    return sinkhorn(a, b, cost, regularisation, iterations, taking_part).mean()
+
+    own = F.softmax(student / temperature, dim=1)
+    others = F.softmax(teacher / temperature, dim=1)
+    return sinkhorn(own, others, cost, regularisation, iterations, taking_part).mean()
 
 
 def target_loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """-p_t log p_s at the label, mean over the batch.  Logits [N, classes], labels [N] -> scalar."""
-    known = of_target(F.softmax(teacher.detach(), dim=1), labels)
-    return -(known * of_target(F.log_softmax(student, dim=1), labels)).mean()
+    """Compute -p_t log p_s at the label.
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+
+    Returns:
+        Scalar: mean over the batch.
+    """
+    confidence = of_target(F.softmax(teacher.detach(), dim=1), labels)
+    return -(confidence * of_target(F.log_softmax(student, dim=1), labels)).mean()
 
 
 def late_decay(batch: Batch, share: float) -> float:
-    """Weight of a term that is 1 for a share of the training and then falls to 0, in the last epoch, by a cosine."""
+    """Return 1 up to a share of the training, then a cosine down to 0 in the last epoch."""
     done = (batch.epoch + 1) / batch.epochs
-    return (1 + math.cos(math.pi * (done - share) / (1 - share))) / 2 if done > share else 1.0
+    if done <= share:
+        return 1.0
+    return (1 + math.cos(math.pi * (done - share) / (1 - share))) / 2
 
 
 class WassersteinLogits(Method):
-    """The student's probabilities move to the teacher's, the nearer the classes the cheaper."""
+    """Move the student's probabilities to the teacher's, at less cost between similar classes.
+
+    Args:
+        gamma: Weight of the transport.
+        temperature: T of the transport.
+        target: Weight of the label's term.
+        regularisation: Entropic regularisation of the transport.
+        iterations: Number of Sinkhorn's iterations.
+        sharpen: Makes small distances between classes cost more.
+        decay_after: Share of the training after which the weight of the transport falls.
+    """
 
     paper = Paper(
         "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation",
@@ -98,7 +167,10 @@ class WassersteinLogits(Method):
         2024,
         "arXiv:2412.08139",
     )
-    formula = "-p_t log p_s at the label + gamma * Sinkhorn distance of the other classes, cost by classifier weights"
+    formula = (
+        "-p_t log p_s at the label + gamma * Sinkhorn distance of the other classes, "
+        "cost by classifier weights"
+    )
     needs = Needs(logits=True, classifier=True)
 
     cost: Tensor
@@ -115,14 +187,21 @@ class WassersteinLogits(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.gamma, self.temperature, self.target, self.ce = gamma, temperature, target, ce
-        self.regularisation, self.iterations = regularisation, iterations
-        self.sharpen, self.decay_after = sharpen, decay_after
+        self.gamma = gamma
+        self.temperature = temperature
+        self.target = target
+        self.regularisation = regularisation
+        self.iterations = iterations
+        self.sharpen = sharpen
+        self.decay_after = decay_after
+        self.ce = ce
+
         self.register_buffer("cost", torch.empty(0))
 
     def supports(self, probe: Probe) -> str | None:
-        """Needs the teacher's classifier, and two classes beside the label."""
+        """Require the teacher's classifier, and two classes beside the label."""
         reason = super().supports(probe)
+
         if reason is None and probe.classifier is None:
             reason = lacking(probe, "teacher", "classifier")
         if reason is None and probe.student.logits[0] < 3:
@@ -130,17 +209,22 @@ class WassersteinLogits(Method):
         return reason
 
     def build(self, probe: Probe) -> None:
-        """Takes the cost of two classes from the teacher's classifier."""
+        """Compute the cost of all pairs of classes from the teacher's classifier."""
         assert probe.classifier is not None
         self.cost = class_cost(probe.classifier.weight.detach().float(), self.sharpen)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Two terms: `target`, of the label, and `transport`, of the other classes."""
-        settings = (self.temperature, self.regularisation, self.iterations)
+        """Return two terms: `target`, of the label, and `transport`, of the other classes."""
+        target = target_loss(student.logits, teacher.logits, batch.labels)
         transport = transport_loss(
-            student.logits, teacher.logits, self.cost, batch.labels, *settings
+            student.logits,
+            teacher.logits,
+            self.cost,
+            batch.labels,
+            self.temperature,
+            self.regularisation,
+            self.iterations,
         )
-        return {
-            "target": (self.target, target_loss(student.logits, teacher.logits, batch.labels)),
-            "transport": (self.gamma * late_decay(batch, self.decay_after), transport),
-        }
+
+        weight = self.gamma * late_decay(batch, self.decay_after)
+        return {"target": (self.target, target), "transport": (weight, transport)}

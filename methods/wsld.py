@@ -1,9 +1,10 @@
 """Weighted soft labels. Zhou et al., ICLR 2021, arXiv:2102.00650, section 4.
 
-Reduction: cross-entropy with the teacher's soft labels (the teacher's entropy stays in), summed over classes, times
-each sample's weight, mean over the batch, times T^2. A sample's weight is 1 - exp(-CE_student / CE_teacher), both at
-temperature 1, without gradient, 1e-7 added to the denominator as in the authors' code: samples that the student
-already knows better than the teacher count less. Defaults are the code's, for CIFAR-100; ImageNet takes T 2, alpha 2.5.
+Reduction: cross-entropy with the teacher's soft labels (the teacher's entropy stays in), summed
+over classes, times each sample's weight, mean over the batch, times T^2. A sample's weight is
+1 - exp(-CE_student / CE_teacher), both at temperature 1, without a gradient, with 1e-7 added to the
+denominator as in the authors' code: samples that the student already knows better than the teacher
+count less. Defaults are the code's, for CIFAR-100; ImageNet takes T 2, alpha 2.5.
 """
 
 from __future__ import annotations
@@ -13,30 +14,49 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 
 
 def focus(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Each sample's weight, without gradient.  Logits [N, classes] each, labels [N] -> [N] from 0 to 1."""
-    ours, theirs = (
-        F.cross_entropy(logits.detach(), labels, reduction="none") for logits in (student, teacher)
-    )
-    return 1 - (-ours / (theirs + 1e-7)).exp()
+    """Compute each sample's weight.
+
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes].
+        labels: [N].
+
+    Returns:
+        [N], from 0 to 1, without a gradient.
+    """
+    own = F.cross_entropy(student.detach(), labels, reduction="none")
+    others = F.cross_entropy(teacher.detach(), labels, reduction="none")
+    return 1 - (-own / (others + 1e-7)).exp()
 
 
 def wsld_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 4.0) -> Tensor:
-    """T^2 * weighted cross-entropy with softmax(teacher / T), mean over the batch.
+    """Compute T^2 * weighted cross-entropy with softmax(teacher / T).
 
-    student, teacher: logits [N, classes], labels: [N] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        labels: [N].
+        temperature: T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     soft = F.softmax(teacher.detach() / temperature, dim=1)
-    each = -(soft * F.log_softmax(student / temperature, dim=1)).sum(dim=1)
-    return (focus(student, teacher, labels) * each).mean() * temperature**2
+    losses = -(soft * F.log_softmax(student / temperature, dim=1)).sum(dim=1)
+    return (focus(student, teacher, labels) * losses).mean() * temperature**2
 
 
 class WeightedSoftLabels(Method):
-    """Soft labels count most where the student is worse than the teacher."""
+    """Count soft labels most where the student is worse than the teacher.
+
+    Args:
+        alpha: Weight of the term.
+        temperature: T.
+    """
 
     paper = Paper(
         "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff Perspective",
@@ -45,7 +65,10 @@ class WeightedSoftLabels(Method):
         2021,
         "arXiv:2102.00650",
     )
-    formula = "T^2 * mean of (1 - exp(-CE_student/CE_teacher)) * CE(softmax(teacher/T), softmax(student/T))"
+    formula = (
+        "T^2 * mean of (1 - exp(-CE_student/CE_teacher)) "
+        "* CE(softmax(teacher/T), softmax(student/T))"
+    )
     needs = Needs(logits=True)
 
     def __init__(
@@ -55,13 +78,11 @@ class WeightedSoftLabels(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.alpha, self.temperature, self.ce = alpha, temperature, ce
+        self.alpha = alpha
+        self.temperature = temperature
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `wsld`."""
-        return {
-            "wsld": (
-                self.alpha,
-                wsld_loss(student.logits, teacher.logits, batch.labels, self.temperature),
-            )
-        }
+        """Return one term, `wsld`."""
+        loss = wsld_loss(student.logits, teacher.logits, batch.labels, self.temperature)
+        return {"wsld": (self.alpha, loss)}

@@ -1,9 +1,10 @@
 """Weighted transformed teacher matching. Zheng & Yang, ICLR 2024, arXiv:2402.11148.
 
-TTM whose samples are weighted by the sum over classes of p_teacher^exponent (exponent = 1/T): the smoother the
-teacher's prediction, the more it counts. Reduction: weighted mean over the batch without dividing by the weights, so
-that with 100 classes and exponent 0.2 a sample counts up to 40 times; no T^2. Defaults are the code's example, exponent
-0.2 and weight 4, there beside another method's loss.
+TTM with samples weighted by the sum over classes of p_teacher^exponent (exponent = 1/T): the
+smoother the teacher's prediction, the more it counts. Reduction: weighted mean over the batch
+without dividing by the weights, so that with 100 classes and exponent 0.2 a sample counts up to 40
+times; no T^2. Defaults are the code's example, exponent 0.2 and weight 4, which that example uses
+beside another method's loss.
 """
 
 from __future__ import annotations
@@ -14,26 +15,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods._contract import Batch, Method, Needs, Output, Paper, Terms
-from methods._settings import LogUniform, NonNegative, Positive
+from methods import Batch, LogUniform, Method, Needs, NonNegative, Output, Paper, Positive, Terms
 from methods.ttm import matching
 
 
 def smoothness(teacher: Tensor, exponent: float) -> Tensor:
-    """Sum over classes of p^exponent, from 1 to classes^(1 - exponent).  Logits [N, classes] -> [N]."""
+    """Compute the sum over classes of p^exponent.
+
+    Args:
+        teacher: Logits [N, classes].
+        exponent: 1 / T.
+
+    Returns:
+        [N], from 1 to classes^(1 - exponent).
+    """
     return torch.logsumexp(exponent * F.log_softmax(teacher, dim=1), dim=1).exp()
 
 
 def wttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.2) -> Tensor:
-    """Smoothness of the teacher * KL(p_teacher^exponent, normalised || p_student), mean over the batch.
+    """Compute smoothness of the teacher * KL(p_teacher^exponent, normalised || p_student).
 
-    student, teacher: logits [N, classes] -> scalar. No gradient reaches the teacher.
+    Args:
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
+        exponent: 1 / T.
+
+    Returns:
+        Scalar: mean over the batch.
     """
     return (smoothness(teacher.detach(), exponent) * matching(student, teacher, exponent)).mean()
 
 
 class WeightedTransformedTeacherMatching(Method):
-    """The student, unsoftened, follows the softened teacher, most of all where the teacher is unsure."""
+    """Let the student, unsoftened, follow the softened teacher, above all where it is unsure.
+
+    Args:
+        exponent: 1 / T.
+        weight: Weight of the term.
+    """
 
     paper = Paper(
         "Knowledge Distillation Based on Transformed Teacher Matching",
@@ -52,8 +71,10 @@ class WeightedTransformedTeacherMatching(Method):
         ce: Annotated[float, NonNegative] = 1.0,
     ):
         super().__init__()
-        self.exponent, self.weight, self.ce = exponent, weight, ce
+        self.exponent = exponent
+        self.weight = weight
+        self.ce = ce
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """One term, `wttm`."""
+        """Return one term, `wttm`."""
         return {"wttm": (self.weight, wttm_loss(student.logits, teacher.logits, self.exponent))}

@@ -92,7 +92,7 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
         TrackingError: The store cannot be reached.
     """
     from benchmark.leaderboard import table
-    from benchmark.leaderboard.sentences import provenance
+    from benchmark.leaderboard.provenance import provenance
     from benchmark.report.terminal import to_console
     from benchmark.tracking import runs as tracking_runs
 
@@ -133,12 +133,12 @@ def publish_leaderboard(tables: Tables, files: Sequence[Path] | None = None) -> 
 
 def _write(tables: Tables, folder: Path) -> list[Path]:
     """Write all files of a leaderboard."""
-    from benchmark.report import publish
+    from benchmark.report import files
     from benchmark.report.figures import curves
     from benchmark.tracking.runs import histories
 
-    rows = curves.named(tables.board, tables.plan)
+    rows = curves.labelled_rows(tables.board, tables.plan)
     accuracies = histories(tables.experiment, tables.store, "val/acc1", rows)
-    return publish.write(
+    return files.write(
         tables.board, tables.costs, tables.plan, folder, tables.provenance, accuracies
     )

@@ -21,7 +21,7 @@ from benchmark.models.create import tapped
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
-from benchmark.study.schema import Dataset, Network, Recipe, Split
+from benchmark.study.schema import Network, Recipe, Split, make_dataset
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
@@ -87,7 +87,7 @@ class Bench:
         self.pair = pair
         with tempfile.TemporaryDirectory() as cache:
             split = Split(val=16, train_samples=32)
-            digits, device = Dataset(name="digits"), torch.device("cpu")
+            digits, device = make_dataset("digits"), torch.device("cpu")
             self.data = Data(digits, split, device, Path(cache), lambda _: None)
         with seeds.seeded(0, "probe"):
             self.student = self._model(pair.student)
@@ -137,7 +137,7 @@ def _take_steps(member: Member, conditions: Conditions) -> None:
     for epoch in [-1, 0] if member.length.early else [0]:
         member.enter(epoch)
         batch = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
-        teacher = conditions.teacher.look(batch) if member.taught else None
+        teacher = conditions.teacher.output(batch) if member.taught else None
         if not member.step(batch, teacher, 0).isfinite().all():
             raise FloatingPointError(
                 f"{member.task.label}: {member.task.method} gives numbers that are not finite"

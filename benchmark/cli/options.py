@@ -83,9 +83,10 @@ def load_study(path: Path) -> Study:
     Raises:
         InputError: The file holds a mistake.
     """
+    import methods
     from benchmark.study.study import load
 
-    return load(path)
+    return load(path, methods)
 
 
 def loaded_study(study: str) -> Study | None:

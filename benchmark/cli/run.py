@@ -26,6 +26,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.errors import InputError
+from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -61,31 +62,27 @@ def run(
     """Train the cells of a study that are not done, then show its leaderboard."""
     from benchmark.execution import environment, prepare
     from benchmark.execution import run as execution
+    from benchmark.execution.session import Session
     from benchmark.search import tuned
 
-    workspace = workspace_of(context)
+    workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
     if settings is Choices.tuned:
-        loaded = tuned.with_tuned_rows(loaded, tuned.place(study))
+        loaded = tuned.with_tuned_rows(loaded, tuned.settings_file(study))
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
     chosen = environment.device(device)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     if dry_run:
-        _print_plan(prepared, workspace, cohort_size)
+        _print_plan(prepared, workspace.path, cohort_size)
         return
 
     environment.make_repeatable()
-    folder = workspace / loaded.name
+    folder = workspace.study(loaded.name).path
     with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
-        summary = execution.run(
-            prepared,
-            workspace,
-            str(study),
-            environment.environment(chosen),
-            progress,
-            cohort_size,
-        )
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        summary = execution.run(prepared, session, cohort_size)
 
     _print_summary(summary, prepared)
     if not is_recorded():

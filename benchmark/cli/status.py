@@ -14,8 +14,8 @@ from benchmark.cli.tables import table
 from benchmark.execution.estimate import Estimate, estimate
 from benchmark.execution.plan_file import identities
 from benchmark.execution.prepare import Prepared
-from benchmark.execution.teacher_store import Card, Store
-from benchmark.execution.teachers import Wanted
+from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
 from benchmark.records.layout import StudyFolder, Workspace
@@ -100,23 +100,15 @@ def _moment(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000):%Y-%m-%d %H:%M:%S}"
 
 
-def teachers(store: Store) -> RenderableType:
+def teachers(store: TeacherStore) -> RenderableType:
     """Return a line per stored teacher, and a line per damaged one below."""
     cards, damaged = store.cards()
     rows = []
     for card in cards:
-        validation = f"{card['val/acc1']:.2f}" if "val/acc1" in card else ""
-        data = f"{card['dataset']['name']} ({card['fingerprint'][:8]})"
-        rows.append(
-            [
-                card["sha256"][:12],
-                card["network"]["model"],
-                data,
-                validation,
-                f"{card['test/acc1']:.2f}",
-                card["source"],
-            ]
-        )
+        validation = "" if card.val_acc1 is None else f"{card.val_acc1:.2f}"
+        data = f"{card.dataset.name} ({card.fingerprint[:8]})"
+        accuracies = [validation, f"{card.test_acc1:.2f}"]
+        rows.append([card.sha256[:12], card.network.model, data, *accuracies, card.source])
 
     headers = ["weights", "model", "data", "validation %", "test %", "source"]
     cards_table = table("", headers, rows)
@@ -125,9 +117,9 @@ def teachers(store: Store) -> RenderableType:
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
     """Return what a run would do: cells, cohorts, teachers and cost."""
-    store = Store(workspace)
-    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.wanted}
-    hashes = {key: card["sha256"] for key, card in cards.items() if card is not None}
+    store = TeacherStore(Workspace(workspace))
+    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
+    hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
     ids = identities(prepared, hashes)
 
     folder = Workspace(workspace).study(prepared.study.name)
@@ -136,10 +128,13 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     cohorts = prepared.cohorts(pending, cohort_size)
 
     rows = _plan_rows(prepared, ids, done, cohorts)
-    missing = [teacher for teacher in prepared.wanted if cards[teacher.key] is None]
+    missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
     lines = [
         f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done",
-        *(f"{want.label}: {_teacher_state(want, cards[want.key])}" for want in prepared.wanted),
+        *(
+            f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
+            for teacher in prepared.teachers
+        ),
         _cost(estimate(prepared, cohorts, missing)),
     ]
     headers = ["pair", "method", "seed", "cell", "plan"]
@@ -181,10 +176,9 @@ def _cost(cost: Estimate) -> str:
     return f"cost: {cost.tmac:.3g} TMAC{separate}; about {duration} on this machine"
 
 
-def _teacher_state(teacher: Wanted, card: Card | None) -> str:
+def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:
     if card is None:
         return "pretrained, not yet measured" if teacher.recipe is None else "will be trained"
 
-    samples = "validation" if "val/acc1" in card else "test"
-    accuracy = card.get("val/acc1", card["test/acc1"])
+    accuracy, samples = card.best_known
     return f"in the store, {accuracy:.2f} % {samples} accuracy"

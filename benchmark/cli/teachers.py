@@ -23,7 +23,7 @@ from benchmark.records.layout import Workspace
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.execution.teacher_store import Card, Store
+    from benchmark.execution.teacher_store import TeacherCard, TeacherStore
     from benchmark.study.schema import Pair
     from benchmark.study.study import Study
 
@@ -34,14 +34,16 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
     """Train or fetch the teachers of a study that the store lacks, and no student."""
     from benchmark.execution import environment, prepare, run
+    from benchmark.execution.session import Session
 
-    workspace = workspace_of(context)
+    workspace = Workspace(workspace_of(context))
     loaded, chosen = load_study(study), environment.device(device)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
     with progress_display() as progress:
         versions = environment.environment(chosen)
-        run.obtain_teachers(prepared, workspace, str(study), versions, progress)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        run.obtain_teachers(prepared, session)
     list_teachers(context)
 
 
@@ -63,14 +65,14 @@ def import_teacher(
 ) -> None:
     """Import weights trained elsewhere as a study's teacher; measure and store them."""
     from benchmark.execution import environment, prepare
-    from benchmark.execution.teacher_store import Store
-    from benchmark.execution.teachers import take
+    from benchmark.execution.session import Session
+    from benchmark.execution.teachers import import_weights
     from benchmark.tracking.runs import fetch
 
-    workspace = workspace_of(context)
+    workspace = Workspace(workspace_of(context))
     loaded, chosen = load_study(study), environment.device(device)
     target = _pair(loaded, study, pair)
-    data = prepare.load_data(loaded, chosen, workspace, say)
+    data = prepare.load_data(loaded.dataset, loaded.split, chosen, workspace, say)
     environment.make_repeatable()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -79,14 +81,15 @@ def import_teacher(
             store = mlflow_store(context, loaded, tracking_uri)
             file, name = fetch(source, store, Path(folder)), source
         versions = environment.environment(chosen)
-        card = take(name, file, target, loaded, Store(workspace), data, versions)
+        session = Session(workspace, str(study), chosen, versions)
+        card = import_weights(file, name, target, loaded, data, session)
 
-    digits, accuracy = card["sha256"][:12], card["test/acc1"]
+    digits, accuracy = card.sha256[:12], card.test_acc1
     print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; weights: {digits}")
     wanted = target.teacher.weights
     if wanted is None:
         tell(f"to use it, write `weights: {digits}` under the teacher in {study}")
-    elif not card["sha256"].startswith(wanted):
+    elif not card.sha256.startswith(wanted):
         tell(f"{study} asks for other weights, {wanted}")
 
 
@@ -94,9 +97,9 @@ def import_teacher(
 def list_teachers(context: typer.Context) -> None:
     """List the stored teachers: model, data, accuracy, source."""
     from benchmark.cli import status
-    from benchmark.execution.teacher_store import Store
+    from benchmark.execution.teacher_store import TeacherStore
 
-    print_wide(status.teachers(Store(workspace_of(context))))
+    print_wide(status.teachers(TeacherStore(Workspace(workspace_of(context)))))
 
 
 @teachers.command("verify")
@@ -110,10 +113,10 @@ def verify_teachers(
 ) -> None:
     """Check that stored teachers are unchanged and reach their recorded accuracy."""
     from benchmark.execution import environment
-    from benchmark.execution.teacher_store import Store
+    from benchmark.execution.teacher_store import TeacherStore
 
-    workspace = workspace_of(context)
-    store, chosen = Store(workspace), environment.device(device)
+    workspace = Workspace(workspace_of(context))
+    store, chosen = TeacherStore(workspace), environment.device(device)
     cards, damaged = store.cards()
     if weights:
         cards, damaged = [store.find(digits, "verify") for digits in weights], []
@@ -122,7 +125,7 @@ def verify_teachers(
         print_line(line)
     failures = len(damaged)
     for card in cards:
-        name = f"{card['sha256'][:12]} {card['network']['model']}"
+        name = f"{card.sha256[:12]} {card.network.model}"
         try:
             accuracy = _verified(card, store, workspace, chosen)
         except InputError as error:
@@ -130,9 +133,9 @@ def verify_teachers(
             print_line(f"{name}: {error}")
             continue
 
-        agrees = round(accuracy, 4) == round(card["test/acc1"], 4)
+        agrees = round(accuracy, 4) == round(card.test_acc1, 4)
         failures += not agrees
-        verdict = "as stored" if agrees else f"stored with {card['test/acc1']:.2f} %"
+        verdict = "as stored" if agrees else f"stored with {card.test_acc1:.2f} %"
         print_line(f"{name}: {accuracy:.2f} % test accuracy, {verdict}")
     if failures:
         raise SystemExit(1)
@@ -149,14 +152,15 @@ def _pair(study: Study, file: Path, name: str | None) -> Pair:
     return pairs[name]
 
 
-def _verified(card: Card, store: Store, workspace: Path, device: torch.device) -> float:
+def _verified(
+    card: TeacherCard, store: TeacherStore, workspace: Workspace, device: torch.device
+) -> float:
     """The test accuracy that a stored teacher reaches now, in percent."""
-    from benchmark.data import Data
-    from benchmark.execution.teachers import check
-    from benchmark.study.schema import Dataset, Split
+    from benchmark.execution.prepare import load_data
+    from benchmark.execution.teachers import current_accuracy
+    from benchmark.study.schema import Split
 
-    dataset = Dataset(**card["dataset"])
-    data = Data(dataset, Split(val=0), device, Workspace(workspace).data, say)
-    if data.fingerprint != card["fingerprint"]:
+    data = load_data(card.dataset, Split(val=0), device, workspace, say)
+    if data.fingerprint != card.fingerprint:
         raise InputError(f"{data.name}: not the data that the teacher was measured on")
-    return check(card, store, data)
+    return current_accuracy(card, store, data)

@@ -27,7 +27,7 @@ from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
     from benchmark.search.tune import Outcome
-    from benchmark.study.schema import Found
+    from benchmark.study.schema import TunedSettings
     from benchmark.tracking.store import Store
     from benchmark.training.progress import Progress
 
@@ -56,15 +56,16 @@ def tune(
 ) -> None:
     """Search every method's settings with the same number of trials, on validation data alone."""
     from benchmark.execution import environment, prepare
+    from benchmark.execution.session import Session
     from benchmark.search import tune as search
     from benchmark.search import tuned
     from benchmark.search.database import default_storage
 
-    workspace = workspace_of(context)
+    workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
-    folder = Workspace(workspace).study(loaded.name).search
+    folder = workspace.study(loaded.name).search
     if dashboard:
-        _dashboard(storage or default_storage(folder.path))
+        _dashboard(storage or default_storage(folder))
         return
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
@@ -73,20 +74,13 @@ def tune(
     environment.make_repeatable()
     with progress_display() as progress:
         record = _recorder(store, progress)
-        outcome = search.tune(
-            prepared,
-            workspace,
-            str(study),
-            environment.environment(chosen),
-            progress,
-            storage,
-            cohort_size,
-            record,
-        )
+        versions = environment.environment(chosen)
+        session = Session(workspace, str(study), chosen, versions, progress)
+        outcome = search.tune(prepared, session, storage, cohort_size, record)
         record(folder.path)
 
     if outcome.best:
-        file = tuned.place(study)
+        file = tuned.settings_file(study)
         tuned.write(file, loaded, outcome.best)
         print_wide(summary(outcome))
         tell(f"wrote {file}; `kdbench run {study} --settings tuned` compares these settings")
@@ -104,7 +98,7 @@ def summary(outcome: Outcome) -> RenderableType:
     """Return a line per search, and what sharing the teacher's forward passes saved."""
     rows = []
     for best in outcome.best:
-        settings = [f"{name} {value:.4g}" for name, value in _numbers(best.found)]
+        settings = [f"{name} {value:.4g}" for name, value in _numbers(best.settings)]
         trial = f"trial {best.number} of {best.trials}" if best.number else "as published"
         published = "" if best.published is None else f"{best.published:.2f}"
         value, compute = f"{best.value:.2f}", f"{best.compute_tmac:.2f}"
@@ -119,7 +113,7 @@ def summary(outcome: Outcome) -> RenderableType:
     return Group(table("", headers, rows), Text(), Text(saved))
 
 
-def _numbers(found: Found) -> Iterator[tuple[str, float]]:
+def _numbers(found: TunedSettings) -> Iterator[tuple[str, float]]:
     """The numbers among the settings that were found, by flat name."""
 
     def walk(name: str, value: object) -> Iterator[tuple[str, float]]:

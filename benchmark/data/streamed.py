@@ -34,7 +34,7 @@ from benchmark.data.sources import locate
 from benchmark.data.sources.base import Part, Source
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
-from benchmark.study.schema import Augmentation, Dataset
+from benchmark.study.schema import Augmentation, FileDataset
 
 STATISTICS = 2000
 """Largest number of training images from which mean and deviation are computed."""
@@ -76,7 +76,7 @@ class Streamed:
 class StreamedSource:
     """A source whose images stay in their files."""
 
-    def __init__(self, facts: Facts, source: Source, dataset: Dataset, device: torch.device):
+    def __init__(self, facts: Facts, source: Source, dataset: FileDataset, device: torch.device):
         assert dataset.image_size is not None
         self.facts = facts
         self.device = device
@@ -256,7 +256,7 @@ def _training_transform(
 
 
 def open_streamed(
-    dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
+    dataset: FileDataset, device: torch.device, folder: Path, say: Callable[[str], None]
 ) -> StreamedSource:
     """Open a source whose images stay in their files.
 
@@ -281,7 +281,7 @@ def open_streamed(
     return StreamedSource(facts, source, dataset, device)
 
 
-def _facts(dataset: Dataset, source: Source, memo_folder: Path) -> Facts:
+def _facts(dataset: FileDataset, source: Source, memo_folder: Path) -> Facts:
     """Read all files; the fingerprint covers their names, labels and contents."""
     assert dataset.image_size is not None
     fingerprint = hashlib.sha256()

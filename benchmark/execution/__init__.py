@@ -1,1 +1,1 @@
-"""The cells of a study: prepared, planned, and trained cohort by cohort."""
+"""Trains a study: checks it, writes its plan, and hands its cohorts to an executor."""

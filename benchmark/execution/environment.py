@@ -1,4 +1,4 @@
-"""What a number depends on besides the study: versions, machine, threads, commit. Recorded at every start of a cell."""
+"""Devices, and the environment that is recorded whenever a cell starts."""
 
 from __future__ import annotations
 
@@ -14,33 +14,47 @@ from benchmark.errors import InputError, first_line
 
 
 def device(name: str | None) -> torch.device:
-    """The device of that name; the GPU if there is one, by default. Raises InputError for one that cannot be used."""
+    """Return a device that works.
+
+    Args:
+        name: `cpu`, `cuda` or `cuda:N`; None for the GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: The device cannot be used.
+    """
+    default = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=found)
+        chosen = torch.device(name or default)
+        torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
+        remedy = "leave it out, or use cpu"
         raise InputError(
-            f"--device: {name!r} cannot be used here ({first_line(error)}); leave it out, or say cpu"
+            f"--device: {name!r} cannot be used here ({first_line(error)}); {remedy}"
         ) from None
-    return found
+    return chosen
 
 
 def make_repeatable() -> None:
-    """Has cuDNN choose the same deterministic kernels every time."""
+    """Make cuDNN choose the same deterministic kernels every time."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """All that the bits of a result are known to depend on."""
+    """Return everything that a result's bits depend on, apart from its configuration.
+
+    Args:
+        device: The device that trains.
+    """
     cuda = device.type == "cuda"
+    versions = {name: version(name) for name in ("timm", "torchvision", "numpy")}
     return {
         "kdbench": __version__,
         "rules": str(RULES),
         "git_commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **{name: version(name) for name in ("timm", "torchvision", "numpy")},
+        **versions,
         "platform": platform.platform(),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if cuda else _processor(),
@@ -52,29 +66,34 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The processor's own name, where the system tells it."""
+    """Return the processor's name: Linux knows a better one than Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
+
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
 
 
 def _commit() -> str:
-    """The commit of the checkout that this program runs from, with "+changes" if files differ; "" outside one."""
+    """Return the commit of the checkout that runs, with "+changes" if files differ.
+
+    It is empty if the program was installed without its repository.
+    """
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git("rev-parse", "HEAD")
-        return commit + (
-            "+changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        changes = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return ""
+    return f"{commit}+changes" if changes else commit
 
 
 def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
     folder = Path(__file__).parent
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
+    process = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""What a run will cost: multiply-accumulates counted, seconds measured."""
+"""Estimates what a run will cost: multiply-accumulates are counted, seconds are measured."""
 
 from __future__ import annotations
 
@@ -13,88 +13,178 @@ from torch import Tensor
 from benchmark import seeds
 from benchmark.execution.plan_file import method_of
 from benchmark.execution.prepare import Prepared, network_of
-from benchmark.execution.teachers import Wanted
+from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.models.tapped import TappedModel
 from benchmark.study.study import Cell
 from benchmark.training import cost
-from methods import Needs
+from methods import Method, Needs
+
+REPETITIONS = 5
+"""Batches that are timed; the fastest one counts."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan costs.  tmac: multiply-accumulates in 10^12; alone: the same without sharing teacher passes."""
+    """The cost of a run.
+
+    Attributes:
+        tmac: Compute in 10^12 multiply-accumulates.
+        alone: The same if no cells shared the passes of a teacher.
+        seconds: Time on this machine.
+    """
 
     tmac: float
     alone: float
     seconds: float
 
 
+@dataclass(frozen=True)
+class BatchSeconds:
+    """Time per batch, in seconds, of the networks of a pair.
+
+    Attributes:
+        teacher_pass: A forward pass of the teacher.
+        teacher_step: A training step of the teacher.
+        student_step: A training step of the student.
+    """
+
+    teacher_pass: float
+    teacher_step: float
+    student_step: float
+
+
 def estimate(
-    prepared: Prepared, cohorts: Sequence[Sequence[Cell]], train_teachers: Sequence[Wanted]
+    prepared: Prepared,
+    cohorts: Sequence[Sequence[Cell]],
+    train_teachers: Sequence[RequiredTeacher],
 ) -> Estimate:
-    """Counts the work of some cohorts and teachers, and measures one batch of each network to tell the time."""
-    data, study = prepared.data, prepared.study
-    timed = {
-        pair.name: _seconds_per_batch(prepared, place) for place, pair in enumerate(study.pairs)
+    """Estimate the cost of training cohorts and teachers.
+
+    Args:
+        prepared: The study.
+        cohorts: The cohorts to train.
+        train_teachers: The teachers that the store lacks.
+    """
+    batch_seconds = {
+        pair.name: _seconds_per_batch(prepared, index)
+        for index, pair in enumerate(prepared.study.pairs)
     }
-    tmac = alone = seconds = 0.0
-    for want in train_teachers:
-        if want.recipe is None:
-            continue
-        batches = want.recipe.epochs * data.steps(want.recipe.batch_size)
-        passes = 3 * prepared.macs[want.pairs[0], "teacher"] * batches * want.recipe.batch_size
-        tmac, alone = tmac + passes, alone + passes
-        share = want.recipe.batch_size / study.recipe.batch_size
-        seconds += timed[want.pairs[0]]["teacher trains"] * batches * share
-    steps = data.steps(study.recipe.batch_size)
-    images = steps * study.recipe.batch_size
-    for cohort in cohorts:
-        pair = cohort[0].pair.name
-        look = prepared.macs[pair, "teacher"]
-        for cell in cohort:
-            method, student = method_of(cell), prepared.macs[cell.pair.name, "student"]
-            whole = cost.compute(method, study.recipe, images, student, look)
-            own = (
-                cost.compute(method, study.recipe, images, student, 0)
-                if method.tapped().teacher
-                else whole
-            )
-            tmac, alone = tmac + own, alone + whole
-            seconds += (
-                own / (3 * student * images) * steps * timed[cell.pair.name]["student trains"]
-            )
-        looks = cost.looks(map(method_of, cohort), study.recipe)
-        tmac += looks * images * look
-        seconds += looks * steps * timed[pair]["teacher looks"]
-    return Estimate(tmac / 1e12, alone / 1e12, seconds)
+
+    parts = [_teacher_estimate(prepared, teacher, batch_seconds) for teacher in train_teachers]
+    parts += [_cohort_estimate(prepared, cohort, batch_seconds) for cohort in cohorts]
+    return Estimate(
+        tmac=sum(part.tmac for part in parts),
+        alone=sum(part.alone for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )
 
 
-def _seconds_per_batch(prepared: Prepared, place: int) -> dict[str, float]:
-    pair, data = prepared.study.pairs[place], prepared.data
-    taught = next(want.network for want in prepared.wanted if pair.name in want.pairs)
+def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tuple[float, float]:
+    """Count the multiply-accumulates of a cohort.
+
+    Args:
+        prepared: The study.
+        members: Pair and method of each cell; the pairs share their teacher.
+
+    Returns:
+        The count with shared passes of the teacher, and the count if each cell trained alone.
+    """
+    recipe = prepared.study.recipe
+    images = _images_per_epoch(prepared)
+    teacher = prepared.macs[members[0][0], "teacher"]
+
+    shared = float(
+        cost.teacher_passes([method for _, method in members], recipe) * images * teacher
+    )
+    alone = 0.0
+    for pair, method in members:
+        student = prepared.macs[pair, "student"]
+        shared += _own_macs(prepared, pair, method)
+        alone += cost.compute(method, recipe, images, student, teacher)
+    return shared, alone
+
+
+def _own_macs(prepared: Prepared, pair: str, method: Method) -> float:
+    """Count what a cell computes apart from the passes of the teacher that its cohort shares."""
+    passes_are_shared = method.tapped().teacher
+    teacher = 0 if passes_are_shared else prepared.macs[pair, "teacher"]
+    student = prepared.macs[pair, "student"]
+    images = _images_per_epoch(prepared)
+    return cost.compute(method, prepared.study.recipe, images, student, teacher)
+
+
+def _images_per_epoch(prepared: Prepared) -> int:
+    batch_size = prepared.study.recipe.batch_size
+    return prepared.data.steps(batch_size) * batch_size
+
+
+def _teacher_estimate(
+    prepared: Prepared, teacher: RequiredTeacher, batch_seconds: dict[str, BatchSeconds]
+) -> Estimate:
+    recipe = teacher.recipe
+    if recipe is None:
+        return Estimate(0, 0, 0)
+
+    pair = teacher.pairs[0]
+    batches = recipe.epochs * prepared.data.steps(recipe.batch_size)
+    macs = 3 * prepared.macs[pair, "teacher"] * batches * recipe.batch_size
+    relative_size = recipe.batch_size / prepared.study.recipe.batch_size
+    seconds = batch_seconds[pair].teacher_step * batches * relative_size
+    return Estimate(macs / 1e12, macs / 1e12, seconds)
+
+
+def _cohort_estimate(
+    prepared: Prepared, cohort: Sequence[Cell], batch_seconds: dict[str, BatchSeconds]
+) -> Estimate:
+    recipe = prepared.study.recipe
+    steps = prepared.data.steps(recipe.batch_size)
+    members = [(cell.pair.name, method_of(cell)) for cell in cohort]
+    shared, alone = cohort_macs(prepared, members)
+
+    teacher_epochs = cost.teacher_passes([method for _, method in members], recipe)
+    seconds = teacher_epochs * steps * batch_seconds[members[0][0]].teacher_pass
+    for pair, method in members:
+        training_step = 3 * prepared.macs[pair, "student"] * recipe.batch_size
+        equivalent_steps = _own_macs(prepared, pair, method) / training_step
+        seconds += equivalent_steps * batch_seconds[pair].student_step
+
+    return Estimate(shared / 1e12, alone / 1e12, seconds)
+
+
+def _seconds_per_batch(prepared: Prepared, index: int) -> BatchSeconds:
+    """Time the networks of a pair."""
+    pair, data = prepared.study.pairs[index], prepared.data
+    network = prepared.teacher_of(pair.name).network
     images = torch.rand(prepared.study.recipe.batch_size, *data.size, device=data.device)
+
     with seeds.seeded(0, "probe"):
-        teacher = network_of(data, taught, f"pairs[{place}].teacher").to(data.device)
-        student = network_of(data, pair.student, f"pairs[{place}].student").to(data.device)
-    return {
-        "teacher looks": _timed(teacher, images, learns=False),
-        "teacher trains": _timed(teacher, images, learns=True),
-        "student trains": _timed(student, images, learns=True),
-    }
+        teacher = network_of(data, network, f"pairs[{index}].teacher").to(data.device)
+        student = network_of(data, pair.student, f"pairs[{index}].student").to(data.device)
+
+    return BatchSeconds(
+        teacher_pass=_seconds(teacher, images, trains=False),
+        teacher_step=_seconds(teacher, images, trains=True),
+        student_step=_seconds(student, images, trains=True),
+    )
 
 
-def _timed(model: TappedModel, images: Tensor, learns: bool, repetitions: int = 5) -> float:
-    """Seconds for one batch, the best of a few."""
+def _seconds(model: TappedModel, images: Tensor, *, trains: bool) -> float:
+    """Return the time of the fastest of a few batches.
+
+    `torch.utils.benchmark.Timer` would do the same, but warns about CUDA on machines without it.
+    """
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    model.train(learns)
-    times = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        with torch.set_grad_enabled(learns):
+    model.train(trains)
+    times: list[float] = []
+
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        with torch.set_grad_enabled(trains):
             loss = F.cross_entropy(model(images, Needs()).logits, labels)
-        if learns:
+        if trains:
             torch.autograd.backward(loss)
         if images.device.type == "cuda":
             torch.cuda.synchronize(images.device)
-        times.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - start)
+
     return min(times)

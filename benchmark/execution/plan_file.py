@@ -1,132 +1,170 @@
-"""plan.json: what the journals of a study belong to, and the identity of each cell."""
+"""Writes plan.json: what a study set out to compare, and the identity of each of its cells."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import methods
 from benchmark.execution.prepare import Prepared
+from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.hashing import identity
-from benchmark.records.checkpoints import CellFolder
 from benchmark.records.layout import StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
 from benchmark.study.plan import write_plan as write_plan_file
-from benchmark.study.schema import Network, Recipe, Row
-from benchmark.study.study import Cell
+from benchmark.study.schema import Recipe, Row
+from benchmark.study.study import Cell, Study
 from benchmark.training import cost
-from benchmark.training.conditions import Task
 from methods import Method
 
 
-def identities(prepared: Prepared, hashes: dict[str, str]) -> dict[str, str]:
-    """Cell's name -> identity, for every cell whose teacher's SHA-256 is in `hashes`, by the teacher's key."""
-    known = [cell for cell in prepared.cells if prepared.teacher_of(cell).key in hashes]
-    return {str(cell): identity(configuration(prepared, cell, hashes)) for cell in known}
+def write_plan(
+    prepared: Prepared, folder: StudyFolder, hashes: Mapping[str, str]
+) -> dict[str, str]:
+    """Write the plan of a study.
 
+    Args:
+        prepared: The study.
+        folder: Gets the plan.
+        hashes: SHA-256 of the teachers' weights by key, as far as they are known.
 
-def configuration(prepared: Prepared, cell: Cell, hashes: dict[str, str]) -> dict[str, Any]:
-    """All that decides a cell's numbers.  hashes: SHA-256 of the teachers by key."""
-    settings = method_of(cell).settings
-    want = prepared.teacher_of(cell)
-    teacher = {**want.network.identity, "sha256": hashes[want.key]}
-    return cell.configuration(prepared.data.fingerprint, teacher, settings)
+    Returns:
+        Identities by the cells' names, for the cells whose teacher is known.
 
+    Raises:
+        InputError: The file cannot be written.
+    """
+    study = prepared.study
+    ids = identities(prepared, hashes)
 
-def task(
-    cell: Cell,
-    folder: CellFolder,
-    configuration: dict[str, Any],
-    teacher: Network,
-    label: str | None = None,
-) -> Task:
-    """A cell as the engine trains it.  teacher: the pair's, as a network. label: its name for people."""
-    settings, name = configuration["method"]["settings"], label or str(cell)
-    return Task(
-        folder,
-        name,
-        configuration,
-        cell.pair.student,
-        cell.row.method,
-        settings,
-        teacher,
-        cell.recipe,
-    )
-
-
-def method_of(cell: Cell) -> Method:
-    """The method of a cell, with its settings."""
-    return methods.create(cell.row.method, **cell.settings)
-
-
-def _altered(row: Row) -> bool:
-    """Whether a study makes a row other than the method of its name with published settings; searches do not count."""
-    settings = methods.create(row.method, **row.settings).settings
-    return row.name != row.method or settings != methods.create(row.method).settings
-
-
-def write_plan(prepared: Prepared, folder: Path, hashes: dict[str, str]) -> dict[str, str]:
-    """Writes what the folder's journals belong to, with the cells whose identity is known; returns those."""
-    study, ids = prepared.study, identities(prepared, hashes)
-    baseline = next((row.name for row in study.methods if row.method == methods.baseline()), None)
-    places = StudyFolder(folder)
     plan = Plan(
         study=study.name,
         question=study.question,
         experiment=study.experiment,
-        datasets=dict.fromkeys((pair.name for pair in study.pairs), study.dataset.name),
+        datasets={pair.name: study.dataset.name for pair in study.pairs},
         select=study.select,
         protocol="legacy" if study.split.legacy else "validated",
-        baseline=baseline,
+        baseline=_row_of(study, methods.baseline()),
+        reference=_row_of(study, methods.reference()),
         pairs=tuple(pair.name for pair in study.pairs),
         methods=tuple(row.name for row in study.methods),
         seeds=tuple(study.seeds),
         not_applicable=prepared.not_applicable,
         trials={row.name: row.trials for row in study.methods if row.trials},
-        search_tmac={
-            f"{pair}/{row.name}": tmac
-            for row in study.methods
-            for pair, tmac in row.search_tmac.items()
-        },
-        altered=tuple(row.name for row in study.methods if _altered(row)),
-        teachers=tuple(
-            PlannedTeacher(
-                id=want.key,
-                folder=places.relative(places.teacher(want.key)),
-                pairs=want.pairs,
-                model=want.network.model,
-                teacher_id=hashes.get(want.key, "")[:12],
-                seed=want.pair.teacher.seed,
-                recipe={"epochs": 0} if want.recipe is None else _flat(want.recipe),
-            )
-            for want in prepared.wanted
-        ),
+        search_tmac=_search_costs(study),
+        altered=tuple(row.name for row in study.methods if is_altered(row)),
+        teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
-            PlannedCell(
-                id=ids[str(cell)],
-                folder=places.relative(places.cell(ids[str(cell)])),
-                pair=cell.pair.name,
-                row=cell.row.name,
-                method=cell.row.method,
-                settings=method_of(cell).settings,
-                seed=cell.seed,
-                teacher=cell.pair.teacher.model,
-                teacher_id=hashes[prepared.teacher_of(cell).key][:12],
-                student=cell.pair.student.model,
-                recipe=_flat(cell.recipe),
-                length=asdict(cost.length(method_of(cell), study.recipe)),
-            )
+            _planned_cell(prepared, cell, ids[str(cell)], folder, hashes)
             for cell in prepared.cells
             if str(cell) in ids
         ),
     )
-    write_plan_file(places.plan, plan)
+    write_plan_file(folder.plan, plan)
     return ids
 
 
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """The parts of a recipe that a reader compares first."""
+def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
+    """Return the identities of all cells whose teacher is known.
+
+    Args:
+        prepared: The study.
+        hashes: SHA-256 of the teachers' weights by key.
+
+    Returns:
+        Identities by the cells' names.
+    """
+    return {
+        str(cell): identity(configuration(prepared, cell, hashes))
+        for cell in prepared.cells
+        if prepared.teacher_of(cell.pair.name).key in hashes
+    }
+
+
+def configuration(prepared: Prepared, cell: Cell, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return everything that decides a cell's numbers.
+
+    Args:
+        prepared: The cell's study.
+        cell: The cell.
+        hashes: SHA-256 of the teachers' weights by key.
+    """
+    teacher = prepared.teacher_of(cell.pair.name)
+    return cell.configuration(
+        prepared.data.fingerprint,
+        {**teacher.network.identity, "sha256": hashes[teacher.key]},
+        method_of(cell).settings,
+    )
+
+
+def method_of(cell: Cell) -> Method:
+    """Create the method of a cell, with the cell's settings."""
+    return methods.create(cell.row.method, **cell.settings)
+
+
+def is_altered(row: Row) -> bool:
+    """Return whether a study changes what the row's name promises.
+
+    That is the method of this name with its published settings. Settings that a search chose don't
+    count as a change.
+    """
+    settings = methods.create(row.method, **row.settings).settings
+    return row.name != row.method or settings != methods.create(row.method).settings
+
+
+def _row_of(study: Study, method: str) -> str | None:
+    """Return the study's first row with a method."""
+    return next((row.name for row in study.methods if row.method == method), None)
+
+
+def _search_costs(study: Study) -> dict[str, float]:
+    """Return "pair/row" -> compute of the search, in 10^12 multiply-accumulates."""
+    return {
+        f"{pair}/{row.name}": tmac
+        for row in study.methods
+        for pair, tmac in row.search_tmac.items()
+    }
+
+
+def _planned_teacher(
+    teacher: RequiredTeacher, folder: StudyFolder, hashes: Mapping[str, str]
+) -> PlannedTeacher:
+    recipe = teacher.recipe
+    return PlannedTeacher(
+        id=teacher.key,
+        folder=folder.relative(folder.teacher(teacher.key)),
+        pairs=teacher.pairs,
+        model=teacher.network.model,
+        teacher_id=hashes.get(teacher.key, "")[:12],
+        seed=teacher.pair.teacher.seed,
+        recipe={"epochs": 0} if recipe is None else _main_parts(recipe),
+    )
+
+
+def _planned_cell(
+    prepared: Prepared, cell: Cell, cell_id: str, folder: StudyFolder, hashes: Mapping[str, str]
+) -> PlannedCell:
+    method = method_of(cell)
+    teacher = prepared.teacher_of(cell.pair.name)
+    return PlannedCell(
+        id=cell_id,
+        folder=folder.relative(folder.cell(cell_id)),
+        pair=cell.pair.name,
+        row=cell.row.name,
+        method=cell.row.method,
+        settings=method.settings,
+        seed=cell.seed,
+        teacher=cell.pair.teacher.model,
+        teacher_id=hashes[teacher.key][:12],
+        student=cell.pair.student.model,
+        recipe=_main_parts(cell.recipe),
+        length=asdict(cost.length(method, prepared.study.recipe)),
+    )
+
+
+def _main_parts(recipe: Recipe) -> dict[str, Any]:
+    """Return the parts of a recipe that a reader compares first."""
     return {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,

@@ -1,13 +1,10 @@
-"""Checks a study against its data and networks before anything is trained or written."""
+"""Checks a study against its data and networks, before anything is trained or written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,56 +12,72 @@ import methods
 from benchmark import seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
-from benchmark.execution import teachers
-from benchmark.execution.teacher_store import Store
-from benchmark.execution.teachers import Wanted
+from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
+from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import identity
 from benchmark.models import create
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
-from benchmark.study.schema import Network
+from benchmark.records.layout import Workspace
+from benchmark.study.schema import Dataset, Network, Pair, Split
 from benchmark.study.study import Cell, Study
 from methods import Method
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that was checked against its data and networks, before anything is trained or written.
+    """A study that was checked against its data and networks.
 
-    cells: those that can run, in the order of the study. not_applicable: "pair/row" -> why the others cannot.
-    macs: of one forward pass per network, by (pair, "teacher" or "student").
+    Attributes:
+        study: The study.
+        text: Content of the study's file.
+        data: The study's data.
+        teachers: The required teachers, in the order of the pairs.
+        cells: The cells that can run, in the order of the study.
+        not_applicable: "pair/row" -> why the method cannot run on the pair.
+        macs: Multiply-accumulates of one image's forward pass, by pair and `teacher` or `student`.
     """
 
     study: Study
     text: str
     data: Data
-    wanted: list[Wanted]
+    teachers: list[RequiredTeacher]
     cells: list[Cell]
     not_applicable: dict[str, str]
     macs: dict[tuple[str, str], int]
 
-    def teacher_of(self, cell: Cell) -> Wanted:
-        """The teacher of a cell."""
-        return next(one for one in self.wanted if cell.pair.name in one.pairs)
+    def teacher_of(self, pair: str) -> RequiredTeacher:
+        """Return the teacher of a pair.
+
+        Args:
+            pair: Name of the pair.
+        """
+        return next(teacher for teacher in self.teachers if pair in teacher.pairs)
 
     def cohorts(self, cells: Sequence[Cell], size: int | None) -> list[list[Cell]]:
-        """Cells that share teacher and seed (data and recipe are the study's), at most `size` together."""
+        """Divide cells into cohorts: cells of one cohort share teacher and seed.
 
-        def shared(cell: Cell) -> tuple[int, str]:
-            return cell.seed, self.teacher_of(cell).key
+        Args:
+            cells: Some of the study's cells.
+            size: Most cells of a cohort; None for no limit.
 
-        groups = [
-            list(group) for _, group in groupby(sorted(cells, key=self._order(shared)), key=shared)
-        ]
+        Returns:
+            The cohorts, in the order in which the study first needs each teacher and seed.
+        """
+
+        def group_of(cell: Cell) -> tuple[int, str]:
+            return cell.seed, self.teacher_of(cell.pair.name).key
+
+        groups: dict[tuple[int, str], list[Cell]] = {group_of(cell): [] for cell in self.cells}
+        for cell in cells:
+            groups[group_of(cell)].append(cell)
+
         limit = size or max(1, len(cells))
-        return [group[at : at + limit] for group in groups for at in range(0, len(group), limit)]
-
-    def _order(self, shared: Any) -> Any:
-        """Groups in the order in which the study first needs them."""
-        first: dict[Any, int] = {}
-        for cell in self.cells:
-            first.setdefault(shared(cell), len(first))
-        return lambda cell: first[shared(cell)]
+        return [
+            group[start : start + limit]
+            for group in groups.values()
+            for start in range(0, len(group), limit)
+        ]
 
 
 def prepare(
@@ -72,97 +85,146 @@ def prepare(
     text: str,
     source: str,
     device: torch.device,
-    workspace: Path,
+    workspace: Workspace,
     say: Callable[[str], None],
 ) -> Prepared:
-    """Loads the data and builds every network once.
+    """Load the data of a study, build each of its networks once, and ask each method for support.
 
-    text: of the study's file. source: its name, for messages. workspace: has the decoded data and the teachers. say:
-    is told, in a line, what takes time or was mended. Raises InputError, naming file and key, for whatever the study
-    asks that cannot be.
+    Args:
+        study: The study.
+        text: Content of its file.
+        source: Name of its file, for messages.
+        device: Device for the data.
+        workspace: Holds decoded data and stored teachers.
+        say: Gets a line when something slow begins, or when there is something to know.
+
+    Raises:
+        InputError: The study demands something impossible. The message names file and key.
     """
-    with named(source):
-        data = load_data(study, device, workspace, say)
+    with errors_in(source):
+        data = load_data(study.dataset, study.split, device, workspace, say)
         data.steps(study.recipe.batch_size)
+        teachers = required_teachers(study, data, TeacherStore(workspace))
+        networks = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
+
         macs: dict[tuple[str, str], int] = {}
         not_applicable: dict[str, str] = {}
-        wanted = teachers.wanted(study, data, Store(workspace))
-        taught = {name: want.network for want in wanted for name in want.pairs}
-        for place, pair in enumerate(study.pairs):
+        for index, pair in enumerate(study.pairs):
             data.steps((pair.teacher.recipe or study.recipe).batch_size)
-            with seeds.seeded(0, "probe"):
-                teacher = network_of(data, taught[pair.name], f"pairs[{place}].teacher")
-                student = network_of(data, pair.student, f"pairs[{place}].student")
-            macs |= {(pair.name, "teacher"): teacher.macs(), (pair.name, "student"): student.macs()}
-            for row in study.methods:
-                method = methods.create(row.method, **row.settings)
-                size = study.recipe.batch_size
-                known = probe(student, teacher, method.tapped(), data.samples, size, data.labels)
-                if reason := method.supports(known):
-                    not_applicable[f"{pair.name}/{row.name}"] = reason
-        cells = [
-            cell
-            for cell in study.cells()
-            if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
-        ]
-        _refuse_twins(study)
-        _tell_of_batches(study, say)
-        return Prepared(study, text, data, wanted, cells, not_applicable, macs)
+            teacher, student = _networks(study, index, networks[pair.name], data)
+            macs[pair.name, "teacher"] = teacher.macs()
+            macs[pair.name, "student"] = student.macs()
+            not_applicable |= _unsupported(study, pair, teacher, student, data)
+
+        _refuse_duplicates(study)
+        _report_batch_sizes(study, say)
+
+    cells = [
+        cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
+    ]
+    return Prepared(study, text, data, teachers, cells, not_applicable, macs)
 
 
 def load_data(
-    study: Study, device: torch.device, workspace: Path, say: Callable[[str], None]
+    dataset: Dataset,
+    split: Split,
+    device: torch.device,
+    workspace: Workspace,
+    say: Callable[[str], None],
 ) -> Data:
-    """The images of a study; decoded ones are kept in the workspace."""
-    return Data(study.dataset, study.split, device, workspace / "data", say)
+    """Load the data of a study. Decoded images are kept in the workspace.
+
+    Args:
+        dataset: The data set.
+        split: How its training images are divided.
+        device: Device for the images.
+        workspace: The workspace.
+        say: Gets a line when something slow begins.
+
+    Raises:
+        InputError: The data are missing or damaged, or the split leaves no images.
+    """
+    return Data(dataset, split, device, workspace.data, say)
 
 
-def _tell_of_batches(study: Study, say: Callable[[str], None]) -> None:
-    """Names the rows whose published weights belong to another batch size than the recipe's."""
-    size = study.recipe.batch_size
-    found: dict[int, list[str]] = {}
-    for row in study.methods:
-        parts = methods.create(row.method, **row.settings).modules()
-        for assumed in {part.assumes_batch for part in parts if isinstance(part, Method)} - {
-            None,
-            size,
-        }:
-            found.setdefault(assumed or 0, []).append(row.name)
-    for assumed, rows in found.items():
-        say(
-            f"published weights of {', '.join(rows)} were found with batches of {assumed}, this recipe has {size}"
-        )
+def network_of(data: Data, network: Network, location: str) -> TappedModel:
+    """Build a tapped network for the images of a data set.
 
+    Args:
+        data: The data set.
+        network: The network.
+        location: Where the study names it, for messages.
 
-def network_of(data: Data, network: Network, where: str) -> TappedModel:
-    """A tapped network for the images of a data set."""
-    return create.tapped(network, where, data.size, data.classes, data.mean, data.std)
-
-
-def _refuse_twins(study: Study) -> None:
-    """Two rows, or two pairs, that would train the very same thing are a slip of the pen."""
-    for what, entries in (
-        (
-            "methods",
-            [
-                (row.name, [row.method, methods.create(row.method, **row.settings).settings])
-                for row in study.methods
-                if not row.found  # a search may find what was published
-            ],
-        ),
-        ("pairs", [(pair.name, pair.model_dump(exclude={"name"})) for pair in study.pairs]),
-    ):
-        seen: dict[str, str] = {}
-        for name, content in entries:
-            before = seen.setdefault(identity(content), name)
-            if before != name:
-                raise InputError(f"{what}: {before!r} and {name!r} are the same; leave one out")
+    Raises:
+        InputError: There is no such network, or it cannot take the images.
+    """
+    return create.tapped(network, location, data.size, data.classes, data.mean, data.std)
 
 
 @contextmanager
-def named(source: str) -> Iterator[None]:
-    """Puts the study's file in front of what is wrong with it."""
+def errors_in(source: str) -> Iterator[None]:
+    """Prefix the message of an InputError with the name of the study's file."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
+
+
+def _networks(
+    study: Study, index: int, network: Network, data: Data
+) -> tuple[TappedModel, TappedModel]:
+    """Build the teacher and the student of a pair, without touching PyTorch's random stream."""
+    with seeds.seeded(0, "probe"):
+        teacher = network_of(data, network, f"pairs[{index}].teacher")
+        student = network_of(data, study.pairs[index].student, f"pairs[{index}].student")
+    return teacher, student
+
+
+def _unsupported(
+    study: Study, pair: Pair, teacher: TappedModel, student: TappedModel, data: Data
+) -> dict[str, str]:
+    """Return "pair/row" -> reason for every method that cannot run on a pair."""
+    batch_size = study.recipe.batch_size
+    reasons: dict[str, str] = {}
+
+    for row in study.methods:
+        method = methods.create(row.method, **row.settings)
+        shapes = probe(student, teacher, method.tapped(), data.samples, batch_size, data.labels)
+        if reason := method.supports(shapes):
+            reasons[f"{pair.name}/{row.name}"] = reason
+
+    return reasons
+
+
+def _refuse_duplicates(study: Study) -> None:
+    """Raise InputError if two rows, or two pairs, would train the same."""
+    rows = {
+        row.name: [row.method, methods.create(row.method, **row.settings).settings]
+        for row in study.methods
+        if not row.found  # a search may choose the published settings
+    }
+    pairs = {pair.name: pair.model_dump(exclude={"name"}) for pair in study.pairs}
+
+    for key, contents in (("methods", rows), ("pairs", pairs)):
+        names: dict[str, str] = {}
+        for name, content in contents.items():
+            first = names.setdefault(identity(content), name)
+            if first != name:
+                raise InputError(f"{key}: {first!r} and {name!r} are the same; remove one")
+
+
+def _report_batch_sizes(study: Study, say: Callable[[str], None]) -> None:
+    """Name the rows whose published weights belong to another batch size than the recipe's."""
+    batch_size = study.recipe.batch_size
+    rows: dict[int, list[str]] = {}
+    for row in study.methods:
+        modules = methods.create(row.method, **row.settings).modules()
+        assumed = {module.assumes_batch for module in modules if isinstance(module, Method)}
+        for other_size in assumed - {None, batch_size}:
+            rows.setdefault(other_size or 0, []).append(row.name)
+
+    for other_size, names in rows.items():
+        say(
+            f"{', '.join(names)}: the published weights were chosen for batches of {other_size}; "
+            f"this recipe has batches of {batch_size}"
+        )

@@ -1,33 +1,41 @@
-"""Where a study's cells are trained: the plan, its cohorts, and one process that works them off.
+"""Trains the cells of a study that are not finished yet.
 
-A workspace is a folder with one folder per study (journals, plan) and the teachers that they share. Running a study
-again trains what is not done; nothing else.
+A workspace is a folder with one folder per study (journals, plan) and the teachers that they share.
+Running a study again trains what is missing and nothing else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from benchmark.execution import teachers
-from benchmark.execution.plan_file import configuration, method_of, task, write_plan
-from benchmark.execution.prepare import Prepared, named
-from benchmark.execution.teacher_store import Store
+from benchmark.execution import teachers as execution_teachers
+from benchmark.execution.executors import CohortSpec
+from benchmark.execution.plan_file import configuration, method_of, write_plan
+from benchmark.execution.prepare import Prepared, errors_in
+from benchmark.execution.session import Session
+from benchmark.execution.specs import cell_spec, cohort_spec
+from benchmark.execution.worker import Resources
 from benchmark.files import write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import Failed
 from benchmark.records.layout import StudyFolder
+from benchmark.study.study import Cell
 from benchmark.training import cost
-from benchmark.training.cohort import train
-from benchmark.training.conditions import Conditions
-from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 
 
 @dataclass
 class Summary:
-    """What a run did.  failed: label -> reason."""
+    """The results of a run.
+
+    Attributes:
+        planned: Number of cells that can run.
+        trained: Number of cells that this run finished.
+        already_done: Number of cells that were finished before.
+        failed: Reasons by the names of the other cells.
+    """
 
     planned: int
     trained: int = 0
@@ -35,84 +43,131 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run(
-    prepared: Prepared,
-    workspace: Path,
-    source: str,
-    environment: dict[str, str],
-    progress: Progress,
-    cohort_size: int | None = None,
-) -> Summary:
-    """Trains all that is not done. Raises InputError if another process is at it, or a teacher is below its gate."""
-    study, data = prepared.study, prepared.data
-    folder = workspace / study.name
-    with locked(folder):
-        lent = lend(prepared, workspace, folder, source, environment, progress)
-        hashes = {key: teacher.sha256 for key, teacher in lent.items()}
+def run(prepared: Prepared, session: Session, cohort_size: int | None = None) -> Summary:
+    """Train every cell of a study that is not finished.
+
+    Args:
+        prepared: The study.
+        session: The session.
+        cohort_size: Most cells that train side by side; None for no limit.
+
+    Raises:
+        InputError: Another process trains the study, a teacher is below its gate, or a file cannot
+            be read or written.
+    """
+    folder = session.workspace.study(prepared.study.name)
+    with locked(folder.path):
+        teachers = load_teachers(prepared, session, folder)
+        hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         ids = write_plan(prepared, folder, hashes)
-        places = {
-            str(cell): CellFolder(StudyFolder(folder).cell(ids[str(cell)]).path)
-            for cell in prepared.cells
+
+        folders = {
+            str(cell): CellFolder(folder.cell(ids[str(cell)]).path) for cell in prepared.cells
         }
-        summary = Summary(planned=len(prepared.cells))
-        pending = [cell for cell in prepared.cells if not places[str(cell)].done]
-        summary.already_done = summary.planned - len(pending)
-        progress.planned(
-            {str(cell): cost.length(method_of(cell), study.recipe).total for cell in pending}
+        pending = [cell for cell in prepared.cells if not folders[str(cell)].done]
+        session.progress.planned(
+            {str(cell): cost.length(method_of(cell), cell.study.recipe).total for cell in pending}
         )
-        # What a search found may be what was published: two rows of the table, one cell on disk.
-        distinct = list({ids[str(cell)]: cell for cell in reversed(pending)}.values())[::-1]
-        for cohort in prepared.cohorts(distinct, cohort_size):
-            want = prepared.teacher_of(cohort[0])
-            conditions = Conditions(
-                data, study.recipe, cohort[0].seed, study.select, lent[want.key], environment
-            )
-            tasks = [
-                task(cell, places[str(cell)], configuration(prepared, cell, hashes), want.network)
-                for cell in cohort
-            ]
-            train(tasks, conditions, progress)
-        for cell in pending:
-            if places[str(cell)].done:
-                summary.trained += 1
-            else:
-                failure = places[str(cell)].journal().last(Failed)
-                summary.failed[str(cell)] = "not trained" if failure is None else failure.reason
-        return summary
+
+        cohorts = prepared.cohorts(_distinct(pending, ids), cohort_size)
+        specs = [_spec(prepared, session, cohort, folder, hashes, ids) for cohort in cohorts]
+        session.executor.run(specs, Resources(prepared.data, teachers), session.progress)
+
+        return _summary(prepared, pending, folders)
 
 
-def obtain_teachers(
-    prepared: Prepared,
-    workspace: Path,
-    source: str,
-    environment: dict[str, str],
-    progress: Progress,
-) -> None:
-    """Trains or fetches the teachers of a study that the store lacks, and no student."""
-    folder = workspace / prepared.study.name
-    with locked(folder):
-        lend(prepared, workspace, folder, source, environment, progress)
+def obtain_teachers(prepared: Prepared, session: Session) -> None:
+    """Train or fetch the teachers of a study that the store lacks, and no student.
+
+    Args:
+        prepared: The study.
+        session: The session.
+
+    Raises:
+        InputError: See `load_teachers`; or another process trains the study.
+    """
+    folder = session.workspace.study(prepared.study.name)
+    with locked(folder.path):
+        load_teachers(prepared, session, folder)
 
 
-def lend(
-    prepared: Prepared,
-    workspace: Path,
-    folder: Path,
-    source: str,
-    environment: dict[str, str],
-    progress: Progress,
-) -> dict[str, Teacher]:
-    """All teachers of a study, by key, measured; the folder then tells what its journals belong to."""
-    data, store = prepared.data, Store(workspace)
-    write_atomically(StudyFolder(folder).study_file, prepared.text.encode())
-    write_json(
-        StudyFolder(folder).split,
-        {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()},
-    )
+def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> dict[str, Teacher]:
+    """Load every teacher of a study, training or fetching it if needed.
+
+    Before that, the folder gets what its journals belong to: a copy of the study's file, the split,
+    and a plan without cells.
+
+    Args:
+        prepared: The study.
+        session: The session.
+        folder: Folder of the study, or of its searches.
+
+    Returns:
+        The teachers by key.
+
+    Raises:
+        InputError: A teacher is below its gate or cannot be trained, or a file cannot be read or
+            written.
+    """
+    data = prepared.data
+    split = {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()}
+    write_atomically(folder.study_file, prepared.text.encode())
+    write_json(folder.split, split)
     write_plan(prepared, folder, {})
-    lent = {}
-    with named(source):
-        for want in prepared.wanted:
-            record = StudyFolder(folder).teacher(want.key).path
-            lent[want.key] = teachers.obtain(want, store, record, data, environment, progress)
-    return lent
+
+    teachers: dict[str, Teacher] = {}
+    with errors_in(session.source):
+        for required in prepared.teachers:
+            record = folder.teacher(required.key)
+            teachers[required.key] = execution_teachers.obtain(required, record, data, session)
+    return teachers
+
+
+def _distinct(cells: Sequence[Cell], ids: Mapping[str, str]) -> list[Cell]:
+    """Return one cell of each identity.
+
+    A search may choose the published settings; then two rows of the table share one cell on disk.
+    """
+    distinct: dict[str, Cell] = {}
+    for cell in cells:
+        distinct.setdefault(ids[str(cell)], cell)
+    return list(distinct.values())
+
+
+def _spec(
+    prepared: Prepared,
+    session: Session,
+    cohort: Sequence[Cell],
+    folder: StudyFolder,
+    hashes: Mapping[str, str],
+    ids: Mapping[str, str],
+) -> CohortSpec:
+    cells = [
+        cell_spec(
+            session,
+            label=str(cell),
+            files=folder.cell(ids[str(cell)]),
+            configuration=configuration(prepared, cell, hashes),
+        )
+        for cell in cohort
+    ]
+    first = cohort[0]
+    teacher = prepared.teacher_of(first.pair.name)
+    return cohort_spec(prepared, session, teacher, first.seed, cells)
+
+
+def _summary(
+    prepared: Prepared, pending: Sequence[Cell], folders: Mapping[str, CellFolder]
+) -> Summary:
+    planned = len(prepared.cells)
+    summary = Summary(planned=planned, already_done=planned - len(pending))
+
+    for cell in pending:
+        folder = folders[str(cell)]
+        if folder.done:
+            summary.trained += 1
+        else:
+            failure = folder.journal().last(Failed)
+            summary.failed[str(cell)] = "not trained" if failure is None else failure.reason
+
+    return summary

@@ -1,108 +1,219 @@
-"""The teachers of a workspace: each has a folder, `teachers/<key>/`, with weights, card and record."""
+"""The stored teachers of a workspace, each a folder with weights, card and record."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+)
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder, Tensors
 from benchmark.records.journal import Epoch, read_journal
 from benchmark.records.layout import CellFiles, Workspace
-
-RECORDS = ("config.json", "journal.jsonl", "done.json")
-
-CARD = {"key", "sha256", "network", "classes", "dataset", "fingerprint", "source", "test/acc1"}
-"""What every card tells; of a training here `recipe` as well, and `val/acc1` if it had validation images."""
-
-Card = dict[str, Any]
+from benchmark.study.schema import Dataset, Network, stored_dataset
 
 
-class Store:
-    """Finds, takes over and lends stored teachers."""
+def _stored(value: Any) -> Any:
+    return stored_dataset(value) if isinstance(value, Mapping) else value
 
-    def __init__(self, workspace: Path):
-        self.folder = Workspace(workspace).teachers
 
-    def card(self, key: str) -> Card | None:
-        """What is known of a teacher. None if it is not in the store; InputError if its card is damaged."""
-        path = self.folder / key / "card.json"
+class TeacherDescription(BaseModel):
+    """What a teacher is and where it comes from.
+
+    Attributes:
+        key: Name of its folder in the store.
+        network: The network, with the normalisation that it was trained with.
+        classes: Number of classes.
+        dataset: The data set that it was trained or measured on.
+        fingerprint: Fingerprint of that data set.
+        source: `trained`, `timm`, or the file that the weights were imported from.
+        recipe: Recipe of its training, if it was trained here.
+        seed: Seed of its training, if it was trained here.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    key: str
+    network: Network
+    classes: int
+    dataset: Annotated[Dataset, BeforeValidator(_stored)]
+    fingerprint: str
+    source: str
+    recipe: dict[str, Any] | None = None
+    seed: int | None = None
+
+    @field_serializer("dataset")
+    def _with_defaults(self, dataset: Dataset) -> dict[str, Any]:
+        return dataset.model_dump()
+
+
+class TeacherCard(TeacherDescription):
+    """A teacher of the store, as `card.json` holds it.
+
+    Attributes:
+        sha256: Digest of its weights' file.
+        test_acc1: Top-1 accuracy on the test images, in percent.
+        val_acc1: Top-1 accuracy on the validation images in percent, if it was trained with some.
+    """
+
+    sha256: str
+    test_acc1: float = Field(alias="test/acc1")
+    val_acc1: float | None = Field(default=None, alias="val/acc1")
+
+    @property
+    def best_known(self) -> tuple[float, str]:
+        """Validation accuracy if there is one, else test accuracy; and the name of the images."""
+        if self.val_acc1 is not None:
+            return self.val_acc1, "validation"
+        return self.test_acc1, "test"
+
+
+class TeacherStore:
+    """Finds, publishes and copies stored teachers.
+
+    Attributes:
+        folder: The folder of all teachers.
+    """
+
+    def __init__(self, workspace: Workspace):
+        self.folder = workspace.teachers
+
+    def files(self, key: str) -> CellFiles:
+        """Return the files of a teacher."""
+        return CellFiles(self.folder / key)
+
+    def lock(self, key: str) -> Path:
+        """Return the lock that is held while a teacher is made."""
+        return self.folder / f"{key}.lock"
+
+    def card(self, key: str) -> TeacherCard | None:
+        """Return a teacher's card, or None if it isn't in the store.
+
+        Raises:
+            InputError: The card is damaged.
+        """
+        path = self.files(key).card
         if not path.exists():
             return None
+
         try:
-            card: Card = json.loads(path.read_text())
-            if not isinstance(card, dict) or not card.keys() >= CARD:
-                raise ValueError("not a teacher's card")
-        except ValueError as error:
-            hint = f"delete the folder {path.parent} to train or import this teacher again"
-            raise InputError(f"{path}: damaged ({error}); {hint}") from error
-        return card
+            return TeacherCard.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            remedy = f"delete the folder {path.parent} to train or import this teacher again"
+            raise InputError(f"{path}: damaged ({_reason(error)}); {remedy}") from error
 
-    def cards(self) -> tuple[list[Card], list[str]]:
-        """All cards, by key; and a line for each that is damaged."""
-        cards, damaged = [], []
-        for path in sorted(self.folder.glob("*/card.json")):
-            if path.parent.name.startswith("."):
-                continue
+    def cards(self) -> tuple[list[TeacherCard], list[str]]:
+        """Return all cards, sorted by key, and a message for each damaged one."""
+        cards: list[TeacherCard] = []
+        messages: list[str] = []
+
+        for folder in sorted(self.folder.glob("[!.]*")):
             try:
-                card = self.card(path.parent.name)
+                card = self.card(folder.name)
             except InputError as error:
-                damaged.append(str(error))
-            else:
-                cards += [card] if card is not None else []
-        return cards, damaged
+                messages.append(str(error))
+                continue
+            if card is not None:
+                cards.append(card)
 
-    def find(self, digits: str, where: str) -> Card:
-        """The teacher whose weights' SHA-256 begins so. Raises InputError, naming `where`, if it is not just one."""
-        found = [card for card in self.cards()[0] if card["sha256"].startswith(digits)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(card["key"] for card in found)
-            raise InputError(
-                f"{where}: {digits} begins the weights of several teachers ({several}); give more digits"
-            )
-        raise InputError(
-            f"{where}: no teacher in {self.folder} has weights {digits}; `kdbench teachers list` shows those there "
-            "are, `kdbench teachers import` brings others"
-        )
+        return cards, messages
 
-    def weights(self, card: Card) -> Tensors:
-        """A teacher's state dict. Raises InputError if the file is missing or is not the one that was measured."""
-        return CellFolder(self.folder / card["key"]).read_tensors(
-            "student.safetensors", card["sha256"]
-        )
+    def find(self, digits: str, location: str) -> TeacherCard:
+        """Return the only teacher whose weights' SHA-256 begins with some digits.
 
-    def publish(self, record: CellFolder, card: Card) -> None:
-        """Takes over a finished record and its weights: the whole folder appears at once.
+        Args:
+            digits: The first digits.
+            location: Where the user wrote them, for messages.
 
-        card: all but what the record itself tells, its accuracies and the hash of its weights.
+        Raises:
+            InputError: No teacher matches, or several do.
         """
-        files = CellFiles(record.path)
-        done = json.loads(files.done.read_text())
-        journal = read_journal(files.journal)
-        chosen = [r.metrics for r in journal if isinstance(r, Epoch) and r.epoch == done["epoch"]]
-        accuracies = {
-            name: metrics[name] for metrics in chosen for name in ("val/acc1",) if name in metrics
-        }
-        accuracies["test/acc1"] = done["metrics"]["test/acc1"]
-        new = self.folder / f".{card['key']}.part"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name in (*RECORDS, "student.safetensors"):
-            shutil.copyfile(record.path / name, new / name)
-        write_json(new / "card.json", {**card, "sha256": done["sha256"], **accuracies})
-        shutil.rmtree(self.folder / card["key"], ignore_errors=True)
-        new.rename(self.folder / card["key"])
+        cards, _ = self.cards()
+        matches = [card for card in cards if card.sha256.startswith(digits)]
+        if not matches:
+            remedy = (
+                "list them with `kdbench teachers list`, add one with `kdbench teachers import`"
+            )
+            raise InputError(f"{location}: no teacher in {self.folder} matches {digits}; {remedy}")
 
-    def lend_record(self, key: str, record: Path) -> None:
-        """Puts the record of a stored teacher beside a study's own, so that it can be tracked with them."""
-        if (record / "done.json").exists():
+        if len(matches) > 1:
+            keys = ", ".join(card.key for card in matches)
+            raise InputError(f"{location}: {digits} matches several teachers ({keys}); add digits")
+
+        return matches[0]
+
+    def weights(self, card: TeacherCard) -> Tensors:
+        """Read a teacher's state dict.
+
+        Raises:
+            InputError: The file is missing, or isn't the one that was measured.
+        """
+        files = self.files(card.key)
+        return CellFolder(files.path).read_weights(card.sha256)
+
+    def publish(self, record: CellFiles, description: TeacherDescription) -> None:
+        """Copy a finished training into the store. The whole folder appears at once.
+
+        Args:
+            record: The training's files, weights included.
+            description: What its files don't say.
+        """
+        card = TeacherCard.model_validate({**dict(description), **_results(record)})
+        files = self.files(card.key)
+        partial = CellFiles(self.folder / f".{card.key}.part")
+
+        shutil.rmtree(partial.path, ignore_errors=True)
+        partial.path.mkdir(parents=True)
+        _copy_record(record, partial)
+        shutil.copyfile(record.weights, partial.weights)
+        write_json(partial.card, card.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+        shutil.rmtree(files.path, ignore_errors=True)
+        partial.path.rename(files.path)
+
+    def copy_record(self, key: str, record: CellFiles) -> None:
+        """Copy a teacher's record, without weights, into a study, whose runs include it."""
+        if record.done.exists():
             return
-        shutil.rmtree(record, ignore_errors=True)
-        record.mkdir(parents=True)
-        for name in RECORDS:
-            shutil.copyfile(self.folder / key / name, record / name)
+
+        shutil.rmtree(record.path, ignore_errors=True)
+        record.path.mkdir(parents=True)
+        _copy_record(self.files(key), record)
+
+
+def _copy_record(source: CellFiles, target: CellFiles) -> None:
+    """Copy configuration and journal, and last the marker that makes the record valid."""
+    shutil.copyfile(source.config, target.config)
+    shutil.copyfile(source.journal, target.journal)
+    shutil.copyfile(source.done, target.done)
+
+
+def _results(record: CellFiles) -> dict[str, Any]:
+    """Return the part of a card that the training's own files say."""
+    done = json.loads(record.done.read_text())
+    results = {"sha256": done["sha256"], "test/acc1": done["metrics"]["test/acc1"]}
+
+    for entry in read_journal(record.journal):
+        if isinstance(entry, Epoch) and entry.epoch == done["epoch"]:
+            results["val/acc1"] = entry.metrics.get("val/acc1")
+
+    return results
+
+
+def _reason(error: ValidationError) -> str:
+    """Return the first problem of a card in one line."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"]))
+    return f"{key}: {problem['msg']}" if key else problem["msg"]

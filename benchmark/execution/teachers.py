@@ -1,4 +1,4 @@
-"""Teachers: trained by the same engine, or taken from timm or a file; stored once, measured, taught from by many."""
+"""Loads teachers from the store, and trains, downloads or imports those that it lacks."""
 
 from __future__ import annotations
 
@@ -6,334 +6,296 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-import methods
 from benchmark import RULES, seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
-from benchmark.execution.teacher_store import Card, Store
+from benchmark.execution.prepare import network_of
+from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.session import Session
+from benchmark.execution.teacher_store import TeacherCard, TeacherDescription, TeacherStore
 from benchmark.hashing import identity
-from benchmark.models import create, weights
+from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
+from benchmark.records.done import Done
 from benchmark.records.journal import Failed, Final, Start, Trained
+from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe
 from benchmark.study.study import Study
-from benchmark.training import evaluate
+from benchmark.training import evaluate, profiling
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A teacher that a study needs.
+def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> Teacher:
+    """Load a teacher, and make it first if the store lacks it.
 
-    key: its folder in the store. network: what is built for its weights. where: its first place in the study. pairs:
-    the names of all that share it. recipe: of its training, None where it is taken as it is. gate: the place of the
-    strictest `min_accuracy` among them.
+    Args:
+        required: The teacher.
+        record: Gets the study's own record of the teacher: how it was made, and its accuracy.
+        data: The study's data.
+        session: The session.
+
+    Raises:
+        InputError: Its accuracy is below what the study demands, it could not be trained, or its
+            files are damaged.
     """
-
-    key: str
-    configuration: dict[str, Any]
-    network: Network
-    pair: Pair
-    where: str
-    pairs: tuple[str, ...]
-    recipe: Recipe | None
-    min_accuracy: float | None
-    gate: str
-
-    @property
-    def label(self) -> str:
-        """Its name for people."""
-        return f"teacher {self.network.model}"
-
-
-def wanted(study: Study, data: Data, store: Store) -> list[Wanted]:
-    """The teachers of a study, each once, in the order of its pairs.
-
-    Raises InputError for stored weights that are not there, or are another network's or for other classes.
-    """
-    found: dict[str, Wanted] = {}
-    for place, pair in enumerate(study.pairs):
-        one = _wanted(study, place, pair, data, store)
-        before = found.get(one.key)
-        if before is not None:
-            strict = max(
-                before,
-                one,
-                key=lambda want: -1.0 if want.min_accuracy is None else want.min_accuracy,
-            )
-            pairs = (*before.pairs, pair.name)
-            one = replace(before, pairs=pairs, min_accuracy=strict.min_accuracy, gate=strict.gate)
-        found[one.key] = one
-    return list(found.values())
-
-
-def _wanted(study: Study, place: int, pair: Pair, data: Data, store: Store) -> Wanted:
-    teacher, where = pair.teacher, f"pairs[{place}].teacher"
-    common = {"rules": RULES, "role": "teacher", "data": study.data(data.fingerprint)}
-    network: Network = teacher
-    recipe = None
-    if teacher.weights is not None:
-        card = _agreeing(store.find(teacher.weights, f"{where}.weights"), teacher, where, data)
-        network, key = Network(**card["network"]), card["key"]
-        configuration = {**common, "student": network.identity, "sha256": card["sha256"]}
-    elif teacher.recipe is None and create.head_is_pretrained(teacher, data.classes):
-        configuration = {**common, "student": teacher.identity, "classes": data.classes}
-        key = identity(configuration)
-    else:
-        recipe, alone = teacher.recipe or study.recipe, methods.baseline()
-        configuration = {
-            **common,
-            "student": teacher.identity,
-            "method": {"name": alone, "settings": methods.create(alone).settings},
-            "recipe": recipe.identity,
-            "select": study.select,
-            "seed": teacher.seed,
-        }
-        key = identity(configuration)
-    gate = f"{where}.min_accuracy"
-    return Wanted(
-        key, configuration, network, pair, where, (pair.name,), recipe, teacher.min_accuracy, gate
-    )
-
-
-def _agreeing(card: Card, teacher: Network, where: str, data: Data) -> Card:
-    """The card. Raises InputError if the study says something else of the network than its card does."""
-    stored = Network(**card["network"])
-    for key in ("model", "kwargs", "image_size", "mean", "std"):
-        told, kept = getattr(teacher, key), getattr(stored, key)
-        if told != kept and (key in ("model", "kwargs") or told is not None):
-            raise InputError(
-                f"{where}.{key}: is {told}, but these weights are of a network with {kept}"
-            )
-    if card["classes"] != data.classes:
-        raise InputError(
-            f"{where}.weights: tell {card['classes']} classes apart; the data set has {data.classes}"
-        )
-    return card
-
-
-def obtain(
-    want: Wanted,
-    store: Store,
-    record: Path,
-    data: Data,
-    environment: dict[str, str],
-    progress: Progress,
-) -> Teacher:
-    """A teacher from the store, made first if it is not there; `record` then tells how it came and what it reaches.
-
-    Raises InputError if it is below the accuracy that the study asks for, or could not be made.
-    """
+    store = session.store
     store.folder.mkdir(parents=True, exist_ok=True)
-    if store.card(want.key) is None:
-        with _alone(store.folder / f"{want.key}.lock", want, progress):
-            if store.card(want.key) is None:
-                _make(want, store, CellFolder(record), data, environment, progress)
-    card = store.card(want.key)
+    if store.card(required.key) is None:
+        with _exclusively(store.lock(required.key), required.label, session.progress):
+            if store.card(required.key) is None:
+                _make(required, record, data, session)
+
+    card = store.card(required.key)
     assert card is not None
-    teacher = load(card, want.where, store, data)
-    at_home = card["fingerprint"] == data.fingerprint
-    if at_home:
-        store.lend_record(want.key, record)
-    elif not (record / "done.json").exists():
-        shutil.rmtree(record, ignore_errors=True)
-        _measure(CellFolder(record), want.configuration, teacher.model, data, environment)
-        (record / "student.safetensors").unlink()
-    _check_gate(want, card, record, at_home)
+    teacher = load(card, required.location, store, data)
+
+    same_data = card.fingerprint == data.fingerprint
+    if same_data:
+        store.copy_record(required.key, record)
+    elif not record.done.exists():
+        shutil.rmtree(record.path, ignore_errors=True)
+        _measure(record, required.configuration, teacher.model, data, session)
+        record.weights.unlink()
+
+    _check_gate(required, card, record, same_data)
     return teacher
 
 
-def _check_gate(want: Wanted, card: Card, record: Path, at_home: bool) -> None:
-    known = json.loads((record / "done.json").read_text())["metrics"]["test/acc1"]
-    reached, images = (
-        (card["val/acc1"], "validation") if at_home and "val/acc1" in card else (known, "test")
-    )
-    if want.min_accuracy is not None and reached < want.min_accuracy:
-        remedy = "train it longer" if want.recipe is not None else "take another"
-        raise InputError(
-            f"{want.gate}: is {want.min_accuracy:g}, but {want.network.model} reaches {reached:.2f} % on the {images} "
-            f"images; {remedy} or ask for less"
-        )
+def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> Teacher:
+    """Load a stored teacher, with the normalisation that it was trained with.
 
+    Args:
+        card: Its card.
+        location: Where the study names it, for messages.
+        store: The store.
+        data: The data that it will see.
 
-def load(card: Card, where: str, store: Store, data: Data) -> Teacher:
-    """A teacher of the store, with the normalisation that it was trained with.  where: its place, for messages."""
+    Raises:
+        InputError: Its weights are missing or damaged, or don't belong to its network.
+    """
     with seeds.seeded(0, "teacher"):
-        model = create.tapped(
-            Network(**card["network"]), where, data.size, data.classes, data.mean, data.std
-        )
-    weights.load_into(model.network, store.weights(card), card["network"]["model"], where)
-    return Teacher(model.to(data.device), card["sha256"])
+        model = network_of(data, card.network, location)
+
+    weights.load_into(model.network, store.weights(card), card.network.model, location)
+    return Teacher(model.to(data.device), card.sha256)
 
 
-def take(
-    source: str,
-    file: Path,
-    pair: Pair,
-    study: Study,
-    store: Store,
-    data: Data,
-    known: dict[str, str],
-) -> Card:
-    """Imports the weights in a file as the teacher of a pair, measured on the test images; returns their card.
+def import_weights(
+    file: Path, source: str, pair: Pair, study: Study, data: Data, session: Session
+) -> TeacherCard:
+    """Put weights that were trained elsewhere into the store, measured on the test images.
 
-    source: where the file came from, for the card. known: the environment. Weights that are in the store already are
-    measured anew. Raises InputError if they do not fit the network.
+    Weights that the store has already are measured again.
+
+    Args:
+        file: The file with the weights.
+        source: Where the file comes from, for the card.
+        pair: The pair whose teacher they belong to.
+        study: The study.
+        data: The study's data.
+        session: The session.
+
+    Raises:
+        InputError: The file cannot be read, or its weights don't fit the teacher's network.
     """
     network = pair.teacher.untrained
     with seeds.seeded(0, "teacher"):
-        model = create.tapped(network, "teacher", data.size, data.classes, data.mean, data.std)
+        model = network_of(data, network, "teacher")
     weights.load_into(model.network, weights.read(file), network.model, str(file))
     model.to(data.device)
+
     digest = sha256(model.network.state_dict())
-    key = identity(
-        {"rules": RULES, "role": "teacher", "student": _explicit(network, model), "sha256": digest}
-    )
+    content = {"rules": RULES, "role": "teacher", "sha256": digest}
+    key = identity({**content, "student": _with_normalisation(network, model).identity})
     configuration = {
-        "rules": RULES, "role": "teacher", "data": study.data(data.fingerprint), "student": network.identity,
-        "source": source, "sha256": digest,
-    }  # fmt: skip
-    with FileLock(_folder(store) / f"{key}.lock"):
-        _take_over(key, configuration, source, network, model, store, data, known)
+        **content,
+        "data": study.data(data.fingerprint),
+        "student": network.identity,
+        "source": source,
+    }
+
+    store = session.store
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(store.lock(key)):
+        description = _describe(key, source, network, model, data)
+        _measure_and_publish(description, configuration, model, data, session)
+
     card = store.card(key)
     assert card is not None
     return card
 
 
-def check(card: Card, store: Store, data: Data) -> float:
-    """Top-1 accuracy in percent that a stored teacher reaches now on its test images.
+def current_accuracy(card: TeacherCard, store: TeacherStore, data: Data) -> float:
+    """Measure a stored teacher again.
 
-    Raises InputError if its weights are not those that were stored.
+    Args:
+        card: Its card.
+        store: The store.
+        data: The data set that the card names.
+
+    Returns:
+        Top-1 accuracy on the test images, in percent.
+
+    Raises:
+        InputError: Its weights are missing or damaged.
     """
-    teacher = load(card, card["key"], store, data)
-    images = data.test(Finished(store.folder / card["key"]))
+    teacher = load(card, card.key, store, data)
+    images = data.test(Finished(store.files(card.key).path))
     return evaluate.accuracy(evaluate.predict(teacher.model, images), images.labels)
 
 
-def _make(
-    want: Wanted,
-    store: Store,
-    record: CellFolder,
-    data: Data,
-    environment: dict[str, str],
-    progress: Progress,
+def _check_gate(
+    required: RequiredTeacher, card: TeacherCard, record: CellFiles, same_data: bool
 ) -> None:
-    if want.recipe is not None:
-        _train(want, want.recipe, store, record, data, environment, progress)
+    """Raise InputError if a teacher is less accurate than its study demands."""
+    if same_data:
+        accuracy, images = card.best_known
+    else:
+        done = json.loads(record.done.read_text())
+        accuracy, images = done["metrics"]["test/acc1"], "test"
+
+    if required.min_accuracy is None or accuracy >= required.min_accuracy:
         return
-    model = create.tapped(
-        want.network, want.where, data.size, data.classes, data.mean, data.std
-    ).to(data.device)
-    _take_over(want.key, want.configuration, "timm", want.network, model, store, data, environment)
+
+    remedy = "use another teacher" if required.recipe is None else "train it longer"
+    raise InputError(
+        f"{required.gate_location}: is {required.min_accuracy:g}, but {required.network.model} "
+        f"reaches {accuracy:.2f} % on the {images} images; {remedy}, or lower the limit"
+    )
 
 
-def _take_over(
-    key: str, configuration: dict[str, Any], source: str, network: Network, model: TappedModel, store: Store,
-    data: Data, environment: dict[str, str],
-) -> None:  # fmt: skip
-    """Measures a network that was trained elsewhere, and stores it."""
-    record = CellFolder(_folder(store) / f".{key}.new")
+def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> None:
+    """Train a teacher, or download its pretrained weights; then publish it."""
+    if required.recipe is not None:
+        _train(required, required.recipe, record, data, session)
+        return
+
+    model = network_of(data, required.network, required.location).to(data.device)
+    description = _describe(required.key, "timm", required.network, model, data)
+    _measure_and_publish(description, required.configuration, model, data, session)
+
+
+def _train(
+    required: RequiredTeacher, recipe: Recipe, record: CellFiles, data: Data, session: Session
+) -> None:
+    """Train a teacher in this process, as a cohort of one with a seed of its own; publish it."""
+    folder = CellFolder(record.path)
+    if folder.done and not record.weights.exists():
+        shutil.rmtree(record.path)
+
+    if not folder.done:
+        configuration = required.configuration
+        method = configuration["method"]
+        task = Task(
+            folder=folder,
+            label=required.label,
+            configuration=configuration,
+            student=required.network,
+            method=method["name"],
+            settings=method["settings"],
+        )
+        conditions = Conditions(
+            data=data,
+            recipe=recipe,
+            seed=seeds.derive(required.pair.teacher.seed, "teacher"),
+            select=configuration["select"],
+            teacher=None,
+            environment=session.environment,
+        )
+        train([task], conditions, session.progress)
+
+    if not folder.done:
+        failure = folder.journal().last(Failed)
+        reason = "" if failure is None else failure.reason
+        model_name = required.network.model
+        raise InputError(f"{required.location}: {model_name} could not be trained: {reason}")
+
+    with seeds.seeded(0, "teacher"):
+        model = network_of(data, required.network, required.location)
+    description = _describe(required.key, "trained", required.network, model, data)
+    training = {"recipe": recipe.identity, "seed": required.pair.teacher.seed}
+    session.store.publish(record, description.model_copy(update=training))
+    record.weights.unlink()
+
+
+def _measure_and_publish(
+    description: TeacherDescription,
+    configuration: dict[str, Any],
+    model: TappedModel,
+    data: Data,
+    session: Session,
+) -> None:
+    """Store a network that was not trained here."""
+    store = session.store
+    record = store.files(f".{description.key}.new")
     shutil.rmtree(record.path, ignore_errors=True)
-    _measure(record, configuration, model, data, environment)
-    store.publish(record, _card(key, source, network, model, data))
+
+    _measure(record, configuration, model, data, session)
+    store.publish(record, description)
     shutil.rmtree(record.path)
 
 
 def _measure(
-    record: CellFolder,
+    record: CellFiles,
     configuration: dict[str, Any],
     model: TappedModel,
     data: Data,
-    environment: dict[str, str],
+    session: Session,
 ) -> None:
-    """Evaluates a finished network, with the same records as the end of a training here leaves."""
-    record.begin(configuration)
-    journal = record.journal()
-    journal.append(Start(epoch=0, environment=environment))
-    digest = record.save_student(model.network.state_dict())
+    """Evaluate a network, and leave the same files as a training that ends here."""
+    folder = CellFolder(record.path)
+    folder.begin(configuration)
+    journal = folder.journal()
+    journal.append(Start(epoch=0, environment=session.environment))
+    digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
-    test = data.test(Finished(record.path))
-    scores = evaluate.quality(evaluate.predict(model, test), test.labels, None)
-    metrics = {f"test/{name}": value for name, value in scores.items()} | evaluate.costs(model)
+
+    images = data.test(Finished(record.path))
+    metrics = evaluate.test_metrics(model, images, None) | profiling.costs(model)
+
     journal.append(Final(metrics=metrics))
-    record.finish({"sha256": digest, "epoch": 0, "metrics": metrics})
+    folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
 
 
-def _card(key: str, source: str, network: Network, model: TappedModel, data: Data) -> Card:
-    """What a record does not tell itself. The normalisation is written out, so that other data do not change it."""
-    return {
-        "key": key,
-        "network": _explicit(network, model),
-        "classes": data.classes,
-        "dataset": data.dataset.model_dump(),
-        "fingerprint": data.fingerprint,
-        "source": source,
-    }
-
-
-def _explicit(network: Network, model: TappedModel) -> dict[str, Any]:
-    seen = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
-    return {**seen, **network.untrained.identity}
-
-
-def _train(
-    want: Wanted, recipe: Recipe, store: Store, record: CellFolder, data: Data, environment: dict[str, str],
-    progress: Progress,
-) -> None:  # fmt: skip
-    """Trains a teacher as a cohort of one, in a stream of its own, and publishes it."""
-    if record.done and not (record.path / "student.safetensors").exists():
-        shutil.rmtree(record.path)
-    configuration = want.configuration
-    settings = configuration["method"]["settings"]
-    task = Task(
-        record, want.label, configuration, want.network, configuration["method"]["name"], settings
+def _describe(
+    key: str, source: str, network: Network, model: TappedModel, data: Data
+) -> TeacherDescription:
+    return TeacherDescription(
+        key=key,
+        network=_with_normalisation(network, model),
+        classes=data.classes,
+        dataset=data.dataset,
+        fingerprint=data.fingerprint,
+        source=source,
     )
-    if not record.done:
-        seed = seeds.derive(want.pair.teacher.seed, "teacher")
-        train(
-            [task],
-            Conditions(data, recipe, seed, configuration["select"], None, environment),
-            progress,
-        )
-    if not record.done:
-        reason = next(
-            (r.reason for r in reversed(record.journal().records) if isinstance(r, Failed)), ""
-        )
-        raise InputError(f"{want.where}: {want.network.model} could not be trained: {reason}")
-    with seeds.seeded(0, "teacher"):
-        model = create.tapped(
-            want.network, want.where, data.size, data.classes, data.mean, data.std
-        )
-    card = _card(want.key, "trained", want.network, model, data)
-    store.publish(record, {**card, "recipe": recipe.identity, "seed": want.pair.teacher.seed})
-    (record.path / "student.safetensors").unlink()
 
 
-def _folder(store: Store) -> Path:
-    store.folder.mkdir(parents=True, exist_ok=True)
-    return store.folder
+def _with_normalisation(network: Network, model: TappedModel) -> Network:
+    """Return the untrained network with its normalisation written out: other data have another."""
+    normalisation = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
+    return Network(**{**normalisation, **network.untrained.identity})
 
 
 @contextmanager
-def _alone(path: Path, want: Wanted, progress: Progress) -> Iterator[None]:
-    """Holds a lock, and says so where another process has it."""
+def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
+    """Hold a lock. If another process has it, say so and wait."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.warn(f"{want.label} is being trained by another process; waiting for it")
+        progress.warn(f"{label} is being trained by another process; waiting for it")
         lock.acquire()
+
     try:
         yield
     finally:

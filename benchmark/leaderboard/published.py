@@ -1,38 +1,83 @@
-"""Accuracies that others published, for a column of their own: they come from other trainings, so nothing is computed.
+"""Accuracies that others published. They come from other trainings and are shown, never computed.
 
-`published.csv` has a line for each method, pair of networks and source: top-1 accuracy on the test images in percent,
-its standard deviation where one was given, and by which rule the tested epoch was chosen, one of `RULES`. Lines of one
-method and pair are in the order in which they are shown: the table of the method's authors, then RepDistiller,
-mdistiller, logit-standardization-KD, TTM and ITRD. All of them train for 240 epochs (`mlld` for 480 or more) on all
-50,000 training images. Left out are tables whose teachers differ from RepDistiller's, and methods with other settings
-than this project's.
+`published.csv` has a line for each method, pair of networks and source: top-1 accuracy on the test
+images in percent, its standard deviation if one was given, and the rule that chose the tested
+epoch, one of `RULES`. Lines of one method and pair are in the order in which they are shown: the
+table of the method's authors, then RepDistiller, mdistiller, logit-standardization-KD, TTM and
+ITRD. All of them train for 240 epochs (`mlld` for 480 or more) on all 50,000 training images.
+Tables whose teachers differ from RepDistiller's, and methods with other settings than this
+project's, are left out.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import pandas as pd
+
+from benchmark.leaderboard.rows import Row
+from benchmark.study.plan import TEACHER, Plan
 
 COLUMNS = ("method", "dataset", "teacher", "student", "value", "sd", "source", "rule")
 
 RULES = ("last", "best on test", "unknown")
-"""How the tested epoch was chosen: the last one, the one that is best on the test images, or the source is silent."""
+"""How the tested epoch was chosen: the last, the best on the test images, or not stated."""
+
+NETWORKS = ("dataset", "teacher", "student")
+"""Tags of a run that decide which published accuracies it is shown beside."""
 
 
 def read() -> pd.DataFrame:
-    """The whole table, with the columns `COLUMNS`."""
+    """Return the whole table, with the columns `COLUMNS`."""
     return _table().copy()
 
 
 def of(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
-    """The lines for one method and pair, the one to show first; of a data set the last part of its name counts."""
+    """Return the lines for one method and pair, the one to show first.
+
+    Args:
+        dataset: Name of the data set; only its last part counts, after any source.
+        teacher: Name of the teacher's network.
+        student: Name of the student's network.
+        method: Name of the method.
+    """
     table = _table()
-    same = (
-        (table["teacher"] == teacher) & (table["student"] == student) & (table["method"] == method)
+    name = dataset.rpartition("/")[2]
+    selected = (
+        (table["dataset"] == name)
+        & (table["teacher"] == teacher)
+        & (table["student"] == student)
+        & (table["method"] == method)
     )
-    return table[same & (table["dataset"] == dataset.rpartition("/")[2])].reset_index(drop=True)
+    return table[selected].reset_index(drop=True)
+
+
+def published_columns(row: Row, plan: Plan) -> dict[str, Any]:
+    """Return what others published for a row's networks and method, by the first source.
+
+    Rows that were tuned, or whose settings the study changed, have no published accuracy.
+    """
+    columns: dict[str, Any] = {
+        "published": math.nan,
+        "published_source": "",
+        "published_rule": "",
+    }
+    trained = {tuple(str(run.get(tag, "")) for tag in NETWORKS) for run in row.finished.values()}
+    changed = row.method in plan.altered or bool(plan.trials.get(row.method))
+    if row.method == TEACHER or changed or len(trained) != 1:
+        return columns
+
+    ((dataset, teacher, student),) = trained
+    lines = of(dataset, teacher, student, row.method)
+    if len(lines):
+        first = lines.iloc[0]
+        columns["published"] = first["value"]
+        columns["published_source"] = first["source"]
+        columns["published_rule"] = first["rule"]
+    return columns
 
 
 @cache

@@ -1,46 +1,38 @@
-"""Runs grouped to the rows of a table: the planned cells of each method on each pair, and the teacher of a pair."""
+"""Groups the runs of a study into the rows of a table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from benchmark.study.plan import TEACHER, Plan
-
-MEANS = {
-    "acc5": "test/acc5",
-    "f1": "test/f1",
-    "ece": "test/ece",
-    "agreement": "test/agreement",
-    "params": "cost/params",
-    "macs": "cost/macs",
-    "compute_tmac": "cost/compute_tmac",
-    "best_minus_last": "val/best_minus_last",
-}
-"""Metrics by column, whose mean a row shows."""
-
-CLOCKED = {
-    name: f"cost/{name}"
-    for name in (
-        "latency_ms",
-        "latency_batch64_ms",
-        "train_seconds",
-        "teacher_seconds",
-        "peak_memory_mb",
-    )
-}
-"""Metrics by column that a clock measured."""
+from benchmark.leaderboard.statistics import mean
+from benchmark.measures import ACCURACY, MEASURES, Measure
+from benchmark.study.plan import Plan
 
 Run = dict[Hashable, Any]
+"""A run by column: its tags and metrics."""
+
+Cells = Mapping[tuple[str, str, int], Sequence[Run]]
+"""The runs of every planned cell, by pair, method and seed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The planned cells of one method on one pair, by what became of them."""
+    """The planned cells of a method on a pair, or the teacher of a pair.
+
+    Attributes:
+        method: Name of the row.
+        finished: Runs with an accuracy, by seed.
+        failed: Reasons of the cells that failed, by seed.
+        unmeasured: Number of finished cells without a finite accuracy.
+        planned: Number of planned cells.
+        inapplicable: Why the method cannot run on the pair; None if it can.
+    """
 
     method: str
     finished: Mapping[int, Run]
@@ -51,32 +43,89 @@ class Row:
 
     @property
     def accuracies(self) -> dict[int, float]:
-        """Top-1 accuracy in percent by seed."""
-        return {seed: float(run["test/acc1"]) for seed, run in self.finished.items()}
+        """Top-1 accuracy in percent, by seed."""
+        return {seed: float(run[ACCURACY.key]) for seed, run in self.finished.items()}
 
     @property
     def n(self) -> int:
-        """Seeds with a finished run and an accuracy."""
+        """Number of seeds with a finished run and an accuracy."""
         return len(self.finished)
 
+    def average(self, measure: Measure) -> float:
+        """Return the average of a measure over the finished runs.
 
-def records(runs: pd.DataFrame, kind: str) -> list[Run]:
-    """The runs of a kind by identity, each with all metrics of `MEANS` and `CLOCKED`; NaN for one that none has."""
+        A mean is NaN if one of the runs lacks the metric. A median is over the runs that have it.
+        """
+        values = [float(run[measure.key]) for run in self.finished.values()]
+        if measure.average == "mean":
+            return mean(values)
+
+        finite = [value for value in values if math.isfinite(value)]
+        return statistics.median(finite) if finite else math.nan
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """All rows of one pair.
+
+    Attributes:
+        pair: Name of the pair.
+        plan: The plan of the study.
+        methods: Rows by method, in the order of the plan.
+        teacher: The row of the teacher.
+    """
+
+    pair: str
+    plan: Plan
+    methods: Mapping[str, Row]
+    teacher: Row
+
+    @property
+    def student(self) -> Row | None:
+        """The row that trains the student alone, with published settings."""
+        return self._get(self.plan.baseline)
+
+    def rival(self, row: Row, reference: str | None) -> Row | None:
+        """Return the row that `row` is compared with, as `Plan.rival` names it."""
+        return self._get(self.plan.rival(row.method, reference))
+
+    def untuned(self, row: Row) -> Row | None:
+        """Return the row with published settings that a tuned row belongs to."""
+        return self._get(self.plan.published(row.method))
+
+    def _get(self, method: str | None) -> Row | None:
+        return None if method is None else self.methods.get(method)
+
+
+def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
+    """Return the runs of a kind, sorted by identity.
+
+    Args:
+        runs: All runs; columns of metrics that no run has logged may be missing.
+        kind: `run` for students, `teacher` for teachers.
+
+    Returns:
+        Runs with every metric of `MEASURES`; NaN where a run lacks it.
+    """
     if runs.empty:
         return []
-    metrics = ("test/acc1", *MEANS.values(), *CLOCKED.values())
+
+    metrics = [measure.key for measure in MEASURES]
     absent: dict[str, Any] = {name: math.nan for name in metrics if name not in runs.columns}
-    absent |= {name: "" for name in ("fingerprint",) if name not in runs.columns}
-    wanted = runs[runs["kind"] == kind].assign(**absent).astype(dict.fromkeys(metrics, "float64"))
-    # Sorted, so that the first reason of several does not depend on the order in which the runs came.
-    return sorted(wanted.to_dict("records"), key=lambda run: str(run["run_id"]))
+    if "fingerprint" not in runs.columns:
+        absent["fingerprint"] = ""
+
+    selected = runs[runs["kind"] == kind].assign(**absent)
+    complete = selected.astype(dict.fromkeys(metrics, "float64"))
+    # Sorted, so that the first of several reasons does not depend on the order of the runs.
+    return sorted(complete.to_dict("records"), key=lambda run: str(run["run_id"]))
 
 
-def planned(runs: pd.DataFrame, plan: Plan) -> dict[tuple[str, str, int], list[Run]]:
-    """The runs of every planned cell, by pair, method and seed.
+def runs_by_cell(runs: pd.DataFrame, plan: Plan) -> Cells:
+    """Return the runs of every planned cell.
 
     Raises:
-        ValueError: two of them are finished.
+        ValueError: A cell has two finished runs.
     """
     cells: dict[tuple[str, str, int], list[Run]] = {
         (pair, method, seed): []
@@ -84,117 +133,62 @@ def planned(runs: pd.DataFrame, plan: Plan) -> dict[tuple[str, str, int], list[R
         for method in plan.methods
         for seed in plan.seeds
     }
-    for run in records(runs, "run"):
-        key = (run["pair"], run["method"], run["seed"])
-        if key in cells:
-            cells[key].append(run)
-    doubles = {
-        key: found
-        for key, all_ in cells.items()
-        if len(found := [r for r in all_ if _is_finished(r)]) > 1
-    }
-    if doubles:
-        named = "; ".join(
-            f"{pair}/{method} seed {seed}: runs {', '.join(str(run['run_id']) for run in found)}"
-            for (pair, method, seed), found in doubles.items()
-        )
-        raise ValueError(
-            f"more than one finished run for a cell ({named}): delete or archive all but one"
-        )
+    for run in runs_of_kind(runs, "run"):
+        cell = (run["pair"], run["method"], run["seed"])
+        if cell in cells:
+            cells[cell].append(run)
+
+    _refuse_duplicates(cells)
     return cells
 
 
-def method_row(
-    cells: Mapping[tuple[str, str, int], Sequence[Run]], plan: Plan, pair: str, method: str
-) -> Row:
-    """The row of a method on a pair; `cells` as `planned` gives them."""
+def _refuse_duplicates(cells: Cells) -> None:
+    duplicates = []
+    for (pair, method, seed), runs in cells.items():
+        finished = [run for run in runs if is_finished(run)]
+        if len(finished) > 1:
+            names = ", ".join(str(run["run_id"]) for run in finished)
+            duplicates.append(f"{pair}/{method} seed {seed}: runs {names}")
+
+    if duplicates:
+        raise ValueError(
+            f"cells with more than one finished run ({'; '.join(duplicates)}): "
+            "delete or archive all but one"
+        )
+
+
+def method_row(cells: Cells, plan: Plan, pair: str, method: str) -> Row:
+    """Return the row of a method on a pair."""
     reason = plan.why_not(pair, method)
     if reason is not None:
         return Row(method, {}, {}, 0, 0, reason)
+
     by_seed = {seed: cells[pair, method, seed] for seed in sorted(plan.seeds)}
-    return _from_runs(method, by_seed, len(plan.seeds))
+    return row_from_runs(method, by_seed)
 
 
-def _from_runs(method: str, by_seed: Mapping[int, Sequence[Run]], planned: int) -> Row:
+def row_from_runs(method: str, by_seed: Mapping[int, Sequence[Run]]) -> Row:
+    """Return the row with these planned cells."""
     finished: dict[int, Run] = {}
     failed: dict[int, str] = {}
     unmeasured = 0
+
     for seed, runs in by_seed.items():
-        done = [run for run in runs if _is_finished(run)]
+        done = [run for run in runs if is_finished(run)]
         broken = [run for run in runs if run["status"] == "FAILED"]
-        if done and math.isfinite(done[0]["test/acc1"]):
+        if done and math.isfinite(done[0][ACCURACY.key]):
             finished[seed] = done[0]
         elif done:
             unmeasured += 1
         elif broken:
-            failed[seed] = next(filter(None, map(_reason, broken)), "no reason recorded")
-    return Row(method, finished, failed, unmeasured, planned, None)
+            reasons = filter(None, map(_reason, broken))
+            failed[seed] = next(reasons, "no reason recorded")
+
+    return Row(method, finished, failed, unmeasured, len(by_seed), None)
 
 
-def teacher_row(
-    cells: Mapping[tuple[str, str, int], Sequence[Run]],
-    teachers: Iterable[Run],
-    plan: Plan,
-    pair: str,
-) -> Row:
-    """The row of the network that taught the pair's students, found by its identity.
-
-    Raises:
-        ValueError: the pair's students had two teachers, or the teacher has two finished runs.
-    """
-    identity = _teacher_id(cells, plan, pair)
-    own = [
-        run
-        for run in teachers
-        if (_serves(run, pair) if identity is None else run["teacher_id"] == identity)
-    ]
-    finished = [run for run in own if _is_finished(run)]
-    if len(finished) > 1:
-        # One teacher can be recorded once for each pair that it serves.
-        finished = [run for run in finished if _serves(run, pair)] or finished
-    if len(finished) > 1:
-        names = ", ".join(str(run["run_id"]) for run in finished)
-        raise ValueError(
-            f"the teacher of {pair} has more than one finished run ({names}): delete or archive all but one"
-        )
-    return _from_runs(TEACHER, {0: finished or own}, 1)
-
-
-def _serves(run: Run, pair: str) -> bool:
-    """Whether a pair is among those that a teacher was recorded for."""
-    return pair in str(run["pair"]).split(", ")
-
-
-def _teacher_id(
-    cells: Mapping[tuple[str, str, int], Sequence[Run]], plan: Plan, pair: str
-) -> str | None:
-    # The student alone has no teacher of its own, so it decides only where nothing else does.
-    taught = [
-        run
-        for key, runs in cells.items()
-        if key[0] == pair and key[1] != plan.baseline
-        for run in runs
-    ]
-    alone = [
-        run
-        for key, runs in cells.items()
-        if key[0] == pair and key[1] == plan.baseline
-        for run in runs
-    ]
-    used = _identities(run for run in taught if _is_finished(run))
-    if len(used) > 1:
-        raise ValueError(
-            f"the students of {pair} learned from different teachers: {', '.join(used)}"
-        )
-    known = next(filter(None, (used, _identities(taught), _identities(alone))), [])
-    return known[0] if len(known) == 1 else None
-
-
-def _identities(runs: Iterable[Run]) -> list[str]:
-    return sorted({run["teacher_id"] for run in runs if isinstance(run["teacher_id"], str)} - {""})
-
-
-def _is_finished(run: Run) -> bool:
+def is_finished(run: Run) -> bool:
+    """Return whether a run has finished."""
     return bool(run["status"] == "FINISHED")
 
 

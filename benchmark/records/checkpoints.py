@@ -1,4 +1,4 @@
-"""The files of a cell: configuration, checkpoints, weights, done marker."""
+"""The tensors and markers of a cell: checkpoints, best weights, final weights."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ from torch import Tensor
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.files import write_atomically, write_json
-from benchmark.records.journal import Journal, Json, seal, unseal
+from benchmark.records.done import Done, write_done
+from benchmark.records.journal import Journal, Json, decode_line, encode_line
+from benchmark.records.layout import CellFiles
 
 Tensors = dict[str, Tensor]
 
+KEPT_CHECKPOINTS = 2
+"""The newest checkpoint, and the one before in case the newest is damaged."""
+
+
+def pack(tensors: Tensors) -> bytes:
+    """Return the content of a safetensors file."""
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    return safetensors.torch.save(plain)
+
 
 def sha256(tensors: Tensors) -> str:
-    """Of the file that these tensors become."""
-    return hashlib.sha256(packed(tensors)).hexdigest()
-
-
-def packed(tensors: Tensors) -> bytes:
-    """The bytes of a safetensors file."""
-    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    return safetensors.torch.save(plain)
+    """Return the SHA-256 of the safetensors file that holds these tensors."""
+    return hashlib.sha256(pack(tensors)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a cell after an epoch: tensors, and a JSON part that ends with the epoch's own journal record."""
+    """The state of a cell after an epoch.
+
+    Attributes:
+        epoch: Counted from 0 with those of the early stage.
+        tensors: Weights and optimizer state.
+        state: All else, as JSON; it includes the epoch's journal record.
+    """
 
     epoch: int
     tensors: Tensors
@@ -39,108 +50,148 @@ class Checkpoint:
 
 
 class CellFolder:
-    """A cell's files: `config.json`, `journal.jsonl`, `checkpoint-*`, `best.*`, `student.safetensors`, `done.json`."""
+    """Reads and writes the files of one cell or teacher.
+
+    A file of tensors is valid only with the digest that its marker or card holds.
+
+    Attributes:
+        path: The folder.
+        files: Paths of the files in it.
+    """
 
     def __init__(self, path: Path):
         self.path = path
+        self.files = CellFiles(path)
 
     @property
     def done(self) -> bool:
         """Whether the cell is finished and evaluated."""
-        return (self.path / "done.json").exists()
+        return self.files.done.exists()
 
     def journal(self) -> Journal:
-        """The journal, opened for appending."""
-        return Journal(self.path / "journal.jsonl")
+        """Open the journal for appending.
+
+        Raises:
+            InputError: A record is damaged.
+        """
+        return Journal(self.files.journal)
 
     def begin(self, configuration: dict[str, Any]) -> None:
-        """Makes the folder and writes its configuration, once."""
+        """Create the folder and write the configuration, unless it is there already."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "config.json").exists():
-            write_json(self.path / "config.json", configuration)
+
+        if not self.files.config.exists():
+            write_json(self.files.config, configuration)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint and drops all but the one before it. The JSON file, written last, makes it valid."""
-        name = f"checkpoint-{checkpoint.epoch:05d}"
-        digest = self._write_tensors(f"{name}.safetensors", checkpoint.tensors)
+        """Write a checkpoint, and delete the oldest ones.
+
+        Raises:
+            InputError: A file cannot be written. The checkpoints before it are still valid.
+        """
+        digest = _write_tensors(self.files.checkpoint(checkpoint.epoch), checkpoint.tensors)
         failpoint("checkpoint.tensors")
+
+        # Written last, the marker makes the checkpoint valid.
         marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
-        write_atomically(self.path / f"{name}.json", seal(marker))
+        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), encode_line(marker))
         failpoint("checkpoint.written")
-        for old in self._checkpoints()[2:]:
-            self._drop(old)
+
+        for old in self.files.checkpoint_markers()[KEPT_CHECKPOINTS:]:
+            old.unlink(missing_ok=True)
+            self.files.checkpoint_tensors(old).unlink(missing_ok=True)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, and a line for every damaged one that was passed over."""
+        """Read the newest whole checkpoint.
+
+        Returns:
+            The checkpoint, or None if there is none, and a warning for every damaged one.
+        """
         warnings: list[str] = []
-        for marker in self._checkpoints():
+
+        for path in self.files.checkpoint_markers():
             try:
-                content = self._read_marker(marker.name)
-                tensors = self.read_tensors(
-                    marker.with_suffix(".safetensors").name, content["sha256"]
-                )
-                return Checkpoint(content["epoch"], tensors, content["state"]), warnings
+                marker = _read_marker(path)
+                tensors = _read_tensors(self.files.checkpoint_tensors(path), marker["sha256"])
             except InputError as error:
-                warnings.append(f"{marker}: damaged, training goes on from before it ({error})")
+                warnings.append(
+                    f"{path}: damaged, training resumes from an earlier epoch ({error})"
+                )
+            else:
+                return Checkpoint(marker["epoch"], tensors, marker["state"]), warnings
+
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
-        """Keeps the weights of the best validation epoch so far."""
-        digest = self._write_tensors("best.safetensors", tensors)
-        write_atomically(self.path / "best.json", seal({"epoch": epoch, "sha256": digest}))
+        """Keep the weights of the best validation epoch so far."""
+        digest = _write_tensors(self.files.best, tensors)
+        write_atomically(self.files.best_marker, encode_line({"epoch": epoch, "sha256": digest}))
 
-    def best(self, epoch: int) -> Tensors:
-        """The weights that `save_best` kept. Raises InputError if they are damaged or another epoch's."""
-        marker = self._read_marker("best.json")
+    def read_best(self, epoch: int) -> Tensors:
+        """Read the weights that `save_best` kept.
+
+        Raises:
+            InputError: They are missing, damaged, or of another epoch.
+        """
+        marker = _read_marker(self.files.best_marker)
         if marker["epoch"] != epoch:
             raise InputError(
-                f"{self.path}: best.json is not of epoch {epoch}; delete the folder to train it again"
+                f"{self.files.best_marker}: is not of epoch {epoch}; "
+                "delete the folder to train the cell again"
             )
-        return self.read_tensors("best.safetensors", marker["sha256"])
 
-    def save_student(self, tensors: Tensors) -> str:
-        """Writes the weights that are evaluated; returns their SHA-256."""
-        return self._write_tensors("student.safetensors", tensors)
+        return _read_tensors(self.files.best, marker["sha256"])
 
-    def finish(self, content: dict[str, Any]) -> None:
-        """Marks the cell as done and drops what was only for going on."""
-        write_json(self.path / "done.json", content)
-        for pattern in ("checkpoint-*", "best.*", ".*.part"):
-            for old in list(self.path.glob(pattern)):
-                old.unlink()
+    def save_weights(self, tensors: Tensors) -> str:
+        """Write the weights that will be evaluated, and return the digest of their file."""
+        return _write_tensors(self.files.weights, tensors)
 
-    def read_tensors(self, name: str, sha256: str) -> Tensors:
-        """A file's tensors on the CPU, after its content was checked. Raises InputError naming file and both hashes."""
-        path = self.path / name
-        content = self._read(name)
-        found = hashlib.sha256(content).hexdigest()
-        if found != sha256:
-            raise InputError(f"{path}: SHA-256 is {found[:12]}..., {sha256[:12]}... was written")
-        return safetensors.torch.load(content)
+    def read_weights(self, digest: str) -> Tensors:
+        """Read the weights that were evaluated.
 
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise InputError(f"{self.path / name}: cannot be read ({error.strerror})") from None
+        Args:
+            digest: SHA-256 of their file.
 
-    def _read_marker(self, name: str) -> Json:
-        """The JSON beside a file of tensors. Raises InputError if it is not as it was written."""
-        content = unseal(self._read(name))
-        if content is None:
-            raise InputError(f"{self.path / name}: not as it was written")
-        return content
+        Raises:
+            InputError: They are missing, or not those with this digest.
+        """
+        return _read_tensors(self.files.weights, digest)
 
-    def _write_tensors(self, name: str, tensors: Tensors) -> str:
-        content = packed(tensors)
-        write_atomically(self.path / name, content)
-        return hashlib.sha256(content).hexdigest()
+    def finish(self, done: Done) -> None:
+        """Mark the cell as finished, and delete what only an unfinished cell needs."""
+        write_done(self.files.done, done)
+        for path in self.files.temporary():
+            path.unlink()
 
-    def _checkpoints(self) -> list[Path]:
-        """The JSON files of all checkpoints, newest first."""
-        return sorted(self.path.glob("checkpoint-*.json"), reverse=True)
 
-    @staticmethod
-    def _drop(marker: Path) -> None:
-        marker.unlink(missing_ok=True)
-        marker.with_suffix(".safetensors").unlink(missing_ok=True)
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_marker(path: Path) -> Json:
+    """Read the JSON beside a file of tensors, after checking it."""
+    content = decode_line(_read(path))
+    if content is None:
+        raise InputError(f"{path}: its content has changed since it was written")
+
+    return content
+
+
+def _read_tensors(path: Path, digest: str) -> Tensors:
+    """Read tensors to the CPU after checking the file's digest."""
+    content = _read(path)
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != digest:
+        raise InputError(f"{path}: SHA-256 is {actual[:12]}..., but {digest[:12]}... was written")
+
+    return safetensors.torch.load(content)
+
+
+def _write_tensors(path: Path, tensors: Tensors) -> str:
+    """Write tensors, and return the digest of the file."""
+    content = pack(tensors)
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()

@@ -84,6 +84,10 @@ class CellFiles:
         """The JSON files of all checkpoints, newest first."""
         return sorted(self.path.glob(f"{CHECKPOINT}*.json"), reverse=True)
 
+    def checkpoint_tensors(self, marker: Path) -> Path:
+        """The tensors of the checkpoint that a marker makes valid."""
+        return marker.with_suffix(".safetensors")
+
     def temporary(self) -> list[Path]:
         """The files that are needed only until the cell is finished."""
         patterns = (f"{CHECKPOINT}*", "best.*", ".*.part")
@@ -175,6 +179,11 @@ class Workspace:
     def database(self) -> Path:
         """The database of the local MLflow store."""
         return self.path / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder for the files of runs in the local MLflow store."""
+        return self.path / "artifacts"
 
     @property
     def data(self) -> Path:

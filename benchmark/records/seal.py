@@ -1,4 +1,4 @@
-"""The seal of the test data: evidence that a training is over."""
+"""The seal of the test data, which only the journal of a finished training opens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from benchmark.records.layout import CellFiles
 
 @dataclass(frozen=True)
 class Finished:
-    """Evidence that a cell's training is over, which opens the test data. It reads the journal on disk."""
+    """Evidence that a cell's training is over: the only key to the test data.
+
+    Attributes:
+        folder: The folder of the cell.
+    """
 
     folder: Path
 
     def verify(self) -> None:
-        """Raises SealedError unless the cell's journal says `trained`."""
+        """Check the journal on disk, so that no state in memory can open the seal.
+
+        Raises:
+            SealedError: The journal has no `trained` record.
+        """
         records = read_journal(CellFiles(self.folder).journal)
+
         if not any(isinstance(record, Trained) for record in records):
             raise SealedError(
                 f"{self.folder}: the test data stay sealed until this cell's training is finished"

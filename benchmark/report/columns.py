@@ -1,134 +1,147 @@
-"""What is shown of a table, wherever it is shown: its columns, the rounded text of each cell, its lines and notes."""
+"""The columns of printed tables: their titles, the text of a cell, and the value it sorts by."""
 
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import EngFormatter
 
 from benchmark.leaderboard.rounding import plain, signed
 from benchmark.leaderboard.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
-from benchmark.study.plan import TEACHER, Plan
-
-NOTE_WIDTH = 240
-"""Characters of a note that a page shows; the CSV keeps all of them."""
+from benchmark.measures import BY_COLUMN, MEASURES, Measure
 
 NONE = "-"
+"""Text of an empty cell."""
 
-WORDS = ("Method", "Pair")
-"""Columns of names; the others hold numbers."""
-
-NAME_LETTERS = 22
-"""Letters of a name that stand in one line; longer names take several where there is no room."""
+ALWAYS = 100
+"""Importance of columns that no table omits."""
 
 Line = Mapping[Hashable, Any]
+"""A line of the results: values by column of `leaderboard.csv` or `costs.csv`."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a printed table; `cell` returns "" where the line has nothing to say."""
+    """A column of a printed table.
 
+    Attributes:
+        name: Column of the results that it shows, and by whose exact values the table is sorted.
+        title: Header.
+        cell: Returns the text for a line, rounded; empty where the line has no value.
+        short: Header where there is little room; the title if empty.
+        importance: Columns of low importance are the first that a narrow table omits.
+    """
+
+    name: str
     title: str
     cell: Callable[[Line], str]
     short: str = ""
-    """The title in a terminal that has no room for the whole one."""
+    importance: int = ALWAYS
+
+    @property
+    def heading(self) -> str:
+        """Header where there is little room."""
+        return self.short or self.title
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the cells are names; those of other columns are numbers."""
+        return self.name in ("pair", "method")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A table as it is shown: its lines, and a text per line and title ("-" where there is nothing to say)."""
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, or more in front of the decimal point."""
+    if value <= 0:
+        return plain(value, 0)
 
-    title: str
-    titles: tuple[str, ...]
-    lines: tuple[Line, ...]
-    cells: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
+    return plain(value, max(0, 2 - math.floor(math.log10(value))))
 
 
-def boards(board: pd.DataFrame, plan: Plan) -> list[Shown]:
-    """The table of each pair."""
-    return [
-        _shown(pair_title(pair, plan), filled(BOARD, lines), lines, row_notes(lines))
-        for pair, lines in lines_by_pair(board, plan)
-    ]
+def short_count(value: float) -> str:
+    """Return a count with three digits and an SI prefix: 272474 -> 272k."""
+    rounded = float(f"{value:.3g}")
+    if rounded < 1000:
+        return plain(value, 0)
+
+    exponent = math.floor(math.log10(rounded))
+    return EngFormatter(places=2 - exponent % 3, sep="")(rounded)
 
 
-def ranks_over_pairs(board: pd.DataFrame, plan: Plan) -> list[Shown]:
-    """The table of mean ranks, if any row has one."""
-    ranked = over_pairs(board, plan)
-    return [_shown(OVER_PAIRS_TITLE, filled(OVER_PAIRS, ranked), ranked)] if ranked else []
+def measured_text(value: float, measure: Measure) -> str:
+    """Return the value of a measure as text, without its unit."""
+    if measure.style == "count":
+        return short_count(value)
+    if measure.style == "significant":
+        return three_digits(value)
+    return plain(value, measure.digits)
 
 
-def counted(board: pd.DataFrame, plan: Plan) -> Shown:
-    """The costs by counting, of all pairs."""
-    return _shown_costs("Costs by counting", board, plan, COUNTED_PAGE)
-
-
-def clocked(costs: pd.DataFrame, plan: Plan) -> Shown:
-    """The costs by the clock, of all pairs."""
-    return _shown_costs("Costs by the clock", costs, plan, CLOCKED)
-
-
-def _shown_costs(title: str, table: pd.DataFrame, plan: Plan, costs: Sequence[Column]) -> Shown:
-    lines = [line for _, of_pair in cost_lines(table, plan, costs) for line in of_pair]
-    pair = Column("Pair", lambda line: str(line["pair"]))
-    return _shown(title, [pair, *filled([COLUMNS[0], *costs], lines)], lines)
-
-
-def _shown(
-    title: str, columns: Sequence[Column], lines: Sequence[Line], notes: Sequence[str] = ()
-) -> Shown:
-    cells = tuple(tuple(column.cell(line) or NONE for column in columns) for line in lines)
-    return Shown(
-        title, tuple(column.title for column in columns), tuple(lines), cells, tuple(notes)
-    )
+_DIGITS = BY_COLUMN["acc1"].digits
+"""Decimals of accuracies, their spread and their differences."""
 
 
 def _method(line: Line) -> str:
     return str(line["method"])
 
 
-def _n(line: Line) -> str:
+def _pair(line: Line) -> str:
+    return str(line["pair"])
+
+
+def _seeds(line: Line) -> str:
     if not line["planned"]:
         return ""
-    return f"{line['n']}" if line["n"] == line["planned"] else f"{line['n']}/{line['planned']}"
+    if line["n"] == line["planned"]:
+        return str(line["n"])
+    return f"{line['n']}/{line['planned']}"
 
 
-def _mean(line: Line) -> str:
-    spread = f" ± {plain(line['sd'], 2)}" if math.isfinite(line["sd"]) else ""
-    return f"{plain(line['acc1'], 2)}{spread}" if line["n"] else ""
+def _accuracy(line: Line) -> str:
+    if not line["n"]:
+        return ""
+
+    mean = plain(line["acc1"], _DIGITS)
+    if not math.isfinite(line["sd"]):
+        return mean
+    return f"{mean} ± {plain(line['sd'], _DIGITS)}"
+
+
+def _bracketed(low: float, high: float) -> str:
+    return f"[{plain(low, _DIGITS)}, {plain(high, _DIGITS)}]"
 
 
 def _interval(line: Line) -> str:
     if not math.isfinite(line["ci_low"]):
         return ""
-    return f"[{plain(line['ci_low'], 2)}, {plain(line['ci_high'], 2)}]"
+    return _bracketed(line["ci_low"], line["ci_high"])
 
 
 def _difference(name: str) -> Callable[[Line], str]:
     def cell(line: Line) -> str:
-        value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
-        if not math.isfinite(value):
+        if not math.isfinite(line[name]):
             return ""
-        return signed(value, 2) + (
-            f" [{plain(low, 2)}, {plain(high, 2)}]" if math.isfinite(low) else ""
-        )
+
+        difference = signed(line[name], _DIGITS)
+        low, high = line[f"{name}_low"], line[f"{name}_high"]
+        return f"{difference} {_bracketed(low, high)}" if math.isfinite(low) else difference
 
     return cell
 
 
-def _p(name: str) -> Callable[[Line], str]:
-    """A p value, with a dagger where it is significant; "" where so few seeds could not make it so."""
+def _p_value(name: str) -> Callable[[Line], str]:
+    """Empty where the seeds are too few for any difference to be significant."""
 
     def cell(line: Line) -> str:
-        p = line[f"p_{name}"]
+        p = line[name]
         if not math.isfinite(p) or line["n"] < SIGN_FLIP_SEEDS:
             return ""
-        return ("<0.001" if p < 0.001 else plain(p, 3)) + (" †" if p < SIGNIFICANCE else "")
+
+        text = "<0.001" if p < 0.001 else plain(p, 3)
+        return f"{text} †" if p < SIGNIFICANCE else text
 
     return cell
 
@@ -136,11 +149,13 @@ def _p(name: str) -> Callable[[Line], str]:
 def _mean_rank(line: Line) -> str:
     if not math.isfinite(line["mean_rank"]):
         return ""
-    return f"{plain(line['mean_rank'], 2)} [{plain(line['mean_rank_low'], 2)}, {plain(line['mean_rank_high'], 2)}]"
+
+    interval = _bracketed(line["mean_rank_low"], line["mean_rank_high"])
+    return f"{plain(line['mean_rank'], 2)} {interval}"
 
 
 def _rank(line: Line) -> str:
-    """The place among the rows with equal budgets: `2`, or `tuned 2` among the tuned ones."""
+    """Rank among the rows with equal budgets: `2`, or `tuned 2` among the tuned rows."""
     if pd.isna(line["rank"]):
         return ""
     return f"tuned {line['rank']}" if line["trials"] else str(line["rank"])
@@ -150,147 +165,91 @@ def _trials(line: Line) -> str:
     return "" if pd.isna(line["trials"]) or not line["trials"] else str(line["trials"])
 
 
-def _number(name: str, digits: int, unit: str = "") -> Callable[[Line], str]:
+def _gap_closed(line: Line) -> str:
+    return f"{plain(line['gap_closed'], 0)}%" if math.isfinite(line["gap_closed"]) else ""
+
+
+def _number(name: str, text: Callable[[float], str]) -> Callable[[Line], str]:
     def cell(line: Line) -> str:
-        return plain(line[name], digits) + unit if math.isfinite(line[name]) else ""
+        return text(line[name]) if math.isfinite(line[name]) else ""
 
     return cell
 
 
-def _three_digits(name: str) -> Callable[[Line], str]:
-    def cell(line: Line) -> str:
-        value = line[name]
-        if not math.isfinite(value):
-            return ""
-        return plain(value, max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0)
-
-    return cell
+def _of_measure(measure: Measure) -> Column:
+    """Return the column of a measure that is shown as its average alone."""
+    cell = _number(measure.column, lambda value: measured_text(value, measure))
+    return Column(measure.column, measure.title, cell, measure.short, measure.importance)
 
 
-def _count(name: str) -> Callable[[Line], str]:
-    def cell(line: Line) -> str:
-        return _short(line[name]) if math.isfinite(line[name]) else ""
-
-    return cell
+def _of_group(group: str) -> tuple[Column, ...]:
+    return tuple(_of_measure(measure) for measure in MEASURES if measure.group == group)
 
 
-def _short(value: float) -> str:
-    """Three digits and a letter for the power of a thousand: 272474 -> 272k."""
-    for letter in ("", "k", "M", "G", "T"):
-        if value < 999.5 or letter == "T":
-            break
-        value /= 1000
-    digits = 0 if not letter or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f}{letter}"
+PAIR = Column("pair", "Pair", _pair)
+METHOD = Column("method", "Method", _method)
+ACCURACY = Column("acc1", BY_COLUMN["acc1"].title, _accuracy)
+MEAN_RANK = Column("mean_rank", "Mean rank", _mean_rank)
+RANK = Column("rank", "Rank", _rank)
+TRIALS = Column("trials", "Trials", _trials, importance=15)
 
-
-COLUMNS = (
-    Column("Method", _method),
-    Column("n", _n),
-    Column("Top-1 (%)", _mean),
-    Column("95 % interval", _interval),
-    Column("vs student", _difference("vs_student")),
-    Column("p student", _p("student")),
-    Column("vs untuned", _difference("vs_untuned")),
-    Column("vs kd", _difference("vs_kd")),
-    Column("p kd", _p("kd")),
-    Column("gap closed", _number("gap_closed", 0, "%"), short="gap"),
-    Column("Top-5", _number("acc5", 2)),
-    Column("F1", _number("f1", 1)),
-    Column("ECE", _number("ece", 1)),
-    Column("agree", _number("agreement", 1)),
-    Column("published", _number("published", 2)),
-    Column("params", _count("params")),
-    Column("MACs", _count("macs")),
-    Column("rank", _rank),
+_COMPARISONS = (
+    Column("ci_low", "95 % interval", _interval, importance=38),
+    Column("vs_student", "vs student", _difference("vs_student"), importance=60),
+    Column("p_student", "p vs student", _p_value("p_student"), short="p student", importance=55),
+    Column("vs_untuned", "vs untuned", _difference("vs_untuned"), importance=45),
+    Column("vs_kd", "vs kd", _difference("vs_kd"), importance=24),
+    Column("p_kd", "p vs kd", _p_value("p_kd"), short="p kd", importance=50),
+    Column("gap_closed", "Gap closed", _gap_closed, short="Gap", importance=40),
 )
-"""The columns of a terminal, as far as its width allows."""
 
-_COMPUTE = Column("compute (TMAC)", _three_digits("compute_tmac"), short="TMAC")
-
-BOARD = (*COLUMNS[:-1], _COMPUTE, COLUMNS[-1])
-"""The columns of a page, where width is no matter."""
-
-COUNTED = (
-    Column("params", _count("params")),
-    _COMPUTE,
-    Column("x student alone", _three_digits("compute_factor"), short="x student"),
-    Column("trials", _trials),
-    Column("search (TMAC)", _three_digits("search_tmac"), short="search"),
+_PUBLISHED = Column(
+    "published",
+    "Published",
+    _number("published", lambda value: plain(value, _DIGITS)),
+    importance=25,
 )
-"""Costs that are counted."""
 
-COUNTED_PAGE = (*COUNTED, Column("val best - last", _number("best_minus_last", 2)))
-"""What a page shows beside the costs: a diagnostic, for which a terminal has no room."""
-
-CLOCKED = (
-    Column("latency (ms)", _three_digits("latency_ms"), short="ms"),
-    Column("latency of 64 (ms)", _three_digits("latency_batch64_ms"), short="ms of 64"),
-    Column("training (s)", _three_digits("train_seconds"), short="train (s)"),
-    Column("teacher (s)", _three_digits("teacher_seconds")),
-    Column("peak memory (MB)", _three_digits("peak_memory_mb"), short="peak (MB)"),
+TERMINAL = (
+    METHOD,
+    Column("n", "n", _seeds),
+    ACCURACY,
+    *_COMPARISONS,
+    *(column for column in _of_group("quality") if column.name != "acc1"),
+    _PUBLISHED,
+    *_of_group("size"),
+    RANK,
 )
-"""Costs that a clock measured."""
+"""Columns of the results of a pair in a terminal, as far as its width allows."""
 
-OVER_PAIRS = (Column("Method", _method), Column("mean rank", _mean_rank), Column("trials", _trials))
-OVER_PAIRS_TITLE = "Mean rank over pairs"
+PAGE = (*TERMINAL[:-1], *_of_group("compute"), RANK)
+"""Columns of the results of a pair on a page."""
 
+COMPUTED = (
+    _of_measure(BY_COLUMN["params"]),
+    *_of_group("compute"),
+    Column(
+        "compute_factor",
+        "x student-only",
+        _number("compute_factor", three_digits),
+        short="x student",
+        importance=16,
+    ),
+    TRIALS,
+    Column(
+        "search_tmac",
+        "Search compute (TMAC)",
+        _number("search_tmac", three_digits),
+        short="Search",
+        importance=14,
+    ),
+)
+"""Computed costs, which are equal in every training."""
 
-def filled(columns: Iterable[Column], lines: Sequence[Line]) -> list[Column]:
-    """The columns in which any line has something to say."""
-    return [column for column in columns if any(column.cell(line) for line in lines)]
+MEASURED = _of_group("measured")
+"""Costs measured while training, which depend on the machine and its load."""
 
+DIAGNOSTICS = _of_group("diagnostic")
 
-def lines_by_pair(board: pd.DataFrame, plan: Plan) -> list[tuple[str, list[Line]]]:
-    """The lines of each pair: pairs in the plan's order, lines in the table's."""
-    lines: list[Line] = [*board.to_dict("records")]
-    return [(pair, [line for line in lines if line["pair"] == pair]) for pair in plan.pairs]
-
-
-def pair_title(pair: str, plan: Plan) -> str:
-    """What stands above the table of a pair."""
-    dataset = plan.datasets.get(pair)
-    return f"{pair}, {dataset}" if dataset else pair
-
-
-def row_notes(lines: Sequence[Line]) -> list[str]:
-    """The notes of the rows, each once, after the names of the rows that it is about."""
-    rows: dict[str, list[str]] = {}
-    for line in lines:
-        if line["note"]:
-            rows.setdefault(line["note"], []).append(str(line["method"]))
-    return [
-        f"{', '.join(names)}: {textwrap.shorten(note, NOTE_WIDTH)}" for note, names in rows.items()
-    ]
-
-
-def over_pairs(board: pd.DataFrame, plan: Plan) -> list[Line]:
-    """A line for each method with a mean rank, best first, apart by number of trials."""
-    of_pair: list[Line] = [*board[board["pair"] == plan.pairs[0]].to_dict("records")]
-    ranked = [line for line in of_pair if math.isfinite(line["mean_rank"])]
-    return sorted(
-        ranked,
-        key=lambda line: (line["trials"], line["mean_rank"], plan.methods.index(line["method"])),
-    )
-
-
-def is_best(line: Line) -> bool:
-    """Whether no ranked row with an equal budget has a higher mean."""
-    return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
-
-
-def is_bold(title: str, line: Line) -> bool:
-    """Whether a cell shows the highest mean among ranked rows with an equal budget."""
-    return title == "Top-1 (%)" and is_best(line)
-
-
-def cost_lines(
-    table: pd.DataFrame, plan: Plan, columns: Sequence[Column]
-) -> list[tuple[str, list[Line]]]:
-    """Per pair the rows that cost something by these columns, the teacher and then in the plan's order."""
-    order = {name: place for place, name in enumerate((TEACHER, *plan.methods))}
-    by_pair = lines_by_pair(table, plan)
-    pairs = [
-        (pair, sorted(lines, key=lambda line: order[line["method"]])) for pair, lines in by_pair
-    ]
-    return [(pair, [line for line in lines if filled(columns, [line])]) for pair, lines in pairs]
+OVER_PAIRS = (METHOD, MEAN_RANK, TRIALS)
+"""Columns of the ranks over all pairs."""

@@ -1,42 +1,48 @@
-"""The files of a leaderboard that hold its results: tables for programs, the page and the main picture.
+"""All files of a leaderboard, written from its results.
 
-They are a function of the results alone, byte for byte; numbers that a clock measured go to `costs.csv` and nowhere
-else.
+Tables for programs (`leaderboard.csv`, `costs.csv`, `summary.json`), pages (Markdown, HTML, LaTeX)
+and figures. Every file is a function of the results, byte for byte. Only `MACHINE_DEPENDENT` files
+differ between two trainings with equal results.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
 from benchmark.files import write_all
-from benchmark.report.figures.accuracies import figure
-from benchmark.report.figures.style import STYLE
+from benchmark.leaderboard.headline import headline
+from benchmark.leaderboard.summary import FILE as SUMMARY
+from benchmark.leaderboard.summary import Summary, to_json
+from benchmark.report.figures import MAIN, all_figures
+from benchmark.report.figures.base import Tables, render
+from benchmark.report.html import to_html
+from benchmark.report.latex import to_latex
 from benchmark.report.markdown import to_markdown
 from benchmark.study.plan import Plan
 
+PAGE_TITLES = {
+    "leaderboard.md": "page",
+    "leaderboard.html": "page with sortable tables",
+    "leaderboard.csv": "CSV",
+    "costs.csv": "costs as CSV",
+    "leaderboard.tex": "LaTeX",
+}
+"""Text of links to the files of a leaderboard that are no figures."""
 
-def to_csv(board: pd.DataFrame) -> str:
-    r"""The table in full precision: shortest exact floats, empty for missing values, lines end in `\n`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(board.columns)
-    for line in board.itertuples(index=False, name=None):
-        writer.writerow(_exact(value) for value in line)
-    return text.getvalue()
-
-
-def _exact(value: Any) -> str:
-    if pd.isna(value):
-        return ""
-    return repr(float(value)) if isinstance(value, float) else str(value)
+MACHINE_DEPENDENT = (
+    "costs.csv",
+    "leaderboard.html",
+    *(
+        f"{figure.name}.{suffix}"
+        for figure in all_figures()
+        if figure.shows_measured_costs
+        for suffix in ("svg", "png")
+    ),
+)
+"""Files with measured costs, which depend on the machine and its load."""
 
 
 def write(
@@ -45,29 +51,88 @@ def write(
     plan: Plan,
     folder: Path,
     provenance: Sequence[str] = (),
-    links: Mapping[str, str] | None = None,
+    histories: pd.DataFrame | None = None,
 ) -> list[Path]:
-    """Writes `leaderboard.csv`, `.md`, `.svg` and `.png`, and `costs.csv`; each file is replaced as a whole.
+    """Write all files, each atomically, and delete figures that this leaderboard does not have.
 
-    All but `costs.csv` are equal byte for byte between two trainings with equal results and `provenance`.
+    Args:
+        board: The results.
+        costs: The measured costs.
+        plan: The study's plan.
+        folder: Folder of the files; it is created if needed.
+        provenance: Where the numbers come from, a line per environment.
+        histories: Validation accuracies by epoch, if known; the learning curves need them.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: A file cannot be written.
     """
-    svg, png = rendered(figure(board, plan))
+    tables = Tables(board, costs, plan, histories)
+    figures = {
+        kind.name: render(figure)
+        for kind in all_figures()
+        if (figure := kind.draw(tables)) is not None
+    }
+    svgs = {name: svg for name, (svg, _) in figures.items()}
+
+    summary = Summary(plan, headline(board, plan), provenance)
     contents = {
         "leaderboard.csv": to_csv(board).encode(),
         "costs.csv": to_csv(costs).encode(),
-        "leaderboard.md": to_markdown(
-            board, None, plan, "leaderboard.png", provenance, links
-        ).encode(),
-        "leaderboard.svg": svg,
-        "leaderboard.png": png,
+        SUMMARY: to_json(summary).encode(),
     }
-    return write_all(folder, contents)
+    contents |= pages(board, costs, plan, provenance, svgs)
+    for name, (svg, png) in figures.items():
+        contents |= {f"{name}.svg": svg, f"{name}.png": png}
+    written = write_all(folder, contents)
+
+    for kind in all_figures():
+        if kind.name not in figures:
+            for suffix in ("svg", "png"):
+                (folder / f"{kind.name}.{suffix}").unlink(missing_ok=True)
+    return written
 
 
-def rendered(drawn: Figure) -> tuple[bytes, bytes]:
-    """A figure as SVG and as PNG, the same bytes every time."""
-    with matplotlib.rc_context(STYLE):
-        svg, png = io.BytesIO(), io.BytesIO()
-        drawn.savefig(svg, format="svg", metadata={"Date": None})
-        drawn.savefig(png, format="png", dpi=200, metadata={"Software": None})
-    return svg.getvalue(), png.getvalue()
+def pages(
+    board: pd.DataFrame,
+    costs: pd.DataFrame,
+    plan: Plan,
+    provenance: Sequence[str],
+    figures: Mapping[str, bytes],
+) -> dict[str, bytes]:
+    """Return the pages by file name.
+
+    Args:
+        board: The results.
+        costs: The measured costs.
+        plan: The study's plan.
+        provenance: Where the numbers come from, a line per environment.
+        figures: SVG by the name of the figure.
+    """
+    kinds = [kind for kind in all_figures() if kind.name in figures]
+    files = {title: name for name, title in PAGE_TITLES.items()}
+    files |= {kind.title: f"{kind.name}.png" for kind in kinds if kind.name != MAIN}
+    captioned = {kind.caption(plan): figures[kind.name] for kind in kinds}
+
+    texts = {
+        "leaderboard.md": to_markdown(
+            board, None, plan, f"{MAIN}.png", provenance, _without(files, "leaderboard.md")
+        ),
+        "leaderboard.html": to_html(
+            board, costs, plan, captioned, provenance, _without(files, "leaderboard.html")
+        ),
+        "leaderboard.tex": to_latex(board, plan),
+    }
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def _without(files: Mapping[str, str], name: str) -> dict[str, str]:
+    return {title: file for title, file in files.items() if file != name}
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    r"""Return a table in full precision: empty where a value is missing, lines end in `\n`."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text

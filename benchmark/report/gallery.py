@@ -1,47 +1,46 @@
-"""The front page of all committed results, made from the folders of results and the study files alone."""
+"""The front page of all results, made from their folders and the study files alone."""
 
 from __future__ import annotations
 
-import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+
+from benchmark import markdown_text
 from benchmark.errors import InputError
 from benchmark.files import write_all
-from benchmark.report.html_page import anchors, document
-from benchmark.report.markdown_text import inline, plain
+from benchmark.leaderboard.summary import FILE as SUMMARY
+from benchmark.leaderboard.summary import read_summary
+from benchmark.report.figures import MAIN, all_figures
+from benchmark.report.files import PAGE_TITLES
+from benchmark.report.html_page import Link, links, render
 from benchmark.study import yamlfile
-
-FILES = {
-    "leaderboard.md": "table",
-    "leaderboard.html": "page with tables that sort",
-    "leaderboard.csv": "CSV",
-    "costs.csv": "costs",
-    "leaderboard.tex": "LaTeX",
-    "heatmap.png": "methods by pairs",
-    "ranks.png": "mean ranks",
-    "curves.png": "learning curves",
-    "pareto.png": "accuracy over cost",
-}
-"""What a folder of results may hold, and how it is called."""
 
 TITLE = "Results"
 
 INTRODUCTION = (
-    "Every study with committed results: its question, its answer as its leaderboard states it, and where to read on. "
-    "`kdbench gallery` makes this page."
+    "Every study with committed results: its question, the answer that its leaderboard gives, and "
+    "where to read on. This page is written by {command}."
 )
+
+_COMMAND = "kdbench gallery"
+_MISSING = "Without committed results"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A study.  question, answer: as Markdown. study: its file. files: those of its folder that a reader may want.
+    """A study with results.
 
-    picture: height over width of the main one, none without it.
+    Attributes:
+        name: Name of its folder.
+        question: The question that it asks.
+        answer: The headline of its leaderboard.
+        study: Its study file, if there is one.
+        files: Files of its folder that a reader may want.
+        picture_shape: Height of the main figure over its width, if it has one.
     """
 
     name: str
@@ -49,131 +48,174 @@ class Entry:
     answer: str
     study: Path | None
     files: tuple[str, ...]
-    picture: float | None
+    picture_shape: float | None
+
+    @property
+    def page(self) -> str:
+        """The leaderboard in Markdown, relative to the folder of results."""
+        return f"{self.name}/leaderboard.md"
+
+    @property
+    def picture(self) -> str:
+        """The main figure, relative to the folder of results."""
+        return f"{self.name}/{MAIN}.png"
 
 
 def entries(results: Path, studies: Path) -> list[Entry]:
-    """The studies that have a leaderboard, by name.
+    """Return the studies that have a leaderboard, by name.
 
-    Raises InputError if there is none, or a study file is none.
+    Args:
+        results: Folder with a folder per study.
+        studies: Folder with the study files.
+
+    Raises:
+        InputError: There is no leaderboard, or a summary or a study file cannot be read.
     """
-    known = {
-        str(yamlfile.read(path).data.get("name", path.stem)): path
-        for path in sorted(studies.glob("*.yaml"))
-    }
-    found = [_entry(page, known) for page in sorted(results.glob("*/leaderboard.md"))]
-    if not found:
+    study_files = {_study_name(path): path for path in sorted(studies.glob("*.yaml"))}
+    folders = sorted(page.parent for page in results.glob("*/leaderboard.md"))
+    if not folders:
         raise InputError(f"{results}: no leaderboard there; `kdbench leaderboard STUDY` writes one")
-    return found
+
+    return [_entry(folder, study_files.get(folder.name)) for folder in folders]
 
 
-def _entry(page: Path, known: dict[str, Path]) -> Entry:
-    folder = page.parent
-    paragraphs = page.read_text(encoding="utf-8").split("\n\n")
-    places = [
-        place
-        for place, text in enumerate(paragraphs)
-        if re.fullmatch(r"\*\*.+\*\*", text.strip(), re.DOTALL)
+def _study_name(path: Path) -> str:
+    return str(yamlfile.read(path).data.get("name", path.stem))
+
+
+def _entry(folder: Path, study: Path | None) -> Entry:
+    summary = read_summary(folder / SUMMARY)
+    files = tuple(name for name in _file_titles() if (folder / name).exists())
+    shape = _shape(folder / f"{MAIN}.png")
+    return Entry(folder.name, summary.plan.question, summary.headline, study, files, shape)
+
+
+def _file_titles() -> dict[str, str]:
+    """Text of the links to the files of a leaderboard."""
+    figures = {f"{kind.name}.png": kind.title for kind in all_figures() if kind.name != MAIN}
+    return PAGE_TITLES | figures
+
+
+def _shape(picture: Path) -> float | None:
+    if not picture.exists():
+        return None
+
+    with Image.open(picture) as image:
+        width, height = image.size
+    return height / width
+
+
+def unpublished(shown: Sequence[Entry], studies: Path) -> list[Path]:
+    """Return the study files that have no results."""
+    published = {entry.study for entry in shown}
+    return [path for path in sorted(studies.glob("*.yaml")) if path not in published]
+
+
+def _targets(entry: Entry, studies: str) -> dict[str, str]:
+    """Paths of the files of an entry, by the texts of their links."""
+    titles = _file_titles()
+    targets = {titles[name]: f"{entry.name}/{name}" for name in entry.files}
+    if entry.study is not None:
+        targets["study file"] = f"{studies}/{entry.study.name}"
+    return targets
+
+
+def to_markdown(shown: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
+    """Return the page for GitHub.
+
+    Args:
+        shown: Studies with results.
+        missing: Names of study files without results.
+        studies: Path of the folder of study files, relative to the page.
+    """
+    rows = [[_link(entry.name, entry.page), entry.question, entry.answer] for entry in shown]
+    parts = [
+        f"# {TITLE}",
+        INTRODUCTION.format(command=f"`{_COMMAND}`"),
+        markdown_text.table(["Study", "Question", "Answer"], rows),
     ]
-    if not places:
-        raise InputError(
-            f"{page}: holds no headline; `kdbench leaderboard {folder.name}` writes it anew"
+
+    for entry in shown:
+        parts.append(f"## {markdown_text.inline(entry.name)}")
+        if entry.question:
+            parts.append(markdown_text.block(entry.question))
+        parts.append(markdown_text.bold(entry.answer))
+        parts.append(
+            ", ".join(_link(text, path) for text, path in _targets(entry, studies).items())
         )
-    before = paragraphs[1 : places[0]]
-    answer = paragraphs[places[0]].strip()[2:-2]
-    files = tuple(name for name in FILES if (folder / name).exists())
-    question = before[0].strip() if before else ""
-    return Entry(
-        folder.name,
-        question,
-        answer,
-        known.get(folder.name),
-        files,
-        _height(folder / "leaderboard.png"),
+        if entry.picture_shape:
+            picture = _link(f"Leaderboard of {entry.name}", entry.picture)
+            parts.append(f"[!{picture}]({quote(entry.page)})")
+
+    if missing:
+        items = [f"* {_link(name, f'{studies}/{name}')}" for name in missing]
+        parts += [f"## {_MISSING}", "\n".join(items)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _link(text: str, path: str) -> markdown_text.Markdown:
+    return markdown_text.link(text, quote(path))
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What the template shows of an entry."""
+
+    name: str
+    question: str
+    answer: str
+    address: str
+    links: list[Link]
+    picture: str | None
+    is_tall: bool
+
+
+def to_html(shown: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
+    """Return the same page for a browser; its figures are files beside it.
+
+    Args:
+        shown: Studies with results.
+        missing: Names of study files without results.
+        studies: Path of the folder of study files, relative to the page.
+    """
+    context = {
+        "introduction": INTRODUCTION.format(command=_COMMAND),
+        "studies": [_for_template(entry, studies) for entry in shown],
+        "missing_title": _MISSING,
+        "missing": links({name: f"{studies}/{name}" for name in missing}),
+    }
+    return render("gallery.html", TITLE, context)
+
+
+def _for_template(entry: Entry, studies: str) -> _Study:
+    page = "leaderboard.html" if "leaderboard.html" in entry.files else "leaderboard.md"
+    shape = entry.picture_shape
+    return _Study(
+        entry.name,
+        entry.question,
+        entry.answer,
+        quote(f"{entry.name}/{page}"),
+        links(_targets(entry, studies)),
+        quote(entry.picture) if shape else None,
+        is_tall=shape is not None and shape > 1,
     )
 
 
-def _height(picture: Path) -> float | None:
-    """Of a PNG, over its width, as its header states them."""
-    if not picture.exists():
-        return None
-    wide, high = struct.unpack(">II", picture.read_bytes()[16:24])
-    return float(high / wide)
+def write(results: Path, studies: Path, path_to_studies: str) -> list[Path]:
+    """Write `README.md` and `index.html` into the folder of results.
 
+    Args:
+        results: Folder with a folder per study.
+        studies: Folder with the study files.
+        path_to_studies: Path of that folder relative to `results`.
 
-def unpublished(found: Sequence[Entry], studies: Path) -> list[Path]:
-    """The study files that have no results."""
-    shown = {entry.study for entry in found}
-    return [path for path in sorted(studies.glob("*.yaml")) if path not in shown]
-
-
-def to_markdown(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
-    """The gallery for GitHub.  missing: names of study files without results. studies: their folder, from the page."""
-    lines = [f"# {TITLE}", INTRODUCTION, "| Study | Question | Answer |\n| --- | --- | --- |"]
-    for entry in found:
-        lines[-1] += (
-            f"\n| {_link(entry.name, f'{entry.name}/leaderboard.md')} | {entry.question} | {entry.answer} |"
-        )
-    for entry in found:
-        lines += [f"## {inline(entry.name)}", entry.question, f"**{entry.answer}**"]
-        lines.append(", ".join(_link(name, file) for name, file in _links(entry, studies).items()))
-        if entry.picture:
-            picture = "!" + _link(f"Leaderboard of {entry.name}", f"{entry.name}/leaderboard.png")
-            lines.append(f"[{picture}]({quote(entry.name)}/leaderboard.md)")
-    if missing:
-        items = [f"* {_link(name, f'{studies}/{name}')}" for name in missing]
-        lines += ["## Without committed results", "\n".join(items)]
-    return "\n\n".join(line for line in lines if line) + "\n"
-
-
-def _link(name: str, file: str) -> str:
-    return f"[{inline(name)}]({quote(file)})"
-
-
-def to_html(found: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
-    """The same for a browser; its pictures lie beside it."""
-    parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(INTRODUCTION.replace('`', ''))}</p>"]
-    for entry in found:
-        target = quote(
-            f"{entry.name}/{'leaderboard.html' if 'leaderboard.html' in entry.files else 'leaderboard.md'}"
-        )
-        parts.append(
-            f'<h2 id="{escape(entry.name)}"><a href="{target}">{escape(entry.name)}</a></h2>'
-        )
-        parts.append(f"<p>{escape(plain(entry.question))}</p>")
-        parts.append(f'<p class="answer">{escape(plain(entry.answer))}</p>')
-        parts.append(f'<p class="small">{anchors(_links(entry, studies))}</p>')
-        if entry.picture:
-            picture = quote(f"{entry.name}/leaderboard.png")
-            shown = f'<img loading="lazy" alt="Leaderboard of {escape(entry.name)}" style="{_SIZE}" src="{picture}">'
-            figure = f'<figure><a href="{target}">{shown}</a></figure>'
-            # A tall picture is shown as a whole or not at all: its axis is at its foot.
-            parts.append(
-                figure
-                if entry.picture <= 1
-                else f"<details><summary>{_TALL}</summary>{figure}</details>"
-            )
-    if missing:
-        items = "".join(f"<li>{anchors({name: f'{studies}/{name}'})}</li>" for name in missing)
-        parts += ["<h2>Without committed results</h2>", f"<ul>{items}</ul>"]
-    return document(TITLE, parts)
-
-
-_SIZE = "max-width:720px"
-_TALL = "The picture of all its rows"
-
-
-def write(results: Path, studies: Path, between: str) -> list[Path]:
-    """Writes `README.md` and `index.html` into the folder of results.  between: the way from it to the studies."""
-    found = entries(results, studies)
-    missing = [path.name for path in unpublished(found, studies)]
+    Raises:
+        InputError: See `entries`; or a page cannot be written.
+    """
+    shown = entries(results, studies)
+    missing = [path.name for path in unpublished(shown, studies)]
     contents = {
-        "README.md": to_markdown(found, missing, between).encode(),
-        "index.html": to_html(found, missing, between).encode(),
+        "README.md": to_markdown(shown, missing, path_to_studies).encode(),
+        "index.html": to_html(shown, missing, path_to_studies).encode(),
     }
     return write_all(results, contents)
-
-
-def _links(entry: Entry, studies: str) -> dict[str, str]:
-    own = {FILES[name]: f"{entry.name}/{name}" for name in entry.files}
-    return own if entry.study is None else own | {"study file": f"{studies}/{entry.study.name}"}

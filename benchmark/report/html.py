@@ -1,146 +1,170 @@
-"""A leaderboard as one HTML page that needs nothing beside it: tables that sort by a click, pictures inside."""
+"""The results as one HTML page that needs no other file: sortable tables and figures."""
 
 from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
+from typing import NamedTuple
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
-from benchmark.report.columns import (
-    NAME_LETTERS,
-    NONE,
-    WORDS,
-    Line,
-    Shown,
-    boards,
-    clocked,
-    counted,
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
+from benchmark.measures import BY_COLUMN
+from benchmark.report.columns import NONE, Column, Line
+from benchmark.report.html_page import Link, links, render
+from benchmark.report.tables import (
+    GUIDE,
+    GUIDE_ADDRESS,
+    MEASURED_NOTE,
+    NAME_WIDTH,
+    NOTHING_MEASURED,
+    TextTable,
+    computed_costs,
     is_bold,
-    ranks_over_pairs,
+    measured_costs,
+    pair_tables,
+    rank_tables,
 )
-from benchmark.report.html_page import SCRIPT, anchors, document
 from benchmark.study.plan import TEACHER, Plan
 
-SORTED_BY = {
-    "Top-1 (%)": "acc1", "95 % interval": "ci_low", "vs student": "vs_student", "p student": "p_student",
-    "vs untuned": "vs_untuned", "vs kd": "vs_kd", "p kd": "p_kd", "published": "published", "rank": "rank",
-    "gap closed": "gap_closed", "Top-5": "acc5", "F1": "f1", "ECE": "ece", "agree": "agreement", "params": "params",
-    "MACs": "macs", "compute (TMAC)": "compute_tmac", "x student alone": "compute_factor", "n": "n",
-    "search (TMAC)": "search_tmac", "latency (ms)": "latency_ms", "latency of 64 (ms)": "latency_batch64_ms",
-    "training (s)": "train_seconds", "teacher (s)": "teacher_seconds", "peak memory (MB)": "peak_memory_mb",
-    "trials": "trials", "val best - last": "best_minus_last", "mean rank": "mean_rank",
-}  # fmt: skip
-"""The exact numbers that the columns sort by; those of names sort by their texts."""
+_READABLE = 700
+"""Width in pixels up to which a figure may shrink with the window; a wider one scrolls in a box."""
 
-_READING = (
-    "A click on a header sorts its table; a second one turns the order. Bold: the highest mean among ranked rows with "
-    "equal budgets. Shaded: the teacher and the student alone."
-)
 
-_CLOCK = (
-    '<p class="small">Medians over seeds. They depend on the machine and its load. Peak memory is that of the whole '
-    "process, with all students that trained side by side.</p>\n"
-)
+class _Head(NamedTuple):
+    text: str
+    classes: list[str]
+    min_letters: int | None
 
-_HINT = '<p class="hint">Scroll sideways for more &rarr;</p>'
+
+class _Cell(NamedTuple):
+    text: str
+    classes: list[str]
+    value: str
+
+
+class _Row(NamedTuple):
+    classes: list[str]
+    cells: list[_Cell]
+
+
+class _Table(NamedTuple):
+    title: str
+    heads: list[_Head]
+    rows: list[_Row]
+    notes: Sequence[str]
+
+
+class _Figure(NamedTuple):
+    caption: str
+    source: str
+    max_width: int
+    min_width: int | None
 
 
 def to_html(
     board: pd.DataFrame,
     costs: pd.DataFrame,
     plan: Plan,
-    pictures: Mapping[str, bytes] | None = None,
+    figures: Mapping[str, bytes] | None = None,
     provenance: Sequence[str] = (),
-    links: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> str:
-    """The page.  pictures: SVG by what it shows. links: other files of the leaderboard, by name."""
-    parts = [f"<h1>{escape(plan.study)}: leaderboard</h1>"]
-    if plan.question:
-        parts.append(f"<p>{escape(plan.question)}</p>")
-    parts.append(f'<p class="answer">{escape(headline(board, plan))}</p>')
-    if links:
-        parts.append(f'<p class="small beside">Also: {anchors(links)}</p>')
-    drawn = [_figure(title, svg) for title, svg in (pictures or {}).items()]
-    parts += drawn[:1]
-    parts.append(f'<p class="small">{_READING}</p>')
-    for shown in (*boards(board, plan), *ranks_over_pairs(board, plan)):
-        parts += [
-            f"<h2>{escape(shown.title)}</h2>",
-            _table(shown, plan),
-            _list(shown.notes, "small"),
-        ]
-    parts += ["<h2>More pictures</h2>", *drawn[1:]] if drawn[1:] else []
-    for shown, told in ((counted(board, plan), ""), (clocked(costs, plan), _CLOCK)):
-        body = told + _table(shown, plan) if shown.lines else "<p>None was measured.</p>"
-        parts += [f"<h2>{escape(shown.title)}</h2>", body]
-    parts += ["<h2>How to read the tables</h2>", _list(footnotes(board, plan))]
-    if provenance:
-        parts += ["<h2>Where it was trained</h2>", _list(provenance)]
-    return document(f"{plan.study}: leaderboard", parts, SCRIPT)
+    """Return the page.
+
+    Args:
+        board: The results.
+        costs: The measured costs.
+        plan: The study's plan.
+        figures: Caption -> SVG. The first one stands above the tables.
+        provenance: Where the numbers come from, a line per environment.
+        files: Text -> path of other files of the leaderboard, relative to the page.
+    """
+    results = (*pair_tables(board, plan), *rank_tables(board, plan))
+    measured = measured_costs(costs, plan)
+    notes = (MEASURED_NOTE, BY_COLUMN["peak_memory_mb"].help)
+    context = {
+        "question": plan.question,
+        "answer": headline(board, plan),
+        "figures": [_figure(caption, svg) for caption, svg in (figures or {}).items()],
+        "tables": [_table(table, plan, table.notes) for table in results],
+        "costs": [
+            _table(computed_costs(board, plan), plan, ()),
+            _table(measured, plan, notes),
+        ],
+        "nothing_measured": NOTHING_MEASURED,
+        "footnotes": footnotes(board, plan),
+        "guide": Link(GUIDE, GUIDE_ADDRESS),
+        "provenance": provenance,
+        "files": links(files or {}),
+    }
+    return render("leaderboard.html", f"{plan.study}: leaderboard", context, script=True)
 
 
-def _list(lines: Sequence[str], kind: str = "") -> str:
-    items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="{kind}">\n{items}\n</ul>' if lines else ""
+def _figure(caption: str, svg: bytes) -> _Figure:
+    """A figure as a data: address, shown at most a third larger than it was drawn."""
+    width = _READABLE
+    if in_points := re.search(rb'<svg[^>]* width="([\d.]+)pt"', svg):
+        width = round(float(in_points.group(1)) * 4 / 3)
 
-
-def _figure(title: str, svg: bytes) -> str:
-    """A picture as a data: address, at most a third larger than it was drawn; one too wide to read scrolls in a box."""
-    found = re.search(rb'<svg[^>]* width="([\d.]+)pt"', svg)
-    wide = float(found.group(1)) * 4 / 3 if found else 700
-    least = f' style="min-width:{wide * 0.75:.0f}px"' if wide > 700 else ""
-    address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return (
-        f'<figure class="part">{_HINT}<div class="box" style="max-width:{wide * 1.35:.0f}px">'
-        f'<img alt="{escape(title)}"{least} src="{address}"></div>'
-        f"<figcaption>{escape(title)}</figcaption></figure>"
+    return _Figure(
+        caption,
+        f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}",
+        max_width=round(width * 1.35),
+        min_width=round(width * 0.75) if width > _READABLE else None,
     )
 
 
-def _table(shown: Shown, plan: Plan) -> str:
-    heads = "".join(_head(title, shown) for title in shown.titles)
-    rows = []
-    for line, texts in zip(shown.lines, shown.cells, strict=True):
-        kind = _kind(
-            *["teacher"] * (line["method"] == TEACHER), *["alone"] * (line["method"] in plan.alone)
-        )
-        cells = [_cell(title, text, line) for title, text in zip(shown.titles, texts, strict=True)]
-        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-    body = "\n".join(rows)
-    return (
-        f'<div class="part">{_HINT}<div class="box" tabindex="0"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div></div>"
-    )
+def _table(table: TextTable, plan: Plan, notes: Sequence[str]) -> _Table:
+    rows = [
+        _Row(_row_classes(line, plan), [_cell(column, text, line) for column, text in cells])
+        for line, cells in table.rows()
+    ]
+    return _Table(table.title, [_head(column, table) for column in table.columns], rows, notes)
 
 
-def _head(title: str, shown: Shown) -> str:
-    kind, least = ["words"] * (title in WORDS), ""
-    if title == "Method":
-        kind.append("name")
-        longest = max((len(str(line["method"])) for line in shown.lines), default=0)
-        least = f' style="min-width:{min(longest, NAME_LETTERS) + 2}ch"'
-    text = re.sub(r"(?<=\w)-(?=\w)", "&#8209;", escape(title))  # no line breaks at a hyphen
-    return f'<th scope="col"{_kind(*kind)}{least}><button type="button">{text}</button></th>'
+def _row_classes(line: Line, plan: Plan) -> list[str]:
+    if line["method"] == TEACHER:
+        return ["teacher"]
+    if line["method"] in plan.alone:
+        return ["alone"]
+    return []
 
 
-def _kind(*names: str) -> str:
-    return f' class="{" ".join(names)}"' if names else ""
+def _head(column: Column, table: TextTable) -> _Head:
+    min_letters = None
+    if column.name == "method":
+        longest = max((len(str(line["method"])) for line in table.lines), default=0)
+        min_letters = min(longest, NAME_WIDTH) + 2  # two for the padding
+
+    unbroken = re.sub(r"(?<=\w)-(?=\w)", "\N{NON-BREAKING HYPHEN}", column.title)
+    return _Head(unbroken, _column_classes(column), min_letters)
 
 
-def _cell(title: str, text: str, line: Line) -> str:
-    kinds = ["words"] * (title in WORDS) + ["name"] * (title == "Method")
-    kinds += ["best"] * is_bold(title, line) + ["none"] * (text == NONE)
-    return f'<td{_kind(*kinds)} data-v="{escape(_value(title, text, line))}">{escape(text)}</td>'
+def _column_classes(column: Column) -> list[str]:
+    classes = []
+    if column.is_text:
+        classes.append("words")
+    if column.name == "method":
+        classes.append("name")
+    return classes
 
 
-def _value(title: str, text: str, line: Line) -> str:
-    """What a cell sorts by; empty cells come last in both orders."""
+def _cell(column: Column, text: str, line: Line) -> _Cell:
+    classes = _column_classes(column)
+    if is_bold(column, line):
+        classes.append("best")
+    if text == NONE:
+        classes.append("none")
+    return _Cell(text, classes, _sort_value(column, text, line))
+
+
+def _sort_value(column: Column, text: str, line: Line) -> str:
+    """The exact value behind the text; empty cells stay last in both orders."""
     if text == NONE:
         return ""
-    if title in WORDS:
+    if column.is_text:
         return text
-    return repr(float(line[SORTED_BY[title]]))
+    return repr(float(line[column.name]))

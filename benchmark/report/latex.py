@@ -1,191 +1,282 @@
-r"""A leaderboard as LaTeX: a booktabs table per pair, to be taken into a document by `\input`."""
+r"""The results as LaTeX: a booktabs table per pair, to be used in a paper with `\input`.
+
+The tables are put together here and not by `pandas.io.formats.style.Styler.to_latex`, which knows
+neither a rule below the teacher's row nor a `longtable` without sentences of its own, and whose
+escaping leaves characters to pdfLaTeX that its fonts lack.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from benchmark.leaderboard.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
-from benchmark.report.columns import BOARD, Line, Shown, boards, is_bold
+from benchmark.report.columns import NONE, Column, Line
+from benchmark.report.tables import OMITTED, TextTable, is_bold, pair_tables
 from benchmark.study.plan import TEACHER, Plan
 
-LEFT_OUT = {"95 % interval", "Top-5", "F1", "ECE", "agree", "params", "MACs", "published"}
-"""Columns that a printed page has no room for."""
-
-SHORTER = {column.title: column.short for column in BOARD if column.short}
-
-LEAST_IMPORTANT_FIRST = ("gap closed", "compute (TMAC)", "vs kd", "vs untuned")
-"""Columns that go, one after the other, while a table is wider than the page."""
-
 LONGEST = 40
-"""Lines of a table on one page; a longer one may break."""
+"""Rows of a table that fit a page; a longer table may break."""
 
-WIDEST = 345.0
-"""Points between the margins of LaTeX's article class, which is narrower than most journals' full width."""
+PAGE_WIDTH = 345.0
+"""Width of the text in points, in LaTeX's article class; most journals have more."""
 
-GAP = 3
-"""Points at either side of a column."""
+COLUMN_GAP = 3
+"""Points on either side of a column."""
+
+_PRINTED = (
+    "method",
+    "n",
+    "acc1",
+    "vs_student",
+    "vs_untuned",
+    "vs_kd",
+    "gap_closed",
+    "compute_tmac",
+    "rank",
+)
+"""Columns of a printed table."""
+
+_OMITTED_FIRST = ("gap_closed", "compute_tmac", "vs_kd", "vs_untuned")
+"""Columns to omit in turn while a table is too wide. `vs_kd` stays longer than in a terminal,
+because the marks of a row refer to it."""
 
 _SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
-"""Sizes to set a table in, the first that fits, and how wide their letters are in points: small ones are broader."""
+"""Font sizes to try in turn, and their em in points: letters of small sizes are broader."""
 
 _MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
-"""The mark of a p value, and what a row is compared with."""
+"""Mark of a significant p value, and what the row is compared with."""
 
-_CHARACTERS = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "*": "{*}", "\u00b1": r"$\pm$",
-    "\u00d7": r"$\times$", "\u2013": "--", "\u2014": "---", "\u2018": "`", "\u2019": "'", "\u201c": "``",
-    "\u201d": "''", "\u2026": r"\dots{}", "\u2192": r"$\to$", "\u2212": "$-$",
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}",
+    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "[": "{[}", "]": "{]}", "*": "{*}",
+    "\u00b1": r"$\pm$", "\u00d7": r"$\times$", "\u2192": r"$\to$", "\u2212": "$-$",
+    "\u2013": "--", "\u2014": "---", "\u2026": r"\dots{}",
+    "\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''",
 }  # fmt: skip
+
+_NOT_IN_FONTS = "ĦħĸĿŀŉŦŧſ"
+"""Latin letters that the fonts of pdfLaTeX lack."""
 
 
 def to_latex(board: pd.DataFrame, plan: Plan) -> str:
-    """The tables of all pairs, as text of ASCII and Latin letters; a dagger column where a row is significant."""
-    packages = r"\usepackage[T1]{fontenc} \usepackage{booktabs}"
-    shown = boards(board, plan)
-    if any(len(table.lines) > LONGEST for table in shown):
-        packages += r" \usepackage{longtable}"
+    """Return the tables of all pairs, in ASCII and Latin letters.
+
+    A table has a column of daggers if a row of the study differs significantly from the student
+    alone or from kd.
+
+    Args:
+        board: The results.
+        plan: The study's plan.
+    """
+    results = pair_tables(board, plan)
     marks = [name for name in _MARKS if (board[name] < SIGNIFICANCE).any()]
-    tables = [
-        _table(table, f"tab:{plan.study}-{number}", marks, plan.study)
-        for number, table in enumerate(shown, start=1)
-    ]
-    return "\n".join([f"% Needs {packages}", *tables])
+
+    packages = r"\usepackage[T1]{fontenc} \usepackage{booktabs}"
+    if any(len(table.lines) > LONGEST for table in results):
+        packages += r" \usepackage{longtable}"
+
+    parts = [f"% Needs {packages}"]
+    for number, table in enumerate(results, start=1):
+        layout = _fitting(table, marks)
+        parts += _table(table, layout, f"tab:{plan.study}-{number}", plan.study)
+    return "\n".join(parts)
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is; a question mark for letters that pdfLaTeX's fonts lack."""
+    """Return text that LaTeX prints unchanged, with `?` for letters that pdfLaTeX's fonts lack."""
     spaced = " ".join(text.split())
-    return "".join(
-        _CHARACTERS.get(letter) or (letter if _is_printed(letter) else "?") for letter in spaced
-    )
+    return "".join(_escape(letter) for letter in spaced)
 
 
-def _is_printed(letter: str) -> bool:
-    return letter.isprintable() and ord(letter) < 0x180 and letter not in "ĦħĸĿŀŉŦŧſ"
+def _escape(letter: str) -> str:
+    if letter in _ESCAPES:
+        return _ESCAPES[letter]
+
+    in_fonts = letter.isprintable() and ord(letter) < 0x180 and letter not in _NOT_IN_FONTS
+    return letter if in_fonts else "?"
 
 
-def _table(table: Shown, label: str, marks: list[str], study: str) -> str:
-    size, titles, left_out = _fitted(table, marks)
-    header = [*(escaped(SHORTER.get(title, title)) for title in titles), *([""] if marks else [])]
-    rows = [[_cell(cells[table.titles.index(title)], title, line) for title in titles]
-            + ([_marked(line, marks)] if marks else [])
-            for line, cells in zip(table.lines, table.cells, strict=True)]  # fmt: skip
-    body = [f"{' & '.join(row)} \\\\" for row in rows]
-    body.insert(1, r"\midrule")  # below the teacher
-    shape = f"@{{}}l{'r' * (len(titles) - 1)}{'l' if marks else ''}@{{}}"
-    named = f"\\caption{{{_caption(table, titles, marks, study)}}}\\label{{{re.sub(r'[^A-Za-z0-9:.-]', '-', label)}}}"
-    notes = [f"\\par\\noindent {escaped(note)}" for note in table.notes]
-    below = ["\\par\\smallskip\\raggedright", *notes] if notes else []
-    set_in = f"{size}\\setlength{{\\tabcolsep}}{{{GAP}pt}}"
-    top = ["\\toprule", f"{' & '.join(header)} \\\\", "\\midrule"]
-    comment = [f"% Left out for want of width: {', '.join(left_out)}"] if left_out else []
-    if len(rows) > LONGEST:
-        start = [
-            f"{{{set_in}\\setlength{{\\LTcapwidth}}{{\\textwidth}}",
-            f"\\begin{{longtable}}{{{shape}}}",
-        ]
-        end = ["\\bottomrule", "\\end{longtable}", *below, "\\par}"]
-        return "\n".join(
-            [
-                *comment,
-                *start,
-                f"{named} \\\\",
-                *top,
-                "\\endfirsthead",
-                *top,
-                "\\endhead",
-                *body,
-                *end,
-                "",
-            ]
-        )
-    start = [
-        "\\begin{table}",
-        f"\\centering{set_in}",
-        named,
-        "\\par\\smallskip",
-        f"\\begin{{tabular}}{{{shape}}}",
-    ]
-    return "\n".join(
-        [
-            *comment,
-            *start,
-            *top,
-            *body,
-            "\\bottomrule",
-            "\\end{tabular}",
-            *below,
-            "\\end{table}",
-            "",
-        ]
-    )
+@dataclass(frozen=True)
+class _Layout:
+    """A way to print a table.
+
+    Attributes:
+        size: Command that sets the font size.
+        columns: The columns to print.
+        omitted: Titles of the columns that don't fit.
+        marks: The p values that the last column marks.
+    """
+
+    size: str
+    columns: list[Column]
+    omitted: list[str]
+    marks: list[str]
 
 
-def _fitted(table: Shown, marks: list[str]) -> tuple[str, list[str], list[str]]:
-    """The size and the columns with which a table is no wider than a page, and the columns that it lacks."""
-    titles = [
-        title for title in table.titles if title not in LEFT_OUT and not re.match(r"p\b", title)
-    ]
-    spare = [title for title in LEAST_IMPORTANT_FIRST if title in titles]
-    layouts = [(size, spare[:dropped]) for dropped in range(len(spare) + 1) for size in _SIZES]
-    for size, left_out in layouts:
-        kept = [title for title in titles if title not in left_out]
-        if _width(table, kept, marks, _SIZES[size]) <= WIDEST:
-            break
-    return size, kept, left_out
+def _fitting(table: TextTable, marks: list[str]) -> _Layout:
+    """Return the first layout that fits the page, or the narrowest."""
+    columns = [column for column in table.columns if column.name in _PRINTED]
+    titles = {column.name: column.title for column in columns}
+    candidates = [name for name in _OMITTED_FIRST if name in titles]
+
+    for count in range(len(candidates) + 1):
+        omitted = candidates[:count]
+        kept = [column for column in columns if column.name not in omitted]
+        for size in _SIZES:
+            layout = _Layout(size, kept, [titles[name] for name in omitted], marks)
+            if _width(table, layout) <= PAGE_WIDTH:
+                return layout
+    return layout
 
 
-def _width(table: Shown, titles: list[str], marks: list[str], size: float) -> float:
-    """About how many points wide a table is; rather too many than too few."""
-    places = [table.titles.index(title) for title in titles]
-    longest = [max(_letters(SHORTER.get(title, title)), *(_letters(cells[place]) for cells in table.cells))
-               for title, place in zip(titles, places, strict=True)]  # fmt: skip
-    return size * (sum(longest) + 0.5 * len(marks)) + 2 * GAP * (len(titles) - 1 + bool(marks))
+def _width(table: TextTable, layout: _Layout) -> float:
+    """Estimate the width of a table in points, rather too wide than too narrow."""
+    letters = 0.5 * len(layout.marks)
+    for column in layout.columns:
+        index = table.columns.index(column)
+        texts = [column.heading, *(cells[index] for cells in table.cells)]
+        letters += max(map(_letters, texts))
+
+    gaps = len(layout.columns) - 1 + bool(layout.marks)
+    return _SIZES[layout.size] * letters + 2 * COLUMN_GAP * gaps
 
 
 def _letters(text: str) -> float:
-    """The width of a text in ems of its size."""
+    """Estimate the width of a text in ems."""
     return sum(
-        0.34 if one in " .,:;'|[]()iljtf" else 0.86 if one in "mwMW%\u00b1-+" else 0.545
-        for one in text
+        0.34 if letter in " .,:;'|[]()iljtf" else 0.86 if letter in "mwMW%\u00b1-+" else 0.545
+        for letter in text
     )
 
 
-def _caption(table: Shown, titles: list[str], marks: list[str], study: str) -> str:
-    against = "".join(
-        f"; {_MARKS[name][0]} $p < {SIGNIFICANCE}$ against {_MARKS[name][1]}" for name in marks
-    )
-    tested = " (sign flips of paired differences, Holm's correction)" if marks else ""
-    searched = any(pd.notna(line["trials"]) and line["trials"] for line in table.lines)
-    tuned = "; tuned rows are compared with tuned ones" if searched else ""
-    compute = "; compute of a training in TMAC" if "compute (TMAC)" in titles else ""
-    most = max((line["n"] for line in table.lines if line["method"] != TEACHER), default=0)
-    power = (
-        f" No difference can be significant with fewer than {SIGN_FLIP_SEEDS} seeds."
-        if most < SIGN_FLIP_SEEDS
-        else ""
-    )
-    return (
-        f"{escaped(study)}, {escaped(table.title)}: top-1 accuracy, mean and standard deviation over seeds; "
-        f"differences in percentage points with 95 \\% intervals{tuned}{compute}. "
-        f"Bold: the highest mean among ranked rows with equal budgets{against}{tested}.{power}"
-    )
+def _table(table: TextTable, layout: _Layout, label: str, study: str) -> list[str]:
+    """The lines of a table, with its caption and notes."""
+    label = re.sub(r"[^A-Za-z0-9:.-]", "-", label)
+    caption = rf"\caption{{{_caption(table, layout, study)}}}\label{{{label}}}"
+    size = rf"{layout.size}\setlength{{\tabcolsep}}{{{COLUMN_GAP}pt}}"
+    alignment = f"@{{}}l{'r' * (len(layout.columns) - 1)}{'l' if layout.marks else ''}@{{}}"
+    notes = [rf"\par\noindent {escaped(note)}" for note in table.notes]
+    below = [r"\par\smallskip\raggedright", *notes] if notes else []
+
+    lines = []
+    if layout.omitted:
+        lines.append(f"% {OMITTED}: {'; '.join(layout.omitted)}")
+
+    if len(table.lines) > LONGEST:
+        head = _head(layout)
+        lines += [
+            rf"{{{size}\setlength{{\LTcapwidth}}{{\textwidth}}",
+            rf"\begin{{longtable}}{{{alignment}}}",
+            rf"{caption} \\",
+            *head,
+            r"\endfirsthead",
+            *head,
+            r"\endhead",
+            *_body(table, layout),
+            r"\bottomrule",
+            r"\end{longtable}",
+            *below,
+            r"\par}",
+        ]
+    else:
+        lines += [
+            r"\begin{table}",
+            rf"\centering{size}",
+            caption,
+            r"\par\smallskip",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            *_head(layout),
+            *_body(table, layout),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *below,
+            r"\end{table}",
+        ]
+    return [*lines, ""]
 
 
-def _cell(text: str, title: str, line: Line) -> str:
-    if text == "-":
+def _head(layout: _Layout) -> list[str]:
+    titles = [escaped(column.heading) for column in layout.columns]
+    if layout.marks:
+        titles.append("")
+    return [r"\toprule", _row(titles), r"\midrule"]
+
+
+def _body(table: TextTable, layout: _Layout) -> list[str]:
+    rows = []
+    for line, cells in table.rows():
+        texts = [_cell(column, text, line) for column, text in cells if column in layout.columns]
+        if layout.marks:
+            texts.append(_marks_of(line, layout.marks))
+        rows.append(_row(texts))
+
+    teacher, *methods = rows
+    return [teacher, r"\midrule", *methods]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _cell(column: Column, text: str, line: Line) -> str:
+    if text == NONE:
         return "--"
-    if title == "Method":
+    if column.is_text:
         return escaped(text)
-    printed = re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
-    return f"\\textbf{{{escaped(printed)}}}" if is_bold(title, line) else escaped(printed)
+
+    with_minus_signs = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
+    printed = escaped(with_minus_signs)
+    return rf"\textbf{{{printed}}}" if is_bold(column, line) else printed
 
 
-def _marked(line: Line, marks: list[str]) -> str:
-    return "".join(
-        _MARKS[name][0] for name in marks if not pd.isna(line[name]) and line[name] < SIGNIFICANCE
-    )
+def _marks_of(line: Line, names: Sequence[str]) -> str:
+    significant = [name for name in names if not pd.isna(line[name]) and line[name] < SIGNIFICANCE]
+    return "".join(_MARKS[name][0] for name in significant)
+
+
+def _caption(table: TextTable, layout: _Layout, study: str) -> str:
+    sentences = [
+        f"{escaped(study)}, {escaped(table.title)}: {_description(table, layout)}",
+        f"Bold: the highest mean among ranked rows with equal budgets{_explained(layout.marks)}",
+    ]
+    if _most_seeds(table) < SIGN_FLIP_SEEDS:
+        sentences.append(
+            f"No difference can be significant with fewer than {SIGN_FLIP_SEEDS} seeds"
+        )
+    return " ".join(f"{sentence}." for sentence in sentences)
+
+
+def _description(table: TextTable, layout: _Layout) -> str:
+    """What the columns show."""
+    parts = [
+        "top-1 accuracy, mean and standard deviation over seeds",
+        r"differences in percentage points with 95 \% intervals",
+    ]
+    if any(pd.notna(line["trials"]) and line["trials"] for line in table.lines):
+        parts.append("tuned rows are compared with tuned rows")
+    if any(column.name == "compute_tmac" for column in layout.columns):
+        parts.append("training compute in TMAC")
+    return "; ".join(parts)
+
+
+def _explained(marks: Sequence[str]) -> str:
+    """What the marks mean, and how the differences were tested."""
+    if not marks:
+        return ""
+
+    meanings = [
+        f"; {symbol} $p < {SIGNIFICANCE}$ against {name}"
+        for symbol, name in (_MARKS[mark] for mark in marks)
+    ]
+    return f"{''.join(meanings)} (sign-flip test of paired differences, Holm's correction)"
+
+
+def _most_seeds(table: TextTable) -> int:
+    return max((line["n"] for line in table.lines if line["method"] != TEACHER), default=0)

@@ -1,29 +1,34 @@
-"""A leaderboard in Markdown: the page for GitHub, and the short one for MLflow."""
+"""The results in Markdown: the page for GitHub, and the short note for MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline
-from benchmark.report.columns import (
-    WORDS,
-    Shown,
-    boards,
-    clocked,
-    counted,
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
+from benchmark.markdown_text import Markdown, block, bold, bullets, inline, link, table
+from benchmark.report.tables import (
+    COMPUTED_TITLE,
+    GUIDE,
+    GUIDE_ADDRESS,
+    MEASURED_TITLE,
+    NOTHING_MEASURED,
+    TextTable,
+    computed_costs,
     is_bold,
-    ranks_over_pairs,
+    measured_costs,
+    pair_tables,
+    rank_tables,
 )
-from benchmark.report.markdown_text import block, inline
 from benchmark.study.plan import Plan
 
 PICTURE = "Top-1 accuracy of every method, mean and 95 % interval"
-"""What the main picture shows."""
+"""Caption of the main figure."""
 
-_NOTED = ("Method", "n", "Top-1 (%)", "vs student", "F1", "ECE", "rank")
-"""Columns of a note."""
+_IN_NOTE = ("method", "n", "acc1", "vs_student", "f1", "ece", "rank")
+"""Columns of the tables in a note."""
 
 
 def to_markdown(
@@ -34,73 +39,103 @@ def to_markdown(
     provenance: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
 ) -> str:
-    """A page for GitHub. Without `costs` it holds no clock-measured number and points to `costs.csv`.
+    """Return the page for GitHub.
 
-    `picture` is the path of the main figure relative to the page; `provenance` holds lines about where it was made;
-    `links` maps names to files beside the page.
+    Args:
+        board: The results.
+        costs: The measured costs. Without them the page has no measured number and links to
+            `costs.csv`, so that it is the same for every training with the same results.
+        plan: The study's plan.
+        picture: Path of the main figure, relative to the page.
+        provenance: Where the numbers come from, a line per environment.
+        links: Text -> path of other files of the leaderboard, relative to the page.
     """
     parts = [f"# {inline(plan.study)}: leaderboard"]
     if plan.question:
         parts.append(block(plan.question))
-    parts.append(f"**{inline(headline(board, plan))}**")
+    parts.append(bold(headline(board, plan)))
     if picture is not None:
-        parts.append(f"![{PICTURE}]({picture})")
-    if links:
-        parts.append("Also: " + ", ".join(f"[{name}]({file})" for name, file in links.items()))
-    for shown in (*boards(board, plan), *ranks_over_pairs(board, plan)):
-        parts += [f"## {inline(shown.title)}", _table(shown)]
-        if shown.notes:
-            parts.append(_bullets(shown.notes))
-    parts += ["## Costs by counting", _table(counted(board, plan)), "## Costs by the clock"]
+        parts.append(f"!{link(PICTURE, picture)}")
+
+    for results in (*pair_tables(board, plan), *rank_tables(board, plan)):
+        parts += [f"## {inline(results.title)}", _table(results)]
+        if results.notes:
+            parts.append(bullets(results.notes))
+
+    parts += [f"## {COMPUTED_TITLE}", _table(computed_costs(board, plan))]
+    parts.append(f"## {MEASURED_TITLE}")
     if costs is None:
+        where = link("costs.csv", "costs.csv")
         parts.append(
-            "They differ from one training to the next, so they stand apart: [costs.csv](costs.csv)."
+            f"They differ from one training to the next, so they are not here but in {where}."
         )
     else:
-        parts.append(_table(clocked(costs, plan)))
-    parts += ["## How to read the tables", _bullets(footnotes(board, plan))]
+        parts.append(_table(measured_costs(costs, plan)))
+
+    parts += ["## How to read the tables", bullets(footnotes(board, plan))]
+    parts.append(f"More in {link(GUIDE, GUIDE_ADDRESS)}.")
+    if links:
+        files = (link(text, path) for text, path in links.items())
+        parts += ["## Files", ", ".join(files)]
     if provenance:
-        parts += ["## Where it was trained", _bullets(provenance)]
+        parts += ["## Where it was trained", bullets(provenance)]
     return "\n\n".join(parts) + "\n"
 
 
 def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
-    """A short page for MLflow: the headline as its first line, then a narrow table per pair.
+    """Return a short page for MLflow: the headline on its first line, then a table per pair.
 
-    longest: characters; the last rows of each pair drop out until the page fits, and if none is left, the tables.
+    Args:
+        board: The results.
+        plan: The study's plan.
+        longest: Number of characters it may have. The last rows of each pair are dropped until
+            the page fits; if no row is left, so are the tables.
     """
-    said, tables = block(headline(board, plan)), boards(board, plan)
-    for most in range(max(len(shown.lines) for shown in tables), 0, -1):
-        parts = [said]
-        for shown in tables:
-            places = [place for place, title in enumerate(shown.titles) if title in _NOTED]
-            rows = [[inline(cells[place]) for place in places] for cells in shown.cells[:most]]
-            # MLflow sets the columns of a table without a space between them, and trims all but this one.
-            table = _markdown([shown.titles[place] for place in places], rows, "&emsp;")
-            parts += [f"**{inline(shown.title)}**", table]
-            if (more := len(shown.lines) - most) > 0:
-                parts.append(f"{more} more row{' is' if more == 1 else 's are'} in the report.")
-        text = "\n\n".join(parts) + "\n"
-        if len(text) <= longest:
-            return text
-    return f"{said}\n\nThe tables are in the report.\n"[:longest]
+    answer = block(headline(board, plan))
+    tables = pair_tables(board, plan)
+
+    most_rows = max(len(results.lines) for results in tables)
+    for count in range(most_rows, 0, -1):
+        parts = [answer]
+        for results in tables:
+            parts += [bold(results.title), _short_table(results, count)]
+            omitted = len(results.lines) - count
+            if omitted > 0:
+                parts.append(
+                    f"{omitted} more row{' is' if omitted == 1 else 's are'} in the report."
+                )
+
+        note = "\n\n".join(parts) + "\n"
+        if len(note) <= longest:
+            return note
+
+    return f"{answer}\n\nThe tables are in the report.\n"[:longest]
 
 
-def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"* {block(text)}" for text in texts)
+def _table(results: TextTable) -> str:
+    if not results.lines:
+        return NOTHING_MEASURED
+
+    rows = [
+        [bold(text) if is_bold(column, line) else text for column, text in cells]
+        for line, cells in results.rows()
+    ]
+    return table(results.titles, rows, [not column.is_text for column in results.columns])
 
 
-def _table(shown: Shown) -> str:
-    if not shown.lines:
-        return "None was measured."
-    rows = []
-    for line, cells in zip(shown.lines, shown.cells, strict=True):
-        texts = zip(shown.titles, map(inline, cells), strict=True)
-        rows.append([f"**{text}**" if is_bold(title, line) else text for title, text in texts])
-    return _markdown(shown.titles, rows)
+def _short_table(results: TextTable, count: int) -> str:
+    """The first rows, in few columns."""
+    columns = [column for column in results.columns if column.name in _IN_NOTE]
+    rows = [
+        [text for column, text in cells if column.name in _IN_NOTE] for _, cells in results.rows()
+    ]
+    return table(
+        _spaced([column.heading for column in columns]),
+        [_spaced(row) for row in rows[:count]],
+        [not column.is_text for column in columns],
+    )
 
 
-def _markdown(titles: Sequence[str], rows: Iterable[Sequence[str]], apart: str = "") -> str:
-    aligned = ["---" if title in WORDS else "---:" for title in titles]
-    head, *body = (f"| {f' | {apart}'.join(row)} |" for row in (titles, *rows))
-    return "\n".join((head, f"| {' | '.join(aligned)} |", *body))
+def _spaced(texts: Sequence[str]) -> list[str]:
+    """Cells with space between them: MLflow leaves none, and trims every other kind of space."""
+    return [texts[0], *(Markdown(f"&emsp;{inline(text)}") for text in texts[1:])]

@@ -1,9 +1,9 @@
-"""A leaderboard in the terminal: tables as wide as it is, and sentences."""
+"""The results in the terminal: tables that fit its width, and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from rich.box import Box
@@ -12,100 +12,110 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.report.columns import (
-    CLOCKED,
-    COLUMNS,
-    COUNTED,
-    NAME_LETTERS,
+    ALWAYS,
+    COMPUTED,
+    MEASURED,
+    METHOD,
     NONE,
     OVER_PAIRS,
-    OVER_PAIRS_TITLE,
-    WORDS,
+    TERMINAL,
     Column,
     Line,
+)
+from benchmark.report.tables import (
+    COMPUTED_TITLE,
+    GUIDE,
+    MEASURED_NOTE,
+    MEASURED_TITLE,
+    NAME_WIDTH,
+    OMITTED,
+    OVER_PAIRS_TITLE,
     cost_lines,
-    filled,
     is_bold,
     lines_by_pair,
-    over_pairs,
+    lines_over_pairs,
     pair_title,
     row_notes,
+    used,
 )
 from benchmark.study.plan import Plan
 
 PLAIN_WIDTH = 120
-"""Columns to fill at least when nobody sees a terminal: a file or a pipe."""
+"""Columns to use at least where the output is no terminal but a file or a pipe."""
 
-RULED = Box("    \n    \n -- \n    \n -- \n    \n    \n    \n".replace("--", "──"))
-"""No frame, a rule under the header and one after a section."""
-
-_LEAST_IMPORTANT_FIRST = (
-    "teacher (s)",
-    "latency of 64 (ms)",
-    "peak memory (MB)",
-    "training (s)",
-    "search (TMAC)",
-    "trials",
-    "x student alone",
-    "vs kd",
-    "published",
-    "Top-5",
-    "MACs",
-    "params",
-    "agree",
-    "ECE",
-    "F1",
-    "95 % interval",
-    "gap closed",
-    "vs untuned",
-    "p kd",
-    "p student",
-    "vs student",
-)
+_RULES_ONLY = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
+"""No frame; a rule under the header and one after each section."""
 
 
 def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Console) -> None:
-    """Prints the headline, a table per pair, the costs and the footnotes.
+    """Print the headline, a table per pair, the costs and the footnotes.
 
-    Columns that don't fit the terminal are left out, least important first, and named below their table.
+    Columns that don't fit are omitted, those of least importance first, and named below their
+    table.
+
+    Args:
+        board: The results.
+        costs: The measured costs.
+        plan: The study's plan.
+        console: Where to print.
     """
     width = console.width
-    # Without a terminal there is no width to respect, and rich would fold the tables at 80.
-    console.width = width if console.is_terminal else max(width, PLAIN_WIDTH)
+    if not console.is_terminal:
+        # A file or a pipe has no width to respect, but rich would wrap the tables at 80 columns.
+        console.width = max(width, PLAIN_WIDTH)
+
     try:
-        _print(board, costs, plan, console)
+        _print_results(board, plan, console)
+        _print_costs(COMPUTED_TITLE, board, plan, COMPUTED, [], console)
+        _print_costs(MEASURED_TITLE, costs, plan, MEASURED, [MEASURED_NOTE], console)
+        console.print()
+        _print_notes([*footnotes(board, plan), f"More in {GUIDE}."], "dim", console)
     finally:
         console.width = width
 
 
-def _print(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Console) -> None:
+def _print_results(board: pd.DataFrame, plan: Plan, console: Console) -> None:
     console.print(Text(headline(board, plan)))
+
     for pair, lines in lines_by_pair(board, plan):
-        _print_table(pair_title(pair, plan), COLUMNS, [lines[:1], lines[1:]], console)
+        teacher, methods = lines[:1], lines[1:]
+        _print_table(pair_title(pair, plan), TERMINAL, [teacher, methods], console)
         _print_notes(row_notes(lines), "yellow", console)
-    if ranked := over_pairs(board, plan):
+
+    if ranked := lines_over_pairs(board, plan):
         _print_table(OVER_PAIRS_TITLE, OVER_PAIRS, [ranked], console)
-    for title, source, columns in (
-        ("Costs by counting", board, COUNTED),
-        (
-            "Costs by the clock, median over seeds; they depend on the machine and its load",
-            costs,
-            CLOCKED,
-        ),
-    ):
-        if by_pair := [lines for _, lines in cost_lines(source, plan, columns) if lines]:
-            names = [_pair_of_first([lines[0] for lines in by_pair]), COLUMNS[0]]
-            _print_table(title, [*names[len(plan.pairs) == 1 :], *columns], by_pair, console)
-    console.print()
-    _print_notes(footnotes(board, plan), "dim", console)
 
 
-def _pair_of_first(lines: Sequence[Line]) -> Column:
-    """The pair, told in these lines alone; a space in others, which do have one."""
-    return Column(
-        "Pair", lambda line: str(line["pair"]) if any(line is first for first in lines) else " "
-    )
+def _print_costs(
+    title: str,
+    results: pd.DataFrame,
+    plan: Plan,
+    costs: Sequence[Column],
+    notes: Sequence[str],
+    console: Console,
+) -> None:
+    sections = [lines for lines in cost_lines(results, plan, costs) if lines]
+    if not sections:
+        return
+
+    columns = [METHOD, *costs]
+    if len(plan.pairs) > 1:
+        columns.insert(0, _pair_column([lines[0] for lines in sections]))
+    _print_table(title, columns, sections, console)
+    _print_notes(notes, "dim", console)
+
+
+def _pair_column(first_lines: Sequence[Line]) -> Column:
+    """The pair, in the first line of its section alone. Other lines have a space, not `NONE`."""
+
+    def cell(line: Line) -> str:
+        is_first = any(line is first for first in first_lines)
+        return str(line["pair"]) if is_first else " "
+
+    return Column("pair", "Pair", cell)
 
 
 def _print_notes(notes: Iterable[str], style: str, console: Console) -> None:
@@ -118,65 +128,96 @@ def _print_notes(notes: Iterable[str], style: str, console: Console) -> None:
 
 
 def _print_table(
-    title: str, columns: Sequence[Column], parts: Sequence[Sequence[Line]], console: Console
+    title: str, columns: Sequence[Column], sections: Sequence[Sequence[Line]], console: Console
 ) -> None:
-    """A table as wide as the console, with a rule between its parts, and the titles of the columns that it lacks.
+    """Print a table with a rule between its sections.
 
-    Where not even the narrowest fits, the terminal breaks its lines: no number is ever cut.
+    Where not even the narrowest layout fits, the terminal breaks lines: no number is ever cut.
     """
-    lines = [line for part in parts for line in part]
-    columns = filled(columns, lines)
-    longest = {
-        column.cell: max(_cell(column, line).cell_len for line in lines) for column in columns
-    }
-    for layout in _layouts(columns):
-        left_out, shown, gap = layout
-        least = gap * (len(shown) - 1)
-        for column in shown:
-            letters = longest[column.cell]
-            least += max(
-                cell_len(column.title),
-                min(letters, NAME_LETTERS) if column.title in WORDS else letters,
-            )
-        if least <= console.width:
-            break
+    lines = [line for section in sections for line in section]
+    layout = _fitting(used(columns, lines), lines, console.width)
+
     table = Table(
-        box=RULED, show_edge=False, padding=(0, gap - 1, 0, 0), pad_edge=False, header_style=""
+        box=_RULES_ONLY,
+        show_edge=False,
+        padding=(0, layout.gap - 1, 0, 0),
+        pad_edge=False,
+        header_style="",
+        width=layout.width if layout.width > console.width else None,
     )
-    table.width = least if least > console.width else None
-    for column in shown:
-        words = column.title in WORDS
+    for column in layout.columns:
         table.add_column(
             Text(column.title),
-            justify="left" if words else "right",
-            no_wrap=not words,
+            justify="left" if column.is_text else "right",
+            no_wrap=not column.is_text,
             overflow="fold",
         )
-    for part in parts:
-        for line in part:
-            table.add_row(*(_cell(column, line) for column in shown))
+    for section in sections:
+        for line in section:
+            table.add_row(*(_cell(column, line) for column in layout.columns))
         table.add_section()
+
     console.print()
     console.print(Text(title, style="bold"))
     console.print(table, crop=False)
-    if left_out:
-        _print_notes([f"left out for want of width: {', '.join(left_out)}"], "dim", console)
+    if layout.omitted:
+        _print_notes([f"{OMITTED}: {'; '.join(layout.omitted)}"], "dim", console)
 
 
-def _layouts(columns: Sequence[Column]) -> Iterator[tuple[list[str], list[Column], int]]:
-    """What to try, one after the other: the columns to leave out, those to show, and the spaces between them."""
-    spare = [
-        name for name in _LEAST_IMPORTANT_FIRST if name in {column.title for column in columns}
-    ]
-    for dropped in range(len(spare) + 1):
-        kept = [column for column in columns if column.title not in spare[:dropped]]
-        shortened = [replace(column, title=column.short or column.title) for column in kept]
-        for shown, gap in ((kept, 2), (kept, 1), (shortened, 2), (shortened, 1)):
-            yield spare[:dropped], shown, gap
+@dataclass(frozen=True)
+class _Layout:
+    """A way to print a table.
+
+    Attributes:
+        columns: The columns to print.
+        omitted: Titles of the others.
+        gap: Spaces between columns.
+        width: Total width, in characters.
+    """
+
+    columns: list[Column]
+    omitted: list[str]
+    gap: int
+    width: int
+
+
+def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> _Layout:
+    """Return the first layout that fits the width, or the narrowest."""
+    longest = {
+        column.name: max(_cell(column, line).cell_len for line in lines) for column in columns
+    }
+
+    def width_of(column: Column) -> int:
+        letters = longest[column.name]
+        if column.is_text:
+            letters = min(letters, NAME_WIDTH)
+        return max(cell_len(column.title), letters)
+
+    for kept, omitted, gap in _layouts(columns):
+        total = sum(map(width_of, kept)) + gap * (len(kept) - 1)
+        layout = _Layout(kept, omitted, gap, total)
+        if total <= width:
+            break
+    return layout
+
+
+def _layouts(columns: Sequence[Column]) -> Iterator[tuple[list[Column], list[str], int]]:
+    """Yield what to try in turn: the columns to print, the titles of the others, and the gap."""
+    candidates = [column for column in columns if column.importance < ALWAYS]
+    by_importance = sorted(candidates, key=lambda column: column.importance)
+
+    for count in range(len(by_importance) + 1):
+        omitted = by_importance[:count]
+        kept = [column for column in columns if column not in omitted]
+        shortened = [replace(column, title=column.heading) for column in kept]
+
+        titles = [column.title for column in omitted]
+        for printed, gap in ((kept, 2), (kept, 1), (shortened, 2), (shortened, 1)):
+            yield printed, titles, gap
 
 
 def _cell(column: Column, line: Line) -> Text:
     text = column.cell(line) or NONE
-    if is_bold(column.title, line):
+    if is_bold(column, line):
         return Text(text, style="bold")
     return Text(text, style="dim" if text == NONE else "")

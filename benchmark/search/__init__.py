@@ -1,1 +1,1 @@
-"""Searches for settings, with Optuna."""
+"""Searches settings with Optuna, and keeps what the searches found."""

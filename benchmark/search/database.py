@@ -1,4 +1,4 @@
-"""Where Optuna keeps trials: a database, opened and asked without its password in any message."""
+"""Optuna's storage. No message shows its password."""
 
 from __future__ import annotations
 
@@ -6,58 +6,71 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from benchmark.errors import InputError, first_line
+from benchmark.records.layout import SearchFolder
 from benchmark.redact import shown
 
 
-def default_storage(folder: Path) -> str:
-    """Of a study's search folder."""
-    return f"sqlite:///{(folder / 'optuna.db').absolute()}"
+def default_storage(folder: SearchFolder) -> str:
+    """Return the address of the database in a study's search folder."""
+    return f"sqlite:///{folder.database.absolute()}"
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Optuna's storage at an address of SQLAlchemy's. Raises InputError, without passwords, if it cannot be reached."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
+    """Open a storage, and create its tables if it is empty.
 
+    Args:
+        url: Address of a database, as SQLAlchemy takes it.
+
+    Raises:
+        InputError: The database cannot be used.
+    """
+    logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
-        local = make_url(url).get_backend_name() == "sqlite"
-        options = {"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True}
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        with warnings.catch_warnings(action="ignore"):  # of options that a driver does not know
+        is_local = make_url(url).get_backend_name() == "sqlite"
+        options = {"connect_args": {"timeout": 60}} if is_local else {"pool_pre_ping": True}
+        with warnings.catch_warnings(action="ignore"):  # of options that a driver doesn't know
             return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except (SQLAlchemyError, RuntimeError, ImportError, OSError, ValueError) as error:
+        reason = _without_password(error, url)
         raise InputError(
-            f"--storage: {shown(url)}: cannot be used ({_without_password(error, url)}); give a database as SQLAlchemy "
-            "names it, such as postgresql+psycopg2://user@host/name, or leave it out for a file of the study's own"
+            f"--storage: {shown(url)}: cannot be used ({reason}); give a database as SQLAlchemy "
+            "names it, such as postgresql+psycopg2://user@host/name, or leave it out for a file in "
+            "the workspace"
         ) from None
 
 
 @contextmanager
-def answering(url: str) -> Iterator[None]:
-    """Raises InputError, without passwords, for a storage that refuses what it is asked later."""
-    from sqlalchemy.exc import SQLAlchemyError
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn errors of an open storage into an InputError.
 
+    Args:
+        url: Its address.
+
+    Raises:
+        InputError: The database refused a request.
+    """
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = _without_password(error.__cause__ or error, url)
         raise InputError(
-            f"--storage: {shown(url)}: refuses ({reason}); once it answers, the same command goes on from here"
+            f"--storage: {shown(url)}: refused a request ({reason}); run the same command again to "
+            "resume"
         ) from None
 
 
 def _without_password(error: BaseException, url: str) -> str:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    text = shown(first_line(error))
+    """Return the first line of an error. Drivers repeat addresses and passwords in it."""
     try:
         password = make_url(url).password
-    except (ArgumentError, ValueError):  # of a port that is no number
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         return "not an address"
+
+    text = shown(first_line(error))
     return text.replace(str(password), "***") if password else text

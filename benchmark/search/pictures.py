@@ -1,40 +1,45 @@
-"""Pictures of a search: history, importance, slices."""
+"""Pictures of a search: history, importance of the settings, slices."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from benchmark.search.hunt import Hunt
+from benchmark.records.layout import SearchFolder
+from benchmark.search.row_search import RowSearch
 from benchmark.study.schema import Search
 
 
-def draw(hunt: Hunt, folder: Path, search: Search) -> None:
-    """History, importance and slices of a search as pictures; those that too few trials allow are left out."""
+def draw_pictures(row_search: RowSearch, folder: SearchFolder, search: Search) -> None:
+    """Draw a search with Optuna, and leave out pictures that its trials don't allow.
+
+    Args:
+        row_search: The search.
+        folder: Folder of the study's searches.
+        search: What the study asks for.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from optuna.visualization import matplotlib as pictures
+    from optuna.visualization import matplotlib as optuna_pictures
 
-    folder.mkdir(parents=True, exist_ok=True)
-    drawings: dict[str, Callable[[], Any]] = {
-        "history": lambda: pictures.plot_optimization_history(
-            hunt.study, target_name=search.objective
-        ),
-        "importance": lambda: pictures.plot_param_importances(
-            hunt.study, target_name=search.objective
-        ),
-        "slice": lambda: pictures.plot_slice(hunt.study, target_name=search.objective),
+    drawings: dict[str, Callable[..., Any]] = {
+        "history": optuna_pictures.plot_optimization_history,
+        "importance": optuna_pictures.plot_param_importances,
+        "slice": optuna_pictures.plot_slice,
     }
+    target = folder.figures(row_search.key)
+    target.mkdir(parents=True, exist_ok=True)
+
     for name, draw in drawings.items():
         try:
-            with warnings.catch_warnings(action="ignore"):  # of importances that are all equal
-                drawn = draw()
-        except (RuntimeError, ValueError):  # Optuna has too few trials for it, or all are alike
+            with warnings.catch_warnings(action="ignore"):  # it warns if all importances are equal
+                axes = draw(row_search.study, target_name=search.objective)
+        except (RuntimeError, ValueError):  # too few trials, or all of them are equal
             continue
-        figure = drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
-        figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+
+        figure = axes.figure if hasattr(axes, "figure") else axes.flat[0].figure
+        figure.savefig(target / f"{name}.png", dpi=120, bbox_inches="tight")
         pyplot.close(figure)

@@ -9,77 +9,131 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmark.errors import LeaveCohort
 from benchmark.records.journal import Epoch, Failed, Trained, read_journal
 from benchmark.records.layout import CellFiles
-from benchmark.search.hunt import Hunt, trial_label, trial_method
-from benchmark.search.trials import Trials
+from benchmark.search.row_search import RowSearch
+from benchmark.search.trial_cells import TrialCells
 from benchmark.training import cost
 from benchmark.training.progress import Progress
 
+Running = list[tuple[RowSearch, FrozenTrial]]
+"""Trials that share a training, because they have the same settings."""
 
-class Judge(Progress):
-    """Reports the epochs of the first seed's trainings to Optuna, and takes those that its pruner stops out."""
 
-    def __init__(self, trials: Trials, running: Sequence[tuple[Hunt, FrozenTrial]], seed: int):
-        self.trials, self.seed = trials, seed
-        cells: dict[str, list[tuple[Hunt, FrozenTrial]]] = {}
-        for hunt, trial in running:
-            cells.setdefault(trials.cell(hunt, trial, seed)[1], []).append((hunt, trial))
-        self._cells = cells
-        self._by_label = {
-            trial_label(hunt, trial.number, seed): own
-            for own in cells.values()
-            for hunt, trial in own
-        }
-        recipe = trials.prepared.study.recipe
-        self._early = {
-            hunt.key: cost.length(trial_method(hunt.row, hunt.published), recipe).early
-            for hunt, _ in running
-        }
-        for name in ("planned", "started", "finished", "failed", "warn"):
-            setattr(self, name, getattr(trials.progress, name))
+class PruningListener(Progress):
+    """Reports the epochs of one seed's trainings, and takes pruned trials out of their cohort.
+
+    All other events are passed on to the session's own listener, and so are epochs.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        cells: TrialCells,
+        running: Sequence[tuple[RowSearch, FrozenTrial]],
+        seed: int,
+    ):
+        """Listen to the trainings of running trials.
+
+        Args:
+            progress: Gets every event.
+            cells: The trainings of all trials.
+            running: The trials of this round.
+            seed: The seed whose trainings are reported.
+        """
+        self._progress = progress
+        self._search = cells.search
+        self._by_folder: dict[CellFiles, Running] = {}
+        self._by_label: dict[str, Running] = {}
+        self._early_epochs: dict[str, int] = {}
+
+        for row_search, trial in running:
+            files = cells.cell(row_search, trial, seed).files
+            sharing = self._by_folder.setdefault(files, [])
+            sharing.append((row_search, trial))
+            self._by_label[row_search.trial_label(trial.number, seed)] = sharing
+
+            method = row_search.method(row_search.published)
+            length = cost.length(method, cells.prepared.study.recipe)
+            self._early_epochs[row_search.key] = length.early
 
     def catch_up(self) -> None:
-        """Reports what a journal holds and Optuna has not heard of, since a stop came between."""
-        if self.trials.search.pruner == "none":
+        """Report epochs that the journals hold and Optuna doesn't: the process was stopped between.
+
+        A training that has ended is reported but not judged again: Optuna judged it when it knew
+        fewer trials of its round than it knows now.
+        """
+        if self._search.pruner == "none":
             return
-        for place, own in self._cells.items():
-            records = read_journal(CellFiles(self.trials.folder / place).journal)
+
+        for files, sharing in self._by_folder.items():
+            records = read_journal(files.journal)
             epochs = [record for record in records if isinstance(record, Epoch)]
-            over = any(isinstance(record, Trained | Failed) for record in records)
-            for hunt, trial in own:
-                known = hunt.storage.get_trial(trial._trial_id).intermediate_values
+            ended = any(isinstance(record, Trained | Failed) for record in records)
+
+            for row_search, trial in sharing:
+                reported = row_search.stored(trial).intermediate_values
                 for record in epochs:
-                    if record.epoch not in known:
-                        self._report(hunt, trial, record.epoch, record.metrics)
-                if (
-                    epochs and not over
-                ):  # else it was judged, maybe before others of its round were told
-                    self._judge(hunt, trial)
+                    if record.epoch not in reported:
+                        self._report(row_search, trial, record.epoch, record.metrics)
+                if epochs and not ended:
+                    _prune_if_behind(row_search, trial)
+
+    def planned(self, cells: Mapping[str, int]) -> None:
+        """Pass the event on."""
+        self._progress.planned(cells)
+
+    def started(self, cell: str, epoch: int, epochs: int) -> None:
+        """Pass the event on."""
+        self._progress.started(cell, epoch, epochs)
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Passes it on, reports it, and raises LeaveCohort where the pruner says so."""
-        self.trials.progress.epoch(cell, epoch, epochs, metrics)
-        if self.trials.search.pruner == "none" or cell not in self._by_label:
+        """Pass the event on, and report it.
+
+        Raises:
+            LeaveCohort: Every trial that shares this training is pruned.
+        """
+        self._progress.epoch(cell, epoch, epochs, metrics)
+        if self._search.pruner == "none" or self._search.objective not in metrics:
             return
-        if self.trials.search.objective not in metrics:
+        if cell not in self._by_label:
             return
-        own = [(hunt, trial) for hunt, trial in self._by_label[cell] if self._runs(hunt, trial)]
-        for hunt, trial in own:
-            self._report(hunt, trial, epoch - self._early[hunt.key], metrics)
-            self._judge(hunt, trial)
-        if not any(self._runs(hunt, trial) for hunt, trial in own):
+
+        running = [
+            (row_search, trial)
+            for row_search, trial in self._by_label[cell]
+            if _is_running(row_search, trial)
+        ]
+        for row_search, trial in running:
+            early_epochs = self._early_epochs[row_search.key]
+            self._report(row_search, trial, epoch - early_epochs, metrics)
+            _prune_if_behind(row_search, trial)
+
+        if not any(_is_running(row_search, trial) for row_search, trial in running):
             raise LeaveCohort(f"pruned after epoch {epoch + 1}")
 
+    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
+        """Pass the event on."""
+        self._progress.finished(cell, metrics)
+
+    def failed(self, cell: str, reason: str) -> None:
+        """Pass the event on."""
+        self._progress.failed(cell, reason)
+
+    def warn(self, text: str) -> None:
+        """Pass the event on."""
+        self._progress.warn(text)
+
     def _report(
-        self, hunt: Hunt, trial: FrozenTrial, epoch: int, metrics: Mapping[str, float]
+        self, row_search: RowSearch, trial: FrozenTrial, epoch: int, metrics: Mapping[str, float]
     ) -> None:
-        value = metrics[self.trials.search.objective]
-        hunt.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+        value = metrics[self._search.objective]
+        row_search.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
 
-    @staticmethod
-    def _judge(hunt: Hunt, trial: FrozenTrial) -> None:
-        if hunt.study.pruner.prune(hunt.study, hunt.storage.get_trial(trial._trial_id)):
-            hunt.study.tell(trial.number, state=TrialState.PRUNED)
 
-    @staticmethod
-    def _runs(hunt: Hunt, trial: FrozenTrial) -> bool:
-        return hunt.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
+def _prune_if_behind(row_search: RowSearch, trial: FrozenTrial) -> None:
+    study = row_search.study
+    if study.pruner.prune(study, row_search.stored(trial)):
+        study.tell(trial.number, state=TrialState.PRUNED)
+
+
+def _is_running(row_search: RowSearch, trial: FrozenTrial) -> bool:
+    return row_search.stored(trial).state == TrialState.RUNNING

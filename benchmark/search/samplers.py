@@ -1,4 +1,4 @@
-"""What a search's fields and a method's settings are to Optuna: distributions, a sampler, a pruner."""
+"""Optuna's distributions, samplers and pruners for what a study asks for."""
 
 from __future__ import annotations
 
@@ -17,34 +17,47 @@ from benchmark.study.schema import Search
 from methods import Choice, Setting
 
 GP_LIMIT = 6
-"""So many continuous settings does a Gaussian process search at most."""
+"""Most continuous settings that a Gaussian process searches."""
 
 STARTUP = 8
-"""Trials before a sampler makes a model of them."""
+"""Trials before a sampler models them."""
 
 
 def distribution(setting: Setting) -> BaseDistribution:
-    """What Optuna draws a setting from."""
-    search = setting.search
-    if isinstance(search, Choice):
-        return CategoricalDistribution(search.options)
-    assert search is not None
-    log = is_logarithmic(setting)
+    """Return the distribution that Optuna draws a setting from."""
+    space = setting.search
+    if isinstance(space, Choice):
+        return CategoricalDistribution(space.options)
+
+    assert space is not None
+    logarithmic = is_logarithmic(setting)
     if setting.kind is int:
-        return IntDistribution(int(search.low), int(search.high), log=log)
-    return FloatDistribution(search.low, search.high, log=log)
+        return IntDistribution(int(space.low), int(space.high), log=logarithmic)
+    return FloatDistribution(space.low, space.high, log=logarithmic)
 
 
-def sampler_name(search: Search, spaces: Mapping[str, Setting]) -> str:
-    """The sampler for a space: see `Search`."""
+def sampler_name(search: Search, space: Mapping[str, Setting]) -> str:
+    """Return the name of the sampler for a search space; `Search` documents the choice.
+
+    Args:
+        search: What the study asks for.
+        space: The searched settings by flat name.
+    """
     if search.sampler != "auto":
         return search.sampler
-    continuous = all(map(is_continuous, spaces.values()))
-    return "gp" if continuous and len(spaces) <= GP_LIMIT and search.pruner == "none" else "tpe"
+
+    continuous = all(is_continuous(setting) for setting in space.values())
+    suits_gp = continuous and len(space) <= GP_LIMIT and search.pruner == "none"
+    return "gp" if suits_gp else "tpe"
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a name that `sampler_name` gives."""
+    """Create a sampler.
+
+    Args:
+        name: `gp`, `tpe` or `random`.
+        seed: Seed of its draws.
+    """
     if name == "gp":
         return optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=STARTUP, deterministic_objective=False
@@ -55,9 +68,15 @@ def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def pruner(search: Search, epochs: int) -> optuna.pruners.BasePruner:
-    """The pruner of a search whose trials have so many epochs."""
+    """Create the pruner that a study asks for.
+
+    Args:
+        search: What the study asks for.
+        epochs: Epochs of the study's recipe.
+    """
     if search.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 3)
     if search.pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=max(1, epochs // 9), max_resource=epochs)
+        shortest = max(1, epochs // 9)
+        return optuna.pruners.HyperbandPruner(min_resource=shortest, max_resource=epochs)
     return optuna.pruners.NopPruner()

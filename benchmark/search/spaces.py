@@ -1,4 +1,8 @@
-"""What a search may choose for a row of a study: flat names and their spaces, and the way back to settings."""
+"""Search spaces of rows: settings by flat name, and the way back to a method's settings.
+
+Flat names are `temperature` for a plain method, `kd.temperature` for a part of a composition, and
+`recipe.lr` for a setting of the optimizer.
+"""
 
 from __future__ import annotations
 
@@ -9,82 +13,115 @@ from typing import Any
 
 import methods
 from benchmark.errors import InputError
-from benchmark.study.schema import Found, Recipe, Row, Search
+from benchmark.study.schema import Recipe, Row, Search, TunedSettings
 from methods import Choice, LogUniform, Setting
 
 RECIPE = "recipe."
-"""Before the names of settings that are the optimizer's."""
+"""Begins the flat names of the optimizer's settings."""
 
 
 def space(row: Row, search: Search) -> dict[str, Setting]:
-    """What is searched for a row, by flat name: `temperature`; `kd.temperature` of a composition; `recipe.lr`."""
-    parts = methods.parts(row.method)
-    found = {
-        (f"{part}.{name}" if len(parts) > 1 else name): setting
-        for part in parts
-        for name, setting in methods.schema(part).items()
-        if setting.search is not None
-    }
+    """Return the settings that are searched for a row, by flat name.
+
+    Args:
+        row: The row.
+        search: What the study asks for.
+    """
+    settings: dict[str, Setting] = {}
+    composed = _is_composed(row)
+
+    for part in methods.parts(row.method):
+        for name, setting in methods.schema(part).items():
+            if setting.search is not None:
+                settings[f"{part}.{name}" if composed else name] = setting
+
     for name in ("lr", "weight_decay"):
-        if (span := getattr(search, name)) is not None:
-            found[f"{RECIPE}{name}"] = Setting(name, float, None, None, LogUniform(*span))
-    return found
+        span = getattr(search, name)
+        if span is not None:
+            settings[f"{RECIPE}{name}"] = Setting(name, float, None, None, LogUniform(*span))
+
+    return settings
 
 
-def nested(flat: Mapping[str, Any], row: Row) -> Found:
-    """Flat names -> a method's settings, with those that the study fixes, and a recipe's."""
-    several = len(methods.parts(row.method)) > 1
+def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
+    """Return settings by flat name as those of the method and the recipe.
+
+    Args:
+        flat: The settings by flat name.
+        row: Their row, whose own settings are kept.
+    """
+    composed = _is_composed(row)
     settings = deepcopy(row.settings)
     recipe: dict[str, Any] = {}
+
     for name, value in flat.items():
         part, _, key = name.rpartition(".")
         if name.startswith(RECIPE):
             recipe[key] = value
-        elif several:
+        elif composed:
             settings.setdefault(part, {})[key] = value
         else:
             settings[name] = value
-    return Found(settings=settings, **recipe)
+
+    return TunedSettings(settings=settings, **recipe)
 
 
 def published(
-    row: Row, spaces: Mapping[str, Setting], recipe: Recipe, where: str
+    row: Row, settings: Mapping[str, Setting], recipe: Recipe, location: str
 ) -> dict[str, Any]:
-    """The first trial's settings: the row's own, else the published ones.
+    """Return the settings of trial 0: the row's own, else the published ones.
 
-    where: the row's place in the study. Raises InputError for a value out of its space.
+    Args:
+        row: The row.
+        settings: The searched settings by flat name.
+        recipe: The study's recipe.
+        location: Where the study names the row, for messages.
+
+    Raises:
+        InputError: A value lies outside its search space.
     """
-    several = len(methods.parts(row.method)) > 1
-    found = {}
-    for name, setting in spaces.items():
+    values: dict[str, Any] = {}
+    composed = _is_composed(row)
+
+    for name, setting in settings.items():
         part, _, key = name.rpartition(".")
         if name.startswith(RECIPE):
-            value, place = getattr(recipe.optimizer, key), f"recipe.optimizer.{key}"
+            value = getattr(recipe.optimizer, key)
+            value_location = f"recipe.optimizer.{key}"
         else:
-            given = row.settings.get(part, {}) if several else row.settings
-            value, place = given.get(key, setting.default), f"{where}.settings.{name}"
-        if not _holds(setting, value):
-            hint = "the first trial takes it, so give one inside"
+            own = row.settings.get(part, {}) if composed else row.settings
+            value = own.get(key, setting.default)
+            value_location = f"{location}.settings.{name}"
+
+        if not _contains(setting, value):
             raise InputError(
-                f"{place}: is {value}, out of its search space, {setting.search}; {hint}"
+                f"{value_location}: {value} is outside the search space ({setting.search}); "
+                "trial 0 uses this value, so choose one inside"
             )
-        found[name] = value
-    return found
+        values[name] = value
 
-
-def _holds(setting: Setting, value: Any) -> bool:
-    search = setting.search
-    if isinstance(search, Choice):
-        return value in search.options
-    assert search is not None
-    return math.isfinite(value) and search.low <= value <= search.high
+    return values
 
 
 def is_continuous(setting: Setting) -> bool:
-    """Whether a setting is searched over real numbers."""
+    """Return whether a setting is searched over real numbers."""
     return setting.kind is float and not isinstance(setting.search, Choice)
 
 
 def is_logarithmic(setting: Setting) -> bool:
-    """Whether a setting is searched by orders of magnitude."""
+    """Return whether a setting is searched on a logarithmic scale."""
     return isinstance(setting.search, LogUniform)
+
+
+def _is_composed(row: Row) -> bool:
+    return len(methods.parts(row.method)) > 1
+
+
+def _contains(setting: Setting, value: Any) -> bool:
+    """Return whether a value lies in the search space of its setting."""
+    search = setting.search
+    if isinstance(search, Choice):
+        return value in search.options
+
+    assert search is not None
+    return math.isfinite(value) and search.low <= value <= search.high

@@ -1,58 +1,112 @@
-"""Searches for settings, the same budget for every method, on validation images alone.
+"""Searches settings: the same budget for every method, on validation images alone.
 
-Optuna chooses, the cohort engine trains: the trials of one round, of all methods of a pair, share one data stream and
-one teacher pass. A trial's networks are cells with journals like any others, except that they never meet test images.
-One process asks and tells. What it asks depends on the trials told before and on a seed per trial alone, so a search
-that was killed goes on to the same trials, settings and values as one that never was. Besides this file only `trials`,
-`sampling` and `storage` import Optuna.
+Optuna chooses and the cohort engine trains. The trials of one round, of all methods of a pair,
+share one data stream and each forward pass of the teacher. The networks of a trial are cells with
+journals like any others, but they never meet test images.
+
+One process asks and tells. What it asks depends only on the trials told before and on a seed per
+trial, so a search that was killed resumes with the same trials, settings and values as one that
+never was.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.study import StudyDirection as Direction
 
-from benchmark import RULES
 from benchmark.errors import InputError
-from benchmark.execution import prepare, run
-from benchmark.execution.prepare import Prepared
-from benchmark.hashing import identity
+from benchmark.execution.estimate import cohort_macs
+from benchmark.execution.prepare import Prepared, errors_in
+from benchmark.execution.run import load_teachers
+from benchmark.execution.session import Session
+from benchmark.execution.worker import Resources
 from benchmark.locks import locked
-from benchmark.search.database import answering, default_storage, open_storage
-from benchmark.search.hunt import Best, Hunt, trial_label, trial_method
-from benchmark.search.samplers import pruner
-from benchmark.search.spaces import published, space
+from benchmark.records.search import write_search
+from benchmark.search.database import default_storage, open_storage, storage_errors
+from benchmark.search.pictures import draw_pictures
+from benchmark.search.recording import BestTrial, best_trial, search_record
+from benchmark.search.row_search import RowSearch, open_searches
+from benchmark.search.spaces import space
+from benchmark.search.trial_cells import TrialCells
 from benchmark.search.trials import Trials
-from benchmark.study.schema import Pair, Row, Search
+from benchmark.study.schema import Search
 from benchmark.training import cost
-from benchmark.training.conditions import Conditions
-from benchmark.training.progress import Progress
-from methods import Setting
 
 
 @dataclass
 class Outcome:
-    """What all searches of a study came to.
+    """The results of all searches of a study.
 
-    failed: labels of those without a complete trial. tmac: what was computed; alone: the same without sharing.
+    Attributes:
+        best: The best trial of every search that has a complete one.
+        failed: Labels of the other searches.
+        tmac: Compute of all trials, in 10^12 multiply-accumulates.
+        alone: The same if no trainings shared the passes of a teacher.
     """
 
-    best: list[Best] = field(default_factory=list)
+    best: list[BestTrial] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     tmac: float = 0.0
     alone: float = 0.0
 
 
+def tune(
+    prepared: Prepared,
+    session: Session,
+    storage: str | None = None,
+    cohort_size: int | None = None,
+    on_round: Callable[[Path], None] = lambda _: None,
+) -> Outcome:
+    """Make all trials that a study asks for and that aren't made yet.
+
+    Args:
+        prepared: The study.
+        session: The session.
+        storage: Address of Optuna's database; by default a file in the study's search folder.
+        cohort_size: Most trainings side by side; None for no limit.
+        on_round: Called after every round with the folder of the records.
+
+    Raises:
+        InputError: The study asks for no search, a row has nothing to search, the storage cannot be
+            used, or what `run` raises it for.
+    """
+    folder = session.workspace.study(prepared.study.name).search
+    with errors_in(session.source):
+        search = _required_search(prepared)
+    address = storage or default_storage(folder)
+
+    with locked(folder.path), _quiet_optuna(), storage_errors(address):
+        opened = open_storage(address)
+        teachers = load_teachers(prepared, session, folder)
+        hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
+        with errors_in(session.source):
+            row_searches = open_searches(prepared, search, hashes, opened)
+        session.progress.planned(_planned(prepared, search, row_searches))
+
+        cells = TrialCells(prepared, search, folder, hashes)
+        resources = Resources(prepared.data, teachers)
+        outcome = Outcome()
+        for pair in prepared.study.pairs:
+            own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
+            trials = Trials(cells, own, session, resources, cohort_size)
+            for numbers in _rounds(search):
+                trials.make(numbers)
+                on_round(folder.path)
+
+            _add_compute(prepared, search, own, outcome)
+            for row_search in own:
+                _conclude(row_search, cells, outcome)
+        return outcome
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna's own lines about trials stay out of ours."""
+def _quiet_optuna() -> Iterator[None]:
+    """Suppress Optuna's own lines about trials."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -63,156 +117,68 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def tune(
-    prepared: Prepared,
-    workspace: Path,
-    source: str,
-    environment: dict[str, str],
-    progress: Progress,
-    storage: str | None = None,
-    cohort_size: int | None = None,
-    told: Callable[[Path], None] = lambda _: None,
-) -> Outcome:
-    """Makes all trials that are not made.
-
-    source: the study's file, for messages. storage: an address for Optuna. told: is called after every round, with the
-    folder that has the records.
-
-    Raises InputError if the study asks for no search, a row has nothing to search, or the storage cannot be used.
-    """
-    study, folder = prepared.study, workspace / prepared.study.name / "search"
-    with prepare.named(source):
-        search = _asked_for(prepared)
-    address = storage or default_storage(folder)
-    with locked(folder), _quiet(), answering(address):
-        opened = open_storage(address)
-        lent = run.lend(prepared, workspace, folder, source, environment, progress)
-        hashes = {key: teacher.sha256 for key, teacher in lent.items()}
-        with prepare.named(source):
-            hunts = _hunts(prepared, search, hashes, opened)
-        progress.planned(dict(_labels(prepared, search, hunts)))
-        outcome = Outcome()
-        for pair in study.pairs:
-            own = [hunt for hunt in hunts if hunt.pair.name == pair.name]
-            want = next(one for one in prepared.wanted if pair.name in one.pairs)
-            conditions = Conditions(
-                prepared.data, study.recipe, 0, study.select, lent[want.key], environment, False
-            )
-            trials = Trials(prepared, search, folder, hashes, conditions, progress)
-            for start in range(0, search.trials, search.together):
-                numbers = range(start, min(start + search.together, search.trials))
-                trials.make(own, numbers, cohort_size)
-                told(folder)
-            if own:
-                _count(prepared, search, own, outcome)
-            for hunt in own:
-                best = trials.best(hunt)
-                if best is None:
-                    outcome.failed.append(hunt.label)
-                else:
-                    outcome.best.append(best)
-        return outcome
-
-
-def _asked_for(prepared: Prepared) -> Search:
+def _required_search(prepared: Prepared) -> Search:
+    """Return what the study asks for. Raises InputError if it, or a row, leaves nothing to do."""
     search = prepared.study.search
     if search is None:
-        raise InputError(
-            "search: missing; `kdbench tune` needs it, for instance `search: {trials: 20}`"
-        )
-    for place, row in enumerate(prepared.study.methods):
+        raise InputError("search: missing; `kdbench tune` needs it, such as `search: {trials: 20}`")
+
+    for index, row in enumerate(prepared.study.methods):
         if not space(row, search):
             raise InputError(
-                f"methods[{place}]: {row.name} has no setting that is searched; give search.lr or search.weight_decay, "
-                "which are searched for all methods, or leave it out"
+                f"methods[{index}]: {row.name} has no setting to search; set search.lr or "
+                "search.weight_decay, which are searched for all methods, or remove the row"
             )
     return search
 
 
-def _hunts(
-    prepared: Prepared,
-    search: Search,
-    hashes: Mapping[str, str],
-    storage: optuna.storages.BaseStorage,
-) -> list[Hunt]:
-    """The searches of a study, each an Optuna study. Raises InputError if one has more trials than are asked for."""
-    found = []
-    for pair in prepared.study.pairs:
-        for place, row in enumerate(prepared.study.methods):
-            if f"{pair.name}/{row.name}" in prepared.not_applicable:
-                continue
-            spaces = space(row, search)
-            first = published(row, spaces, prepared.study.recipe, f"methods[{place}]")
-            key = identity(_definition(prepared, search, pair, row, spaces, hashes))
-            made = optuna.create_study(
-                storage=storage,
-                study_name=f"{prepared.study.name} / {pair.name} / {row.name} / {key}",
-                direction=Direction.MAXIMIZE if search.maximise else Direction.MINIMIZE,
-                load_if_exists=True,
-                pruner=pruner(search, prepared.study.recipe.epochs),
-            )
-            hunt = Hunt(pair, row, key, spaces, first, made, storage)
-            if (count := len(hunt.asked())) > search.trials:
-                raise InputError(
-                    f"search.trials: is {search.trials}, and {hunt.label} has had {count}; give {count} or more, or "
-                    "another search.seed, with which all begin anew"
-                )
-            found.append(hunt)
-    return found
-
-
-def _definition(
-    prepared: Prepared,
-    search: Search,
-    pair: Pair,
-    row: Row,
-    spaces: Mapping[str, Setting],
-    hashes: Mapping[str, str],
-) -> dict[str, Any]:
-    """All that decides a search, but how many trials it makes: more can be added later."""
-    study = prepared.study
-    want = next(one for one in prepared.wanted if pair.name in one.pairs)
-    return {
-        "rules": RULES,
-        "role": "search",
-        "data": study.data(prepared.data.fingerprint),
-        "teacher": {**want.network.identity, "sha256": hashes[want.key]},
-        "student": pair.student.identity,
-        "method": {"name": row.method, "settings": row.settings},
-        "space": {name: str(setting.search) for name, setting in spaces.items()},
-        "recipe": study.recipe.identity,
-        "select": study.select,
-        "search": search.model_dump(exclude={"trials"}, exclude_none=True),
-    }
-
-
-def _labels(prepared: Prepared, search: Search, hunts: Sequence[Hunt]) -> Iterator[tuple[str, int]]:
-    """All trainings of trials that are not told, and their epochs."""
-    for hunt in hunts:
-        told = sum(trial.state.is_finished() for trial in hunt.study.get_trials(deepcopy=False))
-        epochs = cost.length(trial_method(hunt.row, hunt.published), prepared.study.recipe).total
-        for number in range(told, search.trials):
-            yield from ((trial_label(hunt, number, seed), epochs) for seed in search.seeds)
-
-
-def _count(prepared: Prepared, search: Search, hunts: Sequence[Hunt], outcome: Outcome) -> None:
-    """Adds what a pair's trials compute, sharing teacher passes and not."""
-    study = prepared.study
-    images = prepared.data.steps(study.recipe.batch_size) * study.recipe.batch_size
-    rows = [trial_method(hunt.row, hunt.published) for hunt in hunts]
+def _rounds(search: Search) -> Iterator[range]:
+    """Yield the numbers of the trials of each round."""
     for start in range(0, search.trials, search.together):
-        count = len(search.seeds) * min(search.together, search.trials - start)
-        for hunt, method in zip(hunts, rows, strict=True):
-            student, look = (prepared.macs[hunt.pair.name, side] for side in ("student", "teacher"))
-            whole = cost.compute(method, study.recipe, images, student, look)
-            taught = method.tapped().teacher
-            outcome.alone += count * whole / 1e12
-            outcome.tmac += (
-                count
-                * (cost.compute(method, study.recipe, images, student, 0) if taught else whole)
-                / 1e12
-            )
-        shared = (
-            prepared.macs[hunts[0].pair.name, "teacher"] * cost.looks(rows, study.recipe) * images
-        )
+        yield range(start, min(start + search.together, search.trials))
+
+
+def _planned(
+    prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
+) -> dict[str, int]:
+    """Return the epochs of all trainings whose trials aren't told, by label."""
+    planned: dict[str, int] = {}
+    for row_search in row_searches:
+        ended = sum(trial.state.is_finished() for trial in row_search.trials())
+        method = row_search.method(row_search.published)
+        epochs = cost.length(method, prepared.study.recipe).total
+
+        for number in range(ended, search.trials):
+            for seed in search.seeds:
+                planned[row_search.trial_label(number, seed)] = epochs
+    return planned
+
+
+def _add_compute(
+    prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
+) -> None:
+    """Add the compute of a pair's trials."""
+    members = [
+        (row_search.pair.name, row_search.method(row_search.published))
+        for row_search in row_searches
+    ]
+    if not members:
+        return
+
+    for numbers in _rounds(search):
+        shared, alone = cohort_macs(prepared, members * len(numbers))
         outcome.tmac += len(search.seeds) * shared / 1e12
+        outcome.alone += len(search.seeds) * alone / 1e12
+
+
+def _conclude(row_search: RowSearch, cells: TrialCells, outcome: Outcome) -> None:
+    """Draw a search's pictures, write its record, and add its best trial to the outcome."""
+    draw_pictures(row_search, cells.folder, cells.search)
+    record = search_record(row_search, cells)
+    write_search(cells.folder.record(row_search.key), record)
+
+    best = best_trial(row_search, record)
+    if best is None:
+        outcome.failed.append(row_search.label)
+    else:
+        outcome.best.append(best)

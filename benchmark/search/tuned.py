@@ -1,39 +1,48 @@
-"""The settings that searches found, as a file: `studies/tuned/<study>.yaml`, written by `tune`, read by `run`."""
+"""The file of tuned settings, `studies/tuned/<study>.yaml`: `tune` writes it, `run` reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import yaml
 from pydantic import Field, ValidationError
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 import methods
-from benchmark.cli.tables import table
 from benchmark.errors import InputError, first_line
 from benchmark.files import write_atomically
 from benchmark.study import yamlfile
 from benchmark.study.plan import SUFFIX
-from benchmark.study.schema import Found, Row, Strict
+from benchmark.study.schema import Row, Strict, TunedSettings
 from benchmark.study.study import Study
 
 if TYPE_CHECKING:
-    from benchmark.search.hunt import Best
-    from benchmark.search.tune import Outcome
+    from benchmark.search.recording import BestTrial
 
 HEADER = """\
 # Settings that `kdbench tune` found for the study {study}; written by it, read by `kdbench run --settings tuned`.
 #
 # Every row had {trials} trials, the published settings first, {seeds} seeds each, chosen by {objective} on validation
 # images. `value` is the best trial's objective, `published` the first one's; `search` is the search's identity.
-"""
+"""  # noqa: E501
+
+AGAIN = "run `kdbench tune` again"
 
 
 class Entry(Strict):
-    """What one search found.  trial: its number; 0 is the published settings."""
+    """The result of one search.
+
+    Attributes:
+        pair: Name of the pair.
+        row: Name of the row.
+        search: Identity of the search.
+        trials: Number of its trials.
+        trial: Number of the best one; 0 has the published settings.
+        published: Objective of trial 0; None if it isn't complete.
+        value: Objective of the best trial.
+        compute_tmac: Compute of all trials, in 10^12 multiply-accumulates.
+        found: Settings of the best trial.
+    """
 
     pair: str
     row: str
@@ -43,11 +52,19 @@ class Entry(Strict):
     published: float | None
     value: float
     compute_tmac: float
-    found: Found
+    found: TunedSettings
 
 
 class Settings(Strict):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        study: Name of the study.
+        objective: What was compared.
+        seeds: Seeds of every trial.
+        epochs: Epochs of the study's recipe.
+        searches: The results.
+    """
 
     study: str
     objective: str
@@ -56,151 +73,155 @@ class Settings(Strict):
     searches: Annotated[list[Entry], Field(min_length=1)]
 
 
-def place(study: Path) -> Path:
-    """Where the settings of a study's file lie."""
+def settings_file(study: Path) -> Path:
+    """Return the file of tuned settings that belongs to a study's file."""
     return study.parent / "tuned" / study.name
 
 
-def write(path: Path, study: Study, best: Sequence[Best]) -> None:
-    """Writes what searches found. Raises InputError if it cannot be written."""
-    assert study.search is not None
-    entries = [
-        {
-            "pair": one.pair,
-            "row": one.row,
-            "search": one.key,
-            "trials": one.trials,
-            "trial": one.number,
-            "published": one.published,
-            "value": one.value,
-            "compute_tmac": round(one.compute_tmac, 6),
-            "found": one.found.model_dump(exclude_none=True),
-        }
-        for one in best
-    ]
+def write(path: Path, study: Study, best: Sequence[BestTrial]) -> None:
+    """Write what searches found.
+
+    Args:
+        path: The file.
+        study: The study.
+        best: The best trial of every search that has one.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    search = study.search
+    assert search is not None
     content = {
         "study": study.name,
-        "objective": study.search.objective,
-        "seeds": study.search.seeds,
+        "objective": search.objective,
+        "seeds": search.seeds,
         "epochs": study.recipe.epochs,
-        "searches": entries,
+        "searches": [_entry(trial) for trial in best],
     }
     header = HEADER.format(
         study=study.name,
-        trials=study.search.trials,
-        seeds=len(study.search.seeds),
-        objective=study.search.objective,
+        trials=search.trials,
+        seeds=len(search.seeds),
+        objective=search.objective,
     )
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be made ({error.strerror})") from None
-    write_atomically(path, (header + yaml.safe_dump(content, sort_keys=False)).encode())
+        raise InputError(f"{path.parent}: cannot be created ({error.strerror})") from None
+    write_atomically(path, (header + yamlfile.dump(content)).encode())
 
 
 def read(path: Path) -> Settings:
-    """The settings in a file. Raises InputError, naming file and key."""
+    """Read tuned settings.
+
+    Raises:
+        InputError: There is no such file, or its content is wrong.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file; `kdbench tune` writes it")
+
     try:
         return Settings.model_validate(yamlfile.read(path).data)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        raise InputError(
-            f"{path}: {key}: {first_line(ValueError(problem['msg']))}; run `kdbench tune` again"
-        ) from None
+        reason = first_line(ValueError(problem["msg"]))
+        raise InputError(f"{path}: {key}: {reason}; {AGAIN}") from None
 
 
 def with_tuned_rows(study: Study, path: Path) -> Study:
-    """The study with a second row for each that was searched.
+    """Return a study with a second row for each row that was searched.
 
-    Raises InputError if the file is another study's, does not fit this one, or its rows had unequal budgets.
+    Args:
+        study: The study.
+        path: The file of tuned settings.
+
+    Raises:
+        InputError: The file belongs to another study, doesn't fit this one any more, or its rows
+            had different numbers of trials.
     """
     settings = read(path)
-    if settings.study != study.name:
-        raise InputError(f"{path}: study: is {settings.study!r}, not {study.name!r}")
     budgets = sorted({entry.trials for entry in settings.searches})
+    if settings.study != study.name:
+        raise InputError(f"{path}: study: is {settings.study!r}, not {study.name!r}; {AGAIN}")
     if len(budgets) > 1:
         counts = " and ".join(map(str, budgets))
         raise InputError(
-            f"{path}: rows had {counts} trials; unequal budgets are not compared, run `kdbench tune` again"
+            f"{path}: rows had {counts} trials; unequal budgets are not compared, {AGAIN}"
         )
-    _check(study, settings, path)
-    rows: list[Row] = []
+
+    for index, entry in enumerate(settings.searches):
+        _check_entry(study, entry, index, path)
+    _check_pairs_and_seeds(study, settings, path)
+
+    tuned: list[Row] = []
     for row in study.methods:
-        own = [entry for entry in settings.searches if entry.row == row.name]
-        if own:
-            found = {entry.pair: entry.found for entry in own}
-            tmac = {entry.pair: entry.compute_tmac for entry in own}
-            new = {
-                "name": f"{row.name}{SUFFIX}",
-                "found": found,
-                "trials": budgets[0],
-                "search_tmac": tmac,
-            }
-            rows.append(row.model_copy(update=new))
-    return study.model_copy(update={"methods": [*study.methods, *rows]})
+        entries = [entry for entry in settings.searches if entry.row == row.name]
+        if entries:
+            tuned.append(_tuned_row(row, entries))
+    return study.model_copy(update={"methods": [*study.methods, *tuned]})
 
 
-def _check(study: Study, settings: Settings, path: Path) -> None:
-    """Raises InputError for what a study that changed, or a hand in the file, has made of the settings."""
-    again, rows, pairs = "run `kdbench tune` again", {row.name: row for row in study.methods}, []
-    for place, entry in enumerate(settings.searches):
-        row = rows.get(entry.row)
-        if row is None:
-            raise InputError(
-                f"{path}: holds settings of {entry.row!r}, which is no row of the study; {again}"
-            )
-        if entry.pair not in [pair.name for pair in study.pairs]:
-            raise InputError(
-                f"{path}: holds settings for {entry.pair!r}, which is no pair of the study; {again}"
-            )
-        if f"{entry.row}{SUFFIX}" in rows:
-            raise InputError(
-                f"{path}: the study has a row {entry.row + SUFFIX!r} already; give it another name"
-            )
-        try:
-            methods.create(row.method, **{**row.settings, **entry.found.settings})
-        except methods.SettingError as error:
-            raise InputError(
-                f"{path}: searches[{place}].found.settings: {error}; {again}"
-            ) from None
-        pairs.append(entry.pair)
-    lacking = [pair.name for pair in study.pairs if pair.name not in pairs]
-    if lacking:
-        raise InputError(f"{path}: holds no settings for the pair {lacking[0]!r}; {again}")
-    both = sorted(set(study.seeds) & set(settings.seeds))
-    if both:
+def _entry(trial: BestTrial) -> dict[str, object]:
+    return {
+        "pair": trial.pair,
+        "row": trial.row,
+        "search": trial.key,
+        "trials": trial.trials,
+        "trial": trial.number,
+        "published": trial.published,
+        "value": trial.value,
+        "compute_tmac": round(trial.compute_tmac, 6),
+        "found": trial.settings.model_dump(exclude_none=True),
+    }
+
+
+def _tuned_row(row: Row, entries: Sequence[Entry]) -> Row:
+    changes = {
+        "name": f"{row.name}{SUFFIX}",
+        "found": {entry.pair: entry.found for entry in entries},
+        "trials": entries[0].trials,
+        "search_tmac": {entry.pair: entry.compute_tmac for entry in entries},
+    }
+    return row.model_copy(update=changes)
+
+
+def _check_entry(study: Study, entry: Entry, index: int, path: Path) -> None:
+    """Raise InputError if a result no longer fits the study."""
+    rows = {row.name: row for row in study.methods}
+    if entry.row not in rows:
         raise InputError(
-            f"{path}: seeds: the study's seeds hold {both[0]} too; the comparison is made on fresh ones"
+            f"{path}: holds settings of {entry.row!r}, which is no row of the study; {AGAIN}"
+        )
+    if entry.pair not in [pair.name for pair in study.pairs]:
+        raise InputError(
+            f"{path}: holds settings for {entry.pair!r}, which is no pair of the study; {AGAIN}"
         )
 
+    tuned_name = f"{entry.row}{SUFFIX}"
+    if tuned_name in rows:
+        raise InputError(
+            f"{path}: the study already has a row {tuned_name!r}; give it another name"
+        )
 
-def summary(outcome: Outcome) -> RenderableType:
-    """What all searches found, a line each, and what sharing the teacher's passes saved."""
-    rows = [
-        [
-            one.pair,
-            one.row,
-            "" if one.published is None else f"{one.published:.2f}",
-            f"{one.value:.2f}",
-            f"trial {one.number} of {one.trials}" if one.number else "as published",
-            f"{one.compute_tmac:.2f}",
-            ", ".join(f"{name} {value:.4g}" for name, value in _numbers(one.found)),
-        ]
-        for one in outcome.best
-    ]
-    headers = ["pair", "method", "published", "best", "where", "TMAC", "settings"]
-    ratio = outcome.alone / max(outcome.tmac, 1e-12)
-    saved = f"{outcome.tmac:.2f} TMAC in cohorts; {outcome.alone:.2f} as separate trainings, {ratio:.2f} times as much"
-    return Group(table("", headers, rows), Text(), Text(saved))
+    row = rows[entry.row]
+    try:
+        methods.create(row.method, **{**row.settings, **entry.found.settings})
+    except methods.SettingError as error:
+        raise InputError(f"{path}: searches[{index}].found.settings: {error}; {AGAIN}") from None
 
 
-def _numbers(found: Found) -> Iterator[tuple[str, float]]:
-    for key, value in found.model_dump(exclude_none=True).items():
-        for name, number in value.items() if isinstance(value, dict) else [(key, value)]:
-            parts = number.items() if isinstance(number, dict) else [("", number)]
-            for part, one in parts:
-                if isinstance(one, int | float) and not isinstance(one, bool):
-                    yield f"{name}.{part}" if part else name, float(one)
+def _check_pairs_and_seeds(study: Study, settings: Settings, path: Path) -> None:
+    """Raise InputError if a pair has no settings, or a seed was used to choose them."""
+    searched = {entry.pair for entry in settings.searches}
+    for pair in study.pairs:
+        if pair.name not in searched:
+            raise InputError(f"{path}: holds no settings for the pair {pair.name!r}; {AGAIN}")
+
+    shared = sorted(set(study.seeds) & set(settings.seeds))
+    if shared:
+        raise InputError(
+            f"{path}: seeds: the settings were chosen with seed {shared[0]}, which the study uses "
+            "too; give the study fresh seeds"
+        )

@@ -102,7 +102,8 @@ class Plan:
         search_tmac: "pair/row" -> compute of that search in 10^12 multiply-accumulates, if known.
         altered: Rows whose settings the study's author changed, or that bear another method's
             name. They have no published accuracy.
-        reference: The row of plain distillation that other rows are compared with, if there is one.
+        reference: The row that other rows are compared with besides the baseline: that of plain
+            distillation. It need not be among `methods`; None if there is none.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which takes their teacher's weights.
@@ -125,7 +126,7 @@ class Plan:
     trials: Mapping[str, int] = field(default_factory=dict)
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: Sequence[str] = ()
-    reference: str | None = "kd"
+    reference: str | None = None
     experiment: str = ""
     teachers: tuple[PlannedTeacher, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
@@ -160,7 +161,7 @@ class Plan:
 
     @property
     def budgets(self) -> list[int]:
-        """The numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
+        """Numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
         return sorted({count for count in self.trials.values() if count}, reverse=True)
 
     @property
@@ -226,6 +227,8 @@ def from_dict(content: Mapping[str, Any]) -> Plan:
     content = dict(content)
     if "datasets" not in content:  # plans once held the name alone
         content["datasets"] = dict.fromkeys(content.get("pairs", ()), content.get("dataset", ""))
+    if "reference" not in content:  # all tables once compared with the row of this name
+        content["reference"] = "kd"
     return _ADAPTER.validate_python(content)
 
 

@@ -1,24 +1,18 @@
-"""A study: read from its file, each mistake a line, and expanded to cells with the configuration of each."""
+"""A study: one question, read from a YAML file and expanded to cells, each with its identity."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmark import RULES
 from benchmark.errors import InputError
 from benchmark.study import yamlfile
+from benchmark.study.messages import key_of, location_of, message_of
 from benchmark.study.schema import (
     Dataset,
     Name,
@@ -26,92 +20,117 @@ from benchmark.study.schema import (
     Recipe,
     Row,
     Search,
+    Seed,
+    Shorthand,
     Split,
     Strict,
     Tracking,
-    as_mapping,
-    shown,
 )
+from benchmark.study.yamlfile import Location
 
-
-def _split_by_name(value: Any) -> Any:
-    """`split: legacy` is `split: {val: 0}`."""
-    return {"val": 0} if value == "legacy" else value
+LEGACY = {"legacy": {"val": 0}}
+"""Names of splits."""
 
 
 class Study(Strict):
-    """One question, and all that it takes to answer it."""
+    """One question, and everything that is needed to answer it."""
 
     name: Name
+    """Name of the study. It is the folder of its results."""
+
     question: str = ""
-    dataset: Annotated[Dataset, as_mapping("name")]
-    split: Annotated[Split, BeforeValidator(_split_by_name)] = Split()
+    """The question that the study asks, in a sentence."""
+
+    dataset: Annotated[Dataset, Shorthand.for_key("name")]
+    """The data set, or its name."""
+
+    split: Annotated[Split, Shorthand(lambda text: LEGACY.get(text, text), tuple(LEGACY))] = Split()
+    """How the training images are divided, or `legacy`: train on all, validate on none."""
+
     pairs: Annotated[list[Pair], Field(min_length=1)]
-    methods: Annotated[list[Annotated[Row, as_mapping("method")]], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    """The teacher-student pairs."""
+
+    methods: Annotated[
+        list[Annotated[Row, Shorthand.for_key("method")]],
+        Field(min_length=1),
+        Shorthand(lambda text: text, ("*",)),  # `load` replaces it
+    ]
+    """The rows of the leaderboard: methods, by name or with settings. `"*"`, alone or as an item,
+    stands for every method that the list does not name."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    """Seeds that every student is trained with."""
+
     recipe: Recipe
+    """How all students are trained, and teachers without a recipe of their own."""
+
     select: Literal["last", "best_val"] = "last"
+    """The epoch that is tested: the last, or the one with the best validation accuracy."""
+
     tracking: Tracking = Tracking()
+    """Where runs are recorded."""
+
     search: Search | None = None
+    """How `kdbench tune` searches for settings. Without this section, there is no search."""
 
     @field_validator("pairs", "methods", "seeds")
     @classmethod
-    def _unique(cls, entries: list[Any]) -> list[Any]:
+    def _check_unique(cls, entries: list[Any]) -> list[Any]:
         names = [getattr(entry, "name", entry) for entry in entries]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} stands twice; give each a name of its own")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"{duplicates[0]!r} occurs twice; make every entry unique")
         return entries
 
     @model_validator(mode="after")
-    def _searched(self) -> Self:
+    def _check_search(self) -> Self:
         if self.search is None:
             return self
+
         if self.split.legacy:
-            raise ValueError(
-                "search needs validation images, and the split 'legacy' holds none out"
-            )
-        both = sorted(set(self.seeds) & set(self.search.seeds))
-        if both:
-            raise ValueError(
-                f"search.seeds and seeds both hold {both[0]}; the comparison is made on fresh ones"
-            )
+            raise ValueError("search needs validation images, and split 'legacy' has none")
+
+        shared = sorted(set(self.seeds) & set(self.search.seeds))
+        if shared:
+            problem = f"search.seeds and seeds both hold {shared[0]}"
+            raise ValueError(f"{problem}; compare methods on seeds that the search has not used")
         return self
 
     @model_validator(mode="after")
-    def _fits_split_and_loading(self) -> Self:
+    def _check_select(self) -> Self:
         if self.split.legacy and self.select != "last":
-            raise ValueError(
-                f"select is {self.select!r}, but a split without validation images leaves only 'last'"
-            )
+            problem = f"select is {self.select!r}, and split 'legacy' has no validation images"
+            raise ValueError(f"{problem}; use 'last'")
+        return self
+
+    @model_validator(mode="after")
+    def _check_augmentation(self) -> Self:
         streamed = self.dataset.loading == "streamed"
-        recipes = [
-            self.recipe,
-            *(pair.teacher.recipe for pair in self.pairs if pair.teacher.recipe),
-        ]
-        for augmentation in (recipe.augmentation for recipe in recipes):
-            if streamed and augmentation.crop_padding:
-                raise ValueError(
-                    "augmentation.crop_padding is for resident images; streamed ones have resized_crop"
-                )
-            if not streamed and augmentation.resized_crop is not None:
-                raise ValueError(
-                    "augmentation.resized_crop is for streamed images; resident ones have crop_padding"
-                )
+        teachers = [pair.teacher.recipe for pair in self.pairs]
+
+        for recipe in (self.recipe, *teachers):
+            if recipe is None:
+                continue
+            if streamed and recipe.augmentation.crop_padding:
+                problem = "augmentation.crop_padding applies only to resident images"
+                raise ValueError(f"{problem}; use resized_crop")
+            if not streamed and recipe.augmentation.resized_crop is not None:
+                problem = "augmentation.resized_crop applies only to streamed images"
+                raise ValueError(f"{problem}; use crop_padding")
         return self
 
     @property
     def experiment(self) -> str:
-        """The name of the study's experiment in MLflow."""
+        """Name of the study's experiment in MLflow."""
         return self.tracking.experiment or f"kd/{self.name}"
 
     def data(self, fingerprint: str) -> dict[str, Any]:
-        """What decides the images that a network of this study sees."""
+        """Return what decides the images that a network of this study sees."""
         split = self.split.model_dump(exclude_none=True)
         return {"source": self.dataset.identity, "fingerprint": fingerprint, "split": split}
 
     def cells(self) -> list[Cell]:
-        """Every (pair, seed, row), pair by pair and seed by seed, so that whole comparisons finish early."""
+        """Return all cells: pair by pair and seed by seed, so that comparisons finish early."""
         return [
             Cell(self, pair, row, seed)
             for pair in self.pairs
@@ -134,127 +153,133 @@ class Cell:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The method's, as far as the study or a search gives them."""
-        found = self.row.found.get(self.pair.name)
-        return self.row.settings if found is None else {**self.row.settings, **found.settings}
+        """Settings of the method that the study or a search gives; the others have defaults."""
+        tuned = self.row.found.get(self.pair.name)
+        return self.row.settings if tuned is None else {**self.row.settings, **tuned.settings}
 
     @property
     def recipe(self) -> Recipe:
-        """The study's, with the learning rate and weight decay that a search found for this row and pair."""
-        found, recipe = self.row.found.get(self.pair.name), self.study.recipe
-        if found is None:
+        """The study's recipe, with the learning rate and weight decay that a search chose."""
+        recipe = self.study.recipe
+        tuned = self.row.found.get(self.pair.name)
+        if tuned is None:
             return recipe
-        new = {
-            key: value
-            for key in ("lr", "weight_decay")
-            if (value := getattr(found, key)) is not None
-        }
-        return (
-            recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update=new)})
-            if new
-            else recipe
-        )
+
+        searched = tuned.model_dump(include={"lr", "weight_decay"}, exclude_none=True)
+        if not searched:
+            return recipe
+
+        optimizer = recipe.optimizer.model_copy(update=searched)
+        return recipe.model_copy(update={"optimizer": optimizer})
 
     def configuration(
-        self, data: str, teacher: dict[str, Any], settings: dict[str, Any]
+        self, data: str, teacher: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """All that decides this cell's numbers.
+        """Return everything that decides the numbers of this cell.
 
-        data: the data set's fingerprint. teacher: its network, and the SHA-256 of its weights. settings: the method's,
-        resolved.
+        Args:
+            data: Fingerprint of the data set.
+            teacher: Identity of the teacher's network, and the SHA-256 of its weights.
+            settings: All settings of the method, defaults included.
         """
-        study = self.study
         return {
             "rules": RULES,
-            "data": study.data(data),
+            "data": self.study.data(data),
             "teacher": teacher,
             "student": self.pair.student.identity,
             "method": {"name": self.row.method, "settings": settings},
             "recipe": self.recipe.identity,
-            "select": study.select,
+            "select": self.study.select,
             "seed": self.seed,
         }
 
 
-def load(path: Path) -> Study:
-    """The study in a YAML file, its methods named, with `"*"` written out. Raises InputError, a line per mistake."""
-    document = yamlfile.read(path)
-    data, rows = document.data, document.data.get("methods")
-    origins: list[int] = []
-    if rows == "*" or (isinstance(rows, list) and "*" in rows):
-        written, origins = _written_out(rows)
-        data = {**data, "methods": written}
+class MethodRegistry(Protocol):
+    """All methods that a study can name. The package `methods` is one."""
+
+    @property
+    def SettingError(self) -> type[Exception]:  # noqa: N802
+        """Raised for a setting that a method does not have, or a wrong value."""
+
+    @property
+    def UnknownMethodError(self) -> type[Exception]:  # noqa: N802
+        """Raised for a name that is no method."""
+
+    def names(self) -> list[str]:
+        """Return the names of all methods."""
+
+    def create(self, name: str, /, **settings: Any) -> object:
+        """Make a method, or a composition such as `kd+at`, with settings."""
+
+
+def load(path: Path, methods: MethodRegistry) -> Study:
+    """Read a study file.
+
+    Args:
+        path: The YAML file.
+        methods: All methods. They replace `"*"`, and check the settings of every row.
+
+    Raises:
+        InputError: The file is wrong. The message has a line for every mistake, with the file, the
+            line, the column and the key.
+    """
+    file = _StudyFile(path, methods.names())
     try:
-        study = Study.model_validate(data)
+        study = Study.model_validate(file.data)
     except ValidationError as error:
-        raise InputError(
-            "\n".join(_line(document, problem, origins) for problem in error.errors())
-        ) from None
-    _check_methods(document, study, origins)
-    return study
+        lines = [
+            file.line(location_of(problem, Study), message_of(problem, Study))
+            for problem in error.errors()
+        ]
+        raise InputError("\n".join(lines)) from None
 
-
-def _written_out(rows: Any) -> tuple[list[Any], list[int]]:
-    """`"*"` stands for every registered method that the list does not name itself; and each row's place in the file."""
-    import methods
-
-    rows = [rows] if isinstance(rows, str) else rows
-    named = [row.get("method") if isinstance(row, dict) else row for row in rows]
-    every = [name for name in methods.names() if name not in named]
-    written = [
-        (new, place) for place, row in enumerate(rows) for new in (every if row == "*" else [row])
-    ]
-    return [row for row, _ in written], [place for _, place in written]
-
-
-def _check_methods(document: yamlfile.Document, study: Study, origins: list[int]) -> None:
-    """Builds every row's method once, so that a bad name or setting is known before anything is trained."""
-    import methods
-
-    problems = []
+    lines = []
     for index, row in enumerate(study.methods):
         try:
             methods.create(row.method, **row.settings)
         except (methods.SettingError, methods.UnknownMethodError) as error:
-            place = origins[index] if origins else index
-            problems.append(f"{document.where(('methods', place))}: methods[{place}]: {error}")
-    if problems:
-        raise InputError("\n".join(problems))
+            lines.append(file.line(("methods", index), str(error)))
+    if lines:
+        raise InputError("\n".join(lines))
+
+    return study
 
 
-def _line(document: yamlfile.Document, problem: Any, origins: list[int]) -> str:
-    """One pydantic error as `file:line:column: key: what is wrong`. origins: see `_written_out`."""
-    location = problem["loc"]
-    if origins and len(location) > 1 and location[0] == "methods":
-        location = ("methods", origins[location[1]], *location[2:])
-    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-    where = document.where(location)
-    if problem["type"] == "extra_forbidden":
-        known = _keys_beside(location)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-        return f"{where}: {key}: unknown key; {hint}"
-    if problem["type"] == "missing":
-        return f"{where}: {key}: missing; this key is required"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{where}: {key + ': ' if key else ''}{message}"
-    return f"{where}: {key}: is {shown(problem['input'])}; {message[0].lower()}{message[1:]}"
+class _StudyFile:
+    """The content of a study file, with `"*"` replaced by the methods that it stands for.
 
+    Attributes:
+        data: The content.
+    """
 
-def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
-    """The keys that are known where a location's last one stands."""
-    model: type[BaseModel] = Study
-    for part in location[:-1]:
-        if isinstance(part, str):
-            model = _model_in(model.model_fields[part].annotation)
-    return sorted(model.model_fields)
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._document = yamlfile.read(path)
+        self._indices: list[int] = []
+        self.data = self._document.data
 
+        rows = self.data.get("methods")
+        if rows == "*":
+            rows = ["*"]
+        if isinstance(rows, list) and "*" in rows:
+            self.data = {**self.data, "methods": self._replace_star(rows, names)}
 
-def _model_in(annotation: Any) -> Any:
-    """The model that an annotation such as `list[Pair]` or `Recipe | None` holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(
-        (found for arg in get_args(annotation) if (found := _model_in(arg)) is not None), None
-    )
+    def line(self, location: Location, message: str) -> str:
+        """Return a line of an error message about the value at a location in `data`."""
+        if self._indices and location[:1] == ("methods",) and len(location) > 1:
+            index = self._indices[int(location[1])]
+            location = ("methods", index, *location[2:])
+
+        parts = (self._document.where(location), key_of(location), message)
+        return ": ".join(filter(None, parts))
+
+    def _replace_star(self, rows: list[Any], names: Sequence[str]) -> list[Any]:
+        """Replace `"*"`, and note where in the file each row is written."""
+        listed = [row.get("method") if isinstance(row, dict) else row for row in rows]
+        others = [name for name in names if name not in listed]
+
+        expanded: list[Any] = []
+        for index, row in enumerate(rows):
+            new = others if row == "*" else [row]
+            expanded += new
+            self._indices += [index] * len(new)
+        return expanded

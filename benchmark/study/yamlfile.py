@@ -1,136 +1,235 @@
-"""Reads YAML strictly: plain data only, no key twice, and every value remembers its line for error messages."""
+"""Read YAML strictly, with the position of every value for error messages, and write plain YAML."""
 
 from __future__ import annotations
 
-import difflib
+import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, suggest
 
-LARGEST = 1 << 20
-"""Bytes: nobody writes a larger study by hand."""
+MAX_BYTES = 1 << 20
+"""Largest file that is read."""
 
-MOST_VALUES = 100_000
-DEEPEST = 40
+MAX_VALUES = 100_000
+"""Most values that a file may hold, aliases written out."""
 
-LONGEST = 100
-"""Digits of a whole number."""
+MAX_DEPTH = 40
+"""Deepest nesting of mappings and lists."""
+
+MAX_DIGITS = 100
+"""Most characters of a whole number."""
+
+Location: TypeAlias = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
+
+Position: TypeAlias = tuple[int, int]
+"""Line and column, counted from 1."""
+
+_TAG = "tag:yaml.org,2002:"
+_STR, _INT, _MERGE = f"{_TAG}str", f"{_TAG}int", f"{_TAG}merge"
+_PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+_TEXT = {_TAG + kind for kind in ("timestamp", "value")}
+
+_TOO_LARGE = "too many or too deeply nested values"
+_UNAMBIGUOUS = "write true or false, or a decimal number, or put text in quotes"
+
+_AMBIGUOUS = re.compile(
+    r"""
+      yes | Yes | YES | no | No | NO | on | On | ON | off | Off | OFF
+    | [-+]? 0 [0-9_]+                                       # octal in YAML 1.1, decimal in 1.2
+    | [-+]? 0o [0-7_]+                                      # text in YAML 1.1, octal in 1.2
+    | [-+]? [0-9] [0-9_]* (: [0-5]? [0-9])+ (\. [0-9_]*)?   # base 60 in YAML 1.1, text in 1.2
+    """,
+    re.VERBOSE,
+)
+"""Unquoted values that YAML 1.1 and YAML 1.2 read differently."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file's content, and where each of its values stands."""
+    """The content of a YAML file, and where each value stands in it.
+
+    Attributes:
+        path: The file.
+        data: Its content, plain data.
+        positions: Location of a value -> its line and column.
+    """
 
     path: Path
     data: dict[str, Any]
-    marks: dict[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+    positions: dict[Location, Position] = field(repr=False)
 
     def where(self, location: Sequence[str | int]) -> str:
-        """`file:line:column` of the value at a path of keys and indices, or of its nearest parent that is written."""
+        """Return `file:line:column` of a value, or of its nearest parent in the file."""
         for length in range(len(location), -1, -1):
-            if mark := self.marks.get(tuple(location[:length])):
-                return f"{self.path}:{mark[0]}:{mark[1]}"
+            position = self.positions.get(tuple(location[:length]))
+            if position is not None:
+                line, column = position
+                return f"{self.path}:{line}:{column}"
+
         return str(self.path)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-4 as a number, as everybody but YAML 1.1 does, and a date as text."""
-
-
-_TAG = "tag:yaml.org,2002:"
-_PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag in _PLAIN]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-_Loader.add_implicit_resolver(
-    _TAG + "float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def read(path: Path) -> Document:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML 1.2 file.
 
-    Raises InputError, naming file and line, if it is missing, too large, no YAML, no mapping, or has a key twice.
+    Raises:
+        InputError: The file is missing, too large, not YAML or not a mapping, holds a key twice,
+            anything but plain data, or a value that YAML 1.1 reads differently. The message names
+            the file, the line and the column.
     """
+    text = _read_text(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", YAMLWarning)
+        data, positions = _parse(path, text)
+
+    if not isinstance(data, dict):
+        problem = "is empty" if data is None else "is not a mapping"
+        raise InputError(f"{path}: {problem}; write lines of the form 'key: value'")
+
+    return Document(path, data, positions)
+
+
+def dump(content: Mapping[str, Any]) -> str:
+    """Return plain data as block YAML that `read` reads back exactly, its keys in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+
+    stream = io.StringIO()
+    yaml.dump(dict(content), stream)
+    return stream.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    """Puts text in quotes where an unquoted value would be ambiguous."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        style = "'" if _AMBIGUOUS.fullmatch(data) else None
+        return self.represent_scalar(_STR, data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a file of bounded size."""
     try:
         size = path.stat().st_size
-        text = path.read_text(encoding="utf-8") if path.is_file() and size <= LARGEST else None
+        text = path.read_text(encoding="utf-8") if path.is_file() and size <= MAX_BYTES else None
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file{_near(path)}") from None
+        raise InputError(f"{path}: no such file; {_similar_file(path)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
+
     if text is None:
-        raise InputError(f"{path}: not a file of at most {LARGEST} bytes")
-    marks: dict[tuple[str | int, ...], tuple[int, int]] = {}
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        _walk(path, root, (), marks)
-        data = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(
-            f"{path}{line}: not valid YAML: {error.problem or error.context}"
-        ) from None
-    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        held = "nothing" if data is None else f"a {type(data).__name__}"
-        raise InputError(f"{path}: a study is a mapping of keys to values; this file holds {held}")
-    return Document(path, data, marks)
+        raise InputError(f"{path}: not a file of at most {MAX_BYTES} bytes")
+    return text
 
 
-def _near(path: Path) -> str:
-    """What may have been meant instead of a file that is not there."""
+def _similar_file(path: Path) -> str:
+    """Return a hint for the name of a file that does not exist."""
     if not path.parent.is_dir():
-        return f"; there is no folder {path.parent}"
-    others = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
-    near = difflib.get_close_matches(path.stem, others, n=1, cutoff=0.5)
-    return f"; did you mean {path.with_stem(near[0])}?" if near else ""
+        return f"there is no folder {path.parent}"
+
+    names = [file.name for file in path.parent.glob(f"*{path.suffix}")]
+    return suggest(path.name, names, cutoff=0.8)  # all names end alike
 
 
-def _walk(
-    path: Path,
-    node: Any,
-    location: tuple[str | int, ...],
-    marks: dict[tuple[str | int, ...], tuple[int, int]],
-) -> None:
-    """Notes every value's position; refuses what is no plain data, keys that stand twice, and what aliases blow up."""
-    if node is None:
-        return
-    if len(marks) > MOST_VALUES or len(location) > DEEPEST:
-        raise InputError(f"{path}: too many or too deeply nested values")
-    start = (node.start_mark.line + 1, node.start_mark.column + 1)
-    marks.setdefault(location, start)
-    if node.tag not in _PLAIN:
-        raise InputError(f"{path}:{start[0]}:{start[1]}: the tag {node.tag!r} is not plain data")
-    if node.tag == _TAG + "int" and len(node.value) > LONGEST:
-        raise InputError(
-            f"{path}:{start[0]}:{start[1]}: a whole number of {len(node.value)} digits is too large"
-        )
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            name = key.value
-            at = f"{path}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
-            if key.tag not in (_TAG + "str", _TAG + "merge"):
-                raise InputError(f"{at}: a key must be text; put it in quotes")
-            if name in seen and name != "<<":
-                raise InputError(f"{at}: key {name!r} stands twice")
-            seen.add(name)
-            marks[(*location, name)] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            _walk(path, value, (*location, name), marks)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _walk(path, value, (*location, index), marks)
+def _parse(path: Path, text: str) -> tuple[Any, dict[Location, Position]]:
+    """Return the data in a YAML text, and the positions of all values."""
+    yaml = YAML(typ="safe", pure=True)
+    inspector = _Inspector(path)
+
+    try:
+        root = yaml.compose(text)
+        if root is None:
+            return None, {}
+
+        inspector.visit(root, ())
+        return yaml.constructor.construct_document(root), inspector.positions
+
+    except DuplicateKeyError as error:
+        problem = str(error.problem).partition(" with value")[0]
+        where = _where(path, error.problem_mark)
+        raise InputError(f"{where}: {problem}; remove one of the two") from None
+    except MarkedYAMLError as error:
+        where = _where(path, error.problem_mark or error.context_mark)
+        raise InputError(f"{where}: not valid YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise InputError(f"{path}: {_TOO_LARGE}") from None
+    except (YAMLError, ValueError, LookupError, ArithmeticError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+class _Inspector:
+    """Records the position of every value, and refuses what is not plain, unambiguous data."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.positions: dict[Location, Position] = {}
+
+    def visit(self, node: Node, location: Location) -> None:
+        """Inspect a value and all values in it. Aliases are followed, so that they count."""
+        if len(self.positions) > MAX_VALUES or len(location) > MAX_DEPTH:
+            raise InputError(f"{self.path}: {_TOO_LARGE}")
+
+        self.positions.setdefault(location, _position(node.start_mark))
+        if node.tag in _TEXT:
+            node.tag = _STR
+        if node.tag not in _PLAIN:
+            raise self._error(node, f"the tag {node.tag!r} is not plain data; remove it")
+
+        if isinstance(node, ScalarNode):
+            self._check_scalar(node)
+        elif isinstance(node, MappingNode):
+            for key, value in node.value:
+                self._check_key(key)
+                self.positions[(*location, key.value)] = _position(key.start_mark)
+                self.visit(value, (*location, key.value))
+        elif isinstance(node, SequenceNode):
+            for index, value in enumerate(node.value):
+                self.visit(value, (*location, index))
+
+    def _check_key(self, key: Node) -> None:
+        if isinstance(key, ScalarNode):
+            self._check_scalar(key)
+        if key.tag not in (_STR, _MERGE):
+            raise self._error(key, "a key must be text; put it in quotes")
+
+    def _check_scalar(self, node: ScalarNode) -> None:
+        if node.tag == _INT and len(node.value) > MAX_DIGITS:
+            raise self._error(node, f"a whole number of {len(node.value)} digits is too large")
+
+        if node.style is None and _AMBIGUOUS.fullmatch(node.value):
+            problem = f"{node.value!r} means different things in YAML 1.1 and YAML 1.2"
+            raise self._error(node, f"{problem}; {_UNAMBIGUOUS}")
+
+    def _error(self, node: Node, problem: str) -> InputError:
+        return InputError(f"{_where(self.path, node.start_mark)}: {problem}")
+
+
+def _position(mark: Any) -> Position:
+    """Return line and column of a mark, counted from 1."""
+    return mark.line + 1, mark.column + 1
+
+
+def _where(path: Path, mark: Any) -> str:
+    """Return `file:line:column` of a mark, or the file alone if there is none."""
+    if mark is None:
+        return str(path)
+
+    line, column = _position(mark)
+    return f"{path}:{line}:{column}"

@@ -1,8 +1,9 @@
-"""Runs of large studies, kept in a file: MLflow takes more than a millisecond to hand out one run.
+"""A file of the runs that were read from a large experiment.
 
-MLflow cannot tell which runs have changed since they were read. So two things are asked of it: the experiment's
-`REVISION`, which is another one after each sync that wrote something, and which runs somebody has deleted. Whatever
-else is changed by hand in a run is not seen: delete the file then.
+MLflow takes more than a millisecond per run, and cannot tell which runs have changed. So the file
+is valid as long as two things are the same: the experiment's `REVISION`, which changes with each
+sync that wrote something, and the list of deleted runs. Other changes that a person makes to a run
+by hand go unnoticed until the file is deleted.
 """
 
 from __future__ import annotations
@@ -10,59 +11,80 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import InputError
+from benchmark.files import write_atomically
 from benchmark.tracking.client import Client
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import REVISION
 
-LEAST = 500
-"""Runs from which on they are kept."""
+MINIMUM_RUNS = 500
+"""Smaller experiments are always read from MLflow."""
 
 _FORMAT = 1
-"""Of what is kept of a run: a file of another one is not read."""
+"""Version of a run's content; files of other versions are ignored."""
 
-Lines = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 
-def lines(client: Client, experiment: Any, store: Store, read: Callable[[], Lines]) -> Lines:
-    """What `read` returns, a dictionary per run: from the file if nothing has changed since, else by reading."""
-    if store.memory is None:
+def cached(client: Client, experiment: Any, store: Store, read: Callable[[], Rows]) -> Rows:
+    """Return the rows of an experiment's runs: from the file if it is valid, else from MLflow.
+
+    Args:
+        client: Client of the store.
+        experiment: The experiment that the runs belong to.
+        store: The store; its `run_cache` holds the file.
+        read: Reads the rows from MLflow, a dictionary per run.
+    """
+    if store.run_cache is None:
         return read()
-    identity = hashlib.sha256(f"{store.uri} {experiment.experiment_id}".encode()).hexdigest()[:16]
-    file = store.memory / f"{identity}.json"
-    kept, before = _kept(file), _state(client, experiment)
-    if kept is not None and kept["state"] == before:
-        found: Lines = kept["lines"]
-        return found
-    found = read()
-    if len(found) < LEAST or not before["revision"]:
-        return found
-    if _state(client, client.get_experiment(experiment.experiment_id)) == before:
-        _keep(file, {"state": before, "lines": found})
-    return found
+
+    path = _path(store.run_cache, store, experiment)
+    state = _state(client, experiment)
+    content = _load(path)
+    if content is not None and content["state"] == state:
+        cached_rows: Rows = content["lines"]
+        return cached_rows
+
+    rows = read()
+    if len(rows) < MINIMUM_RUNS or not state["revision"]:
+        return rows
+
+    # Keep nothing that a sync may have changed in the meantime.
+    if _state(client, client.get_experiment(experiment.experiment_id)) == state:
+        _save(path, {"state": state, "lines": rows})
+    return rows
+
+
+def _path(folder: Path, store: Store, experiment: Any) -> Path:
+    name = f"{store.uri} {experiment.experiment_id}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return folder / f"{digest[:16]}.json"
 
 
 def _state(client: Client, experiment: Any) -> dict[str, Any]:
-    """What changes when the runs of an experiment do; without a revision while a sync writes them."""
-    deleted = client.deleted(experiment.experiment_id)
-    return {"format": _FORMAT, "revision": experiment.tags.get(REVISION, ""), "deleted": deleted}
+    """Return what changes when the runs do; the revision is empty while a sync writes them."""
+    return {
+        "format": _FORMAT,
+        "revision": experiment.tags.get(REVISION, ""),
+        "deleted": client.deleted(experiment.experiment_id),
+    }
 
 
-def _kept(file: Path) -> Mapping[str, Any] | None:
+def _load(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and content.keys() == {"state", "lines"} else None
+
+    valid = isinstance(content, dict) and content.keys() == {"state", "lines"}
+    return content if valid else None
 
 
-def _keep(file: Path, content: Mapping[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a table is shown on a full disk as well
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content))
-        part.replace(file)
+def _save(path: Path, content: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError, InputError):  # a full disk must not prevent a table
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(content).encode())

@@ -1,155 +1,192 @@
-"""What MLflow has recorded of a study, as tables: all that a leaderboard is made of."""
+"""What MLflow has recorded of a study, as tables: all that a leaderboard is made from."""
 
 from __future__ import annotations
 
-import base64
-import difflib
-import json
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, suggest
+from benchmark.measures import BY_KEY
 from benchmark.redact import shown
-from benchmark.tracking import cache
+from benchmark.tracking import plan_tag
+from benchmark.tracking.cache import Rows, cached
 from benchmark.tracking.client import Client
 from benchmark.tracking.store import Store
-from benchmark.tracking.tags import BEST_MINUS_LAST, IDENTITY, KIND, PLAN, RUN, STUDY, TEACHER
+from benchmark.tracking.tags import (
+    IDENTITY,
+    KIND,
+    PLAN,
+    PROVENANCE,
+    RUN,
+    STUDY,
+    TEACHER,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.study.plan import Plan
 
+_COLUMNS = ("run_id", "kind", "status", *PROVENANCE, *IDENTITY)
+"""Columns that every table of runs has; metrics follow."""
+
+_ORDER = ("kind", "pair", "method", "seed", "cell", "run_id")
+"""Columns that a table of runs is sorted by."""
+
 
 def runs(experiment: str, store: Store) -> pd.DataFrame:
-    """The runs and teachers of an experiment, as `leaderboard.leaderboard` takes them, in a fixed order.
+    """Return the runs of cells and teachers of an experiment, one per row, in a fixed order.
 
-    Columns: run_id, kind, status, reason, environment (in words), fingerprint (what of it numbers depend on), those of
-    `IDENTITY`, and every metric `test/...` and `cost/...`, and `BEST_MINUS_LAST`, that a run has logged (NaN where one
-    has not).
+    Args:
+        experiment: Name of the experiment.
+        store: The store that holds it.
+
+    Returns:
+        A table as `leaderboard.table` takes it, with the columns `run_id`, `kind` (`run` or
+        `teacher`), `status`, `reason`, `environment` (in words), `fingerprint` (the parts of the
+        environment that numbers depend on), those of `IDENTITY`, and a column for each measure of
+        `benchmark.measures` that any run has logged (NaN for runs that have not).
 
     Raises:
-        InputError: the store has no such experiment.
-        TrackingError: the store cannot be reached.
+        InputError: The store has no such experiment.
+        TrackingError: The store cannot be reached.
     """
     import pandas as pd
 
-    client, found = _existing(experiment, store)
+    client, entity = _experiment(experiment, store)
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> Rows:
         return [
-            _line(run, kind)
+            _row(run, kind)
             for kind in (RUN, TEACHER)
-            for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
+            for run in client.search(entity.experiment_id, f"tags.`{KIND}` = '{kind}'")
         ]
 
-    order = ("kind", "pair", "method", "seed", "cell", "run_id")
-    lines = sorted(
-        cache.lines(client, found, store, read), key=lambda line: [line[name] for name in order]
-    )
-    head = ["run_id", "kind", "status", "reason", "environment", "fingerprint", *IDENTITY]
-    metrics = sorted({name for line in lines for name in line} - set(head))
-    return pd.DataFrame(lines, columns=head + metrics).astype({"seed": "int64"})
+    rows = cached(client, entity, store, read)
+    rows = sorted(rows, key=lambda row: [row[name] for name in _ORDER])
+
+    names = {name for row in rows for name in row}
+    metrics = sorted(names.difference(_COLUMNS))
+    return pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype({"seed": "int64"})
 
 
-def _line(run: Any, kind: str) -> dict[str, Any]:
+def _row(run: Any, kind: str) -> dict[str, Any]:
+    """Return the columns of a run."""
     tags = run.data.tags
-    line = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
-    line |= {name: tags.get(name, "") for name in ("reason", "environment", "fingerprint")}
-    line |= {name: tags.get(name, "") for name in IDENTITY} | {"seed": int(tags["seed"])}
-    return line | {
-        k: v
-        for k, v in run.data.metrics.items()
-        if k.startswith(("test/", "cost/", BEST_MINUS_LAST))
-    }
+    row = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
+    row |= {name: tags.get(name, "") for name in (*PROVENANCE, *IDENTITY)}
+    row["seed"] = int(tags["seed"])
+    row |= {key: value for key, value in run.data.metrics.items() if key in BY_KEY}
+
+    return row
 
 
 def histories(
     experiment: str,
     store: Store,
     metric: str,
-    first: Mapping[str, Collection[str]],
-    most: int = 200,
+    rows: Mapping[str, Collection[str]],
+    limit: int = 200,
 ) -> pd.DataFrame:
-    """Every value that the finished runs of an experiment have logged of a metric: pair, method, seed, step, value.
+    """Return every value that the finished runs of an experiment have logged of a metric.
 
-    One call of MLflow per run: of more than `most` only those of the rows that `first` names for each pair.
+    Args:
+        experiment: Name of the experiment.
+        store: The store that holds it.
+        metric: Name of the metric.
+        rows: Methods by pair whose histories are read in any case.
+        limit: If more runs than this are finished, only those of `rows` are read, because each
+            takes a request.
+
+    Returns:
+        A table with the columns `pair`, `method`, `seed`, `step` and `value`, sorted by them.
 
     Raises:
-        InputError: the store has no such experiment.
-        TrackingError: the store cannot be reached.
+        InputError: The store has no such experiment.
+        TrackingError: The store cannot be reached.
     """
     import pandas as pd
 
-    table, client = runs(experiment, store), Client(store)
-    known = table[(table["kind"] == RUN) & (table["status"] == "FINISHED")]
-    names = ["run_id", "pair", "method", "seed"]
-    lines = [
-        (pair, method, seed, point.step, point.value)
-        for run_id, pair, method, seed in known[names].itertuples(index=False, name=None)
-        if len(known) <= most or method in first.get(pair, ())
-        for point in client.get_metric_history(run_id, metric)
-    ]
-    return pd.DataFrame(sorted(lines), columns=["pair", "method", "seed", "step", "value"])
+    table = runs(experiment, store)
+    finished = table[(table["kind"] == RUN) & (table["status"] == "FINISHED")]
+    columns = finished[["run_id", "pair", "method", "seed"]]
+
+    client = Client(store)
+    points = []
+    for run_id, pair, method, seed in columns.itertuples(index=False, name=None):
+        if len(finished) > limit and method not in rows.get(pair, ()):
+            continue
+
+        for point in client.get_metric_history(run_id, metric):
+            points.append((pair, method, seed, point.step, point.value))
+
+    return pd.DataFrame(sorted(points), columns=["pair", "method", "seed", "step", "value"])
 
 
 def plan(experiment: str, store: Store) -> Plan:
-    """The plan of the study that an experiment holds.
+    """Return the plan of the study that an experiment holds.
 
     Raises:
-        InputError: the store has no such experiment, or no study of kdbench is in it.
-        TrackingError: the store cannot be reached.
+        InputError: The store has no such experiment, or it belongs to no study.
+        TrackingError: The store cannot be reached.
     """
-    from benchmark.study.plan import from_dict
-
-    _, found = _existing(experiment, store)
-    if PLAN not in found.tags:
+    _, entity = _experiment(experiment, store)
+    if PLAN not in entity.tags:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
-    return from_dict(_unpack(found.tags[PLAN]))
+
+    return plan_tag.unpack(entity.tags[PLAN])
 
 
-def _unpack(tag: str) -> dict[str, Any]:
-    text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
-    content: dict[str, Any] = json.loads(text)
-    return content
+def _experiment(name: str, store: Store) -> tuple[Client, Any]:
+    """Return a client and an experiment. Raise InputError if the store has none of that name."""
+    names: list[str] = []
 
-
-def _existing(experiment: str, store: Store) -> tuple[Client, Any]:
-    known: list[str] = []
     if store.database is None or store.database.exists():
         client = Client(store)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None and found.lifecycle_stage == "active":
-            return client, found
-        known = list(experiments(store))
-    near = difflib.get_close_matches(experiment, known)
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
-    else:
-        hint = f"there are {', '.join(known)}" if known else "it holds no study yet"
-    raise InputError(f"{shown(store.uri)}: no experiment {experiment!r}; {hint}")
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None and experiment.lifecycle_stage == "active":
+            return client, experiment
+
+        names = list(experiments(store))
+
+    hint = suggest(name, names) if names else "it holds no study yet"
+    raise InputError(f"{shown(store.uri)}: no experiment {name!r}; {hint}")
 
 
 def experiments(store: Store) -> dict[str, str]:
-    """The experiments that hold a study of kdbench: name -> MLflow's identity. Raises TrackingError."""
-    return {one.name: one.experiment_id for one in studies(store)}
+    """Return the ids of the experiments of studies and searches, by name.
+
+    Raises:
+        TrackingError: The store cannot be reached.
+    """
+    return {entity.name: entity.experiment_id for entity in studies(store)}
 
 
 def studies(store: Store) -> list[Any]:
-    """MLflow's experiments that hold a study of kdbench, or a search of one. Raises TrackingError."""
-    return [one for one in Client(store).search_experiments() if STUDY in one.tags]
+    """Return MLflow's experiments that hold a study or a search.
+
+    Raises:
+        TrackingError: The store cannot be reached.
+    """
+    entities = Client(store).search_experiments()
+    return [entity for entity in entities if STUDY in entity.tags]
 
 
 def fetch(address: str, store: Store, folder: Path) -> Path:
-    """The file of a run's artifact, `runs:/RUN/PATH`, copied into a folder.
+    """Copy a file of a run into a folder.
+
+    Args:
+        address: `runs:/RUN/PATH`.
+        store: The store that holds the run.
+        folder: Where the copy is written.
 
     Raises:
-        InputError: the address names no file of a run.
-        TrackingError: the store cannot be reached, or has no such run or artifact.
+        InputError: The address names no file of a run.
+        TrackingError: The store cannot be reached, or has no such run or file.
     """
     run, _, path = address.removeprefix("runs:/").partition("/")
     if not run or not path:
-        raise InputError(f"{address}: not the address of a run's file, runs:/RUN/PATH")
+        raise InputError(f"{address}: not the address of a run's file; write runs:/RUN/PATH")
+
     return Path(Client(store).download_artifacts(run, path, str(folder)))

@@ -1,4 +1,4 @@
-"""MLflow's own server and pages on a local store: start, addresses, end."""
+"""MLflow's own server, with its pages, over a local store."""
 
 from __future__ import annotations
 
@@ -19,72 +19,104 @@ from benchmark.redact import shown
 from benchmark.tracking.client import ENVIRONMENT, Client
 from benchmark.tracking.store import Store
 
+_MODE = "?workflowType=machine_learning"
+"""Without this after the #, MLflow opens in its mode for language models, which shows no runs."""
+
+_END_PATIENCE = 10.0
+"""Seconds that a server has to end by itself before it is killed."""
+
 
 def without_password(base_url: str) -> str:
-    """The address of a server as it may be shown."""
+    """Return the address of a server without user and password."""
     url = urlsplit(base_url)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}"
+    host = url.netloc.rpartition("@")[2]
+    return f"{url.scheme}://{host}{url.path.rstrip('/')}"
 
 
 def addresses(base_url: str, experiment_id: str) -> dict[str, str]:
-    """Where a browser finds MLflow's `start` page and the `runs` of an experiment, without a password.
-
-    MLflow opens in its mode for language models, without runs, unless the part after the # says otherwise.
-    """
-    base = f"{without_password(base_url)}/#/experiments"
-    mode = "?workflowType=machine_learning"
-    return {"start": base + mode, "runs": f"{base}/{experiment_id}/runs{mode}"}
+    """Return the addresses of MLflow's `start` page and of the `runs` of an experiment."""
+    experiments = f"{without_password(base_url)}/#/experiments"
+    return {
+        "start": f"{experiments}{_MODE}",
+        "runs": f"{experiments}/{experiment_id}/runs{_MODE}",
+    }
 
 
 def serve(
     store: Store, host: str = "127.0.0.1", port: int = 5000, patience: float = 120.0
 ) -> subprocess.Popen[bytes]:
-    """Starts MLflow's own server, with its pages, for a local store, and waits until it answers.
+    """Start MLflow's server for a local store, and wait until it answers.
 
-    patience: seconds to wait. The server and its children are a process group of their own; end them with `end`.
+    Args:
+        store: The store.
+        host: Address to listen on.
+        port: Port to listen on.
+        patience: Seconds to wait for an answer.
+
+    Returns:
+        The server. It and its children are a process group of their own; end them with `end`.
 
     Raises:
-        InputError: the store is a server itself, there is no store yet, or the port is in use.
-        TrackingError: the server died or does not answer; its last error is told.
+        InputError: The store is a server itself, there is no store yet, or the port is in use.
+        TrackingError: The server died or does not answer; the message holds its last error.
     """
     if store.database is None or store.artifacts is None:
         raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
     if not store.database.exists():
         raise InputError(f"{store.database}: nothing is recorded there yet")
-    Client(store)  # tells in words what is wrong with a store
+
+    Client(store)  # explains a damaged store better than the server does
     _check_port(host, port)
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri,
-        "--artifacts-destination", store.artifacts, "--host", host, "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    environment = {**os.environ, **ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        server = _start(store.uri, store.artifacts, host, port, log)
         try:
-            _await(server, host, port, log, patience)
+            _wait(server, host, port, log, patience)
         except BaseException:
             end(server)
             raise
+
     return server
 
 
+def _start(
+    uri: str, artifacts: str, host: str, port: int, log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start the server with one worker and no background jobs."""
+    options = {
+        "--backend-store-uri": uri,
+        "--artifacts-destination": artifacts,
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+    }
+    command = [sys.executable, "-m", "mlflow", "server"]
+    for option, value in options.items():
+        command += [option, value]
+
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
 def end(server: subprocess.Popen[bytes]) -> None:
-    """Ends a server of `serve`, with its children."""
-    deadline = time.monotonic() + 10
+    """End a server that `serve` started, with its children."""
+    deadline = time.monotonic() + _END_PATIENCE
+
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
         while time.monotonic() < deadline:
             time.sleep(0.05)
             server.poll()
-            os.killpg(server.pid, 0)
+            os.killpg(server.pid, 0)  # raises once the whole group has ended
+
         os.killpg(server.pid, signal.SIGKILL)
+
     server.wait()
 
 
@@ -99,20 +131,28 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _await(
+def _wait(
     server: subprocess.Popen[bytes], host: str, port: int, log: IO[bytes], patience: float
 ) -> None:
+    """Wait until a server answers. Raise TrackingError if it doesn't."""
     deadline = time.monotonic() + patience
+
     while time.monotonic() < deadline and server.poll() is None:
         if _answers(host, port):
             return
+
         time.sleep(0.2)
+
+    problem = "does not answer" if server.poll() is None else "died"
+    raise TrackingError(f"MLflow's server {problem}; its last message: {_last_error(log)}")
+
+
+def _last_error(log: IO[bytes]) -> str:
+    """Return the last line of a log that names an error, else the last line."""
     log.seek(0)
-    said = log.read().decode(errors="replace").strip().splitlines() or ["nothing"]
-    last = next((line for line in reversed(said) if "Error" in line), said[-1])
-    raise TrackingError(
-        f"MLflow's server {'does not answer' if server.poll() is None else 'died'}; it said: {last}"
-    )
+    lines = log.read().decode(errors="replace").strip().splitlines() or ["none"]
+
+    return next((line for line in reversed(lines) if "Error" in line), lines[-1])
 
 
 def _answers(host: str, port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs."""
+"""Addresses of MLflow stores."""
 
 from __future__ import annotations
 
@@ -6,69 +6,84 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import InputError
+from benchmark.records.layout import Workspace
 from benchmark.redact import shown
 
-_DATABASE = b"SQLite format 3\0"
-"""How a file of SQLite's begins."""
+_SQLITE = "sqlite:///"
+"""Start of the address of a local store."""
 
-MEMORY = "remembered"
-"""Folder of a workspace."""
+_SIGNATURE = b"SQLite format 3\0"
+"""First bytes of an SQLite database."""
+
+_EXAMPLE = f"{_SQLITE}{Workspace(Path('path/to')).database}"
 
 
 @dataclass(frozen=True)
 class Store:
     """Where MLflow keeps runs.
 
-    uri: `sqlite:////absolute/path` or the address of a server. artifacts: `file:///` address of the folder for the
-    files of runs; None where the server decides. memory: folder for what was read; None for none.
+    Attributes:
+        uri: `sqlite:////absolute/path`, or the address of a server.
+        artifacts: `file:///` address of the folder for the files of runs; None if a server decides.
+        run_cache: Folder for runs that were read; None to keep none.
     """
 
     uri: str
     artifacts: str | None
-    memory: Path | None = field(default=None, compare=False)
+    run_cache: Path | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
 
     @property
     def database(self) -> Path | None:
-        """The file of a local store."""
-        return Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:") else None
+        """The database of a local store."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
 
 def open_store(workspace: Path, uri: str | None) -> Store:
-    """The store of a workspace, or the one at `uri`: a path as `sqlite:///path`, or http(s).
+    """Return the store of a workspace, or the store at an address.
 
-    Raises InputError for any other address.
+    Args:
+        workspace: Folder with studies; it holds the store unless an address is given.
+        uri: `sqlite:///path`, `http://...` or `https://...`.
+
+    Raises:
+        InputError: The address is of another kind, or its file is no database.
     """
-    address = uri or f"sqlite:///{workspace.absolute()}/mlflow.db"
+    folder = Workspace(workspace)
+    address = uri or f"{_SQLITE}{folder.database.absolute()}"
     if address.startswith(("http://", "https://")):
-        return Store(address.rstrip("/"), None, workspace / MEMORY)
-    file = address.removeprefix("sqlite:///")
-    if file in ("", address):
+        return Store(address.rstrip("/"), None, folder.run_cache)
+
+    path = address.removeprefix(_SQLITE)
+    if path in ("", address):
         raise InputError(
-            f"{shown(address)}: not an MLflow store that can be used; give http(s)://host:port of an MLflow server, or "
-            "sqlite:///path/to/mlflow.db (MLflow has given up stores in plain folders)"
+            f"{shown(address)}: not an MLflow store that kdbench can use; give http(s)://host:port "
+            f"of an MLflow server, or {_EXAMPLE} (MLflow no longer supports stores in plain "
+            "folders)"
         )
-    database = Path(file).absolute()
-    _check(database)
-    return Store(
-        f"sqlite:///{database}", (database.parent / "artifacts").as_uri(), workspace / MEMORY
-    )
+
+    database = Path(path).absolute()
+    _check_database(database)
+    artifacts = Workspace(database.parent).artifacts
+    return Store(f"{_SQLITE}{database}", artifacts.as_uri(), folder.run_cache)
 
 
-def _check(database: Path) -> None:
-    """Raises InputError for what is no database: MLflow would try again and again."""
+def _check_database(database: Path) -> None:
+    """Raise InputError if a file is no database: MLflow would try to open it again and again."""
     try:
         with database.open("rb") as file:
-            start = file.read(len(_DATABASE))
+            start = file.read(len(_SIGNATURE))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise InputError(
             f"{database}: cannot be read ({error.strerror}); MLflow keeps its runs in this file"
         ) from None
-    if start not in (b"", _DATABASE):
+
+    if start not in (b"", _SIGNATURE):
         raise InputError(
-            f"{database}: not a database of SQLite's; restore it, or move it away and sync the studies again"
+            f"{database}: not an SQLite database; restore it, or move it away and sync the "
+            "studies again"
         )

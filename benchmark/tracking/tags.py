@@ -1,20 +1,92 @@
-"""Names of tags and metrics in MLflow."""
+"""Names of tags, kinds of runs and metrics in MLflow.
+
+Stores of older versions hold the same names, so none of them may change.
+"""
 
 from __future__ import annotations
 
+from benchmark.measures import BY_COLUMN
+
 KIND = "kdbench.kind"
-STUDY, PLAN = "kdbench.study", "kdbench.plan"
+"""Tag of a run: `RUN`, `TEACHER`, `TRIAL`, `REPORT` or `SUPERSEDED`."""
+
+RUN = "run"
+"""Kind of a run that shows a cell of a study."""
+
+TEACHER = "teacher"
+"""Kind of a run that shows a teacher; also the value of its `method` tag."""
+
+TRIAL = "trial"
+"""Kind of a run that shows a trial of a search."""
+
+REPORT = "report"
+"""Kind of a run that holds the files of a study or a search, and no training."""
+
+SUPERSEDED = "superseded"
+"""Kind of a run that no table shows: its cell was trained again, or has left the study."""
+
+STUDY = "kdbench.study"
+"""Tag of an experiment: the name of its study."""
+
+PLAN = "kdbench.plan"
+"""Tag of a study's experiment: the study's plan, without cells and teachers."""
 
 REVISION = "kdbench.revision"
-"""Tag of an experiment: another value after each sync that wrote to its runs, and empty while one does."""
+"""Tag of a study's experiment: changes with each sync that writes to its runs.
 
-RUN, TEACHER, SUPERSEDED = "run", "teacher", "superseded"
+It is empty while a sync writes.
+"""
 
-BEST_MINUS_LAST = "val/best_minus_last"
-"""Metric of a finished run, in percentage points on the validation images: a diagnostic, never a result."""
+REPORT_RUN = "kdbench.report"
+"""Tag of a study's experiment: the run that holds its report."""
+
+SEARCH = "kdbench.search"
+"""Tag of a search's experiment and of its runs: the key of the search."""
+
+TRIAL_NUMBER = "trial"
+"""Tag of a trial: its number in the search."""
+
+SYNCED = "kdbench.synced"
+"""Tag of a run: how much of its journals it shows."""
+
+CONTENT = "kdbench.content"
+"""Tag of a report: SHA-256 of its files."""
+
+DRIFT = "kdbench.drift"
+"""Tag of a run: what changed in its environment between its first start and its last."""
+
+SCHEMA = "kdbench.schema"
+"""Tag of a run: the version of these names."""
+
+SCHEMA_VERSION = "1"
+"""Value of the tag `SCHEMA`."""
+
+NOTE = "mlflow.note.content"
+"""Tag of a run or an experiment that MLflow shows as its description, in Markdown."""
 
 IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
-"""Tags that say what a run is; columns of `runs`."""
+"""Tags that identify a run of a study; columns of the table of runs."""
+
+PROVENANCE = ("reason", "environment", "fingerprint")
+"""Tags that tell how a run ended and where it ran; columns of the table of runs."""
 
 LONGEST_TAG = 5000
-"""Characters. MLflow 3.17 takes 8,000 for a run and 20,000 for an experiment, older servers 5,000."""
+"""Characters. MLflow 3.17 takes 8,000 for a run, 20,000 for an experiment; older servers 5,000."""
+
+VALIDATION_ACCURACY = "val/acc1"
+"""Metric of an epoch: top-1 accuracy on the validation set, in percent."""
+
+TRAINING_ACCURACY = "train/acc1"
+"""Metric of an epoch: top-1 accuracy on the training samples, in percent."""
+
+TOTAL_LOSS = "loss/total"
+"""Metric of an epoch: the loss that was minimised."""
+
+OBJECTIVE = "objective"
+"""Metric of a trial: what the search optimises, mean over seeds."""
+
+BEST_MINUS_LAST = BY_COLUMN["best_minus_last"].key
+"""Metric of a finished run, computed from its validation curve."""
+
+COMPUTE = BY_COLUMN["compute_tmac"].key
+"""Metric of a finished run or trial: its compute."""

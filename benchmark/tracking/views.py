@@ -1,7 +1,7 @@
-"""Saved views of MLflow's page of runs: what its table and its charts show, packed as MLflow keeps them, in tags.
+"""Saved views of MLflow's page of runs: the columns and charts it shows, packed into tags.
 
-Nothing is written here. MLflow documents this format nowhere; it is as its version 3.17.2 reads it. So whoever writes a
-view goes on where that fails, and nothing depends on one.
+Nothing is written here. MLflow doesn't document the format; this is what version 3.17.2 reads. So
+code that writes a view carries on if that fails, and nothing depends on a view.
 """
 
 from __future__ import annotations
@@ -16,38 +16,71 @@ from typing import Any, Literal
 from benchmark.tracking.server import addresses
 
 PREFIX = "mlflow.sharedViewState."
-_PACKED = "deflate;"
+"""Start of the tags that hold views."""
+
+_COMPRESSED = "deflate;"
+"""Start of a packed state."""
+
 Chart = dict[str, Any]
 
 Axis = tuple[Literal["METRIC", "PARAM"], str]
-"""What a chart shows along an axis, for instance ("PARAM", "temperature")."""
+"""What a chart shows along an axis, for instance `("PARAM", "temperature")`."""
 
 _EMPTY: dict[str, Any] = {
-    "searchFilter": "", "orderByKey": "attributes.start_time", "orderByAsc": False, "startTime": "ALL",
-    "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs", "selectedColumns": [],
-    "columnOrder": [], "columnWidths": {}, "runsHiddenMode": "SHOWALL", "viewMaximized": False, "runListHidden": False,
-    "isAccordionReordered": False, "useGroupedValuesInCharts": True, "hideEmptyCharts": True, "groupBy": None,
+    "searchFilter": "",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "selectedColumns": [],
+    "columnOrder": [],
+    "columnWidths": {},
+    "runsHiddenMode": "SHOWALL",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "isAccordionReordered": False,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "groupBy": None,
     "groupsExpanded": {},
-    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-}  # fmt: skip
+    "globalLineChartConfig": {
+        "xAxisKey": "step",
+        "lineSmoothness": 0,
+        "selectedXAxisMetricKey": "",
+    },
+}
 
-_MOST_RUNS = 1000
+_CHARTED_RUNS = 1000
+"""Runs that a chart shows at most."""
 
-_FIRST = ("attributes.`Run Name`", "runDateAndNestInfo")
+_RUN_NAME = "attributes.`Run Name`"
+"""The column with names of runs and of groups."""
+
+_FIXED_COLUMNS = (_RUN_NAME, "runDateAndNestInfo")
 """The columns that MLflow keeps at the left."""
 
-_WIDE = 400
+_GROUP_WIDTH = 400
 """Pixels for the name of a group, which is made of tags."""
+
+_LEAST_WIDTH = 100
+"""Pixels of a column with a short header."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A view under a key.  name: in MLflow's menu. charts: whether it opens with the charts, not with the table."""
+    """A saved view.
+
+    Attributes:
+        key: Its identity; a view with the same key is replaced.
+        name: Its name in MLflow's menu.
+        state: What it shows, in MLflow's format.
+    """
 
     key: str
     name: str
     state: Mapping[str, Any]
-    charts: bool = False
 
     @property
     def tag(self) -> str:
@@ -56,138 +89,179 @@ class View:
 
 
 def metric(key: str) -> str:
-    """A metric, as a column or an order."""
+    """Return the name of a metric as a column."""
     return f"metrics.`{key}`"
 
 
 def param(key: str) -> str:
-    """A setting, as a column or an order."""
+    """Return the name of a param as a column."""
     return f"params.`{key}`"
 
 
 def tag(key: str) -> str:
-    """A tag, as a column or an order."""
+    """Return the name of a tag as a column."""
     return f"tags.`{key}`"
 
 
-def table(
+def table_view(
     key: str,
     name: str,
-    where: str,
+    condition: str,
     columns: Sequence[str],
     order: str,
+    *,
     ascending: bool = False,
-    groups: Sequence[str] = (),
+    group_by: Sequence[str] = (),
     folded: Sequence[Sequence[str]] = (),
 ) -> View:
-    """The runs that meet a condition as a table.
+    """Return a view with a table of runs.
 
-    columns, order: of `metric`, `param` and `tag`. groups: tags; runs that agree in all of them become one line with
-    their means. folded: groups, by their tags' values, whose runs are not shown below them at first.
+    Args:
+        key: Its identity.
+        name: Its name in MLflow's menu.
+        condition: Which runs it shows.
+        columns: Names from `metric`, `param` and `tag`.
+        order: The column that runs are sorted by.
+        ascending: Whether the lowest value comes first.
+        group_by: Names of tags. Runs that agree in all of them become one row with their means.
+        folded: Groups, by the values of their tags, whose runs are hidden at first.
     """
-    grouped = {
-        "aggregateFunction": "average",
-        "groupByKeys": [{"mode": "tag", "groupByData": group} for group in groups],
-    }
-    widths = {one: _width(one) for one in columns} | ({_FIRST[0]: _WIDE} if groups else {})
+    widths = {column: _width(column) for column in columns}
+
+    groups = None
+    if group_by:
+        widths[_RUN_NAME] = _GROUP_WIDTH
+        groups = {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "tag", "groupByData": name} for name in group_by],
+        }
+
     state = {
-        "searchFilter": where, "orderByKey": order, "orderByAsc": ascending, "selectedColumns": list(columns),
-        "columnOrder": [*_FIRST, *columns], "columnWidths": widths,
-        "groupBy": grouped if groups else None,
-        "groupsExpanded": {_group(groups, values): False for values in folded},
-    }  # fmt: skip
+        "searchFilter": condition,
+        "orderByKey": order,
+        "orderByAsc": ascending,
+        "selectedColumns": list(columns),
+        "columnOrder": [*_FIXED_COLUMNS, *columns],
+        "columnWidths": widths,
+        "groupBy": groups,
+        "groupsExpanded": {_group_id(group_by, values): False for values in folded},
+    }
     return View(key, name, _EMPTY | state)
 
 
-def _group(names: Sequence[str], values: Sequence[str]) -> str:
-    """MLflow's identity of a group."""
-    return ",".join(f"tag.{name}.{value}" for name, value in zip(names, values, strict=True))
+def _group_id(names: Sequence[str], values: Sequence[str]) -> str:
+    """Return MLflow's id of a group."""
+    pairs = zip(names, values, strict=True)
+    return ",".join(f"tag.{name}.{value}" for name, value in pairs)
 
 
 def _width(column: str) -> int:
-    """In pixels, so that the head can be read."""
+    """Return the width in pixels that shows the whole header."""
     name = column.partition("`")[2].rstrip("`") or column
-    return max(100, 7 * len(name) + 40)
+    return max(_LEAST_WIDTH, 7 * len(name) + 40)
 
 
-def charted(
+def with_charts(
     view: View,
     sections: Mapping[str, Sequence[Chart]],
     columns: Mapping[str, int] | None = None,
-    unwanted: Iterable[str] = (),
+    metrics: Iterable[str] = (),
 ) -> View:
-    """A view that opens with charts, in sections under titles, beside the same runs. Sections without charts drop out.
+    """Return a view with charts of the same runs.
 
-    columns: charts side by side, by title; three unless given. unwanted: metrics of the runs; without a word about them
-    MLflow adds a chart of each.
+    Args:
+        view: The view, with a table alone.
+        sections: Charts by the title of their section; sections without charts are dropped.
+        columns: Charts side by side, by title; by default three.
+        metrics: All metrics of the runs. MLflow adds a chart of every metric that the view doesn't
+            mention, so those without a chart are mentioned as deleted.
     """
-    places: list[dict[str, Any]] = []
+    filled = {title: members for title, members in sections.items() if members}
+    layout: list[dict[str, Any]] = []
     charts: list[Chart] = []
-    for number, (title, members) in enumerate(
-        (title, members) for title, members in sections.items() if members
-    ):
-        place = f"{view.key}-{number}"
-        places.append(
-            {
-                "uuid": place, "name": title, "display": True, "isReordered": False, "deleted": False,
-                "isGenerated": False, "columns": (columns or {}).get(title, 3),
-            }
-        )  # fmt: skip
-        for one in members:
-            charts.append(
-                {"uuid": f"{view.key}-chart-{len(charts)}", "metricSectionId": place} | one
-            )
-    shown = {one.get("metricKey") for one in charts}
-    for key in sorted(set(unwanted) - shown):
-        charts.append(
-            {"uuid": f"{view.key}-no-{key}", "metricSectionId": "", **bar(key), "deleted": True}
-        )
-    state = {"compareRunSections": places, "compareRunCharts": charts, "isAccordionReordered": True}
-    return replace(view, state={**view.state, **state}, charts=True)
+
+    for number, (title, members) in enumerate(filled.items()):
+        section_id = f"{view.key}-{number}"
+        layout.append(_section(section_id, title, (columns or {}).get(title, 3)))
+        for chart in members:
+            chart_id = f"{view.key}-chart-{len(charts)}"
+            charts.append({"uuid": chart_id, "metricSectionId": section_id, **chart})
+
+    charted = {chart.get("metricKey") for chart in charts}
+    for key in sorted(set(metrics) - charted):
+        deleted = {"uuid": f"{view.key}-no-{key}", "metricSectionId": "", "deleted": True}
+        charts.append(bar(key) | deleted)
+
+    state = {
+        "compareRunSections": layout,
+        "compareRunCharts": charts,
+        "isAccordionReordered": True,
+    }
+    return replace(view, state={**view.state, **state})
+
+
+def _section(identity: str, title: str, columns: int) -> dict[str, Any]:
+    return {
+        "uuid": identity,
+        "name": title,
+        "display": True,
+        "isReordered": False,
+        "deleted": False,
+        "isGenerated": False,
+        "columns": columns,
+    }
 
 
 def parallel(params: Sequence[str], metrics: Sequence[str]) -> Chart:
-    """Parallel coordinates: a line for each run through its settings and metrics, coloured by the last metric."""
+    """Return parallel coordinates: a line per run, coloured by the last metric."""
     return _chart(
         "PARALLEL", selectedParams=list(params), selectedMetrics=list(metrics), showAllRuns=True
     )
 
 
 def scatter(x: Axis, y: Axis) -> Chart:
-    """A point for each run."""
+    """Return a chart with a point per run."""
     return _chart("SCATTER", xaxis=_axis(x), yaxis=_axis(y))
 
 
 def contour(x: Axis, y: Axis, z: Axis) -> Chart:
-    """Lines of equal height between the runs; all axes are numbers."""
+    """Return a contour plot; all axes are numeric."""
     return _chart("CONTOUR", xaxis=_axis(x), yaxis=_axis(y), zaxis=_axis(z))
 
 
-_PLAIN = {
-    "xAxisKey": "step", "selectedXAxisMetricKey": "", "yAxisKey": "metric", "yAxisExpressions": [],
-    "scaleType": "linear", "xAxisScaleType": "linear", "range": {}, "ignoreOutliers": False,
-    "lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
-}  # fmt: skip
-
-
 def line(key: str) -> Chart:
-    """A metric over the steps, a curve for each run."""
-    return _chart("LINE", metricKey=key, selectedMetricKeys=[key], **_PLAIN)
+    """Return a chart of a metric over the steps, with a curve per run."""
+    return _chart(
+        "LINE",
+        metricKey=key,
+        selectedMetricKeys=[key],
+        xAxisKey="step",
+        selectedXAxisMetricKey="",
+        yAxisKey="metric",
+        yAxisExpressions=[],
+        scaleType="linear",
+        xAxisScaleType="linear",
+        range={},
+        ignoreOutliers=False,
+        lineSmoothness=0,
+        useGlobalXaxisKey=True,
+        useGlobalLineSmoothing=True,
+    )
 
 
 def bar(key: str) -> Chart:
-    """A metric's last value, a bar for each run."""
+    """Return a chart of a metric's last value, with a bar per run."""
     return _chart("BAR", metricKey=key)
 
 
 def _chart(kind: str, **content: Any) -> Chart:
-    return {
+    common = {
         "type": kind,
-        "runsCountToCompare": _MOST_RUNS,
+        "runsCountToCompare": _CHARTED_RUNS,
         "deleted": False,
         "isGenerated": False,
-        **content,
     }
+    return common | content
 
 
 def _axis(axis: Axis) -> dict[str, str]:
@@ -195,34 +269,54 @@ def _axis(axis: Axis) -> dict[str, str]:
     return {"key": key, "type": kind}
 
 
-def pack(view: View, before: str | None, now: int) -> str:
-    """The value of a view's tag.
+def pack(view: View, old: str | None, now: int) -> str:
+    """Return the value of a view's tag.
 
-    before: what the tag holds; it stays as it is where it says the same. now: time in milliseconds.
+    Args:
+        view: The view.
+        old: Value of the tag so far, which is returned if it holds the same view.
+        now: Time in milliseconds since 1970.
     """
-    old = {} if before is None else unpack(before)
-    if old.get("name") == view.name and old.get("state") == view.state:
-        return str(before)
-    packed = base64.b64encode(
-        zlib.compress(json.dumps(view.state, sort_keys=True).encode(), 9)
-    ).decode()
+    saved = {} if old is None else unpack(old)
+    if saved.get("name") == view.name and saved.get("state") == view.state:
+        return str(old)
+
+    text = json.dumps(view.state, sort_keys=True)
+    compressed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
     content = {
-        "name": view.name, "createdAt": old.get("createdAt", now), "updatedAt": now, "state": _PACKED + packed
-    }  # fmt: skip
+        "name": view.name,
+        "createdAt": saved.get("createdAt", now),
+        "updatedAt": now,
+        "state": _COMPRESSED + compressed,
+    }
     return json.dumps(content)
 
 
 def unpack(value: str) -> dict[str, Any]:
-    """What a view's tag says: `name`, `createdAt`, `updatedAt` and `state`; nothing of one that is not understood."""
+    """Return the content of a view's tag: `name`, `createdAt`, `updatedAt` and `state`.
+
+    The result is empty if the tag is in another format.
+    """
     try:
         content: dict[str, Any] = json.loads(value)
-        state = zlib.decompress(base64.b64decode(content["state"].removeprefix(_PACKED)))
-        return {**content, "state": json.loads(state)}
+        compressed = content["state"].removeprefix(_COMPRESSED)
+        state = json.loads(zlib.decompress(base64.b64decode(compressed)))
     except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
         return {}
 
+    return {**content, "state": state}
 
-def address(base: str, experiment_id: str, key: str, charts: bool) -> str:
-    """Where a browser finds a view, without a password.  base: of MLflow's server."""
+
+def address(base: str, experiment_id: str, key: str, *, charts: bool) -> str:
+    """Return the address of a view in a browser, without a password.
+
+    Args:
+        base: Address of MLflow's server.
+        experiment_id: MLflow's id of the experiment.
+        key: Key of the view.
+        charts: Whether it opens with its charts rather than its table.
+    """
+    runs = addresses(base, experiment_id)["runs"]
     mode = "&compareRunsMode=CHART" if charts else ""
-    return f"{addresses(base, experiment_id)['runs']}{mode}&viewStateShareKey={key}"
+    return f"{runs}{mode}&viewStateShareKey={key}"

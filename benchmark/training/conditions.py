@@ -1,4 +1,4 @@
-"""What the members of a cohort are given: a task each, and in common data, recipe, seed and teacher."""
+"""The inputs of a cohort: a task for each member, and the conditions that all members share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 
+from benchmark import seeds
 from benchmark.data import Data
+from benchmark.models import create
+from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
 from benchmark.training.teacher import Teacher
@@ -17,8 +20,16 @@ from benchmark.training.teacher import Teacher
 class Task:
     """One cell to train.
 
-    label: its name for people. settings: the method's. teacher: the architecture of the pair's teacher, for methods
-    that learn from an untrained one. recipe: with a learning rate and weight decay of its own, where it has such.
+    Attributes:
+        folder: Where it is recorded.
+        label: Its name in messages.
+        configuration: All that decides its numbers; written to its folder.
+        student: The network to train.
+        method: Name of the method.
+        settings: Settings of the method.
+        teacher: The architecture of the pair's teacher, for methods with an untrained teacher.
+        recipe: The cell's own recipe; None for that of the conditions. Only the learning rate and
+            the weight decay may differ.
     """
 
     folder: CellFolder
@@ -35,8 +46,14 @@ class Task:
 class Conditions:
     """What the members of a cohort share.
 
-    environment: recorded at the start of each cell. tested: whether finished cells meet the test images; those of a
-    search never do.
+    Attributes:
+        data: Training, validation and test data.
+        recipe: How long and with which optimizer to train.
+        seed: The seed that all random streams derive from.
+        select: Which epoch's weights are evaluated: `last` or `best_val`.
+        teacher: None if no method needs a trained teacher.
+        environment: Versions and machine, recorded at each start of a cell.
+        tested: Whether finished cells are evaluated on the test data; trials of a search never are.
     """
 
     data: Data
@@ -49,11 +66,34 @@ class Conditions:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return self.data.steps(self.recipe.batch_size)
 
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples in the batches of an epoch; the last incomplete batch is left out."""
+        return self.steps * self.recipe.batch_size
+
     def autocast(self) -> torch.autocast:
-        """The recipe's precision for the networks; losses are computed outside, in float32."""
+        """Return a context that runs networks in the recipe's precision.
+
+        Losses are computed outside of it, in float32.
+        """
         return torch.autocast(
             self.data.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
         )
+
+    def build_network(self, network: Network, role: str, where: str) -> TappedModel:
+        """Build a network for the data, on the CPU.
+
+        Args:
+            network: Its description in the study.
+            role: Name of the random stream of its weights.
+            where: What to call it in messages.
+
+        Raises:
+            InputError: The network cannot be built.
+        """
+        data = self.data
+        with seeds.seeded(self.seed, role):
+            return create.tapped(network, where, data.size, data.classes, data.mean, data.std)

@@ -1,4 +1,4 @@
-"""How long a cell trains, at which learning rate, and how much it computes."""
+"""How long a cell trains, and how much it computes."""
 
 from __future__ import annotations
 
@@ -7,55 +7,78 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmark.study.schema import Recipe
+from benchmark.training.companions import TRAINING_PASSES, companion_of
 from methods import Method
 
 
 @dataclass(frozen=True)
 class Length:
-    """Epochs of a cell.  early: before the training, for a method that has such a stage; they count -early to -1."""
+    """The epochs of a cell.
+
+    Attributes:
+        early: Epochs of the stage before the training, for methods that have one.
+        epochs: Epochs of the training.
+    """
 
     early: int
     epochs: int
 
     @property
     def total(self) -> int:
-        """All epochs."""
+        """Epochs of both stages."""
         return self.early + self.epochs
 
 
 def length(method: Method, recipe: Recipe) -> Length:
-    """How long a method trains under a recipe. A network that is trained before the student takes a whole training."""
-    alone = method.tapped().companion == "earlier"
-    share = round(method.pre_training * recipe.epochs, 6)  # 0.07 * 100 is a little more than 7
-    early = recipe.epochs if alone else math.ceil(share)
+    """Return how long a method trains under a recipe."""
+    if companion_of(method).trains_first:
+        early = recipe.epochs
+    else:
+        # Without rounding, 0.07 * 100 is a little more than 7.
+        early = math.ceil(round(method.pre_training * recipe.epochs, 6))
+
     return Length(early, recipe.stretched(method.length).epochs)
 
 
 def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: int) -> float:
-    """Multiply-accumulates of a training: 3 per pass that learns, 1 per pass that looks.
+    """Return the multiply-accumulates of a training on its own, without that of its teacher.
 
-    images: of an epoch. student, teacher: multiply-accumulates of one forward pass of one image.
+    Args:
+        method: The method.
+        recipe: The recipe.
+        images: Images per epoch.
+        student: Multiply-accumulates of the student's forward pass of one image.
+        teacher: The same of the teacher.
     """
-    needs, how_long = method.tapped(), length(method, recipe)
-    views = 2 if needs.views else 1
-    own = 3 * student * views
-    beside = {"": 0, "peer": own, "earlier": student * views, "untrained": teacher * views}[
-        needs.companion
-    ]
-    early, late = (
-        own + beside + (teacher * views if method.taught(stage) else 0) for stage in (True, False)
-    )
-    if needs.companion == "earlier":
-        early = 3 * student
-    return float(images * (how_long.early * early + how_long.epochs * late))
+    epochs = length(method, recipe)
+    companion = companion_of(method)
+    views = _views(method)
+    own = TRAINING_PASSES * student * views
+    beside = companion.macs(student * views, teacher * views)
+
+    def per_image(early: bool) -> int:
+        taught = teacher * views if method.taught(early) else 0
+        return own + beside + taught
+
+    early_macs = TRAINING_PASSES * student if companion.trains_first else per_image(early=True)
+    late_macs = per_image(early=False)
+    return float(images * (epochs.early * early_macs + epochs.epochs * late_macs))
 
 
-def looks(cohort: Iterable[Method], recipe: Recipe) -> int:
-    """Epochs in which a teacher looks for methods that share its passes; one with two views of the images is two."""
-    views: dict[int, int] = {}
-    for method in cohort:
-        needs, how_long = method.tapped(), length(method, recipe)
-        for epoch in range(-how_long.early, how_long.epochs):
+def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
+    """Return the teacher's forward passes for each image, in a cohort of methods that share them.
+
+    An epoch in which any method needs two views of the images takes two passes.
+    """
+    passes: dict[int, int] = {}
+    for method in methods:
+        epochs = length(method, recipe)
+        for epoch in range(-epochs.early, epochs.epochs):
             if method.taught(epoch < 0):
-                views[epoch] = max(views.get(epoch, 0), 2 if needs.views else 1)
-    return sum(views.values())
+                passes[epoch] = max(passes.get(epoch, 0), _views(method))
+
+    return sum(passes.values())
+
+
+def _views(method: Method) -> int:
+    return 2 if method.tapped().views else 1

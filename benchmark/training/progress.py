@@ -6,22 +6,25 @@ from collections.abc import Mapping
 
 
 class Progress:
-    """What a cohort tells while it runs; this one says nothing. A `cell` is a task's label."""
+    """Receives progress events. The base class ignores them.
+
+    In all events, `cell` is a task's label. Epochs count from 0, with those of the early stage.
+    """
 
     def planned(self, cells: Mapping[str, int]) -> None:
-        """These cells will be trained, for so many epochs each."""
+        """Cells will be trained, each for a number of epochs."""
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """Training begins at an epoch, counted from 0 with those of a stage before the training."""
+        """The training of a cell starts or resumes at an epoch, of `epochs` in all."""
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """An epoch, counted likewise, is recorded."""
+        """An epoch is over and recorded."""
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """A cell is evaluated and done."""
+        """A cell is evaluated and finished."""
 
     def failed(self, cell: str, reason: str) -> None:
-        """A cell has left its cohort."""
+        """A cell has failed and left its cohort."""
 
     def warn(self, text: str) -> None:
-        """Something that a person should know of, in one line."""
+        """Show a message of one line to the user."""

@@ -1,4 +1,4 @@
-"""Time on a device, measured without waiting for it."""
+"""Time spent on a device, measured without waiting for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import torch
 
 
 class Stopwatch:
-    """Sums up the time that a device spends on pieces of work, without waiting for a GPU between them."""
+    """Adds up the time of pieces of work.
+
+    On a GPU, events are queued with the work and read later, so that measuring never blocks.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -19,22 +22,29 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Counts what happens inside."""
+        """Measure the work inside a `with` block."""
         if self.device.type != "cuda":
             started = time.perf_counter()
             yield
             self._seconds += time.perf_counter() - started
             return
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+
+        begin = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
+
         begin.record()
         yield
         end.record()
         self._events.append((begin, end))
 
     def read(self) -> float:
-        """Seconds since the last reading; waits for the GPU."""
+        """Return the seconds since the last reading, and start from zero. Waits for a GPU."""
         if self._events:
             torch.cuda.synchronize(self.device)
-            self._seconds += sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
-        seconds, self._seconds, self._events = self._seconds, 0.0, []
+            milliseconds = sum(begin.elapsed_time(end) for begin, end in self._events)
+            self._seconds += milliseconds / 1000
+
+        seconds = self._seconds
+        self._seconds = 0.0
+        self._events = []
         return seconds

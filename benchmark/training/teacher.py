@@ -1,4 +1,4 @@
-"""The teacher of a cohort: frozen, in eval mode."""
+"""The teacher that a cohort shares."""
 
 from __future__ import annotations
 
@@ -16,24 +16,38 @@ from methods import Needs, Output
 
 
 class Teacher:
-    """A trained network that only looks: in eval mode, without gradients.  sha256: of its weights."""
+    """A frozen, trained network in eval mode.
+
+    Attributes:
+        model: The network.
+        sha256: Digest of its weights' file.
+    """
 
     def __init__(self, model: TappedModel, sha256: str):
         self.model = model.eval().requires_grad_(False)
         self.sha256 = sha256
-        self.macs = model.macs()
         self._test_logits: Tensor | None = None
 
-    def look(self, loaded: Loaded) -> Output:
-        """Everything that can be tapped, so that what is asked for changes no bit; both views where there are two."""
+    def output(self, loaded: Loaded) -> Output:
+        """Run the network on a batch, without gradients.
+
+        Returns:
+            All taps in float32, whatever the members need, so that no member's needs change a
+            bit for another; the logits of the second view too if the batch has one.
+        """
         with torch.no_grad():
             output = in_float32(self.model(loaded.inputs, self.model.taps()))
             if loaded.second is None:
                 return output
+
             return replace(output, second=self.model(loaded.second, Needs()).logits.float())
 
     def test_logits(self, data: Data, evidence: Finished) -> Tensor:
-        """Its logits on the test images, computed once, for a cell whose training is over."""
+        """Return the logits [N, classes] on the test data, computed once for all cells.
+
+        Raises:
+            SealedError: The training of the cell that asks is not over.
+        """
         images = data.test(evidence)
         if self._test_logits is None:
             self._test_logits = evaluate.predict(self.model, images)

@@ -15,7 +15,7 @@ from benchmark.cli.model_list import Entry
 from benchmark.errors import InputError
 from benchmark.models import create
 from benchmark.study.schema import Network
-from benchmark.training import evaluate
+from benchmark.training import profiling
 from methods import Shapes
 
 SIZE = (3, 32, 32)
@@ -48,10 +48,10 @@ def test_a_model_of_a_billion_parameters_is_measured_without_the_memory_for_them
         count = sum(
             weight.numel() for weight in timm.create_model("eva_giant_patch14_560").parameters()
         )
-    before = evaluate.peak_memory(torch.device("cpu"))
+    before = profiling.peak_memory(torch.device("cpu"))
     (entry,) = model_list.models("eva_giant_patch14_560", (3, 560, 560), 1000)
     assert entry.parameters == count > 1e9
-    assert evaluate.peak_memory(torch.device("cpu")) - before < 1000
+    assert profiling.peak_memory(torch.device("cpu")) - before < 1000
     assert entry.macs > 1e12
     assert entry.shapes.embedding == (1408,)
     assert entry.reason == ""

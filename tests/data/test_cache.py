@@ -182,13 +182,13 @@ import sys
 from pathlib import Path
 import torch
 from benchmark.data import Data
-from benchmark.study.schema import Dataset, Split
+from benchmark.study.schema import make_dataset, Split
 
 def say(text):
     print(text, flush=True)
 
 root = Path(sys.argv[1])
-dataset = Dataset(name="folder/mine", root=str(root))
+dataset = make_dataset("folder/mine", root=str(root))
 data = Data(dataset, Split(val=4), torch.device("cpu"), root / "cache", say)
 print(data.fingerprint)
 """

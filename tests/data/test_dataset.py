@@ -11,7 +11,7 @@ import torch
 from benchmark.data.sources import locate
 from benchmark.errors import InputError, SealedError
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, Dataset
+from benchmark.study.schema import Augmentation, make_dataset
 from tests.support.datasources import digits, epoch, recipe, training
 from tests.support.records import append
 
@@ -34,7 +34,7 @@ def trained(tmp_path):
 
 def source_labels():
     """The labels of the digits before any split: training and test."""
-    source = locate(Dataset(name="digits")).load(Path())
+    source = locate(make_dataset("digits")).load(Path())
     return source.train.labels, source.test.labels
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmark.data import resident, sources
 from benchmark.errors import InputError
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import make_dataset
 from tests.support.datasources import (
     CIFAR,
     class_folders,
@@ -133,7 +133,7 @@ def test_two_kinds_of_one_prefix_are_an_error_of_their_author(extra_folder):
 )
 def test_an_unknown_data_set_is_refused_with_a_suggestion(name, hint):
     with pytest.raises(InputError) as error:
-        sources.locate(Dataset(name=name))
+        sources.locate(make_dataset(name))
     assert str(error.value).startswith(f"dataset: no data set {name!r}; {hint}")
 
 

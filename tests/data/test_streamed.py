@@ -20,7 +20,7 @@ from benchmark.data.sources import _files
 from benchmark.errors import InputError, SealedError
 from benchmark.execution.run import Summary
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, Dataset, RandAugment, Split
+from benchmark.study.schema import Augmentation, RandAugment, Split, make_dataset
 from benchmark.training.progress import Progress
 from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
 from tests.support.records import append
@@ -273,13 +273,13 @@ from pathlib import Path
 import torch
 from benchmark.cli.main import _stop
 from benchmark.data import Data
-from benchmark.study.schema import Augmentation, Dataset, Recipe, Split
+from benchmark.study.schema import Augmentation, make_dataset, Recipe, Split
 
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, _stop)
 
 root = Path(sys.argv[1])
-dataset = Dataset(name="folder/mine", root=str(root), image_size=56, loading="streamed", workers=2)
+dataset = make_dataset("folder/mine", root=str(root), image_size=56, loading="streamed", workers=2)
 data = Data(dataset, Split(val=6), torch.device("cpu"), root / "cache", lambda text: None)
 recipe = Recipe(epochs=1, batch_size=4, augmentation=Augmentation(flip=True))
 for epoch in range(10**6):
@@ -328,7 +328,7 @@ def test_no_more_workers_are_started_than_the_machine_has_processors(folder):
 
 
 def test_the_fingerprint_covers_names_labels_and_contents(tmp_path):
-    dataset = Dataset(name=f"folder/{tmp_path / 'mine'}", image_size=8, loading="streamed")
+    dataset = make_dataset(f"folder/{tmp_path / 'mine'}", image_size=8, loading="streamed")
 
     def fingerprint():
         return Data(dataset, Split(val=4), CPU, tmp_path / "cache", [].append).fingerprint

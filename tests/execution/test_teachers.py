@@ -1,4 +1,4 @@
-"""A teacher is trained once by the same engine, kept by the hash of how, and measured before it teaches."""
+"""A teacher is trained once, stored under the hash of how, and measured before it teaches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import torch
 from benchmark import data
 from benchmark.errors import InputError
 from benchmark.execution import teachers
-from benchmark.execution.teacher_store import RECORDS, Store
+from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
+from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import identity
+from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.training import member
 from benchmark.training import teacher as training_teacher
@@ -23,11 +25,14 @@ from benchmark.training.progress import Progress
 from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, plan, run, tiny
 
+RECORD = ("config.json", "journal.jsonl", "done.json")
+"""The files that a study keeps of a stored teacher."""
+
 
 def two_pairs(
     gates: tuple[float | None, float | None] = (None, None), **second: Any
 ) -> dict[str, Any]:
-    """A study whose second pair has the first one's teacher, apart from what `second` says of it."""
+    """A study whose second pair has the first one's teacher, with the changes in `second`."""
     content = tiny(["student"])
     first = content["pairs"][0]
     teacher = {name: value for name, value in first["teacher"].items() if name != "min_accuracy"}
@@ -52,10 +57,11 @@ def stored(workspace: Path) -> Path:
     return folder
 
 
-def wanted(content: dict[str, Any], fingerprint: str = "fingerprint") -> list[teachers.Wanted]:
-    """The teachers that a study wants, whatever its data are."""
+def required(content: dict[str, Any], fingerprint: str = "fingerprint") -> list[RequiredTeacher]:
+    """The teachers that a study requires, whatever its data are."""
     images: Any = SimpleNamespace(fingerprint=fingerprint, classes=10)
-    return teachers.wanted(study.Study.model_validate(content), images, Store(Path("nowhere")))
+    store = TeacherStore(Workspace(Path("nowhere")))
+    return required_teachers(study.Study.model_validate(content), images, store)
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -63,7 +69,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 
 class Counting(Progress):
-    """Counts the trainings that start, teachers apart; ends the process's work after some epochs of a teacher."""
+    """Lists the trainings that start, teachers apart; interrupts after some epochs of a teacher."""
 
     def __init__(self, teacher_epochs: int | None = None):
         self.teachers: list[str] = []
@@ -100,11 +106,11 @@ def copy(taught: Path, workspace: Path) -> Path:
 def test_a_stored_teacher_is_what_was_measured(taught: Path) -> None:
     folder = stored(taught)
     card = json.loads((folder / "card.json").read_text())
-    found = bits(folder)
+    results = bits(folder)
     assert folder.name == card["key"] == identity(json.loads((folder / "config.json").read_text()))
-    assert card["sha256"] == found["sha256"]
-    assert card["val/acc1"] == found["epochs"][-1]["val/acc1"]
-    assert card["test/acc1"] == found["final"]["test/acc1"]
+    assert card["sha256"] == results["sha256"]
+    assert card["val/acc1"] == results["epochs"][-1]["val/acc1"]
+    assert card["test/acc1"] == results["final"]["test/acc1"]
     (cell,) = plan(taught)["cells"]
     assert cell["teacher_id"] == card["sha256"][:12]
 
@@ -118,7 +124,7 @@ def test_a_second_study_takes_the_teacher_from_the_store_as_it_is(copy: Path) ->
     (entry,) = plan(copy, "second")["teachers"]
     record = copy / "second" / entry["folder"]
     assert record.name == stored(copy).name
-    assert content_of(record) == {name: before[name] for name in RECORDS}
+    assert content_of(record) == {name: before[name] for name in RECORD}
 
 
 def test_both_studies_records_of_a_teacher_are_equal(copy: Path) -> None:
@@ -166,21 +172,21 @@ def test_two_pairs_with_one_teacher_train_it_once(workspace: Path) -> None:
 def test_a_teacher_is_another_one_if_it_is_trained_in_another_way(
     second: dict[str, Any], keys: int
 ) -> None:
-    found = wanted(two_pairs(**second))
-    assert len(found) == len({want.key for want in found}) == keys
-    assert [name for want in found for name in want.pairs] == ["pair", "other"]
-    assert found[0].where == "pairs[0].teacher"
+    every = required(two_pairs(**second))
+    assert len(every) == len({teacher.key for teacher in every}) == keys
+    assert [name for teacher in every for name in teacher.pairs] == ["pair", "other"]
+    assert every[0].location == "pairs[0].teacher"
 
 
 def test_a_teachers_key_is_as_it_always_was() -> None:
-    (want,) = wanted(tiny())
-    assert want.key == "2bef42e320af"  # another key would train every stored teacher again
+    (teacher,) = required(tiny())
+    assert teacher.key == "2bef42e320af"  # another key would train every stored teacher again
 
 
 def test_a_teachers_key_changes_with_the_data_and_the_selection_and_not_with_the_students() -> None:
     def key(content: dict[str, Any], fingerprint: str = "fingerprint") -> str:
-        (want,) = wanted(content, fingerprint)
-        return want.key
+        (teacher,) = required(content, fingerprint)
+        return teacher.key
 
     same = {**tiny(["at"], seeds=[5, 6], recipe={"epochs": 9}), "name": "other", "question": "why?"}
     assert key(same) == key(tiny())
@@ -200,8 +206,10 @@ def test_a_teachers_key_changes_with_the_data_and_the_selection_and_not_with_the
 def test_the_strictest_gate_of_all_pairs_holds(
     gates: tuple[float | None, float | None], expected: float
 ) -> None:
-    (want,) = wanted(two_pairs(gates))
-    assert want.min_accuracy == expected
+    (teacher,) = required(two_pairs(gates))
+    assert teacher.min_accuracy == expected
+    place = gates.index(expected)
+    assert teacher.gate_location == f"pairs[{place}].teacher.min_accuracy"
 
 
 def test_a_teacher_below_its_gate_teaches_nobody_and_is_named(copy: Path) -> None:
@@ -210,8 +218,8 @@ def test_a_teacher_below_its_gate_teaches_nobody_and_is_named(copy: Path) -> Non
     with pytest.raises(InputError) as error:
         run(copy, {**with_teacher(tiny(["student"]), min_accuracy=99.5), "name": "gated"}, counting)
     assert str(error.value) == (
-        f"{copy / 'study.yaml'}: pairs[0].teacher.min_accuracy: is 99.5, but {TEACHER} reaches {accuracy:.2f} % "
-        "on the validation images; train it longer or ask for less"
+        f"{copy / 'study.yaml'}: pairs[0].teacher.min_accuracy: is 99.5, but {TEACHER} reaches "
+        f"{accuracy:.2f} % on the validation images; train it longer, or lower the limit"
     )
     assert counting.teachers == counting.students == []
     assert not (copy / "gated" / "cells").exists()
@@ -316,7 +324,7 @@ def test_a_training_that_ended_before_it_was_published_is_not_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "publish", killed)
+        patch.setattr(TeacherStore, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             run(workspace, tiny(["student"]))
     counting = Counting()
@@ -349,10 +357,11 @@ def test_a_teacher_looks_with_the_weights_that_were_stored(
     monkeypatch.setattr(teachers, "load", kept)
     run(copy, tiny(["student"]))
     (teacher,) = seen
-    card = Store(copy).card(stored(copy).name)
+    store = TeacherStore(Workspace(copy))
+    card = store.card(stored(copy).name)
     assert card is not None
-    assert teacher.sha256 == card["sha256"]
-    weights = Store(copy).weights(card)
+    assert teacher.sha256 == card.sha256
+    weights = store.weights(card)
     assert all(
         torch.equal(value, weights[name])
         for name, value in teacher.model.network.state_dict().items()
@@ -391,7 +400,7 @@ def test_a_second_process_waits_for_a_teacher_that_is_being_trained_and_then_tak
             )  # the other process is ready
             other.release()
 
-    (key,) = (want["id"] for want in plan(taught)["teachers"])
+    (key,) = (teacher["id"] for teacher in plan(taught)["teachers"])
     (workspace / "teachers").mkdir(parents=True)
     other = teachers.FileLock(workspace / "teachers" / f"{key}.lock", is_singleton=False)
     other.acquire()

@@ -6,7 +6,9 @@ import dataclasses
 
 import pandas as pd
 
-from benchmark.leaderboard.sentences import footnotes, headline, provenance
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
+from benchmark.leaderboard.provenance import provenance
 from tests.support.handmade import (
     AT,
     KD,

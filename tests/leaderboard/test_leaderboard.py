@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmark.leaderboard.sentences import footnotes
+from benchmark.leaderboard.footnotes import footnotes
 from benchmark.leaderboard.table import COLUMNS, COST_COLUMNS, costs
 from tests.support.handmade import (
     AT,

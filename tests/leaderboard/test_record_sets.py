@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from benchmark.leaderboard import statistics
-from benchmark.leaderboard.sentences import footnotes, headline
+from benchmark.leaderboard.environments import MixedEnvironmentsError
+from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.headline import headline
 from benchmark.leaderboard.statistics import friedman, mean_ranks, sign_flip
-from benchmark.leaderboard.table import MixedEnvironmentsError, leaderboard
+from benchmark.leaderboard.table import leaderboard
 from benchmark.report import markdown
 from tests.leaderboard.test_statistics import EIGHT, PLAN, over_pairs, row, shown
 

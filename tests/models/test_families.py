@@ -192,7 +192,7 @@ def step(student, teacher, method, images, labels):
 
     depth = len(pair.student.maps)
     index = torch.arange(BATCH)
-    taught = pairing.only(teacher.look(Loaded(images, labels, index)), needs, depth)
+    taught = pairing.only(teacher.output(Loaded(images, labels, index)), needs, depth)
     output = student.train()(images, needs)
     paired_maps = output.maps[len(output.maps) - depth :]
     output = methods.Output(output.logits, output.embedding, paired_maps)

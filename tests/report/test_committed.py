@@ -1,69 +1,49 @@
-"""What lies in `results/` is what this program makes of the numbers there: no page of an earlier version is left."""
+"""The pages in `results/` are what this program makes of the numbers there."""
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-from benchmark.leaderboard import table
-from benchmark.report.latex import to_latex
-from benchmark.report.markdown import to_markdown
-from benchmark.study.plan import SUFFIX, Plan
-from benchmark.study.study import load
+from benchmark.leaderboard.headline import headline
+from benchmark.report import files, gallery
+from tests.support.committed import FOLDERS, ROOT, read
 
-HERE = Path(__file__).parents[2]
-RESULTS = sorted(path.parent for path in HERE.glob("results/*/leaderboard.csv"))
-TRAINED = "\n\n## Where it was trained\n\n"
-WHY = "not applicable: "
-
-
-def committed(folder):
-    """The table of a folder and its plan, from the CSV and the study's file."""
-    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        lines = [
-            {name: value if value or name in table._TEXTS else None for name, value in line.items()}
-            for line in csv.DictReader(file)
-        ]
-    study = load(HERE / "studies" / f"{folder.name}.yaml")
-    there = {line["method"] for line in lines}
-    names = [row.name for row in study.methods]
-    methods = [*names, *(tuned for name in names if (tuned := name + SUFFIX) in there)]
-    plan = Plan(
-        study.name,
-        study.question,
-        tuple(pair.name for pair in study.pairs),
-        tuple(methods),
-        tuple(study.seeds),
-        study.select,
-        "student",
-        {
-            f"{line['pair']}/{line['method']}": line["note"][len(WHY) :]
-            for line in lines
-            if line["note"].startswith(WHY)
-        },
-        {pair.name: study.dataset.name for pair in study.pairs},
-        "legacy" if study.split.legacy else "validated",
-        {
-            line["method"]: int(line["trials"])
-            for line in lines
-            if line["method"] in methods and line["trials"]
-        },
-    )
-    return table._table(lines, table.COLUMNS), plan
-
-
-@pytest.mark.parametrize("folder", RESULTS, ids=[folder.name for folder in RESULTS])
-def test_the_committed_pages_are_made_from_the_committed_table_by_this_program(folder):
-    board, plan = committed(folder)
-    page = (folder / "leaderboard.md").read_text(encoding="utf-8")
-    provenance = [line.removeprefix("* ") for line in page.split(TRAINED)[1].splitlines()]
-    links = next(part for part in page.split("\n\n") if part.startswith("Also: "))
-    made = to_markdown(board, None, plan, "leaderboard.png", provenance)
-    assert made == page.replace(f"{links}\n\n", "")
-    assert to_latex(board, plan) == (folder / "leaderboard.tex").read_text(encoding="utf-8")
+each_study = pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 
 
 def test_there_are_committed_results():
-    assert len(RESULTS) >= 6
+    assert len(FOLDERS) >= 6
+
+
+@each_study
+def test_the_committed_pages_are_made_from_the_committed_numbers(folder):
+    board, costs, summary = read(folder)
+    figures = {path.stem: path.read_bytes() for path in folder.glob("*.svg")}
+    pages = files.pages(board, costs, summary.plan, summary.provenance, figures)
+    assert pages.keys() == {path.name for path in folder.glob("leaderboard.*")} & pages.keys()
+    for name, content in pages.items():
+        assert content == (folder / name).read_bytes(), name
+
+
+@each_study
+def test_the_committed_tables_are_written_as_they_are_read(folder):
+    board, costs, _ = read(folder)
+    assert files.to_csv(board).encode() == (folder / "leaderboard.csv").read_bytes()
+    assert files.to_csv(costs).encode() == (folder / "costs.csv").read_bytes()
+
+
+@each_study
+def test_the_committed_summary_has_the_headline_of_the_committed_numbers(folder):
+    board, _, summary = read(folder)
+    assert summary.headline == headline(board, summary.plan)
+    assert summary.plan.study == folder.name
+
+
+def test_the_committed_gallery_is_made_from_the_committed_results():
+    results, studies = ROOT / "results", ROOT / "studies"
+    shown = gallery.entries(results, studies)
+    missing = [path.name for path in gallery.unpublished(shown, studies)]
+    markdown = gallery.to_markdown(shown, missing, "../studies")
+    html = gallery.to_html(shown, missing, "../studies")
+    assert markdown == (results / "README.md").read_text(encoding="utf-8")
+    assert html == (results / "index.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a search may choose for a row, and the way back to settings."""
+"""Search spaces of rows by flat name, and the way back to a method's settings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmark.study.schema import Recipe, Row, Search
 @pytest.mark.parametrize("name", methods.names())
 def test_every_default_lies_in_its_search_space(name: str) -> None:
     row = Row(name=name, method=name)
-    found = spaces.space(row, Search())
-    assert set(spaces.published(row, found, Recipe(epochs=1), "here")) == set(found)
+    space = spaces.space(row, Search())
+    assert set(spaces.published(row, space, Recipe(epochs=1), "here")) == set(space)
 
 
 def test_settings_go_from_flat_names_to_a_method_and_back_with_what_the_study_fixes() -> None:
@@ -26,6 +26,7 @@ def test_settings_go_from_flat_names_to_a_method_and_back_with_what_the_study_fi
         "at.beta": 1000.0,
         "recipe.lr": 0.05,
     }
+
     again = spaces.nested({**flat, "at.beta": 500.0}, row)
     assert again.settings == {
         "ls(kd)": {"temperature": 2.0, "weight": 9.0},

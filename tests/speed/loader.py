@@ -24,7 +24,7 @@ from torchvision import transforms
 
 from benchmark.data import Data, Resident
 from benchmark.data.resident import ResidentSource
-from benchmark.study.schema import Augmentation, Dataset, Split
+from benchmark.study.schema import Augmentation, Split, make_dataset
 
 PADDING = 4
 WORKERS = 2
@@ -55,7 +55,7 @@ def open_source(folder: str | None, count: int) -> ResidentSource:
     """Return CIFAR-100's training images, or `count` random ones."""
     cpu = torch.device("cpu")
     if folder is not None:
-        dataset = Dataset(name=f"hfds/{folder}", input_key="img", target_key="fine_label")
+        dataset = make_dataset(f"hfds/{folder}", input_key="img", target_key="fine_label")
         with tempfile.TemporaryDirectory() as cache:
             return Data(dataset, Split(val=0), cpu, Path(cache), print)._source
 

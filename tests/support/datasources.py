@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.data import Data
-from benchmark.study.schema import Augmentation, Dataset, Recipe, Split
+from benchmark.study.schema import Augmentation, Recipe, Split, make_dataset
 
 CPU = torch.device("cpu")
 
@@ -28,14 +28,14 @@ needs_cifar = pytest.mark.skipif(
 
 def opened(name, folder, messages=None, split=None, **options):
     """Open a data set below a folder, with its cache in the same folder."""
-    dataset = Dataset(name=name, root=str(folder), **options)
+    dataset = make_dataset(name, root=str(folder), **options)
     say = ([] if messages is None else messages).append
     return Data(dataset, Split(**(split or {"val": 4})), CPU, Path(folder) / "cache", say)
 
 
 def digits(**split):
     """Open the digits, which need no files and no cache."""
-    return Data(Dataset(name="digits"), Split(**split), CPU, Path("nowhere"), pytest.fail)
+    return Data(make_dataset("digits"), Split(**split), CPU, Path("nowhere"), pytest.fail)
 
 
 def training(data):

@@ -10,7 +10,9 @@ from benchmark.leaderboard.table import leaderboard
 from benchmark.study.plan import Plan
 
 PAIR = "r56-r20"
-PLAN = Plan("study", "", (PAIR,), ("student", "kd", "at"), (0, 1, 2), "last", "student")
+PLAN = Plan(
+    "study", "", (PAIR,), ("student", "kd", "at"), (0, 1, 2), "last", "student", reference="kd"
+)
 STUDENT, KD, AT = (90.0, 91.0, 92.0), (92.0, 92.5, 94.0), (91.0, 93.0, 92.0)
 
 

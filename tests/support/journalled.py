@@ -1,163 +1,250 @@
-"""A small study's folder as the engine leaves it, an empty store, and what MLflow holds in it."""
+"""A small study's folder as a run leaves it, an empty store, and what MLflow holds in it."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.files import write_json
-from benchmark.tracking import client as tracking_client
-from benchmark.tracking import store as tracking_store
+from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, write_plan
+from benchmark.tracking.client import import_mlflow
+from benchmark.tracking.projection import Synced
+from benchmark.tracking.store import Store, open_store
 from tests.support.records import append
 
 ROOT = Path(__file__).parents[2]
-START = 1_700_000_000_000
 
-SETTINGS = {
+START = 1_700_000_000_000
+"""When cells start, in milliseconds since 1970."""
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "student": {},
     "kd": {"temperature": 4.0, "weight": 0.9, "ce": 0.1},
     "kd+at": {"kd": {"temperature": 4.0}, "at": {"beta": 1000.0, "p": 2}, "ce": 1.0},
 }
+"""Settings by row."""
 
 ACCURACY = {"student": 90.0, "kd": 92.0, "kd+at": 93.0, "teacher": 97.0}
+"""Test accuracy by row, for seed 0."""
+
 CANARY = "canary-9f3b"
+"""A password that no output may contain."""
 
 
 class Study:
-    """A study's folder as the engine leaves it, written step by step."""
+    """A study's folder as a run leaves it, written step by step."""
 
-    def __init__(self, workspace, name="small", rows=("student", "kd"), seeds=(0,)):
-        self.folder = workspace / name
+    def __init__(
+        self,
+        workspace: Path,
+        name: str = "small",
+        rows: Sequence[str] = ("student", "kd"),
+        seeds: Sequence[int] = (0,),
+    ):
+        self.files = StudyFolder(workspace / name)
         self.folder.mkdir(parents=True)
-        self.plan = {
-            "study": name, "question": "Which is best?", "experiment": f"kd/{name}", "dataset": "digits",
-            "select": "last", "baseline": "student", "pairs": ["a-b"], "methods": list(rows), "seeds": list(seeds),
-            "not_applicable": {},
-            "cells": [self.cell(row, seed) for seed in seeds for row in rows],
-            "teachers": [{"id": "t" * 12, "pairs": ["a-b"], "model": "resnet18", "teacher_id": "f" * 12, "seed": 0,
-                          "folder": f"teachers/{'t' * 12}", "recipe": {"epochs": 2, "lr": 0.05}}],
-        }  # fmt: skip
-        self.save()
-        write_json(self.folder / "split.json", {"train": [0, 1], "val": [2]})
-        (self.folder / "study.yaml").write_text("name: small\n")
+        teacher = PlannedTeacher(
+            id="t" * 12,
+            folder=f"teachers/{'t' * 12}",
+            pairs=("a-b",),
+            model="resnet18",
+            seed=0,
+            teacher_id="f" * 12,
+            recipe={"epochs": 2, "lr": 0.05},
+        )
+        self.plan = Plan(
+            study=name,
+            question="Which is best?",
+            pairs=("a-b",),
+            methods=tuple(rows),
+            seeds=tuple(seeds),
+            select="last",
+            baseline="student" if "student" in rows else None,
+            datasets={"a-b": "digits"},
+            experiment=f"kd/{name}",
+            teachers=(teacher,),
+            cells=tuple(self.cell(row, seed) for seed in seeds for row in rows),
+        )
+        write_plan(self.files.plan, self.plan)
+        write_json(self.files.split, {"train": [0, 1], "val": [2]})
+        self.files.study_file.write_text("name: small\n")
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.files.path
 
     @staticmethod
-    def cell(row, seed):
+    def cell(row: str, seed: int = 0) -> PlannedCell:
+        """The planned cell of a row."""
         identity = f"{row}-{seed}".encode().hex()[:12].ljust(12, "0") + str(seed)
-        return {
-            "id": identity, "pair": "a-b", "row": row, "method": row, "settings": SETTINGS[row], "seed": seed,
-            "teacher": "resnet18", "teacher_id": "f" * 12, "student": "test_byobnet", "folder": f"cells/{identity}",
-            "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.05},
-        }  # fmt: skip
+        return PlannedCell(
+            id=identity,
+            folder=f"cells/{identity}",
+            pair="a-b",
+            row=row,
+            method=row,
+            settings=SETTINGS[row],
+            seed=seed,
+            teacher="resnet18",
+            teacher_id="f" * 12,
+            student="test_byobnet",
+            recipe={"epochs": 2, "batch_size": 32, "lr": 0.05},
+        )
 
-    def save(self):
-        write_json(self.folder / "plan.json", self.plan)
+    def change_plan(self, **changes: Any) -> None:
+        """Replace fields of the plan, and write it."""
+        self.plan = dataclasses.replace(self.plan, **changes)
+        write_plan(self.files.plan, self.plan)
 
-    def path(self, row, seed=0):
-        if row == "teacher":
-            return self.folder / self.plan["teachers"][0]["folder"]
-        return self.folder / self.cell(row, seed)["folder"]
+    def change_teacher(self, **changes: Any) -> None:
+        """Replace fields of the planned teacher, and write the plan."""
+        self.change_plan(teachers=(dataclasses.replace(self.plan.teachers[0], **changes),))
 
-    def start(self, row, seed=0, at=START, epoch=0, **environment):
-        path = self.path(row, seed)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", {"row": row})
-        told = {"python": "3.11", "git_commit": "abc", **environment}
-        self.add(row, seed, "start", time=at, epoch=epoch, environment=told)
+    def cell_files(self, row: str, seed: int = 0) -> CellFiles:
+        """The files of a cell, or of the teacher."""
+        entry = self.plan.teachers[0] if row == "teacher" else self.cell(row, seed)
+        return self.files.files(entry.folder)
 
-    def add(self, row, seed, kind, **content):
-        append(self.path(row, seed) / "journal.jsonl", kind, **content)
+    def start(
+        self, row: str, seed: int = 0, at: int = START, epoch: int = 0, **environment: str
+    ) -> None:
+        """Start a training, or resume it at an epoch."""
+        files = self.cell_files(row, seed)
+        files.path.mkdir(parents=True, exist_ok=True)
+        write_json(files.config, {"row": row})
+        environment = {"python": "3.11", "git_commit": "abc", **environment}
+        self.add(row, seed, "start", time=at, epoch=epoch, environment=environment)
 
-    def epoch(self, row, number, seed=0, at=START):
-        loss = 1.0 / (number + 1)
-        metrics = {"loss/total": loss, "val/acc1": 50.0 + number}
-        self.add(row, seed, "epoch", time=at + 1000 * (number + 1), epoch=number, metrics=metrics)
+    def add(self, row: str, seed: int, kind: str, **content: Any) -> None:
+        """Append a record to a journal."""
+        append(self.cell_files(row, seed).journal, kind, **content)
 
-    def final(self, row, seed=0, at=START):
+    def epoch(self, row: str, number: int, seed: int = 0, at: int = START) -> None:
+        """Finish an epoch."""
+        metrics = {"loss/total": 1.0 / (number + 1), "val/acc1": 50.0 + number}
+        moment = at + 1000 * (number + 1)
+        self.add(row, seed, "epoch", time=moment, epoch=number, metrics=metrics)
+
+    def final(self, row: str, seed: int = 0, at: int = START) -> None:
+        """Finish a training of two epochs."""
         self.add(row, seed, "trained", time=at + 8000, epoch=1, sha256="0" * 64)
         metrics = {"test/acc1": ACCURACY[row] + seed, "test/f1": 0.9, "cost/params": 1e4}
         self.add(row, seed, "final", time=at + 9000, metrics=metrics)
 
-    def train(self, row, seed=0, at=START):
+    def train(self, row: str, seed: int = 0, at: int = START) -> None:
+        """Train a cell from start to end."""
         self.start(row, seed, at)
         self.epoch(row, 0, seed, at)
         self.epoch(row, 1, seed, at)
         self.final(row, seed, at)
 
-    def finish(self):
+    def finish(self) -> Study:
+        """Train the teacher and all cells."""
         self.train("teacher")
-        for cell in self.plan["cells"]:
-            self.train(cell["row"], cell["seed"])
+        for cell in self.plan.cells:
+            self.train(cell.row, cell.seed)
         return self
 
 
-def make_template(folder):
-    """A database without experiments: MLflow needs seconds to make one."""
-    made = tracking_store.open_store(folder, None)
-    tracking_client.mlflow().MlflowClient(made.uri).search_experiments()
-    return made.database
+def make_template(folder: Path) -> Path:
+    """A database without experiments: MLflow needs seconds to create one."""
+    store = open_store(folder, None)
+    mlflow_client(store).search_experiments()
+    assert store.database is not None
+    return store.database
 
 
-def store_from(template, folder):
-    """A store of its own for a test, copied from the template."""
-    shutil.copy(template, folder / "mlflow.db")
-    return tracking_store.open_store(folder, None)
+def store_from(template: Path, folder: Path) -> Store:
+    """A store in a folder, copied from the template."""
+    shutil.copy(template, Workspace(folder).database)
+    return open_store(folder, None)
 
 
-def client(store):
-    return tracking_client.mlflow().MlflowClient(store.uri)
+def mlflow_client(store: Store) -> Any:
+    """MLflow's own client, which knows nothing of ours."""
+    return import_mlflow().MlflowClient(store.uri)
 
 
-def found(store, condition="", study="small"):
-    experiment = client(store).get_experiment_by_name(f"kd/{study}")
-    return list(client(store).search_runs([experiment.experiment_id], condition))
+def find_runs(store: Store, condition: str = "", study: str = "small") -> list[Any]:
+    """The runs of a study that meet a condition."""
+    client = mlflow_client(store)
+    experiment = client.get_experiment_by_name(f"kd/{study}")
+    return list(client.search_runs([experiment.experiment_id], condition))
 
 
-def one(store, row, kind="run", study="small"):
-    (run,) = found(store, f"tags.method = '{row}' and tags.`kdbench.kind` = '{kind}'", study)
+def find_run(store: Store, row: str, kind: str = "run", study: str = "small") -> Any:
+    """The only run of a row."""
+    condition = f"tags.method = '{row}' and tags.`kdbench.kind` = '{kind}'"
+    (run,) = find_runs(store, condition, study)
     return run
 
 
-def history(store, row, key):
-    points = client(store).get_metric_history(one(store, row).info.run_id, key)
+def history(store: Store, run: Any, key: str) -> list[tuple[int, int, float]]:
+    """Step, time and value of each point of a run's metric."""
+    points = mlflow_client(store).get_metric_history(run.info.run_id, key)
     return sorted((point.step, point.timestamp, point.value) for point in points)
 
 
-def everything(store, study="small"):
-    """All that MLflow knows of a study's runs."""
-    ask = client(store)
+def file_names(store: Store, run: Any) -> set[str]:
+    """The names of a run's files."""
+    return {file.path for file in mlflow_client(store).list_artifacts(run.info.run_id)}
+
+
+def snapshot(store: Store, study: str = "small") -> dict[str, dict[str, Any]]:
+    """All that MLflow holds of a study's runs, by id."""
     return {
-        run.info.run_id: (
-            run.info.status, run.info.start_time, run.info.end_time, run.data.tags, run.data.params,
-            {key: [(p.step, p.timestamp, p.value) for p in ask.get_metric_history(run.info.run_id, key)]
-             for key in run.data.metrics},
-            sorted(file.path for file in ask.list_artifacts(run.info.run_id)),
-        )
-        for run in found(store, study=study)
-    }  # fmt: skip
+        run.info.run_id: {
+            "status": run.info.status,
+            "start": run.info.start_time,
+            "end": run.info.end_time,
+            "tags": run.data.tags,
+            "params": run.data.params,
+            "metrics": {key: history(store, run, key) for key in run.data.metrics},
+            "files": file_names(store, run),
+        }
+        for run in find_runs(store, study=study)
+    }
 
 
-def counts(synced):
+def counts(synced: Synced) -> tuple[int, int, int]:
+    """Runs created, updated and unchanged."""
     return (synced.created, synced.updated, synced.unchanged)
 
 
-def python(code, *arguments):
-    return subprocess.Popen([sys.executable, "-W", "error", "-c", code, *map(str, arguments)], cwd=ROOT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start another interpreter in which warnings are errors."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 SYNC = """
-import sys; from pathlib import Path
-from benchmark import recorded, track, tracking_store
+import sys
+from pathlib import Path
+
+from benchmark.tracking.store import open_store
+from benchmark.tracking.sync import sync
+
 for folder in map(Path, sys.argv[1:]):
-    track.sync(folder, tracking_store.store(folder.parent, None))
+    sync(folder, open_store(folder.parent, None))
 """
+"""Syncs the studies in the folders that are its arguments."""
 
 
-def output(process):
-    text, errors = process.communicate(timeout=120)
+def output_of(process: subprocess.Popen[str]) -> str:
+    """What a process printed; it must succeed without a message on stderr."""
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert errors == ""
-    return text
+    return output

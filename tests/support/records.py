@@ -1,7 +1,10 @@
-"""Journals as plain data: what tests say of a record does not depend on the classes that read it."""
+"""Journals as plain data, so that tests don't depend on the classes that read them; a full disk."""
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,21 @@ from benchmark.records import journal
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All records of a journal."""
+    """Return all records of a journal."""
     return [record.model_dump() for record in journal.read_journal(path)]
 
 
 def append(path: Path, kind: str, **content: Any) -> None:
-    """Appends a record to a journal; a metric need not be there."""
+    """Append a record to a journal."""
     journal.Journal(path).append(journal.parse_record({"kind": kind, **content}))
+
+
+@contextlib.contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Make the system refuse to write beyond `size` bytes of a file, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 import yaml
 
+import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
+from benchmark.execution.session import Session
+from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support.commandline import Ended, ended, launched, leaderboard
@@ -20,37 +23,42 @@ from tests.support.records import read_journal
 
 TEACHER, STUDENT = "test_resnet", "test_byobnet"
 
+ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
+
 CLOCKED = (
-    "samples_per_second", "cost/latency_ms", "cost/latency_batch64_ms", "cost/train_seconds", "cost/teacher_seconds",
+    "samples_per_second",
+    "cost/latency_ms",
+    "cost/latency_batch64_ms",
+    "cost/train_seconds",
+    "cost/teacher_seconds",
     "cost/peak_memory_mb",
-)  # fmt: skip
+)
 """Metrics that depend on the clock or the machine's load."""
 
 
 def tiny(methods: Sequence[Any] = ("student", "kd"), **changes: Any) -> dict[str, Any]:
-    """A study on 48 digits: 2 epochs of 3 batches; the teacher learns for one epoch."""
+    """Return a study on 48 digits: 2 epochs of 3 batches; the teacher learns for one epoch.
+
+    Args:
+        methods: Its rows.
+        changes: Keys to replace; those of `recipe` are merged into it.
+    """
     recipe = {"epochs": 2, "batch_size": 16, "augmentation": {"crop_padding": 2, "flip": True}}
+    teacher = {"model": TEACHER, "recipe": {**recipe, "epochs": 1}}
     content: dict[str, Any] = {
         "name": "tiny",
         "dataset": "digits",
         "split": {"val": 40, "train_samples": 48},
-        "pairs": [
-            {
-                "name": "pair",
-                "teacher": {"model": TEACHER, "recipe": {**recipe, "epochs": 1}},
-                "student": STUDENT,
-            }
-        ],
+        "pairs": [{"name": "pair", "teacher": teacher, "student": STUDENT}],
         "methods": list(methods),
         "seeds": [0],
-        "recipe": recipe,
     }
     content["recipe"] = {**recipe, **changes.pop("recipe", {})}
     return {**content, **changes}
 
 
 def write_study(path: Path, content: dict[str, Any]) -> Path:
-    """The study as a file."""
+    """Write a study to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content))
     return path
@@ -59,57 +67,96 @@ def write_study(path: Path, content: dict[str, Any]) -> Path:
 def run(
     workspace: Path, content: dict[str, Any], progress: Progress | None = None, **options: Any
 ) -> Any:
-    """Runs a study in this process, on the CPU."""
+    """Run a study in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
-    device = torch.device("cpu")
-    prepared = prepare.prepare(
-        study_study.load(path), path.read_text(), str(path), device, workspace, print
-    )
+    loaded, device = study_study.load(path, methods), torch.device("cpu")
+    files = Workspace(workspace)
+    prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     known = environment.environment(device)
-    return execution_run.run(
-        prepared, workspace, str(path), known, progress or Progress(), **options
-    )
+    session = Session(files, str(path), device, known, progress or Progress())
+    return execution_run.run(prepared, session, **options)
+
+
+class Interrupt(Progress):
+    """Ends the run, as Ctrl+C would, once a number of epochs of students is recorded."""
+
+    def __init__(self, after: int):
+        self.left = after
+
+    def epoch(self, cell: str, *_: Any) -> None:
+        """Count an epoch."""
+        if not cell.startswith("teacher"):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+class Listening(Progress):
+    """Keeps all warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(text)
 
 
 def plan(workspace: Path, name: str = "tiny") -> dict[str, Any]:
-    """A study's plan."""
-    found: dict[str, Any] = json.loads((workspace / name / "plan.json").read_text())
-    return found
+    """Return the plan of a study."""
+    content: dict[str, Any] = json.loads((workspace / name / "plan.json").read_text())
+    return content
 
 
 def folders(workspace: Path, name: str = "tiny") -> dict[str, Path]:
-    """The folders of a study's cells by "row/seed"."""
-    return {
-        f"{c['row']}/{c['seed']}": workspace / name / c["folder"]
-        for c in plan(workspace, name)["cells"]
-    }
+    """Return the folders of a study's cells by "row/seed"."""
+    cells = plan(workspace, name)["cells"]
+    return {f"{cell['row']}/{cell['seed']}": workspace / name / cell["folder"] for cell in cells}
+
+
+def records(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Return the records of one kind in a cell's journal."""
+    journal = read_journal(folder / "journal.jsonl")
+    return [record for record in journal if record["kind"] == kind]
+
+
+def metrics(folder: Path, kind: str = "epoch") -> list[dict[str, float]]:
+    """Return the metrics of the records of one kind."""
+    return [record["metrics"] for record in records(folder, kind)]
 
 
 def bits(folder: Path) -> dict[str, Any]:
-    """All that a cell's training determines: weights by hash, and every metric that no clock measures."""
-    records = read_journal(folder / "journal.jsonl")
-    early, epochs = (
-        [_timeless(r["metrics"]) for r in records if r["kind"] == kind]
-        for kind in ("early", "epoch")
-    )
-    trained = [r["sha256"] for r in records if r["kind"] == "trained"]
-    final = [_timeless(r["metrics"]) for r in records if r["kind"] == "final"]
-    assert len(trained) == len(final) == 1
-    return {"early": early, "epochs": epochs, "sha256": trained[0], "final": final[0]}
+    """Return all that a cell's training determines: the digest of its weights, and its metrics.
 
-
-def _timeless(metrics: dict[str, float]) -> dict[str, float]:
+    Metrics that a clock measures are left out.
+    """
+    (trained,) = records(folder, "trained")
+    (final,) = metrics(folder, "final")
     return {
-        name: value for name, value in metrics.items() if name.removeprefix("early/") not in CLOCKED
+        "early": [_timeless(epoch) for epoch in metrics(folder, "early")],
+        "epochs": [_timeless(epoch) for epoch in metrics(folder)],
+        "sha256": trained["sha256"],
+        "final": _timeless(final),
     }
 
 
-ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
+def _timeless(values: dict[str, float]) -> dict[str, float]:
+    return {
+        name: value for name, value in values.items() if name.removeprefix("early/") not in CLOCKED
+    }
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A study that ran to its end while MLflow was fed: what it printed, and the files of its leaderboard."""
+    """A study that ran to its end while MLflow was fed.
+
+    Attributes:
+        workspace: Its workspace.
+        study: Its file.
+        ended: What the run printed.
+        results: The folder of its leaderboard.
+        files: The files of its leaderboard, by name.
+    """
 
     workspace: Path
     study: Path
@@ -119,7 +166,7 @@ class Tracked:
 
 
 def run_tracked(folder: Path) -> Tracked:
-    """Trains the study in a process of its own, and writes its leaderboard."""
+    """Train the study in a process of its own, and write its leaderboard."""
     file = write_study(folder / "tiny.yaml", tiny(ROWS, seeds=list(SEEDS)))
     workspace, results = folder / "runs", folder / "results"
     done = ended(launched("--workspace", workspace, "run", file, "--device", "cpu"))

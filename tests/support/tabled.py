@@ -1,4 +1,4 @@
-"""A small study with a failed cell, a row that cannot run and tuned rows: its runs, its tables, and their look."""
+"""A small study with a failed cell, a row that cannot run and tuned rows: its runs and tables."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ PLAN = Plan(
     "student",
     {"r56-r20/crd": "needs sample indices"},
     {"r56-r20": "cifar100"},
+    reference="kd",
 )
 
 ACCURACIES = {
@@ -33,65 +34,131 @@ ACCURACIES = {
 
 
 def runs(seconds=100.0, pairs=PLAN.pairs):
+    """The runs of the small study; all times are in proportion to `seconds`."""
     entries = []
     for pair in pairs:
         for method, accuracies in ACCURACIES.items():
             for seed, acc1 in enumerate(accuracies):
                 entries.append(entry(pair, method, seed, acc1, seconds))
-        entries.append(
-            entry(pair, "dkd", 2, math.nan, seconds)
-            | {"status": "FAILED", "reason": "loss | nan [step 3]"}
-        )
-        entries.append(entry(pair, "teacher", 0, 73.4, seconds) | {"kind": "teacher"})
+
+        failed = entry(pair, "dkd", 2, math.nan, seconds)
+        entries.append(failed | {"status": "FAILED", "reason": "loss | nan [step 3]"})
+        teacher = entry(pair, "teacher", 0, 73.4, seconds)
+        entries.append(teacher | {"kind": "teacher"})
     return pd.DataFrame(entries)
 
 
 def entry(pair, method, seed, acc1, seconds):
+    """A finished run."""
     return {
-        "run_id": f"{pair}{method}{seed}", "kind": "run", "status": "FINISHED", "reason": "", "pair": pair,
-        "method": method, "teacher_id": f"T{pair}", "seed": seed, "test/acc1": acc1, "test/acc5": 91.5,
-        "test/f1": acc1 - 0.5, "test/ece": 4.25, "test/agreement": 78.0, "cost/params": 278324.0,
-        "cost/macs": 41.2e6, "cost/compute_tmac": 1234.5, "cost/latency_ms": seconds / 50,
+        "run_id": f"{pair}{method}{seed}",
+        "kind": "run",
+        "status": "FINISHED",
+        "reason": "",
+        "pair": pair,
+        "method": method,
+        "teacher_id": f"T{pair}",
+        "seed": seed,
+        "test/acc1": acc1,
+        "test/acc5": 91.5,
+        "test/f1": acc1 - 0.5,
+        "test/ece": 4.25,
+        "test/agreement": 78.0,
+        "cost/params": 278324.0,
+        "cost/macs": 41.2e6,
+        "cost/compute_tmac": 1234.5,
+        "cost/latency_ms": seconds / 50,
         "cost/latency_batch64_ms": 0.4 * seconds,
-        "cost/train_seconds": seconds, "cost/teacher_seconds": seconds / 4, "cost/peak_memory_mb": 2230.4,
-    }  # fmt: skip
+        "cost/train_seconds": seconds,
+        "cost/teacher_seconds": seconds / 4,
+        "cost/peak_memory_mb": 2230.4,
+    }
 
 
 def tables(table=None, plan=PLAN):
+    """The results, the costs and the plan; of the small study by default."""
     table = runs() if table is None else table
     return leaderboard(table, plan), costs(table, plan), plan
 
 
 def several(count):
+    """The small study on several pairs."""
     pairs = tuple(f"pair{number}" for number in range(count))
-    plan = Plan("several", "", pairs, PLAN.methods, PLAN.seeds, "last", "student")
+    plan = Plan("several", "", pairs, PLAN.methods, PLAN.seeds, "last", "student", reference="kd")
     return tables(runs(pairs=pairs), plan)
 
 
 def tuned():
-    """The small study, where at and kd were tuned too; at has other parameters and computes twice as much."""
+    """The small study with tuned rows of kd and at.
+
+    at has other parameters than the student alone, and computes twice as much.
+    """
     kd, at = "kd (tuned)", "at (tuned)"
     pair = PLAN.pairs[0]
     plan = Plan(
-        PLAN.study, "", PLAN.pairs, (*PLAN.methods, kd, at), PLAN.seeds, "last", "student",
-        trials={kd: 20, at: 20}, search_tmac={f"{pair}/{kd}": 24690.0},
-    )  # fmt: skip
-    found = {kd: (70.5, 71.1, 71.1), at: (72.0, 72.6, 71.4)}
+        PLAN.study,
+        "",
+        PLAN.pairs,
+        (*PLAN.methods, kd, at),
+        PLAN.seeds,
+        "last",
+        "student",
+        trials={kd: 20, at: 20},
+        search_tmac={f"{pair}/{kd}": 24690.0},
+        reference="kd",
+    )
+    accuracies = {kd: (70.5, 71.1, 71.1), at: (72.0, 72.6, 71.4)}
     entries = [
         entry(pair, name, seed, acc1, 100.0)
-        for name in found
-        for seed, acc1 in enumerate(found[name])
+        for name, values in accuracies.items()
+        for seed, acc1 in enumerate(values)
     ]
     table = pd.concat([runs(), pd.DataFrame(entries)])
-    large = table["method"].isin(["at", at])
-    table.loc[large, ["cost/params", "cost/compute_tmac"]] = [300000.0, 2469.0]
+    of_at = table["method"].isin(["at", at])
+    table.loc[of_at, ["cost/params", "cost/compute_tmac"]] = [300000.0, 2469.0]
     return tables(table, plan)
 
 
-def printed(width=120, terminal=True, arguments=None, style=False):
-    text = io.StringIO()
-    console = Console(
-        file=text, width=width, force_terminal=terminal, color_system="standard" if style else None
+def all_tuned():
+    """Two pairs; every row has a tuned row, which is better."""
+    rows, tuned_rows = ("student", "kd"), ("student (tuned)", "kd (tuned)")
+    plan = Plan(
+        "small",
+        "",
+        ("p", "q"),
+        rows + tuned_rows,
+        (0, 1, 2),
+        "last",
+        "student",
+        trials=dict.fromkeys(tuned_rows, 5),
+        reference="kd",
     )
+    means = dict(zip(plan.methods, (60.0, 70.0, 61.0, 72.0), strict=True))
+    entries = [
+        entry(pair, method, seed, acc1, 1.0)
+        for pair in plan.pairs
+        for method, acc1 in means.items()
+        for seed in plan.seeds
+    ]
+    return tables(pd.DataFrame(entries), plan)
+
+
+def histories(pairs=PLAN.pairs, methods=("student", "kd", "at"), epochs=4):
+    """Validation accuracies that rise by 5 per epoch, of two seeds that are 1 apart."""
+    values = [
+        (pair, method, seed, step, 50.0 + 5 * step + seed)
+        for pair in pairs
+        for method in methods
+        for seed in (0, 1)
+        for step in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(values, columns=["pair", "method", "seed", "step", "value"])
+
+
+def printed(width=120, terminal=True, arguments=None, style=False):
+    """What the terminal shows; of the small study by default."""
+    text = io.StringIO()
+    colours = "standard" if style else None
+    console = Console(file=text, width=width, force_terminal=terminal, color_system=colours)
     to_console(*(arguments or tables()), console)
     return text.getvalue()

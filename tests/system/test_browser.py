@@ -1,4 +1,4 @@
-"""What a person sees, in headless Chromium: MLflow's page with the saved views, and the leaderboard as HTML."""
+"""What a person sees in headless Chromium: MLflow's saved views, and the HTML leaderboard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmark.report import publish
+from benchmark.report import files
 from benchmark.study.plan import Plan
 from benchmark.tracking import client, report_run, server
 from benchmark.tracking import runs as tracking_runs
@@ -43,7 +43,7 @@ pytestmark = [
 
 
 class Seen:
-    """A browser's page on a served store; `outside` are the requests of any of its frames that leave this machine."""
+    """A browser's page on a served store; `outside` holds requests that leave this machine."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "three": several(3),
         "long": tables(pd.DataFrame(runs), plan),
     }.items():
-        publish.write(*board, folder / name)
+        files.write(*board, folder / name)
     return sorted(folder.glob("*/leaderboard.html"))
 
 

@@ -10,17 +10,12 @@ import socket
 import pandas as pd
 import pytest
 
-from benchmark.errors import InputError
-from benchmark.tracking import runs, server, sync
-from benchmark.tracking import store as tracking_store
-from tests.support.journalled import CANARY, Study, client, counts, one
-
-
-def test_addresses_open_the_mode_that_shows_runs_and_hold_no_password():
-    assert server.addresses(f"http://me:{CANARY}@host:5000/base/", "7") == {
-        "start": "http://host:5000/base/#/experiments?workflowType=machine_learning",
-        "runs": "http://host:5000/base/#/experiments/7/runs?workflowType=machine_learning",
-    }
+from benchmark.errors import InputError, TrackingError
+from benchmark.tracking import server
+from benchmark.tracking.runs import plan, runs
+from benchmark.tracking.store import open_store
+from benchmark.tracking.sync import sync
+from tests.support.journalled import CANARY, Study, counts, file_names, find_run
 
 
 def free_port():
@@ -37,60 +32,78 @@ def get(port, path):
     return answer
 
 
+def test_addresses_open_the_mode_that_shows_runs_and_hold_no_password():
+    assert server.addresses(f"http://me:{CANARY}@host:5000/base/", "7") == {
+        "start": "http://host:5000/base/#/experiments?workflowType=machine_learning",
+        "runs": "http://host:5000/base/#/experiments/7/runs?workflowType=machine_learning",
+    }
+
+
 def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, template, monkeypatch):
-    workspace, elsewhere = tmp_path / "with space", tmp_path / "elsewhere"
+    workspace = tmp_path / "with space"
+    elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
+
     direct = Study(workspace, "direct").finish()
     shutil.copy(template, workspace / "mlflow.db")
-    store, port = tracking_store.open_store(workspace, None), free_port()
-    sync.sync(direct.folder, store)
+    store = open_store(workspace, None)
+    sync(direct.folder, store)
+
+    port = free_port()
     process = server.serve(store, port=port)
     try:
-        run = one(store, "kd", study="direct").info.run_id
-        listed = json.loads(get(port, f"/api/2.0/mlflow/artifacts/list?run_id={run}"))["files"]
-        assert {file["path"] for file in listed} == {
-            "config.json",
-            "environment.json",
-            "split.json",
-            "study.yaml",
-        }
-        assert json.loads(get(port, f"/get-artifact?path=config.json&run_uuid={run}")) == {
-            "row": "kd"
-        }
-        assert b"<title>MLflow</title>" in get(port, "/")
+        check_pages(port, find_run(store, "kd", study="direct").info.run_id)
 
-        remote = tracking_store.open_store(tmp_path, f"http://127.0.0.1:{port}")
-        through = Study(workspace, "through").finish()
-        assert counts(sync.sync(through.folder, remote)) == (3, 0, 0)
-        assert counts(sync.sync(through.folder, remote)) == (0, 0, 3)
-        pd.testing.assert_frame_equal(
-            runs.runs("kd/through", remote), runs.runs("kd/through", store)
-        )
-        assert runs.plan("kd/through", remote) == runs.plan("kd/through", store)
-        run = one(remote, "kd", study="through").info.run_id
-        assert len(client(remote).list_artifacts(run)) == 4
+        remote = open_store(tmp_path, f"http://127.0.0.1:{port}")
+        check_remote_sync(remote, store, Study(workspace, "through").finish())
+
         with pytest.raises(InputError, match="is a server already"):
             server.serve(remote, port=free_port())
-        with pytest.raises(
-            InputError, match=f"port {port} on 127.0.0.1 cannot be used .*choose another one"
-        ):
+        in_use = f"port {port} on 127.0.0.1 cannot be used .*choose another one"
+        with pytest.raises(InputError, match=in_use):
             server.serve(store, port=port)
     finally:
         server.end(process)
+
     with pytest.raises(ConnectionRefusedError):
         get(port, "/health")
     assert list(elsewhere.iterdir()) == []
 
 
+def check_pages(port, run_id):
+    """The server serves its page and the files of a run."""
+    assert b"<title>MLflow</title>" in get(port, "/")
+
+    listed = json.loads(get(port, f"/api/2.0/mlflow/artifacts/list?run_id={run_id}"))
+    assert {file["path"] for file in listed["files"]} == {
+        "config.json",
+        "environment.json",
+        "split.json",
+        "study.yaml",
+    }
+    config = json.loads(get(port, f"/get-artifact?path=config.json&run_uuid={run_id}"))
+    assert config == {"row": "kd"}
+
+
+def check_remote_sync(remote, store, study):
+    """A study that is synced through the server is in the store."""
+    assert counts(sync(study.folder, remote)) == (3, 0, 0)
+    assert counts(sync(study.folder, remote)) == (0, 0, 3)
+    pd.testing.assert_frame_equal(runs("kd/through", remote), runs("kd/through", store))
+    assert plan("kd/through", remote) == plan("kd/through", store)
+    assert len(file_names(remote, find_run(remote, "kd", study="through"))) == 4
+
+
 def test_a_server_that_dies_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "Client", lambda _: None)  # which would have refused before
-    store = tracking_store.open_store(tmp_path, None)
+    monkeypatch.setattr(server, "Client", lambda _: None)  # it would refuse the store before
+    store = open_store(tmp_path, None)
     store.database.write_text("no database at all, whatever its name says")
-    with pytest.raises(sync.TrackingError, match=r"died; it said: .*file is not a database"):
+    message = r"died; its last message: .*file is not a database"
+    with pytest.raises(TrackingError, match=message):
         server.serve(store, port=free_port())
 
 
 def test_there_is_nothing_to_serve_before_the_first_sync(tmp_path):
     with pytest.raises(InputError, match="nothing is recorded there yet"):
-        server.serve(tracking_store.open_store(tmp_path, None))
+        server.serve(open_store(tmp_path, None))

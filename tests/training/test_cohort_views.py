@@ -1,4 +1,7 @@
-"""Networks with a view of their own and batches that are mixed or augmented: still no companion and no crash counts."""
+"""Networks that see a batch in their own way, and batches that are mixed or augmented.
+
+Still no other member and no crash changes a bit.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,16 @@ import pytest
 import torch
 
 from benchmark.models import tapped
-from tests.support.records import read_journal
-from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
-from tests.training.test_cohort import Interrupt
+from tests.support.studies import (
+    STUDENT,
+    TEACHER,
+    Interrupt,
+    bits,
+    folders,
+    records,
+    run,
+    tiny,
+)
 
 ROWS = ["student", "kd", "fitnet"]
 TEACHERS_VIEW = {"image_size": 40, "mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]}
@@ -32,11 +42,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def content(rows: list[str], case: str) -> dict[str, Any]:
-    """The tiny study with views of their own for both networks, and a recipe by which the teacher learns as well."""
-    made = tiny(rows, recipe=RECIPES[case])
-    teacher = {"model": TEACHER, **TEACHERS_VIEW, "recipe": {**made["recipe"], "epochs": 1}}
+    """Return the tiny study with a view for each network; the teacher has the same recipe."""
+    study = tiny(rows, recipe=RECIPES[case])
+    teacher = {"model": TEACHER, **TEACHERS_VIEW, "recipe": {**study["recipe"], "epochs": 1}}
     student = {"model": STUDENT, **STUDENTS_VIEW}
-    return {**made, "pairs": [{"name": "pair", "teacher": teacher, "student": student}]}
+    return {**study, "pairs": [{"name": "pair", "teacher": teacher, "student": student}]}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +64,8 @@ def test_a_cell_trained_alone_equals_the_same_cell_in_a_cohort_bit_for_bit(
     case: str, name: str, together: dict[str, Path], workspace: Path
 ) -> None:
     run(workspace, content([name], case))
-    alone, beside = folders(workspace)[f"{name}/0"], folders(together[case])[f"{name}/0"]
+    alone = folders(workspace)[f"{name}/0"]
+    beside = folders(together[case])[f"{name}/0"]
     assert alone.name == beside.name
     assert bits(alone) == bits(beside)
 
@@ -68,9 +79,7 @@ def test_cells_that_were_interrupted_equal_uninterrupted_ones_bit_for_bit(
     run(workspace, content(ROWS, case))
     starts = {}
     for name, folder in folders(workspace).items():
-        starts[name] = [
-            r["epoch"] for r in read_journal(folder / "journal.jsonl") if r["kind"] == "start"
-        ]
+        starts[name] = [record["epoch"] for record in records(folder, "start")]
         assert bits(folder) == bits(folders(together[case])[name])
     assert starts == {"student/0": [0, 1], "kd/0": [0, 1], "fitnet/0": [0, 0]}
 
@@ -79,23 +88,25 @@ def test_what_a_network_sees_and_learns_by_changes_its_bits(
     together: dict[str, Path], workspace: Path
 ) -> None:
     run(workspace, tiny(ROWS))
-    every = [folders(each) for each in (workspace, *together.values())]
+    studies = [folders(each) for each in (workspace, *together.values())]
     for row in ROWS:
-        assert len({bits(cells[f"{row}/0"])["sha256"] for cells in every}) == 1 + len(RECIPES)
+        digests = {bits(cells[f"{row}/0"])["sha256"] for cells in studies}
+        assert len(digests) == 1 + len(RECIPES)
 
 
 def test_each_network_of_a_cohort_sees_the_shared_batch_in_its_own_way(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[int, set[tuple[torch.Size, torch.Size]]] = {}
+    shapes: dict[int, set[tuple[torch.Size, torch.Size]]] = {}
     prepared = tapped.TappedModel.prepared
 
     def spy(self: tapped.TappedModel, images: torch.Tensor) -> torch.Tensor:
-        found = prepared(self, images)
+        seen = prepared(self, images)
         if len(images) > 1:
-            seen.setdefault(self.image_size or 0, set()).add((images.shape[2:], found.shape[2:]))
-        return found
+            pair = (images.shape[2:], seen.shape[2:])
+            shapes.setdefault(self.image_size or 0, set()).add(pair)
+        return seen
 
     monkeypatch.setattr(tapped.TappedModel, "prepared", spy)
     run(workspace, content(["kd"], "plain"))
-    assert seen == {size: {((32, 32), (size, size))} for size in (40, 24)}
+    assert shapes == {size: {((32, 32), (size, size))} for size in (40, 24)}

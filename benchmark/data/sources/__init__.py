@@ -13,21 +13,22 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from typing import Any
 
 from benchmark.data.sources.base import Located, SourceKind
 from benchmark.errors import InputError, suggest
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import Dataset, FileDataset
 
 
 @cache
-def kinds() -> dict[str, SourceKind]:
+def kinds() -> dict[str, SourceKind[Any]]:
     """Return every kind of source by its prefix, in the order of the file names.
 
     Raises:
         TypeError: A file does not define exactly one kind, or two kinds share a prefix.
     """
     files = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    by_prefix: dict[str, SourceKind] = {}
+    by_prefix: dict[str, SourceKind[Any]] = {}
     for file in files:
         if file == "base" or file.startswith("_"):
             continue
@@ -56,13 +57,15 @@ def locate(dataset: Dataset) -> Located:
     if kind is None or not (argument if kind.argument else not slash):
         raise InputError(f"dataset: no data set {dataset.name!r}; {suggest(dataset.name, names())}")
 
-    if dataset.train_split is not None and dataset.train_split == dataset.test_split:
-        raise InputError(f"dataset: train_split and test_split are both {dataset.train_split!r}")
+    if isinstance(dataset, FileDataset):
+        train, test = dataset.train_split, dataset.test_split
+        if train is not None and train == test:
+            raise InputError(f"dataset: train_split and test_split are both {train!r}")
 
     return kind.locate(dataset, argument)
 
 
-def _kind_in(file: str) -> SourceKind:
+def _kind_in(file: str) -> SourceKind[Any]:
     """Instantiate the kind that a file of this folder defines."""
     module = importlib.import_module(f"{__name__}.{file}")
     classes = [
@@ -75,5 +78,5 @@ def _kind_in(file: str) -> SourceKind:
     if len(classes) != 1:
         raise TypeError(f"{file}.py: must define one subclass of SourceKind, not {len(classes)}")
 
-    kind: SourceKind = classes[0]()
+    kind: SourceKind[Any] = classes[0]()
     return kind

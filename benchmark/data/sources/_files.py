@@ -15,7 +15,7 @@ from benchmark.data.cache import checksum
 from benchmark.data.sources.base import Part
 from benchmark.errors import InputError
 from benchmark.files import write_json
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import FileDataset
 
 
 class Files(Part):
@@ -90,7 +90,7 @@ def _read_memo(path: Path) -> dict[str, str]:
         return {}
 
 
-def find_folder(dataset: Dataset, name: str) -> Path | None:
+def find_folder(dataset: FileDataset, name: str) -> Path | None:
     """Return the folder `name` below the data set's root, or else `name` itself."""
     for folder in (Path(dataset.root, name), Path(name)):
         if folder.is_dir():

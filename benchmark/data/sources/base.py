@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Generic, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.study.schema import Digits, FileDataset
+
+D = TypeVar("D", bound=Digits | FileDataset)
 
 TEST_SPLITS = ("test", "validation", "val")
 """Names of the test images' split, in the order in which they are tried."""
@@ -107,7 +109,7 @@ class Located:
     load: Callable[[Path], Source]
 
 
-class SourceKind(ABC):
+class SourceKind(ABC, Generic[D]):
     """One kind of data source, chosen by the prefix of the data set's name in a study.
 
     Attributes:
@@ -120,7 +122,7 @@ class SourceKind(ABC):
     argument: ClassVar[str] = ""
 
     @abstractmethod
-    def locate(self, dataset: Dataset, argument: str) -> Located:
+    def locate(self, dataset: D, argument: str) -> Located:
         """Find a data set of this kind.
 
         Args:
@@ -136,7 +138,7 @@ class SourceKind(ABC):
         return [f"{self.prefix}/{self.argument}" if self.argument else self.prefix]
 
 
-def split_names(dataset: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_names(dataset: FileDataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names to try for the split of the training and of the test images."""
     train = dataset.train_split or "train"
     test = (dataset.test_split,) if dataset.test_split else TEST_SPLITS

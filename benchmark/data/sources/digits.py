@@ -8,15 +8,15 @@ from torch import Tensor
 
 from benchmark.data.sources.base import Located, Part, Source, SourceKind
 from benchmark.data.split import stratified, without
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
 
-class Digits(SourceKind):
+class Digits(SourceKind[schema.Digits]):
     """`digits`."""
 
     prefix = "digits"
 
-    def locate(self, dataset: Dataset, argument: str) -> Located:
+    def locate(self, dataset: schema.Digits, argument: str) -> Located:
         """Find the digits, which need no files."""
         return Located(None, lambda _: _load())
 

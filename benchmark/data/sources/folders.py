@@ -7,18 +7,18 @@ from pathlib import Path
 from benchmark.data.sources._files import Files, find_folder, signature, walk
 from benchmark.data.sources.base import Located, Source, SourceKind, split_names
 from benchmark.errors import InputError
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-class ClassFolders(SourceKind):
+class ClassFolders(SourceKind[schema.ClassFolders]):
     """`folder/<path>`: a folder with one folder per class in `train` and in `test`."""
 
     prefix = "folder"
     argument = "<path>"
 
-    def locate(self, dataset: Dataset, argument: str) -> Located:
+    def locate(self, dataset: schema.ClassFolders, argument: str) -> Located:
         """Find the folders of the training and of the test images."""
         folder = find_folder(dataset, argument)
         if folder is None:

@@ -23,16 +23,16 @@ from benchmark.data.sources.base import (
     split_names,
 )
 from benchmark.errors import InputError, first_line
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
 
-class HuggingFace(SourceKind):
+class HuggingFace(SourceKind[schema.HuggingFace]):
     """`hfds/<name>`: a folder or a data set of the hub, read through timm."""
 
     prefix = "hfds"
     argument = "<name>"
 
-    def locate(self, dataset: Dataset, argument: str) -> Located:
+    def locate(self, dataset: schema.HuggingFace, argument: str) -> Located:
         """Look for a folder of this name; without one, the name is one of the hub."""
         folder = find_folder(dataset, argument)
         if folder is None:
@@ -73,7 +73,7 @@ class _Opener:
         folder: The folder that holds the data set; None if it comes from the hub.
     """
 
-    dataset: Dataset
+    dataset: schema.HuggingFace
     name: str
     cache: str
     folder: Path | None = None

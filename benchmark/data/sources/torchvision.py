@@ -17,12 +17,12 @@ from benchmark.data.sources.base import (
     class_labels,
 )
 from benchmark.errors import InputError, first_line, suggest
-from benchmark.study.schema import Dataset
+from benchmark.study import schema
 
-NAMES = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet", "places365")
+NAMES = schema.TORCHVISION
 
 
-class Torchvision(SourceKind):
+class Torchvision(SourceKind[schema.Torchvision]):
     """`torch/<name>`: one of torchvision's data sets, read through timm."""
 
     prefix = "torch"
@@ -32,7 +32,7 @@ class Torchvision(SourceKind):
         """Return the names of the data sets that timm can open."""
         return [f"{self.prefix}/{name}" for name in NAMES]
 
-    def locate(self, dataset: Dataset, argument: str) -> Located:
+    def locate(self, dataset: schema.Torchvision, argument: str) -> Located:
         """Check the name and the splits; the files are looked for when they are loaded."""
         if argument not in NAMES:
             # The common prefix alone makes any two names similar.

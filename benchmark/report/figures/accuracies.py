@@ -1,12 +1,12 @@
-"""The main picture of a leaderboard: a dot with its interval for each method, a panel for each pair."""
+"""The main figure: the mean and interval of each method, a panel per pair."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,175 +14,235 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from benchmark.leaderboard.rounding import plain
-from benchmark.report.columns import Line, is_best, lines_by_pair, pair_title
-from benchmark.report.figures.axes import beyond, limits, mark_beyond
+from benchmark.report.columns import Line
+from benchmark.report.figures.axes import ends_passed, limits, mark_ends_passed
+from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
     GREEN,
     GREY,
-    STYLE,
+    PANEL_TITLE,
+    SMALL,
     VERMILION,
+    add_title,
     colour_of,
-    further,
-    heading,
-    wide,
-    wrapped,
+    extra_height,
+    panel_grid,
+    styled,
+    text_width,
+    tidy,
+    wrap_text,
+    wrap_title,
 )
+from benchmark.report.tables import is_best, lines_by_pair, pair_title
 from benchmark.study.plan import TEACHER, Plan
 
-_PLOT, _WIDEST = 3.1, 6.0
-"""Inches that the title of an axis needs, and those of a panel over which no other stands beside it."""
+CAPTION = "Top-1 accuracy of every method, mean and 95 % interval"
 
-_KEY = 1.75
+_PLOT_WIDTH = 3.1
+"""Inches that the title of the accuracy axis takes."""
+
+_SIDE_BY_SIDE = 6.0
+"""Width in inches up to which two panels stand side by side."""
+
+_KEY_WIDTH = 1.75
 """Inches that an entry of the legend takes."""
 
+PairLines = Sequence[tuple[str, Sequence[Line]]]
 
-def figure(board: pd.DataFrame, plan: Plan) -> Figure:
-    """The main picture: a panel per pair, a dot with its 95 % interval per method, lines for teacher and student.
 
-    A row without a rank has a hollow dot. Each panel has its own axis, which need not start at zero.
+@styled
+def draw(tables: Tables) -> Figure:
+    """Draw a panel per pair: a dot with its 95 % interval per method, lines for the references.
+
+    The references are the teacher and the student alone. A row without a rank has a hollow dot.
+    Each panel has its own axis, which need not start at zero.
     """
-    with matplotlib.rc_context(STYLE):
-        pairs = lines_by_pair(board, plan)
-        names = max(wide(method) for method in plan.methods) + 0.1
-        room = names + _PLOT + 0.6
-        across = 1 if room > _WIDEST else min(len(pairs), 2)
-        down = math.ceil(len(pairs) / across)
-        one = max(7.2 if across == 1 else 4.4, room)
-        titles = [wrapped(pair_title(pair, plan), one - names - 0.3, 9) for pair, _ in pairs]
-        study = heading(plan.study, across * one)
-        tallest = (
-            0.85
-            + 0.25 * max(len(lines) for _, lines in pairs)
-            + max(further(title, 9) for title in titles)
+    plan = tables.plan
+    pairs = lines_by_pair(tables.board, plan)
+    keys = _legend_keys(pairs, plan)
+    layout = _layout(pairs, len(keys), plan)
+
+    figure = Figure(
+        figsize=(layout.width, layout.height),
+        layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05),
+        facecolor="white",
+    )
+    panels = panel_grid(figure, layout.columns, len(pairs))
+    for panel, title, (_, lines) in zip(panels, layout.titles, pairs, strict=True):
+        panel.set_title(title, fontsize=PANEL_TITLE, loc="left")
+        _draw_panel(panel, lines, plan)
+
+    add_title(figure, layout.title)
+    if keys:
+        figure.legend(
+            handles=keys,
+            loc="outside lower center",
+            ncols=layout.key_columns,
+            frameon=False,
+            fontsize=SMALL,
         )
-        keys = _keys(board, plan)
-        columns = min(len(keys), int(across * one / _KEY))
-        below = 0.2 * math.ceil(len(keys) / max(columns, 1))
-        size = (across * one, down * tallest + 0.5 + below + further(study, 11))
-        drawn = Figure(
-            figsize=size,
-            layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05),
-            facecolor="white",
-        )
-        panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
-        for panel, title, (_, lines) in zip(panels, titles, pairs, strict=False):
-            _draw(panel, title, lines, plan)
-        for panel in panels[len(pairs) :]:
-            panel.remove()
-        drawn.suptitle(study, fontsize=11, fontweight="bold")
-        if keys:
-            drawn.legend(
-                handles=keys, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
-            )
-    return drawn
+    return figure
 
 
-def _axis(methods: Sequence[Line]) -> str:
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in inches, and texts broken to fit them."""
+
+    columns: int
+    width: float
+    height: float
+    title: str
+    titles: list[str]
+    key_columns: int
+
+
+def _layout(pairs: PairLines, keys: int, plan: Plan) -> _Layout:
+    names = max(text_width(method) for method in plan.methods) + 0.1
+    needed = names + _PLOT_WIDTH + 0.6
+    columns = 1 if needed > _SIDE_BY_SIDE else min(len(pairs), 2)
+    rows = math.ceil(len(pairs) / columns)
+
+    panel_width = max(7.2 if columns == 1 else 4.4, needed)
+    width = columns * panel_width
+    title = wrap_title(plan.study, width)
+    titles = [
+        wrap_text(pair_title(pair, plan), panel_width - names - 0.3, PANEL_TITLE)
+        for pair, _ in pairs
+    ]
+
+    most_lines = max(len(lines) for _, lines in pairs)
+    title_height = max(extra_height(text, PANEL_TITLE) for text in titles)
+    panel_height = 0.85 + 0.25 * most_lines + title_height
+
+    key_columns = min(keys, int(width / _KEY_WIDTH))
+    legend_height = 0.2 * math.ceil(keys / max(key_columns, 1))
+    height = rows * panel_height + 0.5 + legend_height + extra_height(title, 11)
+    return _Layout(columns, width, height, title, titles, key_columns)
+
+
+def _draw_panel(panel: Axes, lines: Sequence[Line], plan: Plan) -> None:
+    methods = [line for line in lines if line["method"] != TEACHER]
+    panel.set_xlabel(_axis_title(methods), fontsize=SMALL)
+
+    for line in lines:
+        if line["n"] and _is_reference(line, plan):
+            panel.axvline(line["acc1"], zorder=1, **_reference_look(line, plan))
+    panel.set_xlim(*limits(lines))
+    for y, line in enumerate(methods):
+        if line["n"]:
+            _draw_row(panel, y, line, colour_of(str(line["method"]), plan))
+        else:
+            _draw_reason(panel, y, line)
+
+    panel.set_yticks(range(len(methods)), [str(line["method"]) for line in methods])
+    panel.set_ylim(len(methods) - 0.5, -0.5)
+    tidy(panel, spines=["bottom"], grid="x")
+    panel.tick_params(axis="y", length=0, pad=6)
+
+
+def _axis_title(methods: Sequence[Line]) -> str:
     counts = [line["n"] for line in methods if line["n"]] or [0]
     low, high = min(counts), max(counts)
     shown = "mean and 95 % interval, " if high > 1 else ""
-    return f"Top-1 accuracy (%), {shown}n = {low}" + (f" to {high}" if high > low else "")
+    seeds = f"{low} to {high}" if high > low else f"{low}"
+    return f"Top-1 accuracy (%), {shown}n = {seeds}"
 
 
-def _draw(panel: Axes, title: str, lines: Sequence[Line], plan: Plan) -> None:
-    methods = [line for line in lines if line["method"] != TEACHER]
-    panel.set_title(title, fontsize=9, loc="left")
-    panel.set_xlabel(_axis(methods), fontsize=8)
-    for line in lines:
-        if not line["n"]:
-            continue
-        if line["method"] == TEACHER:
-            panel.axvline(line["acc1"], color=VERMILION, linestyle="--", linewidth=1, zorder=1)
-        elif line["method"] in plan.alone:
-            panel.axvline(
-                line["acc1"], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, zorder=1
-            )
-    panel.set_xlim(*limits(lines))
-    for place, line in enumerate(methods):
-        _draw_row(panel, place, line, colour_of(str(line["method"]), plan))
-    panel.set_yticks(range(len(methods)), [str(line["method"]) for line in methods])
-    panel.set_ylim(len(methods) - 0.5, -0.5)
-    panel.tick_params(axis="both", labelsize=8)
-    panel.tick_params(axis="y", length=0, pad=6)
-    panel.grid(axis="x", color="#e5e5e5", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _line_of(line: Line, plan: Plan) -> Literal[":", "-."]:
-    """Of the student alone: dotted with published settings, dash and dot where it was tuned."""
-    return ":" if line["method"] == plan.baseline else "-."
-
-
-def _draw_row(panel: Axes, place: int, line: Line, colour: str) -> None:
-    across = panel.get_yaxis_transform()
-    if not line["n"]:
-        reason = f"0 of {line['planned']} cells finished" if line["planned"] else "not applicable"
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        panel.text(
-            0.01,
-            place,
-            reason,
-            transform=across,
-            va="center_baseline",
-            color=GREY,
-            fontsize=8,
-            bbox=ground,
-        )
-        return
+def _draw_row(panel: Axes, y: int, line: Line, colour: str) -> None:
+    """Draw the mean and interval of a method, and its mean as a number on the right."""
     if math.isfinite(line["ci_low"]):
-        panel.plot(
-            [line["ci_low"], line["ci_high"]], [place, place], color=colour, linewidth=1.5, zorder=2
-        )
-    mark_beyond(panel, place, line, colour)
+        interval = [line["ci_low"], line["ci_high"]]
+        panel.plot(interval, [y, y], color=colour, linewidth=1.5, zorder=2)
+    mark_ends_passed(panel, y, line, colour)
+
     inside: str = "white" if pd.isna(line["rank"]) else colour
-    panel.plot(
-        line["acc1"], place, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3
-    )
-    weight = "bold" if is_best(line) else "normal"
-    value = plain(line["acc1"], 2)
+    panel.plot(line["acc1"], y, "o", color=colour, markerfacecolor=inside, markersize=5.5, zorder=3)
     panel.text(
         1.015,
-        place,
-        value,
-        transform=across,
+        y,
+        plain(line["acc1"], 2),
+        transform=panel.get_yaxis_transform(),
         va="center_baseline",
         color=GREY,
-        fontsize=8,
-        fontweight=weight,
+        fontsize=SMALL,
+        fontweight="bold" if is_best(line) else "normal",
     )
 
 
-def _keys(board: pd.DataFrame, plan: Plan) -> list[Line2D]:
-    drawn = board[board["n"] > 0]
-    methods = drawn[drawn["method"] != TEACHER]
-    keys = []
-    if (drawn["method"] == TEACHER).any():
-        keys.append(Line2D([], [], color=VERMILION, linestyle="--", linewidth=1, label="teacher"))
-    for line in methods.drop_duplicates("method").to_dict("records"):
-        if line["method"] in plan.alone:
-            label = "student alone" if line["method"] == plan.baseline else "student alone, tuned"
-            keys.append(
-                Line2D(
-                    [], [], color=GREEN, linestyle=_line_of(line, plan), linewidth=1.2, label=label
-                )
-            )
-    shown = [
-        (line, limits(lines))
-        for _, lines in lines_by_pair(board, plan)
-        for line in lines
-        if line["n"]
-    ]
+def _draw_reason(panel: Axes, y: int, line: Line) -> None:
+    """Write why a method has no mean."""
+    reason = f"0 of {line['planned']} cells finished" if line["planned"] else "not applicable"
+    panel.text(
+        0.01,
+        y,
+        reason,
+        transform=panel.get_yaxis_transform(),
+        va="center_baseline",
+        color=GREY,
+        fontsize=SMALL,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+    )
+
+
+class _Look(TypedDict):
+    color: str
+    linestyle: Literal["--", ":", "-."]
+    linewidth: float
+
+
+def _is_reference(line: Line, plan: Plan) -> bool:
+    return line["method"] == TEACHER or line["method"] in plan.alone
+
+
+def _reference_look(line: Line, plan: Plan) -> _Look:
+    if line["method"] == TEACHER:
+        return {"color": VERMILION, "linestyle": "--", "linewidth": 1}
+
+    is_tuned = line["method"] != plan.baseline
+    return {"color": GREEN, "linestyle": "-." if is_tuned else ":", "linewidth": 1.2}
+
+
+def _reference_label(line: Line, plan: Plan) -> str:
+    if line["method"] == TEACHER:
+        return "teacher"
+    return "student alone" if line["method"] == plan.baseline else "student alone, tuned"
+
+
+def _legend_keys(pairs: PairLines, plan: Plan) -> list[Line2D]:
+    """The entries of the legend: only what the figure shows."""
+    drawn = [(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]]
+
+    references: dict[str, _Look] = {}
+    for line, _ in drawn:
+        if _is_reference(line, plan):
+            references.setdefault(_reference_label(line, plan), _reference_look(line, plan))
+    keys = [Line2D([], [], label=label, **look) for label, look in references.items()]
+
     unranked = [
-        (line, ends) for line, ends in shown if line["method"] != TEACHER and pd.isna(line["rank"])
+        (line, ends) for line, ends in drawn if line["method"] != TEACHER and pd.isna(line["rank"])
     ]
-    if any(ends[0] <= line["acc1"] <= ends[1] for line, ends in unranked):
-        hollow = Line2D(
-            [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="", label="no rank"
-        )
-        keys.append(hollow)
-    if any(beyond(line, ends) for line, ends in shown):
-        keys.append(
-            Line2D([], [], color=GREY, marker="<", linestyle="", label="goes on beyond the axis")
-        )
+    if any(low <= line["acc1"] <= high for line, (low, high) in unranked):
+        keys.append(_marker_key("o", "no rank", markerfacecolor="white"))
+    if any(ends_passed(line, ends) for line, ends in drawn):
+        keys.append(_marker_key("<", "extends beyond the axis"))
     return keys
+
+
+def _marker_key(marker: str, label: str, markerfacecolor: str = GREY) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        color=GREY,
+        marker=marker,
+        markerfacecolor=markerfacecolor,
+        linestyle="",
+        label=label,
+    )
+
+
+def caption(plan: Plan) -> str:
+    """Return what the figure shows."""
+    return CAPTION
+
+
+FIGURE = FigureKind("leaderboard", "accuracies", caption, draw)

@@ -1,64 +1,80 @@
-"""Which accuracies an axis shows, and how it tells of those that it does not."""
+"""Which accuracies an axis shows, how it marks the others, and the labels of its ticks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 from benchmark.report.columns import Line
 
-_LOWEST, _HIGHEST = -2.0, 102.0
-"""An interval may leave the possible range; the axis does not."""
+_LOWEST = -2.0
+_HIGHEST = 102.0
+"""Limits of an axis. An interval may leave the possible range, and the axis does not follow it."""
 
 
 def limits(lines: Sequence[Line]) -> tuple[float, float]:
-    """The ends of an axis for means and intervals.
+    """Return the ends of an axis for means and intervals.
 
-    It holds all of them, unless failures and their intervals would take more than half of it: then it begins near the
-    lowest mean that is no failure. A failure is further below the lower quartile of the means than three times their
-    interquartile range (Tukey's outer fence).
+    The axis holds all of them, unless failures and their intervals would take more than half of
+    it: then it begins near the lowest mean that is no failure. A mean is a failure if it is below
+    the lower quartile of the means by more than three times their interquartile range (Tukey's
+    outer fence).
     """
-    means = sorted(line["acc1"] for line in lines if math.isfinite(line["acc1"])) or [0.0, 100.0]
-    values = [
-        line[name] for line in lines for name in ("ci_low", "ci_high") if math.isfinite(line[name])
-    ]
-    low, high = max(min([*means, *values]), _LOWEST), min(max([*means, *values]), _HIGHEST)
-    lower, upper = _quartile(means, 0.25), _quartile(means, 0.75)
-    kept = [mean for mean in means if mean >= lower - 3 * (upper - lower)]
-    begin = kept[0] - 0.25 * (high - kept[0])
-    if high - low > 2 * (high - begin):
-        low = begin
+    means: list[float] = []
+    for line in lines:
+        means += _finite(line, ("acc1",))
+    means = sorted(means) or [0.0, 100.0]
+
+    values = [*means]
+    for line in lines:
+        values += _finite(line, ("ci_low", "ci_high"))
+    low = max(min(values), _LOWEST)
+    high = min(max(values), _HIGHEST)
+
+    lower, upper = np.quantile(means, (0.25, 0.75)).tolist()
+    fence = lower - 3 * (upper - lower)
+    lowest = next(mean for mean in means if mean >= fence)
+    start = lowest - 0.25 * (high - lowest)
+    if high - low > 2 * (high - start):
+        low = start
+
     margin = 0.05 * (high - low) or 1.0
     return max(low - margin, _LOWEST), min(high + margin, _HIGHEST)
 
 
-def _quartile(ordered: Sequence[float], share: float) -> float:
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+def _finite(line: Line, names: Sequence[str]) -> list[float]:
+    return [line[name] for name in names if math.isfinite(line[name])]
 
 
-def beyond(line: Line, ends: tuple[float, float]) -> list[float]:
-    """The ends of an axis beyond which a row's mean or interval goes on."""
-    values = [line[name] for name in ("acc1", "ci_low", "ci_high") if math.isfinite(line[name])]
-    return [ends[0]] * any(value < ends[0] for value in values) + [ends[1]] * any(
-        value > ends[1] for value in values
-    )
+def ends_passed(line: Line, ends: tuple[float, float]) -> list[float]:
+    """Return the ends of an axis that the mean or the interval of a row passes."""
+    low, high = ends
+    values = _finite(line, ("acc1", "ci_low", "ci_high"))
+    if not values:
+        return []
+
+    passed = []
+    if min(values) < low:
+        passed.append(low)
+    if max(values) > high:
+        passed.append(high)
+    return passed
 
 
-def mark_beyond(panel: Axes, place: int, line: Line, colour: str) -> None:
-    """An arrowhead at each end of the axis beyond which the row goes on."""
-    ends = panel.get_xlim()
-    for end in beyond(line, ends):
-        panel.plot(
-            end,
-            place,
-            "<" if end == ends[0] else ">",
-            color=colour,
-            markersize=5,
-            clip_on=False,
-            zorder=3,
-        )
+def mark_ends_passed(panel: Axes, y: float, line: Line, colour: str) -> None:
+    """Draw an arrowhead at each end of the axis that a row passes."""
+    low, high = panel.get_xlim()
+    for end in ends_passed(line, (low, high)):
+        arrowhead = "<" if end == low else ">"
+        panel.plot(end, y, arrowhead, color=colour, markersize=5, clip_on=False, zorder=3)
+
+
+def tick_label(value: float) -> str:
+    """Return the label of a tick, with an SI prefix from a thousand on: 1500 -> 1.5k."""
+    if abs(value) >= 1000:
+        return EngFormatter(sep="")(value)
+    return f"{value:.4g}"

@@ -1,144 +1,235 @@
-"""Further pictures of a leaderboard: gains and ranks over pairs, and how the networks learned.
-
-Purple to orange shows differences: colour-blind readers tell these apart, as they do the colours of `look`.
-"""
+"""How the networks learned: validation accuracy by epoch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.leaderboard.rounding import plain
+from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
     BLUE,
     GREEN,
-    STYLE,
+    PANEL_TITLE,
+    SMALL,
     VERMILION,
-    further,
-    heading,
-    wide,
-    wrapped,
+    add_title,
+    extra_height,
+    panel_grid,
+    styled,
+    text_width,
+    tidy,
+    wrap_text,
+    wrap_title,
 )
 from benchmark.study.plan import TEACHER, Plan
 
-CURVES = ((BLUE, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), (VERMILION, "P"))
-"""Colour and mark of a curve, so that none is told by its colour alone."""
+Look = tuple[str, str]
+"""Colour and marker of a curve."""
+
+LOOKS: tuple[Look, ...] = (
+    (BLUE, "o"),
+    ("#E69F00", "s"),
+    ("#CC79A7", "^"),
+    ("#56B4E9", "v"),
+    (VERMILION, "P"),
+)
+"""Each differs from the others in colour and in marker."""
+
+_STUDENT_ALONE: Look = (GREEN, "")
+_OTHERS = "#c8c8c8"
+
+_LONG_LABEL = 3.8
+"""Width of a label in inches from which only one panel stands in a row."""
 
 
-def named(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
-    """The rows of each pair whose curves have names: the five with the highest means, then the student alone."""
-    found = {}
-    for pair in plan.pairs:
-        rows = [str(name) for name in board[(board["pair"] == pair) & (board["n"] > 0)]["method"]]
-        best = [name for name in rows if name != TEACHER and name not in plan.alone][: len(CURVES)]
-        found[pair] = best + [name for name in rows if name in plan.alone]
-    return found
+def labelled_rows(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
+    """Return the rows of each pair that have a label: the five best, then the student alone.
 
+    Only these need histories; the other curves are context.
 
-def curves(histories: pd.DataFrame, board: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Validation accuracy by epoch, a panel per pair: mean over seeds, of the `named` rows their range too.
-
-    The others are grey; the legend counts those without values. None where no row has values.
+    Args:
+        board: The results.
+        plan: The study's plan.
     """
+    rows = {}
+    for pair in plan.pairs:
+        finished = board[(board["pair"] == pair) & (board["n"] > 0)]
+        names = [str(name) for name in finished["method"] if name != TEACHER]
+        best = [name for name in names if name not in plan.alone][: len(LOOKS)]
+        rows[pair] = best + [name for name in names if name in plan.alone]
+    return rows
+
+
+@styled
+def draw(tables: Tables) -> Figure | None:
+    """Draw a panel per pair: means over the seeds, and their range for rows with a label.
+
+    Curves without a label are grey. The legend counts the rows without a curve.
+
+    Returns:
+        The figure, or None if no row has values of two epochs.
+    """
+    if tables.histories is None:
+        return None
+
+    board, plan = tables.board, tables.plan
     finished = board[(board["n"] > 0) & (board["method"] != TEACHER)]
-    histories = histories.merge(finished[["pair", "method"]])  # MLflow may hold others
+    histories = tables.histories.merge(finished[["pair", "method"]])  # MLflow may have others
     pairs = [pair for pair in plan.pairs if (histories["pair"] == pair).any()]
     if not pairs or histories["step"].nunique() < 2:
         return None
-    shown = named(board, plan)
-    longest = max(wide(_told(name, 99, 99.9, plan)) for pair in pairs for name in shown[pair]) + 0.6
-    across = 1 if longest > 3.8 else min(len(pairs), 2)
-    down = math.ceil(len(pairs) / across)
-    one = max(7.2 if across == 1 else 4.5, longest + 1.0)
-    columns = 2 if 2 * longest + 1.0 < one else 1
-    titles = [wrapped(pair, one - 0.8, 9) for pair in pairs]
-    study = heading(f"{plan.study}: validation accuracy", across * one)
-    tall = (4.3 if columns == 2 else 4.8) + max(further(title, 9) for title in titles)
-    with matplotlib.rc_context(STYLE):
-        size = (across * one, tall * down + 0.4 + further(study, 11))
-        drawn = Figure(figsize=size, layout="constrained", facecolor="white")
-        panels = drawn.subplots(down, across, squeeze=False).flatten().tolist()
-        looks: dict[str, tuple[str, str]] = {}
-        for panel, pair, title in zip(panels, pairs, titles, strict=False):
-            looks |= _looks([name for name in shown[pair] if name not in plan.alone], looks)
-            of_pair = {name: looks.get(name, (GREEN, "")) for name in shown[pair]}
-            values, rows = histories[histories["pair"] == pair], (finished["pair"] == pair).sum()
-            _draw_curves(panel, values, int(rows), plan, of_pair, columns)
-            panel.set_title(title, fontsize=9, loc="left")
-        for panel in panels[len(pairs) :]:
-            panel.remove()
-        drawn.suptitle(study, fontsize=11, fontweight="bold")
-    return drawn
+
+    labelled = labelled_rows(board, plan)
+    layout = _layout(pairs, labelled, plan)
+    figure = Figure(figsize=(layout.width, layout.height), layout="constrained", facecolor="white")
+    panels = panel_grid(figure, layout.columns, len(pairs))
+
+    looks: dict[str, Look] = {}
+    for panel, pair, title in zip(panels, pairs, layout.titles, strict=True):
+        history = histories[histories["pair"] == pair]
+        rows = finished[finished["pair"] == pair]
+        best = [name for name in labelled[pair] if name not in plan.alone]
+        looks |= _looks(best, looks)
+        of_pair = {name: looks.get(name, _STUDENT_ALONE) for name in labelled[pair]}
+
+        panel.set_title(title, fontsize=PANEL_TITLE, loc="left")
+        _draw_curves(panel, history, of_pair, plan)
+        missing = len(rows) - history["method"].nunique()
+        _draw_legend(panel, missing, layout.key_columns)
+    add_title(figure, layout.title)
+    return figure
 
 
-def _told(name: str, seeds: int, last: float, plan: Plan) -> str:
-    return (
-        f"{'student alone' if name == plan.baseline else name} (n = {seeds}, last {plain(last, 1)})"
-    )
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in inches, and texts broken to fit them."""
+
+    columns: int
+    width: float
+    height: float
+    title: str
+    titles: list[str]
+    key_columns: int
 
 
-def _looks(
-    best: Sequence[str], before: Mapping[str, tuple[str, str]]
-) -> dict[str, tuple[str, str]]:
-    """Colour and mark of the best methods of a pair; one that had its own on another pair keeps it where it can."""
-    found: dict[str, tuple[str, str]] = {}
+def _layout(pairs: Sequence[str], labelled: Mapping[str, Sequence[str]], plan: Plan) -> _Layout:
+    labels = [_label(name, 99, 99.9, plan) for pair in pairs for name in labelled[pair]]
+    key_width = max(map(text_width, labels)) + 0.6
+
+    columns = 1 if key_width > _LONG_LABEL else min(len(pairs), 2)
+    rows = math.ceil(len(pairs) / columns)
+    panel_width = max(7.2 if columns == 1 else 4.5, key_width + 1.0)
+    key_columns = 2 if 2 * key_width + 1.0 < panel_width else 1
+
+    width = columns * panel_width
+    title = wrap_title(f"{plan.study}: validation accuracy", width)
+    titles = [wrap_text(pair, panel_width - 0.8, PANEL_TITLE) for pair in pairs]
+    panel_height = 4.3 if key_columns == 2 else 4.8
+    panel_height += max(extra_height(text, PANEL_TITLE) for text in titles)
+    height = panel_height * rows + 0.4 + extra_height(title, 11)
+    return _Layout(columns, width, height, title, titles, key_columns)
+
+
+def _label(name: str, seeds: int, last: float, plan: Plan) -> str:
+    shown = "student alone" if name == plan.baseline else name
+    return f"{shown} (n = {seeds}, last {plain(last, 1)})"
+
+
+def _counted(others: int) -> str:
+    return f"{others} others" if others > 1 else "1 other"
+
+
+def _looks(best: Sequence[str], earlier: Mapping[str, Look]) -> dict[str, Look]:
+    """The looks of the best methods of a pair, where possible those of earlier pairs."""
+    looks: dict[str, Look] = {}
     for name in best:
-        if name in before and before[name] not in found.values():
-            found[name] = before[name]
-    free = [look for look in CURVES if look not in found.values()]
-    return found | dict(zip([name for name in best if name not in found], free, strict=False))
+        if name in earlier and earlier[name] not in looks.values():
+            looks[name] = earlier[name]
+
+    without = [name for name in best if name not in looks]
+    free = [look for look in LOOKS if look not in looks.values()]
+    return looks | dict(zip(without, free, strict=False))
 
 
 def _draw_curves(
-    panel: Axes,
-    histories: pd.DataFrame,
-    finished: int,
-    plan: Plan,
-    looks: Mapping[str, tuple[str, str]],
-    columns: int,
+    panel: Axes, histories: pd.DataFrame, looks: Mapping[str, Look], plan: Plan
 ) -> None:
-    known = {str(name): part for name, part in histories.groupby("method")}
-    grey = [name for name in plan.methods if name in known and name not in looks]
-    for name in (*grey, *(name for name in looks if name in known)):
-        by_epoch = known[name].groupby("step")["value"]
-        mean = by_epoch.mean()
-        if name in grey:
-            label = f"{len(grey)} other{'s' * (len(grey) > 1)}" if name == grey[0] else None
-            panel.plot(mean.index, mean, color="#c8c8c8", linewidth=0.7, zorder=1, label=label)
-            continue
-        colour, mark = looks[name]
-        style = "--" if name == plan.baseline else ":" if name in plan.alone else "-"
-        seeds = known[name]["seed"].nunique()
-        label = _told(name, seeds, mean.iloc[-1], plan)
-        every = max(1, len(mean) // 8)
-        panel.plot(mean.index, mean, color=colour, linewidth=1.5, linestyle=style, zorder=3, label=label,
-                   marker=mark, markersize=4, markevery=every)  # fmt: skip
-        if seeds > 1:
-            panel.fill_between(
-                mean.index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.15, linewidth=0
-            )
-    panel.set_xlabel("epoch; bands show the range of the seeds", fontsize=8)
-    panel.set_ylabel("validation accuracy (%)", fontsize=8)
-    panel.tick_params(labelsize=8)
-    panel.grid(color="#e5e5e5", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    # Below the axis, where it covers no curve.
-    keys = panel.get_legend_handles_labels()[0]
-    if missing := finished - len(known):
-        label = f"{missing} other{'s are' if missing > 1 else ' is'} not drawn"
+    by_method = {str(name): values for name, values in histories.groupby("method")}
+    others = [name for name in plan.methods if name in by_method and name not in looks]
+    for name in others:
+        mean = by_method[name].groupby("step")["value"].mean()
+        label = _counted(len(others)) if name == others[0] else None
+        panel.plot(mean.index, mean, color=_OTHERS, linewidth=0.7, zorder=1, label=label)
+
+    for name, look in looks.items():
+        if name in by_method:
+            _draw_labelled(panel, name, by_method[name], look, plan)
+
+    panel.set_xlabel("epoch; bands show the range over the seeds", fontsize=SMALL)
+    panel.set_ylabel("validation accuracy (%)", fontsize=SMALL)
+    tidy(panel)
+
+
+def _draw_labelled(panel: Axes, name: str, history: pd.DataFrame, look: Look, plan: Plan) -> None:
+    by_epoch = history.groupby("step")["value"]
+    mean = by_epoch.mean()
+    seeds = history["seed"].nunique()
+    colour, marker = look
+
+    style = "-"
+    if name in plan.alone:
+        style = "--" if name == plan.baseline else ":"
+    panel.plot(
+        mean.index,
+        mean,
+        color=colour,
+        linewidth=1.5,
+        linestyle=style,
+        zorder=3,
+        label=_label(name, seeds, mean.iloc[-1], plan),
+        marker=marker,
+        markersize=4,
+        markevery=max(1, len(mean) // 8),
+    )
+    if seeds > 1:
+        panel.fill_between(
+            mean.index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.15, linewidth=0
+        )
+
+
+def _draw_legend(panel: Axes, missing: int, columns: int) -> None:
+    """Put the legend below the axis, where it covers no curve.
+
+    Args:
+        panel: The panel.
+        missing: Number of rows without a curve.
+        columns: Columns of the legend.
+    """
+    keys, _ = panel.get_legend_handles_labels()
+    if missing:
+        label = f"{_counted(missing)} {'are' if missing > 1 else 'is'} not drawn"
         keys.append(Line2D([], [], linestyle="", label=label))
+
     panel.legend(
         handles=keys,
-        fontsize=8,
+        fontsize=SMALL,
         frameon=False,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.12),
         ncols=columns,
     )
+
+
+def caption(plan: Plan) -> str:
+    """Return what the figure shows."""
+    return "Validation accuracy during training"
+
+
+FIGURE = FigureKind("curves", "learning curves", caption, draw)

@@ -1,4 +1,4 @@
-"""Differences to the student alone, methods by pairs, as a heat map."""
+"""Differences to the student alone, methods by pairs."""
 
 from __future__ import annotations
 
@@ -6,76 +6,139 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
+from benchmark.leaderboard.headline import student_label
 from benchmark.leaderboard.rounding import signed
-from benchmark.leaderboard.sentences import reference
-from benchmark.report.figures.style import STYLE, further, heading, wide, wrapped
+from benchmark.report.figures.base import FigureKind, Tables
+from benchmark.report.figures.style import (
+    SMALL,
+    add_title,
+    extra_height,
+    styled,
+    text_width,
+    tidy,
+    wrap_text,
+    wrap_title,
+)
 from benchmark.study.plan import TEACHER, Plan
 
+_COLOURS = "PuOr_r"
+"""Purple to orange: colour-blind readers tell the two apart."""
 
-def heatmap(board: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Differences to the student alone, methods by pairs, best mean on top; None under two pairs or without them."""
-    rows = board[~board["method"].isin({TEACHER, *plan.alone})]
-    table = rows.pivot(index="method", columns="pair", values="vs_student").reindex(
-        columns=list(plan.pairs)
-    )
-    if len(plan.pairs) < 2 or not table.notna().any(axis=None):
+
+@styled
+def draw(tables: Tables) -> Figure | None:
+    """Draw a field per method and pair, the method with the best mean difference on top.
+
+    Returns:
+        The figure, or None for a study of one pair or without differences.
+    """
+    plan = tables.plan
+    differences = _differences(tables.board, plan)
+    if len(plan.pairs) < 2 or not differences.notna().any(axis=None):
         return None
-    order = {method: place for place, method in enumerate(plan.methods)}
-    mean = table.mean(axis=1)
-    table = table.loc[
-        sorted(
-            table.index, key=lambda name: (-mean[name] if mean.notna()[name] else 1e9, order[name])
-        )
-    ]
-    largest = max(abs(value) for value in table.to_numpy().ravel() if math.isfinite(value)) or 1.0
-    longest = max(map(wide, plan.pairs))  # of the names that stand at 30 degrees
-    cells = min(1.15 * len(plan.pairs), max(6.0, 0.62 * len(plan.pairs)))
-    width = cells + max(
-        2.6, 1.5 + max(*map(wide, table.index), 0.9 * longest - cells / len(plan.pairs) / 2)
+
+    width = _width(differences, plan)
+    title = wrap_title(plan.study, width)
+    height = max(1.3, 0.27 * len(differences))
+    below = max(1.5, 0.75 + _longest_pair(plan) / 2)
+
+    figure = Figure(
+        figsize=(width, height + below + extra_height(title, 11)),
+        layout="constrained",
+        facecolor="white",
     )
-    study, tall = heading(plan.study, width), max(1.3, 0.27 * len(table))
-    with matplotlib.rc_context(STYLE):
-        size = (width, tall + max(1.5, 0.75 + longest / 2) + further(study, 11))
-        drawn = Figure(figsize=size, layout="constrained", facecolor="white")
-        panel = drawn.subplots()
-        colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad="#eeeeee")
-        shown = panel.imshow(
-            table.to_numpy(), cmap=colours, vmin=-largest, vmax=largest, aspect="auto"
-        )
-        panel.set_xticks(
-            range(len(plan.pairs)),
-            list(plan.pairs),
-            rotation=30,
-            ha="right",
-            rotation_mode="anchor",
-        )
-        panel.set_yticks(range(len(table)), [str(name) for name in table.index])
-        for down, values in enumerate(table.to_numpy()):
-            for across, value in enumerate(values):
-                text = signed(value, 2) if math.isfinite(value) else "-"
-                colour = (
-                    "white"
-                    if math.isfinite(value) and _dark(list(map(float, shown.to_rgba(value))))
-                    else "black"
-                )
-                panel.text(
-                    across, down, text, ha="center", va="center_baseline", fontsize=8, color=colour
-                )
-        panel.tick_params(length=0, labelsize=8)
-        panel.spines[:].set_visible(False)
-        drawn.suptitle(study, fontsize=11, fontweight="bold")
-        bar = drawn.colorbar(shown, ax=panel, fraction=0.06, pad=0.02)
-        bar.set_label(wrapped(f"points against {reference(plan.methods, plan)}", tall), fontsize=8)
-        bar.ax.tick_params(labelsize=8)
-    return drawn
+    panel = figure.subplots()
+    image = _draw_fields(panel, differences)
+    panel.set_xticks(
+        range(len(plan.pairs)), list(plan.pairs), rotation=30, ha="right", rotation_mode="anchor"
+    )
+    panel.set_yticks(range(len(differences)), [str(name) for name in differences.index])
+    tidy(panel, spines=[], grid=None)
+    panel.tick_params(length=0)
+    add_title(figure, title)
+
+    bar = figure.colorbar(image, ax=panel, fraction=0.06, pad=0.02)
+    bar.set_label(wrap_text(_scale_title(plan), height), fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
+    return figure
 
 
-def _dark(colour: Sequence[float]) -> bool:
-    """Whether white letters read better on it than black ones, by the contrast of WCAG 2."""
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]
-    )
+def _differences(board: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Differences by method (rows, by falling mean) and pair (columns, in plan order)."""
+    rows = board[~board["method"].isin({TEACHER, *plan.alone})]
+    table = rows.pivot(index="method", columns="pair", values="vs_student")
+    table = table.reindex(columns=list(plan.pairs))
+    means = table.mean(axis=1)
+
+    def order(method: str) -> tuple[float, int]:
+        mean = float(means[method])
+        return (-mean if math.isfinite(mean) else math.inf), plan.methods.index(method)
+
+    return table.loc[sorted(table.index, key=order)]
+
+
+def _longest_pair(plan: Plan) -> float:
+    return max(map(text_width, plan.pairs))
+
+
+def _width(differences: pd.DataFrame, plan: Plan) -> float:
+    """The width in inches: the fields, and the names beside them or slanting below them."""
+    count = len(plan.pairs)
+    fields = min(1.15 * count, max(6.0, 0.62 * count))
+    slanting = 0.9 * _longest_pair(plan) - fields / count / 2  # at 30 degrees
+    names = max(*map(text_width, differences.index), slanting)
+    return fields + max(2.6, 1.5 + names)
+
+
+def _draw_fields(panel: Axes, differences: pd.DataFrame) -> AxesImage:
+    values = differences.to_numpy()
+    largest = max(abs(value) for value in values.ravel() if math.isfinite(value)) or 1.0
+    colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="#eeeeee")
+    image = panel.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
+
+    grounds = image.to_rgba(values)
+    for (y, x), value in np.ndenumerate(values):
+        _write_value(panel, x, y, value, grounds[y, x].tolist())
+    return image
+
+
+def _write_value(panel: Axes, x: int, y: int, value: float, ground: Sequence[float]) -> None:
+    text, colour = "-", "black"
+    if math.isfinite(value):
+        text = signed(value, 2)
+        colour = "white" if _is_dark(ground) else "black"
+
+    panel.text(x, y, text, ha="center", va="center_baseline", fontsize=SMALL, color=colour)
+
+
+def _is_dark(colour: Sequence[float]) -> bool:
+    """Whether white text has more contrast on it than black text, as WCAG 2 defines contrast.
+
+    Args:
+        colour: Red, green and blue from 0 to 1; further parts are ignored.
+    """
+    red, green, blue = map(_linear, colour[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
+
+
+def _linear(part: float) -> float:
+    """The light intensity of a part of an sRGB colour."""
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+def _scale_title(plan: Plan) -> str:
+    return f"points against {student_label(plan.methods, plan)}"
+
+
+def caption(plan: Plan) -> str:
+    """Return what the figure shows, and what tuned rows are compared with."""
+    return f"Points against {student_label(plan.methods, plan)}, methods by pairs"
+
+
+FIGURE = FigureKind("heatmap", "methods by pairs", caption, draw)

@@ -1,53 +1,81 @@
-"""Where the names of points stand in a panel: in columns beside their points, in the same order, none over another.
+"""Placing the names of points in a panel, so that none covers another name or point.
 
-All lengths are points of typography; y rises.
+Names stand in columns beside their points, in the same order. All lengths are typographic points;
+y points up. Matplotlib has no such placement, and the packages that have one move labels at random
+or need a rendered figure per step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.report.figures.style import wide
+from benchmark.report.figures.style import text_width
 
-LINE = 10.0
-"""What a line takes in height at a size of 8."""
+LINE_HEIGHT = 10.0
+"""Height of a line of small text."""
 
-_NEAR = 12.0
-"""Points no further apart than this share a column of names."""
+_SAME_COLUMN = 12.0
+"""Points that are at most this far apart in x share a column of names."""
 
-_MARK, _ASIDE, _LED, _REACH = 3.0, 7.0, 18.0, 16.0
-"""Half a mark, from a point to its name, the same where lines lead there, and how far up or down a name may move."""
+_MARK = 3.0
+"""Half the size of a point's mark."""
+
+_ASIDE = 7.0
+"""Distance from a point to its name."""
+
+_ASIDE_WITH_LEADERS = 18.0
+"""The same where lines lead from points to names."""
+
+_REACH = 16.0
+"""How far up or down a name may move from its point."""
 
 _SHIFTS = (0.0, 7.0, -7.0, 14.0, -14.0)
-"""By which a column of names moves where those that are first have no room."""
+"""How far up to move a column of names, tried in turn until all important names have room."""
+
+_SIDES = (_ASIDE_WITH_LEADERS, -_ASIDE_WITH_LEADERS, _ASIDE, -_ASIDE)
+"""Distances from points to names with leaders, tried in turn; negative ones are to the left."""
 
 Box = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point with a name.  first: named before others."""
+    """A point with a name.
+
+    Attributes:
+        name: The name.
+        x: Position.
+        y: Position.
+        important: Whether its name gets room before others.
+    """
 
     name: str
     x: float
     y: float
-    first: bool = False
+    important: bool = False
 
     @property
-    def wide(self) -> float:
-        """The length of the name."""
-        return 72 * wide(self.name)
+    def name_width(self) -> float:
+        """Width of the name."""
+        return 72 * text_width(self.name)
 
     @property
     def mark(self) -> Box:
-        """What the point itself covers."""
+        """The box that the mark of the point covers."""
         return self.x - _MARK, self.y - _MARK, self.x + _MARK, self.y + _MARK
 
 
 @dataclass(frozen=True)
 class Label:
-    """A name with its left end and middle."""
+    """A placed name.
+
+    Attributes:
+        point: Its point.
+        left: Position of its left end.
+        middle: Height of its middle.
+    """
 
     point: Point
     left: float
@@ -55,106 +83,152 @@ class Label:
 
     @property
     def box(self) -> Box:
-        """What it covers."""
-        return (
-            self.left,
-            self.middle - LINE / 2,
-            self.left + self.point.wide,
-            self.middle + LINE / 2,
-        )
+        """The box that the name covers."""
+        half = LINE_HEIGHT / 2
+        return self.left, self.middle - half, self.left + self.point.name_width, self.middle + half
 
     @property
     def leader(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """The ends of a line from the point to the name, where the two are not at one height."""
+        """Ends of the line from the point to the name, unless both are at the same height."""
         if abs(self.middle - self.point.y) <= 1:
             return None
-        right = self.left > self.point.x
-        near = self.left - 1 if right else self.left + self.point.wide + 1
-        return (self.point.x + (_MARK if right else -_MARK), self.point.y), (near, self.middle)
+
+        if self.left > self.point.x:
+            start, end = self.point.x + _MARK, self.left - 1
+        else:
+            start, end = self.point.x - _MARK, self.left + self.point.name_width + 1
+        return (start, self.point.y), (end, self.middle)
 
 
-def place(points: Sequence[Point], area: Box) -> list[Label]:
-    """The names for which there is room; those that are `first` get it first, and then the highest."""
-    found: list[Label] = []
+def place_labels(points: Sequence[Point], area: Box) -> list[Label]:
+    """Place the names for which there is room, important ones first, then the highest.
+
+    Args:
+        points: All points of the panel.
+        area: The box that names must stay in.
+    """
+    labels: list[Label] = []
     for column in sorted(_columns(points), key=len):
-        others = [point.mark for point in points if point not in column] + [
-            label.box for label in found
-        ]
-        best: list[Label] = []
-        for shift in _SHIFTS:
-            for side in (_LED, -_LED, _ASIDE, -_ASIDE):
-                labels = _beside(column, side, shift, area, others)
-                best = labels if _worth(labels) > _worth(best) else best
-            if _worth(best)[0] == sum(point.first for point in column):
-                break
-        found += best
-    return found
-
-
-def _worth(labels: Sequence[Label]) -> tuple[int, int]:
-    return sum(label.point.first for label in labels), len(labels)
+        marks = [point.mark for point in points if point not in column]
+        obstacles = [*marks, *(label.box for label in labels)]
+        labels += _place_column(column, area, obstacles)
+    return labels
 
 
 def _columns(points: Sequence[Point]) -> list[list[Point]]:
+    """The points, grouped by nearness in x."""
     columns: list[list[Point]] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
-        if columns and point.x - columns[-1][0].x <= _NEAR:
+        if columns and point.x - columns[-1][0].x <= _SAME_COLUMN:
             columns[-1].append(point)
         else:
             columns.append([point])
     return columns
 
 
-def _beside(
-    column: Sequence[Point], side: float, shift: float, area: Box, others: Sequence[Box]
+def _place_column(column: Sequence[Point], area: Box, obstacles: Sequence[Box]) -> list[Label]:
+    """The best of the tried placements of a column of names."""
+    important = sum(point.important for point in column)
+
+    best: list[Label] = []
+    for shift in _SHIFTS:
+        for side in _SIDES:
+            labels = _place_beside(column, side, shift, area, obstacles)
+            if _score(labels) > _score(best):
+                best = labels
+        if _score(best)[0] == important:
+            break
+    return best
+
+
+def _score(labels: Sequence[Label]) -> tuple[int, int]:
+    return sum(label.point.important for label in labels), len(labels)
+
+
+def _place_beside(
+    column: Sequence[Point], side: float, shift: float, area: Box, obstacles: Sequence[Box]
 ) -> list[Label]:
-    """The names of a column.  side: to its right, or to its left if negative; so far away where lines lead there."""
+    """Add the names of a column one by one, and keep each for which all have room.
+
+    Args:
+        column: The points.
+        side: Distance to the names where leaders are needed; to the left if negative.
+        shift: How far to move the names up.
+        area: The box that names must stay in.
+        obstacles: Boxes that names must not cover.
+    """
     kept: list[Point] = []
     labels: list[Label] = []
-    ends = [point.x for point in column]
-    for point in sorted(column, key=lambda point: (not point.first, -point.y)):
+    for point in sorted(column, key=lambda point: (not point.important, -point.y)):
         trial = sorted([*kept, point], key=lambda point: -point.y)
-        middles = spread([one.y + shift for one in trial], area[1] + LINE / 2, area[3] - LINE / 2)
-        led = any(abs(middle - one.y) > 1 for one, middle in zip(trial, middles, strict=False))
-        aside = abs(side) if led else _ASIDE
-        made = [
-            Label(one, max(ends) + aside if side > 0 else min(ends) - aside - one.wide, middle)
-            for one, middle in zip(trial, middles, strict=False)
-        ]
-        if len(made) == len(trial) and all(_free(label, area, others) for label in made):
-            kept, labels = trial, made
+        placed = _labels_of(trial, column, side, shift, area)
+        if placed and all(_has_room(label, area, obstacles) for label in placed):
+            kept, labels = trial, placed
     return labels
 
 
-def _free(label: Label, area: Box, others: Sequence[Box]) -> bool:
-    left, _, right, _ = label.box
-    moved = abs(label.middle - label.point.y)
-    return (
-        area[0] <= left
-        and right <= area[2]
-        and moved <= _REACH
-        and not any(overlap(label.box, o) for o in others)
-    )
-
-
-def spread(wanted: Sequence[float], low: float, high: float) -> list[float]:
-    """The heights nearest to falling ones that are a line apart and between the ends; none without room for all."""
-    if (len(wanted) - 1) * LINE > high - low:
+def _labels_of(
+    points: Sequence[Point], column: Sequence[Point], side: float, shift: float, area: Box
+) -> list[Label]:
+    """Names one above the other; none if the area is not high enough for all."""
+    low, high = area[1] + LINE_HEIGHT / 2, area[3] - LINE_HEIGHT / 2
+    middles = spread([point.y + shift for point in points], low, high)
+    if not middles:
         return []
-    blocks: list[
-        tuple[float, int]
-    ] = []  # mean and number; a name's height and the lines above it are one value
-    for place, height in enumerate(wanted):
-        mean, count = height + place * LINE, 1
+
+    needs_leaders = any(
+        abs(middle - point.y) > 1 for point, middle in zip(points, middles, strict=True)
+    )
+    aside = abs(side) if needs_leaders else _ASIDE
+    right = max(point.x for point in column) + aside
+    left = min(point.x for point in column) - aside
+    return [
+        Label(point, right if side > 0 else left - point.name_width, middle)
+        for point, middle in zip(points, middles, strict=True)
+    ]
+
+
+def _has_room(label: Label, area: Box, obstacles: Iterable[Box]) -> bool:
+    left, _, right, _ = label.box
+    if left < area[0] or right > area[2]:
+        return False
+    if abs(label.middle - label.point.y) > _REACH:
+        return False
+    return not any(overlap(label.box, obstacle) for obstacle in obstacles)
+
+
+def spread(heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Return the nearest heights that are at least a line apart and within the limits.
+
+    Args:
+        heights: The wanted heights, falling.
+        low: Lower limit.
+        high: Upper limit.
+
+    Returns:
+        The heights, or an empty list if there is not enough room.
+    """
+    if (len(heights) - 1) * LINE_HEIGHT > high - low:
+        return []
+
+    # Isotonic regression: with the lines above added to each height, "a line apart" means
+    # "falling", and neighbours in the wrong order are replaced by their mean.
+    blocks: list[tuple[float, int]] = []  # mean and number of heights
+    for index, height in enumerate(heights):
+        mean, count = height + index * LINE_HEIGHT, 1
         while blocks and blocks[-1][0] < mean:
-            before, number = blocks.pop()
-            mean, count = (before * number + mean * count) / (number + count), number + count
+            previous, number = blocks.pop()
+            mean = (previous * number + mean * count) / (number + count)
+            count += number
         blocks.append((mean, count))
-    least = low + (len(wanted) - 1) * LINE
+
+    least = low + (len(heights) - 1) * LINE_HEIGHT
     values = [min(max(mean, least), high) for mean, count in blocks for _ in range(count)]
-    return [value - place * LINE for place, value in enumerate(values)]
+    return [value - index * LINE_HEIGHT for index, value in enumerate(values)]
 
 
-def overlap(one: Box, other: Box) -> bool:
+def overlap(first: Box, second: Box) -> bool:
     """Whether two boxes share more than an edge."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    in_x = first[0] < second[2] and second[0] < first[2]
+    in_y = first[1] < second[3] and second[1] < first[3]
+    return in_x and in_y

@@ -1,221 +1,319 @@
-"""The picture of what accuracy costs: over latency, parameters and the compute of the training."""
+"""What accuracy costs: accuracy over latency, parameters and training compute."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.labels import LINE, Point, place
+from benchmark.measures import BY_COLUMN
+from benchmark.report.figures.axes import tick_label
+from benchmark.report.figures.base import FigureKind, Tables
+from benchmark.report.figures.labels import LINE_HEIGHT, Point, place_labels
 from benchmark.report.figures.style import (
+    DARK,
     GREEN,
     GREY,
-    STYLE,
+    PANEL_TITLE,
+    SMALL,
     VERMILION,
+    add_title,
     colour_of,
-    further,
-    heading,
-    wide,
-    wrapped,
+    extra_height,
+    panel_grid,
+    styled,
+    text_width,
+    tidy,
+    wrap_text,
+    wrap_title,
 )
 from benchmark.study.plan import TEACHER, Plan
 
-AXES = {
-    "latency_ms": "latency (ms)",
-    "params": "parameters",
-    "compute_tmac": "compute of the training (TMAC)",
-}
-"""What accuracy is shown over, and how the axis is called."""
+COSTS = ("latency_ms", "params", "compute_tmac")
+"""Costs that accuracy is shown over."""
 
 _WIDEST = 11.0
 """Inches that panels side by side may take."""
 
+_LEADER = "#999999"
 
-def draw(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Accuracy over what a network and its training cost, panels for each pair; None where no cost is known.
 
-    A line joins the rows that no other equals at less cost or beats at the same. Latency is a property of the network
-    at inference, so rows of a pair with equal parameters and MACs share the median of their latencies.
+@dataclass(frozen=True)
+class _Panel:
+    """What a panel shows: the rows of a pair, over a cost."""
+
+    pair: str
+    cost: str
+    rows: pd.DataFrame
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The Pareto-optimal rows, by rising cost."""
+        points = list(zip(self.rows[self.cost], self.rows["acc1"], strict=True))
+        return self.rows.iloc[pareto_front(points)]
+
+
+@styled
+def draw(tables: Tables) -> Figure | None:
+    """Draw a panel per pair and cost, in which a line joins the Pareto-optimal rows.
+
+    Latency is a property of the network at inference, so rows of a pair with equal parameters and
+    MACs share the median of their latencies.
+
+    Returns:
+        The figure, or None if no cost is known.
     """
-    points = _priced(board, costs)
-    axes = [name for name in AXES if points[name].notna().any()]
+    plan = tables.plan
+    points = _with_costs(tables.board, tables.costs)
+    costs = [cost for cost in COSTS if points[cost].notna().any()]
     pairs = [pair for pair in plan.pairs if (points["pair"] == pair).any()]
-    if not axes or not pairs:
+    if not costs or not pairs:
         return None
-    of_panels = [
-        (pair, name, points[(points["pair"] == pair) & points[name].notna()])
-        for pair in pairs
-        for name in axes
-    ]
-    one = max(
-        2.9, 2 * max(map(wide, points["method"])) + 1.0
-    )  # a name has room beside a point in the middle
-    across = len(axes) if one * len(axes) <= _WIDEST else 1
-    width = across * one + 0.3
-    titles = {pair: wrapped(pair, width - 0.8, 9) for pair in pairs}
-    study = heading(f"{plan.study}: accuracy over cost", width)
-    tall = 3.6 + max(further(title, 9) for title in titles.values())
-    with matplotlib.rc_context(STYLE):
-        size = (width, tall * len(of_panels) / across + 0.3 + further(study, 11))
-        drawn = Figure(figsize=size, layout="constrained", facecolor="white")
-        panels = drawn.subplots(len(of_panels) // across, across, squeeze=False).flatten().tolist()
-        for number, (panel, (pair, name, rows)) in enumerate(zip(panels, of_panels, strict=True)):
-            _draw_costs(panel, rows, name, plan)
-            if number % across == 0:
-                panel.set_title(titles[pair], fontsize=9, loc="left")
-                panel.set_ylabel("Top-1 accuracy (%)", fontsize=8)
-        drawn.suptitle(study, fontsize=11, fontweight="bold")
-        drawn.draw_without_rendering()  # the labels need to know where the panels lie
-        for panel, (_, name, rows) in zip(panels, of_panels, strict=True):
-            _label(panel, rows, name, plan)
-    return drawn
+
+    contents = []
+    for pair in pairs:
+        of_pair = points[points["pair"] == pair]
+        contents += [_Panel(pair, cost, of_pair[of_pair[cost].notna()]) for cost in costs]
+
+    layout = _layout(pairs, contents, max(map(text_width, points["method"])), plan)
+    size = (layout.width, layout.height)
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    panels = panel_grid(figure, layout.columns, len(contents))
+    for index, (panel, content) in enumerate(zip(panels, contents, strict=True)):
+        _draw_panel(panel, content, plan)
+        if index % layout.columns == 0:
+            panel.set_title(layout.titles[content.pair], fontsize=PANEL_TITLE, loc="left")
+            panel.set_ylabel("Top-1 accuracy (%)", fontsize=SMALL)
+    add_title(figure, layout.title)
+
+    figure.draw_without_rendering()  # lays out the panels, so that labels can be placed
+    for panel, content in zip(panels, contents, strict=True):
+        if not content.rows.empty:
+            _draw_labels(panel, content, plan)
+    return figure
 
 
-def _priced(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The rows with an accuracy and what they cost."""
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in inches, and texts broken to fit them."""
+
+    columns: int
+    width: float
+    height: float
+    title: str
+    titles: dict[str, str]
+
+
+def _layout(
+    pairs: Sequence[str], contents: Sequence[_Panel], longest_name: float, plan: Plan
+) -> _Layout:
+    # A name has room beside a point in the middle of a panel.
+    panel_width = max(2.9, 2 * longest_name + 1.0)
+    columns = len(contents) // len(pairs)
+    if panel_width * columns > _WIDEST:
+        columns = 1
+    width = columns * panel_width + 0.3
+    title = wrap_title(f"{plan.study}: accuracy over cost", width)
+    titles = {pair: wrap_text(pair, width - 0.8, PANEL_TITLE) for pair in pairs}
+
+    title_height = max(extra_height(text, PANEL_TITLE) for text in titles.values())
+    panel_height = 3.6 + title_height
+    height = panel_height * len(contents) / columns + 0.3 + extra_height(title, 11)
+    return _Layout(columns, width, height, title, titles)
+
+
+def _with_costs(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """The rows with an accuracy, and their costs."""
     rows = board[["pair", "method", "n", "acc1", "params", "macs", "compute_tmac"]]
-    points = rows.merge(costs[["pair", "method", "latency_ms"]], on=["pair", "method"], how="left")
-    same = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("median")
-    points["latency_ms"] = same.where(same.notna(), points["latency_ms"])
+    latencies = costs[["pair", "method", "latency_ms"]]
+    points = rows.merge(latencies, on=["pair", "method"], how="left")
+
+    of_network = points.groupby(["pair", "params", "macs"])["latency_ms"].transform("median")
+    points["latency_ms"] = of_network.where(of_network.notna(), points["latency_ms"])
     return points[points["n"] > 0]
 
 
-def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the points (cost, accuracy) that no other beats in one and equals in the other, by rising cost.
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the Pareto-optimal (cost, accuracy) points, sorted by cost.
 
-    Points that are equal in both are kept together; accuracies are compared as ranks compare them.
+    Equal points are optimal together; accuracies are compared after rounding, as ranks are.
     """
-    best, kept = (0.0, -math.inf), []
     rounded = [(cost, round(accuracy, 9)) for cost, accuracy in points]
-    for number in sorted(
-        range(len(points)), key=lambda number: (rounded[number][0], -rounded[number][1])
-    ):
-        if rounded[number][1] > best[1]:
-            best = rounded[number]
-        if rounded[number] == best:
-            kept.append(number)
-    return kept
+    by_cost = sorted(range(len(points)), key=lambda index: (rounded[index][0], -rounded[index][1]))
+
+    front: list[int] = []
+    best = (0.0, -math.inf)
+    for index in by_cost:
+        if rounded[index][1] > best[1]:
+            best = rounded[index]
+        if rounded[index] == best:
+            front.append(index)
+    return front
 
 
-def _front(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    return rows.iloc[undominated(list(zip(rows[name], rows["acc1"], strict=True)))]
+def _axis_title(cost: str, plan: Plan) -> str:
+    title = BY_COLUMN[cost].title
+    if cost == "compute_tmac" and plan.budgets:
+        title += ",\nsearches not included"
+    return title
 
 
-def _draw_costs(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    title = AXES[name] + (
-        ",\nwithout that of searches" if name == "compute_tmac" and plan.budgets else ""
-    )
-    panel.set_xlabel(title, fontsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
-    if rows.empty:
-        panel.text(
-            0.5, 0.5, "not measured", fontsize=8, ha="center", color=GREY, transform=panel.transAxes
-        )
-        panel.set(xticks=[], yticks=[])
+def _draw_panel(panel: Axes, content: _Panel, plan: Plan) -> None:
+    title = _axis_title(content.cost, plan)
+    panel.set_xlabel(title, fontsize=SMALL)
+    if content.rows.empty:
+        tidy(panel, grid=None)
+        _write_missing(panel)
         return
-    front = _front(rows, name)
-    window = _window(rows, front, plan)
+
+    front = content.front
     panel.plot(
-        front[name], front["acc1"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1
+        front[content.cost],
+        front["acc1"],
+        color=GREY,
+        linewidth=1,
+        drawstyle="steps-post",
+        zorder=1,
     )
-    shown = rows[rows["acc1"] >= window[0]]
-    for method, cost, accuracy in zip(shown["method"], shown[name], shown["acc1"], strict=True):
+    bottom, top = _accuracy_range(content, plan)
+    visible = content.rows[content.rows["acc1"] >= bottom]
+    _draw_points(panel, visible, content, plan)
+
+    costs = visible[content.cost]
+    if costs.max() > 3 * costs.min() > 0:
+        panel.set_xscale("log")
+        panel.set_xlabel(f"{title}, log scale", fontsize=SMALL)
+    panel.margins(x=0.28)
+    panel.set_ylim(bottom, top)
+    tidy(panel)
+
+    ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
+    panel.set_xticks(ticks, [tick_label(tick) for tick in ticks])
+    panel.set_xticks([], minor=True)
+    panel.autoscale(False)  # lines to labels must not move the points
+
+
+def _write_missing(panel: Axes) -> None:
+    panel.text(
+        0.5,
+        0.5,
+        "not measured",
+        fontsize=SMALL,
+        ha="center",
+        color=GREY,
+        transform=panel.transAxes,
+    )
+    panel.set(xticks=[], yticks=[])
+
+
+def _draw_points(panel: Axes, rows: pd.DataFrame, content: _Panel, plan: Plan) -> None:
+    optimal = set(content.front["method"])
+    for method, cost, accuracy in zip(
+        rows["method"], rows[content.cost], rows["acc1"], strict=True
+    ):
         colour = colour_of(method, plan)
         marker = {VERMILION: "s", GREEN: "D"}.get(colour, "o")
-        inside = colour if method in set(front["method"]) else "white"
+        inside = colour if method in optimal else "white"
         panel.plot(
             cost, accuracy, marker, color=colour, markerfacecolor=inside, markersize=5, zorder=3
         )
-    if shown[name].max() > 3 * shown[name].min() > 0:
-        panel.set_xscale("log")
-        panel.set_xlabel(f"{title}, log scale", fontsize=8)
-    panel.margins(x=0.28)
-    panel.set_ylim(*window)
-    panel.tick_params(axis="both", which="both", labelsize=8)
-    ticks = _ticks(*panel.get_xlim(), panel.get_xscale() == "log")
-    panel.set_xticks(ticks, [_short(tick) for tick in ticks])
-    panel.set_xticks([], minor=True)
-    panel.autoscale(False)  # lines to names must not move the points
-    panel.grid(color="#e5e5e5", linewidth=0.6)
-    panel.set_axisbelow(True)
 
 
-def _window(rows: pd.DataFrame, front: pd.DataFrame, plan: Plan) -> tuple[float, float]:
-    """The accuracies about those of teacher, student alone and joined rows: a few failures must not crowd these."""
-    shown = rows[rows["method"].isin({TEACHER, plan.baseline, *front["method"]})]["acc1"]
-    low, high = float(shown.min()), float(shown.max())
+def _accuracy_range(content: _Panel, plan: Plan) -> tuple[float, float]:
+    """The accuracies around those of the teacher, the student alone and the Pareto front.
+
+    A few failures must not crowd these together.
+    """
+    rows = content.rows
+    important = {TEACHER, plan.baseline, *content.front["method"]}
+    accuracies = rows[rows["method"].isin(important)]["acc1"]
+    low, high = float(accuracies.min()), float(accuracies.max())
+
     span = max(high - low, 2.0)
-    return max(low - span, float(rows["acc1"].min()) - 0.1 * span), high + 0.1 * span
+    lowest = float(rows["acc1"].min()) - 0.1 * span
+    return max(low - span, lowest), high + 0.1 * span
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """At most five round places of an axis."""
-    if logarithmic:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            ticks = [
-                step * 10.0**power
-                for power in powers
-                for step in steps
-                if low <= step * 10.0**power <= high
-            ]
-            if len(ticks) <= 5:
-                return ticks
-        return ticks[:: math.ceil(len(ticks) / 5)]
-    found = MaxNLocator(4).tick_values(low, high)
-    return [float(tick) for tick in found if low <= tick <= high]
+    """At most five round values of an axis."""
+    if not logarithmic:
+        values = MaxNLocator(4).tick_values(low, high)
+        return [float(value) for value in values if low <= value <= high]
+
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= 5:
+            return inside
+    return inside[:: math.ceil(len(inside) / 5)]
 
 
-def _short(value: float) -> str:
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.4g}{letter}"
-    return f"{value:.4g}"
+def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
+    """Write names beside the points.
 
+    Those of the Pareto front, the teacher and the student alone come first, the others where there
+    is room; a remark counts the rest.
+    """
+    important = {*content.front["method"], TEACHER, plan.baseline}
+    inside = content.rows[content.rows["acc1"] >= panel.get_ylim()[0]]
 
-def _label(panel: Axes, rows: pd.DataFrame, name: str, plan: Plan) -> None:
-    """Names beside the points: the joined ones, teacher and student alone first, others where there is room."""
-    if rows.empty:
-        return
-    first = set(_front(rows, name)["method"]) | {TEACHER, plan.baseline}
-    inside = rows[rows["acc1"] >= panel.get_ylim()[0]]
-    scale = panel.figure.dpi / 72  # pixels of a point
-    places = panel.transData.transform(inside[[name, "acc1"]].to_numpy(float)) / scale
+    pixels_per_point = panel.figure.dpi / 72
+    values = inside[[content.cost, "acc1"]].to_numpy(float)
+    positions = (panel.transData.transform(values) / pixels_per_point).tolist()
     points = [
-        Point(method, float(x), float(y), method in first)
-        for method, (x, y) in zip(inside["method"], places, strict=True)
+        Point(method, x, y, method in important)
+        for method, (x, y) in zip(inside["method"], positions, strict=True)
     ]
-    ends = [float(end) / scale for end in panel.bbox.extents]
-    found = place(points, (ends[0], ends[1] + LINE, ends[2] + 4, ends[3]))
+    left, bottom, right, top = (end / pixels_per_point for end in panel.bbox.extents)
+    labels = place_labels(points, (left, bottom + LINE_HEIGHT, right + 4, top))
 
-    def data(x: float, y: float) -> tuple[float, float]:
-        across, up = panel.transData.inverted().transform((x * scale, y * scale))
-        return float(across), float(up)
+    def to_data(x: float, y: float) -> tuple[float, float]:
+        pixels = (x * pixels_per_point, y * pixels_per_point)
+        across, up = panel.transData.inverted().transform(pixels).tolist()
+        return across, up
 
-    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
-    for label in found:
+    for label in labels:
         if label.leader:
-            start, end = (data(*end) for end in label.leader)
-            panel.plot(
-                [start[0], end[0]], [start[1], end[1]], color="#999999", linewidth=0.5, zorder=2
-            )
-        where = data(label.left, label.middle)
+            (start_x, start_y), (end_x, end_y) = (to_data(*end) for end in label.leader)
+            panel.plot([start_x, end_x], [start_y, end_y], color=_LEADER, linewidth=0.5, zorder=2)
         panel.text(
-            *where,
+            *to_data(label.left, label.middle),
             label.point.name,
-            fontsize=8,
+            fontsize=SMALL,
             va="center",
-            color="#222222",
-            bbox=ground,
+            color=DARK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
             zorder=4,
         )
-    told = [f"{len(points) - len(found)} without a name"] * (len(found) < len(points))
-    told += [f"{len(rows) - len(inside)} below the axis"] * (len(inside) < len(rows))
+
+    remarks = []
+    if len(labels) < len(points):
+        remarks.append(f"{len(points) - len(labels)} not labelled")
+    if len(inside) < len(content.rows):
+        remarks.append(f"{len(content.rows) - len(inside)} below the axis")
     panel.text(
-        0.99, 0.01, ", ".join(told), fontsize=8, ha="right", color=GREY, transform=panel.transAxes
+        0.99,
+        0.01,
+        ", ".join(remarks),
+        fontsize=SMALL,
+        ha="right",
+        color=GREY,
+        transform=panel.transAxes,
     )
+
+
+def caption(plan: Plan) -> str:
+    """Return what the figure shows."""
+    return (
+        "Accuracy over latency, parameters and compute; a line joins the Pareto-optimal rows "
+        "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost"
+    )
+
+
+FIGURE = FigureKind("pareto", "accuracy over cost", caption, draw, shows_measured_costs=True)

@@ -1,4 +1,4 @@
-"""Critical-difference diagram of mean ranks over pairs."""
+"""Mean ranks over pairs, as a critical-difference diagram."""
 
 from __future__ import annotations
 
@@ -6,169 +6,300 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.leaderboard.ranking import friedman_groups
 from benchmark.leaderboard.rounding import plain
-from benchmark.leaderboard.sentences import ranked_together
 from benchmark.leaderboard.statistics import SIGNIFICANCE, critical_difference, friedman
-from benchmark.report.figures.style import GREEN, GREY, STYLE, colour_of, further, heading, wide
+from benchmark.report.figures.base import FigureKind, Tables
+from benchmark.report.figures.style import (
+    DARK,
+    GREEN,
+    GREY,
+    SMALL,
+    add_title,
+    colour_of,
+    extra_height,
+    styled,
+    text_width,
+    wrap_title,
+)
 from benchmark.study.plan import Plan
 
+_ROW = 0.21
+"""Height of a row in inches. Heights within a diagram are in rows, and y points down."""
 
-def ranks(board: pd.DataFrame, plan: Plan) -> Figure | None:
-    """Critical-difference diagram: mean ranks over pairs, and bars over methods that Nemenyi's test can't tell apart.
+_ABOVE = 4.3
+"""Rows above the axis."""
 
-    A panel per number of trials. Where Friedman's test finds no difference one bar joins all, as none is claimed. None
-    where there are too few pairs or ranked methods for the tests. Source: Demsar, Statistical Comparisons of
-    Classifiers over Multiple Data Sets, 2006, section 3.2.4.
-    """
-    groups = ranked_together(board, plan)
-    if not groups:
-        return None
-    found = board[board["mean_rank"].notna()].groupby("method")["mean_rank"].first()
-    diagrams = [_Ranks.of({name: float(found[name]) for name in means}, means, trials, plan)
-                for trials, means in groups.items()]  # fmt: skip
-    label = max(wide(text) for one in diagrams for text in one.labels) + 0.25
-    width = 4.6 + 2 * label
-    study = heading(f"{plan.study}: mean ranks", width)
-    top = sum(one.lines * _ROW for one in diagrams)
-    tall = top + 0.35 + further(study, 11)
-    with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(width, tall), facecolor="white")
-        for one in diagrams:
-            top -= one.lines * _ROW
-            box = (label / width, top / tall, 4.6 / width, one.lines * _ROW / tall)
-            draw_ranks(drawn.add_axes(box), one, plan)
-        drawn.suptitle(study, fontsize=11, fontweight="bold", y=1 - 0.1 / tall, va="top")
-    return drawn
+_AXIS_WIDTH = 4.6
+"""Inches of the diagram without the labels on both sides."""
 
 
 @dataclass(frozen=True)
-class _Ranks:
-    """What one diagram shows: methods by rising mean rank, and the places (first, last, level) of its bars."""
+class Bar:
+    """A bar that joins methods which do not differ.
+
+    Attributes:
+        first: Index of the first method.
+        last: Index of the last method.
+        level: Its row below the axis; bars that would touch have different levels.
+    """
+
+    first: int
+    last: int
+    level: int
+
+
+@dataclass(frozen=True)
+class _Diagram:
+    """What a diagram shows.
+
+    Attributes:
+        methods: Names, by rising mean rank.
+        means: Their mean ranks.
+        bars: Bars over methods.
+        difference: The critical difference.
+        result: Result of Friedman's test, in words.
+    """
 
     methods: Sequence[str]
     means: Sequence[float]
-    bars: Sequence[tuple[int, int, int]]
+    bars: Sequence[Bar]
     difference: float
-    told: str
-
-    @classmethod
-    def of(
-        cls,
-        found: Mapping[str, float],
-        accuracies: Mapping[str, Sequence[float]],
-        trials: int,
-        plan: Plan,
-    ) -> _Ranks:
-        methods = sorted(found, key=lambda name: (found[name], plan.methods.index(name)))
-        means = [found[name] for name in methods]
-        difference, p = critical_difference(len(means), len(plan.pairs)), friedman(accuracies)[1]
-        shown = "< 0.001" if p < 0.001 else f"= {p:.3f}"
-        tuned = f"Rows tuned with {trials} trials. " if trials else ""
-        if p < SIGNIFICANCE:
-            told = f"{tuned}Friedman's test: p {shown}.\nBars join methods that do not differ at the 5 % level (Nemenyi)."
-            return cls(methods, means, _levels(joined(means, difference), means), difference, told)
-        told = f"{tuned}Friedman's test finds no difference: p {shown}.\nSo none is claimed, and the bar joins all."
-        return cls(methods, means, [(0, len(means) - 1, 0)], difference, told)
+    result: str
 
     @property
     def labels(self) -> list[str]:
-        return [
-            f"{name} ({plain(mean, 2)})"
-            for name, mean in zip(self.methods, self.means, strict=True)
-        ]
+        """Names with mean ranks."""
+        pairs = zip(self.methods, self.means, strict=True)
+        return [f"{name} ({plain(mean, 2)})" for name, mean in pairs]
 
     @property
     def first_label(self) -> float:
-        """Rows between the axis and the highest label."""
-        return 0.6 + 0.5 * (1 + max((level for *_, level in self.bars), default=0))
+        """Rows from the axis to the highest label."""
+        levels = 1 + max((bar.level for bar in self.bars), default=0)
+        return 0.6 + 0.5 * levels
 
     @property
-    def lines(self) -> float:
-        """The height of the diagram in rows."""
+    def height(self) -> float:
+        """Height of the diagram, in rows."""
         return _ABOVE + self.first_label + math.ceil(len(self.methods) / 2) + 2.0
 
 
-_ROW, _ABOVE = 0.21, 4.3
-"""Inches of a row of a diagram of ranks, and rows above its axis."""
+@styled
+def draw(tables: Tables) -> Figure | None:
+    """Draw a diagram per number of trials: mean ranks, and bars over methods that do not differ.
+
+    Methods do not differ if their mean ranks are no further apart than Nemenyi's critical
+    difference. Where Friedman's test finds no difference at all, a single bar joins all methods.
+
+    Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, 2006, section
+    3.2.4.
+
+    Returns:
+        The figure, or None if there are too few pairs or ranked methods for the tests.
+    """
+    plan = tables.plan
+    diagrams = _diagrams(tables.board, plan)
+    if not diagrams:
+        return None
+
+    label_width = 0.25 + max(text_width(label) for diagram in diagrams for label in diagram.labels)
+    width = _AXIS_WIDTH + 2 * label_width
+    title = wrap_title(f"{plan.study}: mean ranks", width)
+    bottom = sum(diagram.height * _ROW for diagram in diagrams)
+    height = bottom + 0.35 + extra_height(title, 11)
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    for diagram in diagrams:
+        bottom -= diagram.height * _ROW
+        panel = figure.add_axes(
+            (
+                label_width / width,
+                bottom / height,
+                _AXIS_WIDTH / width,
+                diagram.height * _ROW / height,
+            )
+        )
+        _draw_diagram(panel, diagram, plan)
+    add_title(figure, title, y=1 - 0.1 / height, va="top")
+    return figure
+
+
+def _diagrams(board: pd.DataFrame, plan: Plan) -> list[_Diagram]:
+    """A diagram per number of trials; only rows with equal budgets are compared."""
+    ranked = board[board["mean_rank"].notna()]
+    mean_ranks = ranked.groupby("method")["mean_rank"].first()
+    return [
+        _diagram({name: float(mean_ranks[name]) for name in accuracies}, accuracies, trials, plan)
+        for trials, accuracies in friedman_groups(board, plan).items()
+    ]
+
+
+def _diagram(
+    mean_ranks: Mapping[str, float],
+    accuracies: Mapping[str, Sequence[float]],
+    trials: int,
+    plan: Plan,
+) -> _Diagram:
+    methods = sorted(mean_ranks, key=lambda name: (mean_ranks[name], plan.methods.index(name)))
+    means = [mean_ranks[name] for name in methods]
+    difference = critical_difference(len(means), len(plan.pairs))
+    _, p = friedman(accuracies)
+
+    p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    if p < SIGNIFICANCE:
+        bars = _with_levels(joined(means, difference), means)
+        result = (
+            f"Friedman's test: {p_text}.\n"
+            "Bars join methods that do not differ at the 5 % level (Nemenyi)."
+        )
+    else:
+        bars = [Bar(0, len(means) - 1, 0)]
+        result = (
+            f"Friedman's test finds no difference: {p_text}.\n"
+            "So none is claimed, and one bar joins all."
+        )
+    if trials:
+        result = f"Rows tuned with {trials} trials. {result}"
+    return _Diagram(methods, means, bars, difference, result)
 
 
 def joined(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """The longest runs (first, last) of rising mean ranks whose ends are no more than a difference apart."""
+    """Return the longest runs (first, last) whose ends are at most a difference apart.
+
+    Args:
+        means: Rising mean ranks.
+        difference: The critical difference.
+    """
     runs: list[tuple[int, int]] = []
     for first, mean in enumerate(means):
-        last = max(place for place, other in enumerate(means) if other - mean <= difference)
+        within = [index for index, other in enumerate(means) if other - mean <= difference]
+        last = max(within)
         if last > first and (not runs or last > runs[-1][1]):
             runs.append((first, last))
     return runs
 
 
-def _levels(runs: Sequence[tuple[int, int]], means: Sequence[float]) -> list[tuple[int, int, int]]:
-    """Each run with the highest level at which it leaves a space to the bars before it."""
-    ends: list[float] = []
+def _with_levels(runs: Sequence[tuple[int, int]], means: Sequence[float]) -> list[Bar]:
+    """The runs as bars, each at the highest level where it does not touch an earlier one."""
+    gap = 0.05 * len(means)
+    ends: list[float] = []  # by level
     bars = []
     for first, last in runs:
-        free = [level for level, end in enumerate(ends) if means[first] - end > 0.05 * len(means)]
+        free = [level for level, end in enumerate(ends) if means[first] - end > gap]
         level = free[0] if free else len(ends)
         ends[level : level + 1] = [means[last]]
-        bars.append((first, last, level))
+        bars.append(Bar(first, last, level))
     return bars
 
 
-def draw_ranks(panel: Axes, shown: _Ranks, plan: Plan) -> None:
-    """The axis at height 0, the bars and then the labels below it, one row each; better half left, worse half right."""
-    count = len(shown.methods)
+def _draw_diagram(panel: Axes, diagram: _Diagram, plan: Plan) -> None:
+    """Draw the axis at height 0, the bars, and below them the labels.
+
+    The better half of the methods has its labels on the left, the other on the right.
+    """
+    count = len(diagram.methods)
     margin = 0.04 * (count - 1)
-    low, high = 1 - margin, count + margin
-    panel.set_xlim(low, high)
-    panel.set_ylim(shown.lines - _ABOVE, -_ABOVE)
+    panel.set_xlim(1 - margin, count + margin)
+    panel.set_ylim(diagram.height - _ABOVE, -_ABOVE)
     panel.axis("off")
-    panel.plot(
-        [1, count], [0, 0], color="black", linewidth=1, solid_capstyle="projecting", zorder=2
-    )
-    for tick in range(1, count + 1, math.ceil(count / 12)):
-        panel.plot([tick, tick], [-0.3, 0], color="black", linewidth=1, zorder=2)
-        panel.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=8)
-    title = f"mean rank over {len(plan.pairs)} pairs (left is better)"
-    panel.text((1 + count) / 2, -1.5, title, ha="center", va="bottom", fontsize=8)
-    end = 1 + shown.difference
-    panel.plot(
-        [1, 1, 1, end, end, end], [-3.4, -2.8, -3.1, -3.1, -2.8, -3.4], color=GREY, linewidth=1
-    )
-    panel.text(
-        end + 0.5 * margin,
-        -3.1,
-        f"critical difference {shown.difference:.2f}",
-        va="center",
-        fontsize=8,
-        color=GREY,
-    )
-    half = math.ceil(count / 2)
-    for place, (method, mean, label) in enumerate(
-        zip(shown.methods, shown.means, shown.labels, strict=True)
-    ):
-        left = place < half
-        down = shown.first_label + (place if left else count - 1 - place)
-        edge, colour = (low if left else high), colour_of(method, plan)
-        panel.plot([mean, mean, edge], [0, down, down], color=colour, linewidth=0.9, zorder=1)
-        panel.plot(mean, 0, "D" if colour == GREEN else "o", color=colour, markersize=4.5, zorder=4)
-        panel.annotate(label, (edge, down), (-4 if left else 4, 0), textcoords="offset points", fontsize=8,
-                       ha="right" if left else "left", va="center_baseline", color="#222222")  # fmt: skip
-    for first, last, level in shown.bars:
-        ends, down = (shown.means[first], shown.means[last]), 0.55 + 0.5 * level
-        reach = 0.012 * (count - 1)
-        panel.plot([ends[0] - reach, ends[1] + reach], [down, down], color="black", linewidth=3.2,
-                   solid_capstyle="butt", zorder=3)  # fmt: skip
+
+    _draw_axis(panel, count, len(plan.pairs))
+    _draw_critical_difference(panel, diagram.difference, 0.5 * margin)
+    _draw_methods(panel, diagram, plan)
+    for bar in diagram.bars:
+        _draw_bar(panel, bar, diagram.means)
     panel.text(
         (1 + count) / 2,
-        shown.lines - _ABOVE - 0.4,
-        shown.told,
+        diagram.height - _ABOVE - 0.4,
+        diagram.result,
         ha="center",
         va="bottom",
         fontsize=7.5,
         color=GREY,
     )
+
+
+def _draw_axis(panel: Axes, count: int, pairs: int) -> None:
+    panel.plot(
+        [1, count], [0, 0], color="black", linewidth=1, solid_capstyle="projecting", zorder=2
+    )
+    for tick in range(1, count + 1, math.ceil(count / 12)):
+        panel.plot([tick, tick], [-0.3, 0], color="black", linewidth=1, zorder=2)
+        panel.text(tick, -0.45, str(tick), ha="center", va="bottom", fontsize=SMALL)
+
+    title = f"mean rank over {pairs} pairs (lower is better)"
+    panel.text((1 + count) / 2, -1.5, title, ha="center", va="bottom", fontsize=SMALL)
+
+
+def _draw_critical_difference(panel: Axes, difference: float, gap: float) -> None:
+    """A line as long as the critical difference, above the axis."""
+    end = 1 + difference
+    middle, top, bottom = -3.1, -3.4, -2.8
+    panel.plot(
+        [1, 1, 1, end, end, end],
+        [top, bottom, middle, middle, bottom, top],
+        color=GREY,
+        linewidth=1,
+    )
+    panel.text(
+        end + gap,
+        middle,
+        f"critical difference {difference:.2f}",
+        va="center",
+        fontsize=SMALL,
+        color=GREY,
+    )
+
+
+def _draw_methods(panel: Axes, diagram: _Diagram, plan: Plan) -> None:
+    """A dot on the axis per method, and a line from it to the label."""
+    count = len(diagram.methods)
+    half = math.ceil(count / 2)
+    low, high = panel.get_xlim()
+
+    for index, label in enumerate(diagram.labels):
+        on_left = index < half
+        y = diagram.first_label + (index if on_left else count - 1 - index)
+        edge = low if on_left else high
+        mean = diagram.means[index]
+        colour = colour_of(diagram.methods[index], plan)
+
+        panel.plot([mean, mean, edge], [0, y, y], color=colour, linewidth=0.9, zorder=1)
+        marker = "D" if colour == GREEN else "o"
+        panel.plot(mean, 0, marker, color=colour, markersize=4.5, zorder=4)
+        panel.annotate(
+            label,
+            (edge, y),
+            (-4 if on_left else 4, 0),
+            textcoords="offset points",
+            fontsize=SMALL,
+            ha="right" if on_left else "left",
+            va="center_baseline",
+            color=DARK,
+        )
+
+
+def _draw_bar(panel: Axes, bar: Bar, means: Sequence[float]) -> None:
+    reach = 0.012 * (len(means) - 1)
+    y = 0.55 + 0.5 * bar.level
+    panel.plot(
+        [means[bar.first] - reach, means[bar.last] + reach],
+        [y, y],
+        color="black",
+        linewidth=3.2,
+        solid_capstyle="butt",
+        zorder=3,
+    )
+
+
+def caption(plan: Plan) -> str:
+    """Return what the figure shows."""
+    return "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)"
+
+
+FIGURE = FigureKind("ranks", "mean ranks", caption, draw)

@@ -1,53 +1,130 @@
-"""How all pictures look: their type, and colours that colour-blind readers tell apart (those of Okabe and Ito)."""
+"""The look of all figures: type, sizes of text, and colours for colour-blind readers.
+
+The colours are those of Okabe and Ito.
+"""
 
 from __future__ import annotations
 
+import functools
 import textwrap
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar
 
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from benchmark.study.plan import TEACHER, Plan
 
-BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#666666"
+BLUE = "#0072B2"
+GREEN = "#009E73"
+VERMILION = "#D55E00"
+GREY = "#666666"
+DARK = "#222222"
+GRID = "#e5e5e5"
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "svg.hashsalt": "kdbench",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.parse_math": False,  # a name may contain a dollar sign
 }
+"""Settings of matplotlib while a figure is drawn or saved."""
+
+SMALL = 8
+"""Size of most text, in points."""
+
+PANEL_TITLE = 9
+FIGURE_TITLE = 11
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate a function that draws, so that it uses `STYLE` and leaves matplotlib as it was."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
 
 
 def colour_of(method: str, plan: Plan) -> str:
-    """Of a row: teacher and student alone, tuned or not, have their own."""
-    return VERMILION if method == TEACHER else GREEN if method in plan.alone else BLUE
+    """Return the colour of a row: teacher, student alone (tuned or not), or any other method."""
+    if method == TEACHER:
+        return VERMILION
+    return GREEN if method in plan.alone else BLUE
+
+
+def panel_grid(figure: Figure, columns: int, count: int) -> Sequence[Axes]:
+    """Add panels to a figure, row by row.
+
+    Args:
+        figure: The figure.
+        columns: Panels side by side.
+        count: Number of panels; the last row may have fewer than `columns`.
+    """
+    rows = -(-count // columns)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for panel in panels[count:]:
+        panel.remove()
+    return panels[:count]
+
+
+def tidy(
+    panel: Axes,
+    spines: Sequence[str] = ("bottom", "left"),
+    grid: Literal["x", "y", "both"] | None = "both",
+) -> None:
+    """Remove what a panel does not need.
+
+    Args:
+        panel: The panel.
+        spines: Sides whose lines stay.
+        grid: Axis whose ticks have grid lines: `x`, `y` or `both`; none if None.
+    """
+    panel.tick_params(axis="both", which="both", labelsize=SMALL)
+    for side, spine in panel.spines.items():
+        spine.set_visible(side in spines)
+    if grid is not None:
+        panel.grid(axis=grid, color=GRID, linewidth=0.6)
+        panel.set_axisbelow(True)
 
 
 @lru_cache(maxsize=4096)
-def wide(text: str, size: float = 8, weight: str = "normal") -> float:
-    """The inches that a line takes."""
+def text_width(text: str, size: float = SMALL, weight: str = "normal") -> float:
+    """Return the width of a line of text in inches."""
     font = FontProperties(family=STYLE["font.family"], size=size, weight=weight)
-    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / 72
 
 
-def wrapped(text: str, inches: float, size: float = 8, weight: str = "normal") -> str:
-    """A text in lines that take no more than so many inches."""
+def wrap_text(text: str, inches: float, size: float = SMALL, weight: str = "normal") -> str:
+    """Return text broken into lines that are no wider than `inches`."""
     for letters in range(len(text), 1, -1):
         lines = textwrap.wrap(text, letters)
-        if all(wide(line, size, weight) <= inches for line in lines):
+        if all(text_width(line, size, weight) <= inches for line in lines):
             return "\n".join(lines)
     return text
 
 
-def heading(text: str, inches: float) -> str:
-    """The title of a picture, as `suptitle` draws it, in lines that fit into so wide a picture."""
-    return wrapped(text, inches - 0.2, 11, "bold")
+def wrap_title(text: str, inches: float) -> str:
+    """Return the title of a figure, broken into lines that fit its width."""
+    return wrap_text(text, inches - 0.2, FIGURE_TITLE, "bold")
 
 
-def further(text: str, size: float = 8) -> float:
-    """The inches that the lines of a text after its first take in height."""
+def extra_height(text: str, size: float = SMALL) -> float:
+    """Return the height in inches of all lines of a text but the first."""
     return text.count("\n") * 1.25 * size / 72
+
+
+def add_title(figure: Figure, text: str, **position: Any) -> None:
+    """Put the title of a figure above its panels."""
+    figure.suptitle(text, fontsize=FIGURE_TITLE, fontweight="bold", **position)

@@ -1,0 +1,50 @@
+"""Executors by name. The folder is the registry: every file except `base` holds one executor."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from benchmark.errors import InputError, suggest
+from benchmark.execution.executors.base import CellSpec, CohortSpec, Executor
+
+__all__ = ["DEFAULT", "CellSpec", "CohortSpec", "Executor", "create", "names"]
+
+DEFAULT = "inline"
+"""The executor that a session uses unless it is given another one."""
+
+_FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Return the names of all executors, sorted, without importing any."""
+    files = (path.stem for path in _FOLDER.glob("*.py"))
+    return sorted(name for name in files if name != "base" and not name.startswith("_"))
+
+
+def create(name: str) -> Executor:
+    """Create an executor.
+
+    Args:
+        name: Name of its file, without the suffix.
+
+    Raises:
+        InputError: There is no such executor.
+        TypeError: The file doesn't hold exactly one executor.
+    """
+    if name not in names():
+        raise InputError(f"executor: no executor {name!r}; {suggest(name, names())}")
+
+    module = importlib.import_module(f"{__name__}.{name}")
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Executor)
+        and value.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise TypeError(f"{module.__file__}: holds {len(classes)} executors; define exactly one")
+
+    executor: Executor = classes[0]()
+    return executor

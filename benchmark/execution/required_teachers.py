@@ -1,0 +1,138 @@
+"""The teachers that a study requires, and the key of each in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import methods
+from benchmark import RULES
+from benchmark.data import Data
+from benchmark.errors import InputError
+from benchmark.execution.teacher_store import TeacherCard, TeacherStore
+from benchmark.hashing import identity
+from benchmark.models import create
+from benchmark.study.schema import Network, Pair, Recipe
+from benchmark.study.study import Study
+
+
+@dataclass(frozen=True)
+class RequiredTeacher:
+    """A teacher that a study requires.
+
+    Attributes:
+        key: Its folder in the store: the hash of `configuration`, or the key of stored weights.
+        configuration: Everything that decides its weights.
+        network: The network that its weights belong to.
+        pair: The first pair that it teaches.
+        location: Where the study names it first, such as `pairs[0].teacher`.
+        pairs: Names of all pairs that it teaches.
+        recipe: Recipe of its training, or None if its weights come from elsewhere.
+        min_accuracy: The highest accuracy that any pair demands, in percent.
+        gate_location: Where the study demands that accuracy.
+    """
+
+    key: str
+    configuration: dict[str, Any]
+    network: Network
+    pair: Pair
+    location: str
+    pairs: tuple[str, ...]
+    recipe: Recipe | None
+    min_accuracy: float | None
+    gate_location: str
+
+    @property
+    def label(self) -> str:
+        """Its name in messages and progress events."""
+        return f"teacher {self.network.model}"
+
+
+def required_teachers(study: Study, data: Data, store: TeacherStore) -> list[RequiredTeacher]:
+    """Return the teachers of a study, each once, in the order of its pairs.
+
+    Raises:
+        InputError: The store lacks weights that the study names, or they belong to another
+            network or to other classes.
+    """
+    by_key: dict[str, RequiredTeacher] = {}
+    for index, pair in enumerate(study.pairs):
+        teacher = _required(study, index, data, store)
+        before = by_key.get(teacher.key)
+        by_key[teacher.key] = teacher if before is None else _merged(before, teacher, pair)
+    return list(by_key.values())
+
+
+def _required(study: Study, index: int, data: Data, store: TeacherStore) -> RequiredTeacher:
+    """Return the teacher of one pair."""
+    pair = study.pairs[index]
+    teacher = pair.teacher
+    location = f"pairs[{index}].teacher"
+
+    network: Network = teacher
+    recipe: Recipe | None = None
+    configuration = {"rules": RULES, "role": "teacher", "data": study.data(data.fingerprint)}
+
+    if teacher.weights is not None:
+        card = store.find(teacher.weights, f"{location}.weights")
+        _check_card(card, teacher, location, data)
+        network = card.network
+        configuration |= {"student": network.identity, "sha256": card.sha256}
+        key = card.key
+    elif teacher.recipe is None and create.head_is_pretrained(teacher, data.classes):
+        configuration |= {"student": teacher.identity, "classes": data.classes}
+        key = identity(configuration)
+    else:
+        recipe = teacher.recipe or study.recipe
+        baseline = methods.baseline()
+        configuration |= {
+            "student": teacher.identity,
+            "method": {"name": baseline, "settings": methods.create(baseline).settings},
+            "recipe": recipe.identity,
+            "select": study.select,
+            "seed": teacher.seed,
+        }
+        key = identity(configuration)
+
+    return RequiredTeacher(
+        key=key,
+        configuration=configuration,
+        network=network,
+        pair=pair,
+        location=location,
+        pairs=(pair.name,),
+        recipe=recipe,
+        min_accuracy=teacher.min_accuracy,
+        gate_location=f"{location}.min_accuracy",
+    )
+
+
+def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> RequiredTeacher:
+    """Return a teacher that teaches one more pair, with the stricter gate of both."""
+    merged = replace(first, pairs=(*first.pairs, pair.name))
+    if second.min_accuracy is None:
+        return merged
+
+    if first.min_accuracy is None or second.min_accuracy > first.min_accuracy:
+        gate_location = second.gate_location
+        merged = replace(merged, min_accuracy=second.min_accuracy, gate_location=gate_location)
+    return merged
+
+
+def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data) -> None:
+    """Raise InputError if the study says something else of the network than its card does."""
+    for key in ("model", "kwargs", "image_size", "mean", "std"):
+        stated, stored = getattr(teacher, key), getattr(card.network, key)
+        optional = key not in ("model", "kwargs")
+        if stated == stored or (optional and stated is None):
+            continue
+        raise InputError(
+            f"{location}.{key}: is {stated}, but the stored weights belong to a network with "
+            f"{stored}; change it, or name other weights"
+        )
+
+    if card.classes != data.classes:
+        raise InputError(
+            f"{location}.weights: the stored teacher has {card.classes} classes, the data set has "
+            f"{data.classes}; name other weights"
+        )

@@ -1,0 +1,39 @@
+"""How one command trains: where, on which device, by which executor, and who listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from benchmark.execution import executors
+from benchmark.execution.executors import Executor
+from benchmark.execution.teacher_store import TeacherStore
+from benchmark.records.layout import Workspace
+from benchmark.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the steps of one command have in common, apart from the study itself.
+
+    Attributes:
+        workspace: Folder of studies and teachers.
+        source: Name of the study's file, for messages.
+        device: Device that everything is trained on.
+        environment: Versions and machine, recorded whenever a cell starts.
+        progress: Gets the events of all cells.
+        executor: Trains the cohorts.
+    """
+
+    workspace: Workspace
+    source: str
+    device: torch.device
+    environment: dict[str, str]
+    progress: Progress = field(default_factory=Progress)
+    executor: Executor = field(default_factory=lambda: executors.create(executors.DEFAULT))
+
+    @property
+    def store(self) -> TeacherStore:
+        """The teachers of the workspace."""
+        return TeacherStore(self.workspace)

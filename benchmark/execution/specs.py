@@ -1,0 +1,73 @@
+"""Describes cells and cohorts as the plain data that executors get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.execution.executors import CellSpec, CohortSpec
+from benchmark.execution.prepare import Prepared
+from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.session import Session
+from benchmark.records.layout import CellFiles
+from benchmark.study.schema import Dataset, Digits
+
+
+def cell_spec(
+    session: Session, label: str, files: CellFiles, configuration: dict[str, Any]
+) -> CellSpec:
+    """Describe a cell.
+
+    Args:
+        session: The session.
+        label: The cell's name in messages and progress events.
+        files: The cell's files, in the session's workspace.
+        configuration: Everything that decides the cell's numbers.
+    """
+    folder = files.path.relative_to(session.workspace.path).as_posix()
+    return CellSpec(label=label, folder=folder, configuration=configuration)
+
+
+def cohort_spec(
+    prepared: Prepared,
+    session: Session,
+    teacher: RequiredTeacher,
+    seed: int,
+    cells: Sequence[CellSpec],
+    *,
+    tested: bool = True,
+) -> CohortSpec:
+    """Describe a cohort.
+
+    Args:
+        prepared: The cells' study.
+        session: The session.
+        teacher: Teacher of all cells.
+        seed: Seed of all cells.
+        cells: The cells.
+        tested: Whether finished cells are evaluated on the test images.
+    """
+    study = prepared.study
+    return CohortSpec(
+        workspace=str(session.workspace.path.absolute()),
+        dataset=_with_absolute_root(study.dataset),
+        split=study.split,
+        recipe=study.recipe,
+        select=study.select,
+        seed=seed,
+        teacher=teacher.key,
+        device=str(session.device),
+        tested=tested,
+        environment=session.environment,
+        cells=tuple(cells),
+    )
+
+
+def _with_absolute_root(dataset: Dataset) -> Dataset:
+    """Return a data set that a process finds in whichever folder it works."""
+    if isinstance(dataset, Digits):
+        return dataset
+
+    root = Path(dataset.root).absolute()
+    return dataset.model_copy(update={"root": str(root)})

@@ -1,0 +1,131 @@
+"""Trains one cohort from its plain description, in whichever process it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.data import Data
+from benchmark.errors import InputError
+from benchmark.execution import environment, teachers
+from benchmark.execution.executors.base import CellSpec, CohortSpec
+from benchmark.execution.prepare import load_data
+from benchmark.execution.teacher_store import TeacherStore
+from benchmark.records.checkpoints import CellFolder
+from benchmark.records.layout import Workspace
+from benchmark.study.schema import Network, Recipe
+from benchmark.training.cohort import train
+from benchmark.training.conditions import Conditions, Task
+from benchmark.training.progress import Progress
+from benchmark.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the cohorts of a study share in the memory of one process.
+
+    Attributes:
+        data: The study's images.
+        teachers: Loaded teachers by key.
+    """
+
+    data: Data
+    teachers: Mapping[str, Teacher]
+
+
+def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> None:
+    """Train the cells of a cohort side by side.
+
+    Args:
+        spec: The cohort.
+        resources: The cohort's data, and at least its teacher.
+        progress: Gets the events of all cells.
+
+    Raises:
+        InputError: The data or the teacher are not those that the spec was made for, or a file
+            cannot be read or written.
+    """
+    teacher = resources.teachers[spec.teacher]
+    for cell in spec.cells:
+        _check_resources(cell, resources.data, teacher)
+
+    conditions = Conditions(
+        data=resources.data,
+        recipe=spec.recipe,
+        seed=spec.seed,
+        select=spec.select,
+        teacher=teacher,
+        environment=spec.environment,
+        tested=spec.tested,
+    )
+    tasks = [_task(Path(spec.workspace), cell) for cell in spec.cells]
+    train(tasks, conditions, progress)
+
+
+def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
+    """Train a cohort in a process that has loaded nothing: the entry point of a worker.
+
+    The process computes with the number of threads that the spec's environment names, because the
+    last bits of the results depend on it.
+
+    Args:
+        spec: The cohort.
+        progress: Gets the events of all cells.
+        say: Gets a line when something slow begins, such as decoding all images.
+
+    Raises:
+        InputError: See `train_cohort`; or the store has no such teacher.
+    """
+    environment.make_repeatable()
+    torch.set_num_threads(int(spec.environment["threads"]))
+    train_cohort(spec, load_resources(spec, say), progress)
+
+
+def load_resources(spec: CohortSpec, say: Callable[[str], None]) -> Resources:
+    """Load the data and the teacher of a cohort.
+
+    Args:
+        spec: The cohort.
+        say: Gets a line when something slow begins.
+
+    Raises:
+        InputError: The data cannot be read, or the store has no such teacher.
+    """
+    workspace = Workspace(Path(spec.workspace))
+    data = load_data(spec.dataset, spec.split, torch.device(spec.device), workspace, say)
+
+    store = TeacherStore(workspace)
+    card = store.card(spec.teacher)
+    if card is None:
+        raise InputError(f"{store.folder}: no teacher {spec.teacher}; run the study again")
+
+    teacher = teachers.load(card, f"teacher {spec.teacher}", store, data)
+    return Resources(data, {spec.teacher: teacher})
+
+
+def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
+    if data.fingerprint != cell.configuration["data"]["fingerprint"]:
+        raise InputError(f"{cell.label}: the data set {data.name} has changed; run the study again")
+    if teacher.sha256 != cell.configuration["teacher"]["sha256"]:
+        raise InputError(f"{cell.label}: the teacher has changed; run the study again")
+
+
+def _task(workspace: Path, cell: CellSpec) -> Task:
+    """Return the cell as the training loop takes it, rebuilt from its configuration."""
+    configuration = cell.configuration
+    method = configuration["method"]
+    teacher = {key: value for key, value in configuration["teacher"].items() if key != "sha256"}
+
+    return Task(
+        folder=CellFolder(workspace / cell.folder),
+        label=cell.label,
+        configuration=configuration,
+        student=Network.model_validate(configuration["student"]),
+        method=method["name"],
+        settings=method["settings"],
+        teacher=Network.model_validate(teacher),
+        recipe=Recipe.model_validate(configuration["recipe"]),
+    )

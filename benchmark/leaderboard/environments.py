@@ -1,0 +1,73 @@
+"""Keeps runs of different environments apart, or marks them where they are mixed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from benchmark.leaderboard.rows import PairRows, Row, Run
+
+
+class MixedEnvironmentsError(ValueError):
+    """The environments of a pair's runs differ in more than speed."""
+
+
+def usual_environment(rows: PairRows, mix: bool) -> str:
+    """Return the fingerprint that most finished runs of a pair have.
+
+    Args:
+        rows: The rows of the pair.
+        mix: Whether other fingerprints are allowed.
+
+    Returns:
+        The most frequent fingerprint, the first by name of several; empty if no run has one.
+
+    Raises:
+        MixedEnvironmentsError: There are several, and they must not be mixed.
+    """
+    counts = Counter(
+        fingerprint
+        for row in rows.methods.values()
+        for run in row.finished.values()
+        if (fingerprint := _fingerprint(run))
+    )
+    ordered = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(ordered) > 1 and not mix:
+        listed = "; ".join(
+            f"{counts[name]} in {_distinguishing_parts(name, ordered)}" for name in ordered
+        )
+        raise MixedEnvironmentsError(
+            f"the runs of {rows.pair} were made in different environments ({listed}): train them "
+            "again in one, or show them in one table, marked, with --mix-environments"
+        )
+    return ordered[0] if ordered else ""
+
+
+def environment_notes(row: Row, usual: str) -> list[str]:
+    """Return a note on a row if some of its runs were made outside the usual environment."""
+    fingerprints = [_fingerprint(run) for run in row.finished.values()]
+    others = [fingerprint for fingerprint in fingerprints if fingerprint not in ("", usual)]
+    if not others:
+        return []
+
+    listed = "; ".join(_distinguishing_parts(name, (name, usual)) for name in sorted(set(others)))
+    return [f"{len(others)} of {row.n} runs were made in another environment ({listed})"]
+
+
+def _distinguishing_parts(fingerprint: str, fingerprints: Sequence[str]) -> str:
+    """Return the parts that not all fingerprints share, or else the parts that this one lacks."""
+    parts = fingerprint.split(", ")
+    all_parts = [other.split(", ") for other in (*fingerprints, fingerprint)]
+
+    common = set.intersection(*map(set, all_parts))
+    own = [part for part in parts if part not in common]
+    if own:
+        return ", ".join(own)
+
+    lacking = dict.fromkeys(part for other in all_parts for part in other if part not in parts)
+    return f"no {' and no '.join(lacking)}"
+
+
+def _fingerprint(run: Run) -> str:
+    fingerprint = run["fingerprint"]
+    return fingerprint if isinstance(fingerprint, str) else ""

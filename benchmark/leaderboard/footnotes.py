@@ -1,0 +1,235 @@
+"""States what a reader must know to read one table; everything else is in the guide."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchmark.leaderboard.comparisons import STUDENT_ALONE
+from benchmark.leaderboard.ranking import MIN_SEEDS, friedman_groups
+from benchmark.leaderboard.statistics import (
+    EXACT_SEEDS,
+    FLIPS,
+    SIGN_FLIP_SEEDS,
+    SIGNIFICANCE,
+    critical_difference,
+    friedman,
+    smallest_p,
+)
+from benchmark.study.plan import TEACHER, Plan
+
+GUIDE = "docs/reading-a-leaderboard.md"
+"""Explains every column and number of a leaderboard; relative to the root of the repository."""
+
+_P_VALUES = ["p_student", "p_kd"]
+
+
+def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
+    """Return at most six notes on what changes how this table is read.
+
+    They are about the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
+    over pairs, and published accuracies. `GUIDE` explains the rest.
+    """
+    notes = [
+        _protocol(plan),
+        _spread_and_ranks(),
+        _comparisons(board, plan),
+        _tuned_rows(plan),
+        _mean_ranks(board, plan),
+        _published(board),
+    ]
+    return [" ".join(sentences) for sentences in notes if sentences]
+
+
+def _protocol(plan: Plan) -> list[str]:
+    if plan.select == "last":
+        sentences = ["Selection rule: every network was tested after its last epoch."]
+    else:
+        sentences = [
+            "Selection rule: every network was tested at its epoch with the best validation "
+            "accuracy."
+        ]
+    if plan.protocol == "legacy":
+        sentences.append(
+            "Legacy protocol: networks were trained on all training images, with none held out "
+            "for validation, as for most published tables."
+        )
+    return sentences
+
+
+def _spread_and_ranks() -> list[str]:
+    return [
+        "± is the standard deviation over seeds. Brackets hold the 95 % confidence interval of a "
+        "mean over seeds, not corrected for the number of rows.",
+        f"Ranks order means and test nothing; a rank needs {MIN_SEEDS} finished seeds and every "
+        "planned cell of the row.",
+    ]
+
+
+def _comparisons(board: pd.DataFrame, plan: Plan) -> list[str]:
+    return [*_compared_rows(board, plan), *_tests(board, plan), *_power(board)]
+
+
+def _compared_rows(board: pd.DataFrame, plan: Plan) -> list[str]:
+    compared = []
+    if plan.baseline is not None:
+        rows = _with_tuned(plan, plan.baseline)
+        compared.append(f"{STUDENT_ALONE} (row {rows})")
+    if plan.reference is not None and board["vs_kd"].notna().any():
+        compared.append(f"the reference (row {_with_tuned(plan, plan.reference)})")
+    if board["vs_untuned"].notna().any():
+        compared.append("the same method with published settings (tuned rows only)")
+
+    sentences = []
+    if compared:
+        sentences.append(
+            f"Differences are in percentage points and paired by seed: to {'; to '.join(compared)}."
+        )
+    if plan.baseline is None:
+        sentences.append(
+            f"The study has no row for {STUDENT_ALONE}, so the table has no differences to it and "
+            "no closed gap."
+        )
+    return sentences
+
+
+def _with_tuned(plan: Plan, reference: str) -> str:
+    """Return the name of a reference row, and the row that tuned rows are compared with."""
+    rivals = {plan.rival(method, reference) for method in plan.methods if plan.trials.get(method)}
+    tuned = sorted(rival for rival in rivals - {reference} if rival is not None)
+    return f"{reference}, for tuned rows {tuned[0]}" if tuned else reference
+
+
+def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
+    tested = board[board["n"] >= SIGN_FLIP_SEEDS]
+    if not tested[_P_VALUES].notna().any(axis=None):
+        return []  # then no page shows a p value
+
+    flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
+    both = board[_P_VALUES].notna().any().all()
+    family = "both comparisons and all rows" if both else "all rows"
+    sentences = [
+        f"p is the two-sided p value of a difference under {flips} flips of the signs of its "
+        f"seeds, with Holm's correction over {family} of a pair; rows with missing cells are not "
+        f"tested. † marks p < {SIGNIFICANCE:g}."
+    ]
+    if len(plan.pairs) > 1:
+        sentences.append(
+            "Each pair is corrected separately, so false positives become more likely with the "
+            "number of pairs."
+        )
+    return sentences
+
+
+def _power(board: pd.DataFrame) -> list[str]:
+    """Return what the number of seeds cannot show."""
+    rows = board[(board["method"] != TEACHER) & (board["n"] > 0)]
+    few = rows[rows["n"] < SIGN_FLIP_SEEDS]
+    if rows.empty:
+        return []
+    if few.empty:
+        return _power_after_correction(rows)
+
+    least = int(few["n"].min())
+    most = int(few["n"].max())
+    seeds = f"{least}" if least == most else f"{least} to {most}"
+    everywhere = len(few) == len(rows)
+    where = "With" if everywhere else "In rows with"
+    sentence = (
+        f"{where} fewer than {SIGN_FLIP_SEEDS} seeds (n = {seeds}), no difference can reach "
+        f"p < {SIGNIFICANCE:g} in an exact sign-flip test: the smallest possible p is "
+        f"2/2^{most} = {smallest_p(most, 1):g}."
+    )
+    return [sentence] if everywhere else [sentence, *_power_after_correction(rows)]
+
+
+def _power_after_correction(rows: pd.DataFrame) -> list[str]:
+    """Return that no difference can be significant, if so many tests are corrected for."""
+    tested = rows[rows[_P_VALUES].notna().any(axis=1)]
+    if tested.empty:
+        return []
+
+    tests = tested.groupby("pair")[_P_VALUES].count().sum(axis=1)
+    most = int(tests.max())
+    seeds = int(tested["n"].min())  # only whole rows are tested: all have as many seeds
+    smallest = smallest_p(seeds, most)
+    if smallest < SIGNIFICANCE:
+        return []
+
+    everywhere = smallest_p(seeds, int(tests.min())) >= SIGNIFICANCE
+    where = "" if everywhere else " on a pair with so many tests"
+    return [
+        f"With n = {seeds} and {most} tests to correct for, the smallest possible p is "
+        f"{most} x 2/2^{seeds} = {smallest:g}, so no difference{where} can reach "
+        f"p < {SIGNIFICANCE:g}."
+    ]
+
+
+def _tuned_rows(plan: Plan) -> list[str]:
+    if not plan.budgets:
+        return []
+
+    if plan.unequal:
+        return [f"{plan.unequal[0].upper()}{plan.unequal[1:]}."]
+    return [
+        f"The settings of tuned rows were searched with {plan.budgets[0]} trials each. Tuned rows "
+        "are ranked apart from rows with published settings, because a search gives an advantage."
+    ]
+
+
+def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
+    if not board["mean_rank"].notna().any():
+        return []
+
+    sentences = [
+        "Mean ranks are over all pairs, among the rows that have a rank on every pair. Their "
+        "brackets hold 95 % bootstrap intervals over seeds, which say nothing about other pairs."
+    ]
+    for trials, means in friedman_groups(board, plan).items():
+        rows = f"{len(means)} rows"
+        if trials:
+            rows += f" tuned with {trials} trials"
+        sentences.append(_friedman(means, rows, len(plan.pairs)))
+    return sentences
+
+
+def _friedman(means: dict[str, list[float]], rows: str, pairs: int) -> str:
+    statistic, p = friedman(means)
+    p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    result = (
+        f"Friedman's test of the {rows} over {pairs} pairs: chi-square {statistic:.2f}, {p_text}"
+    )
+
+    apart = f"more than {critical_difference(len(means), pairs):.2f} apart"
+    if p < SIGNIFICANCE:
+        return f"{result}; mean ranks {apart} differ at the 5 % level (Nemenyi)."
+    return (
+        f"{result}, so no mean ranks are claimed to differ, not even those {apart} (Nemenyi's "
+        "critical difference at the 5 % level)."
+    )
+
+
+def _published(board: pd.DataFrame) -> list[str]:
+    lines = board[board["published"].notna()]
+    if lines.empty:
+        return []
+
+    return [
+        'The column "published" is copied from other trainings of the same networks, with other '
+        "teachers and seeds: 240 epochs (mlld 480 or more) on all 50,000 training images. It is "
+        "never compared with the other columns, and no other number depends on it. Sources, with "
+        f"the epoch that they tested: {_sources(lines)}."
+    ]
+
+
+def _sources(lines: pd.DataFrame) -> str:
+    """Return the rows by source and rule; a row with several sources is named with its pair."""
+    origins = lines["published_source"] + " (" + lines["published_rule"] + ")"
+    sources = lines.assign(origin=origins).groupby("method")["origin"].nunique()
+
+    rows: dict[str, list[str]] = {}
+    for origin, pair, method in zip(origins, lines["pair"], lines["method"], strict=True):
+        name = f"{method} on {pair}" if sources[method] > 1 else method
+        names = rows.setdefault(origin, [])
+        if name not in names:
+            names.append(name)
+    return "; ".join(f"{origin}: {', '.join(names)}" for origin, names in sorted(rows.items()))

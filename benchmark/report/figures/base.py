@@ -1,0 +1,60 @@
+"""What a figure file provides, and what it is given."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark.report.figures.style import STYLE
+from benchmark.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What figures are drawn from.
+
+    Attributes:
+        board: The results, a line per pair and method.
+        costs: The measured costs of the same lines.
+        plan: The study's plan.
+        histories: Validation accuracies with the columns `pair`, `method`, `seed`, `step` and
+            `value`, if they are known.
+    """
+
+    board: pd.DataFrame
+    costs: pd.DataFrame
+    plan: Plan
+    histories: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A kind of figure. Each file of this folder has one, named `FIGURE`.
+
+    Attributes:
+        name: Stem of the figure's files.
+        title: Text of links to it.
+        caption: Returns what the figure of a study shows, in a sentence.
+        draw: Draws it; returns None for a study that lacks what it would show.
+        shows_measured_costs: Whether it differs between two trainings with equal results.
+    """
+
+    name: str
+    title: str
+    caption: Callable[[Plan], str]
+    draw: Callable[[Tables], Figure | None]
+    shows_measured_costs: bool = False
+
+
+def render(figure: Figure) -> tuple[bytes, bytes]:
+    """Return a figure as SVG and as PNG, the same bytes every time."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    return svg.getvalue(), png.getvalue()

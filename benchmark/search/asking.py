@@ -1,0 +1,72 @@
+"""Chooses the settings of trials, reproducibly: each choice has a seed of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState, create_trial
+
+from benchmark import seeds
+from benchmark.failpoint import failpoint
+from benchmark.search.row_search import RowSearch
+from benchmark.search.samplers import distribution, sampler, sampler_name
+from benchmark.study.schema import Search
+
+
+def ask(row_search: RowSearch, count: int, search: Search) -> None:
+    """Choose settings until a number of trials have some. The storage gets each trial as a whole.
+
+    Args:
+        row_search: The search.
+        count: Number of trials.
+        search: What the study asks for.
+    """
+    distributions = {name: distribution(setting) for name, setting in row_search.space.items()}
+
+    for number in range(len(row_search.trials()), count):
+        failpoint("tune.ask")
+        if number == 0:
+            params = row_search.published
+            attributes = {"source": "published"}
+        else:
+            params = choose(row_search, number, distributions, search)
+            attributes = {}
+
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions=distributions,
+            user_attrs=attributes,
+        )
+        row_search.study.add_trial(trial)
+
+
+def choose(
+    row_search: RowSearch, number: int, distributions: dict[str, BaseDistribution], search: Search
+) -> dict[str, Any]:
+    """Choose the settings of one trial from the results of those before it.
+
+    The sampler works on a copy of the study in memory. Optuna would store a trial first and its
+    settings one by one, and a crash between would leave half a trial.
+
+    Args:
+        row_search: The search.
+        number: Number of the trial.
+        distributions: What each setting is drawn from.
+        search: What the study asks for.
+
+    Returns:
+        The settings by flat name.
+    """
+    seed = seeds.derive(search.seed, "search", row_search.key, number) % 2**32
+    name = sampler_name(search, row_search.space)
+    copy = optuna.create_study(
+        study_name=row_search.study.study_name,
+        direction=row_search.study.direction,
+        sampler=sampler(name, seed),
+        pruner=row_search.study.pruner,
+    )
+    copy.add_trials(row_search.trials())
+    return copy.ask(distributions).params

@@ -1,0 +1,160 @@
+"""The search for one row's settings on one pair, as a study of Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+import methods
+from benchmark import RULES
+from benchmark.errors import InputError
+from benchmark.execution.prepare import Prepared
+from benchmark.hashing import identity
+from benchmark.search.samplers import pruner
+from benchmark.search.spaces import nested, published, space
+from benchmark.study.schema import Pair, Row, Search
+from methods import Method, Setting
+
+
+@dataclass(frozen=True)
+class RowSearch:
+    """The search for one row's settings on one pair.
+
+    Attributes:
+        pair: The pair.
+        row: The row.
+        key: Identity of the search: the hash of everything that decides it.
+        space: The searched settings by flat name.
+        published: The settings of trial 0, by flat name.
+        study: Optuna's study.
+        storage: The storage that holds it.
+    """
+
+    pair: Pair
+    row: Row
+    key: str
+    space: dict[str, Setting]
+    published: dict[str, Any]
+    study: optuna.Study
+    storage: optuna.storages.BaseStorage
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return f"{self.pair.name} / {self.row.name}"
+
+    def trial_label(self, number: int, seed: int) -> str:
+        """Return the name of one training of a trial, for messages and progress events."""
+        return f"{self.label} / trial {number} / seed {seed}"
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return the trials whose settings have been chosen, by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def running(self, numbers: range) -> list[FrozenTrial]:
+        """Return the trials with some numbers whose result Optuna hasn't been told."""
+        return [
+            trial
+            for trial in self.trials()
+            if trial.number in numbers and trial.state == TrialState.RUNNING
+        ]
+
+    def stored(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial as the storage holds it now."""
+        return self.storage.get_trial(trial._trial_id)
+
+    def method(self, params: Mapping[str, Any]) -> Method:
+        """Create the row's method with settings by flat name."""
+        settings = nested(params, self.row).settings
+        return methods.create(self.row.method, **settings)
+
+
+def open_searches(
+    prepared: Prepared,
+    search: Search,
+    hashes: Mapping[str, str],
+    storage: optuna.storages.BaseStorage,
+) -> list[RowSearch]:
+    """Open the searches of a study: one for every row that can run, on every pair.
+
+    Args:
+        prepared: The study.
+        search: What it asks for.
+        hashes: SHA-256 of the teachers' weights by key.
+        storage: Holds the trials.
+
+    Raises:
+        InputError: A search already has more trials than the study asks for, or a published
+            setting lies outside its search space.
+    """
+    searches: list[RowSearch] = []
+    for pair in prepared.study.pairs:
+        for index, row in enumerate(prepared.study.methods):
+            if f"{pair.name}/{row.name}" in prepared.not_applicable:
+                continue
+
+            row_search = _open(prepared, search, pair, index, hashes, storage)
+            count = len(row_search.trials())
+            if count > search.trials:
+                raise InputError(
+                    f"search.trials: is {search.trials}, but {row_search.label} already has "
+                    f"{count} trials; ask for {count} or more, or begin a new search with another "
+                    "search.seed"
+                )
+            searches.append(row_search)
+    return searches
+
+
+def _open(
+    prepared: Prepared,
+    search: Search,
+    pair: Pair,
+    index: int,
+    hashes: Mapping[str, str],
+    storage: optuna.storages.BaseStorage,
+) -> RowSearch:
+    """Open the search of the row with an index, on a pair."""
+    study = prepared.study
+    row = study.methods[index]
+    settings = space(row, search)
+    first = published(row, settings, study.recipe, f"methods[{index}]")
+    key = identity(_definition(prepared, search, pair, row, settings, hashes))
+
+    optuna_study = optuna.create_study(
+        storage=storage,
+        study_name=f"{study.name} / {pair.name} / {row.name} / {key}",
+        direction=StudyDirection.MAXIMIZE if search.maximise else StudyDirection.MINIMIZE,
+        load_if_exists=True,
+        pruner=pruner(search, study.recipe.epochs),
+    )
+    return RowSearch(pair, row, key, settings, first, optuna_study, storage)
+
+
+def _definition(
+    prepared: Prepared,
+    search: Search,
+    pair: Pair,
+    row: Row,
+    settings: Mapping[str, Setting],
+    hashes: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return everything that decides a search, except its number of trials: it may be raised."""
+    study = prepared.study
+    teacher = prepared.teacher_of(pair.name)
+    return {
+        "rules": RULES,
+        "role": "search",
+        "data": study.data(prepared.data.fingerprint),
+        "teacher": {**teacher.network.identity, "sha256": hashes[teacher.key]},
+        "student": pair.student.identity,
+        "method": {"name": row.method, "settings": row.settings},
+        "space": {name: str(setting.search) for name, setting in settings.items()},
+        "recipe": study.recipe.identity,
+        "select": study.select,
+        "search": search.model_dump(exclude={"trials"}, exclude_none=True),
+    }

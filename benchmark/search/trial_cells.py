@@ -1,0 +1,78 @@
+"""The cells of trials: what trains a trial with a seed, and the objective that it reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from benchmark.execution import plan_file
+from benchmark.execution.prepare import Prepared
+from benchmark.hashing import identity
+from benchmark.records.journal import Epoch, Trained, read_journal
+from benchmark.records.layout import CellFiles, SearchFolder
+from benchmark.search.row_search import RowSearch
+from benchmark.search.spaces import nested
+from benchmark.study.schema import Search
+from benchmark.study.study import Cell
+
+
+@dataclass(frozen=True)
+class TrialCell:
+    """One training of a trial.
+
+    Attributes:
+        files: Its files; two trials with the same settings share them.
+        configuration: Everything that decides its numbers.
+    """
+
+    files: CellFiles
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialCells:
+    """The trainings of all trials of a study.
+
+    Attributes:
+        prepared: The study.
+        search: What it asks for.
+        folder: Folder of its searches.
+        hashes: SHA-256 of the teachers' weights by key.
+    """
+
+    prepared: Prepared
+    search: Search
+    folder: SearchFolder
+    hashes: Mapping[str, str]
+
+    def cell(self, row_search: RowSearch, trial: FrozenTrial, seed: int) -> TrialCell:
+        """Return the training of a trial with a seed."""
+        pair = row_search.pair
+        chosen = {pair.name: nested(trial.params, row_search.row)}
+        row = row_search.row.model_copy(update={"found": chosen})
+        cell = Cell(self.prepared.study, pair, row, seed)
+
+        plain = plan_file.configuration(self.prepared, cell, self.hashes)
+        configuration = {**plain, "role": "trial"}
+        return TrialCell(self.folder.cell(identity(configuration)), configuration)
+
+    def values(self, row_search: RowSearch, trial: FrozenTrial) -> dict[int, float | None]:
+        """Return the objective by seed; None for a training that isn't finished."""
+        return {
+            seed: self._value(self.cell(row_search, trial, seed).files)
+            for seed in self.search.seeds
+        }
+
+    def _value(self, files: CellFiles) -> float | None:
+        """Return the objective after the epoch that the study's rule selected."""
+        records = read_journal(files.journal)
+        selected = [record.epoch for record in records if isinstance(record, Trained)]
+        if not selected:
+            return None
+
+        epochs = [record for record in records if isinstance(record, Epoch)]
+        (epoch,) = (record for record in epochs if record.epoch == selected[-1])
+        return float(epoch.metrics[self.search.objective])

@@ -1,0 +1,87 @@
+"""Words for what is wrong in a study file."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from benchmark.errors import suggest
+from benchmark.study.schema import short_repr
+from benchmark.study.yamlfile import Location
+
+Models: TypeAlias = list[type[BaseModel]]
+
+
+def key_of(location: Location) -> str:
+    """Return a location as the path of a key: `pairs[0].teacher.recipe`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return "".join(parts).lstrip(".")
+
+
+def location_of(error: ErrorDetails, model: type[BaseModel]) -> Location:
+    """Return where in the data of `model` an error of pydantic is."""
+    location, _, _ = _walk(error["loc"], model)
+    return location
+
+
+def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is wrong, and what to do about it."""
+    kind, message = error["type"], error["msg"]
+
+    if kind == "extra_forbidden":
+        return _unknown_key(error["loc"], model)
+    if kind == "missing":
+        return "missing; this key is required"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+
+    message = message.replace("Input should", "it must", 1)
+    return f"is {short_repr(error['input'])}; {message[0].lower()}{message[1:]}"
+
+
+def _unknown_key(location: Location, model: type[BaseModel]) -> str:
+    """Return a hint for a key that its mapping does not have."""
+    key = str(location[-1])
+    _, models, alternatives = _walk(location[:-1], model)
+
+    if key in _keys(alternatives):
+        return "has no effect here; remove it"
+    return f"unknown key; {suggest(key, _keys(models))}"
+
+
+def _walk(location: Location, model: type[BaseModel]) -> tuple[Location, Models, Models]:
+    """Follow a location of pydantic's through the models.
+
+    Returns:
+        The location without the tags that pydantic adds for the members of a union, the models of
+        the value there, and all members of the last union on the way.
+    """
+    keys: list[str | int] = []
+    models: Models = [model]
+    alternatives: Models = []
+
+    for part in location:
+        tagged = [member for member in models if member.__name__ == part]
+        if len(models) > 1 and tagged:
+            models, alternatives = tagged, models
+            continue
+
+        keys.append(part)
+        fields = [member.model_fields[part] for member in models if part in member.model_fields]
+        if fields:
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+
+    return tuple(keys), models, alternatives
+
+
+def _models_in(annotation: Any) -> Models:
+    """Return the models in an annotation such as `list[Pair]` or `Recipe | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _keys(models: Models) -> set[str]:
+    return {key for model in models for key in model.model_fields}

@@ -1,0 +1,52 @@
+"""The parts of a study file as strict models: unknown keys are mistakes, values stay as written."""
+
+from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, short_repr
+from benchmark.study.schema.dataset import (
+    TORCHVISION,
+    ClassFolders,
+    Dataset,
+    Digits,
+    FileDataset,
+    HuggingFace,
+    OtherFiles,
+    Split,
+    Torchvision,
+    make_dataset,
+    stored_dataset,
+)
+from benchmark.study.schema.network import Network, Pair, Teacher
+from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe, Schedule
+from benchmark.study.schema.row import Row, TunedSettings
+from benchmark.study.schema.search import Search
+from benchmark.study.schema.tracking import Tracking
+
+__all__ = [
+    "TORCHVISION",
+    "Augmentation",
+    "ClassFolders",
+    "Dataset",
+    "Digits",
+    "FileDataset",
+    "HuggingFace",
+    "Name",
+    "Network",
+    "Optimizer",
+    "OtherFiles",
+    "Pair",
+    "RandAugment",
+    "Recipe",
+    "Row",
+    "Schedule",
+    "Search",
+    "Seed",
+    "Shorthand",
+    "Split",
+    "Strict",
+    "Teacher",
+    "Torchvision",
+    "Tracking",
+    "TunedSettings",
+    "make_dataset",
+    "short_repr",
+    "stored_dataset",
+]

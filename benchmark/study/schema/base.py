@@ -1,0 +1,101 @@
+"""Building blocks of the schema: the strict base class, names, and short forms of mappings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, core_schema
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
+
+MAX_SHOWN = 80
+"""Most characters of a wrong value that an error message repeats."""
+
+
+class Strict(BaseModel):
+    """Base class of everything that a person writes: no unknown keys, no conversions, no changes.
+
+    The docstring below a field is its description in `docs/study.md` and in the JSON schema.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+def name_is_optional(schema: dict[str, Any]) -> None:
+    """Tell in a JSON schema that `name` may be left out, because a validator sets it."""
+    schema["required"].remove("name")
+
+
+def short_repr(value: Any) -> str:
+    """Return a wrong value as an error message repeats it, cut to `MAX_SHOWN` characters."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+@dataclass(frozen=True)
+class Shorthand:
+    """Annotation of a field whose mapping may be written as plain text.
+
+    Attributes:
+        expand: Returns the mapping for a text, or the text itself if it stands for none.
+        texts: The texts that stand for a mapping; any text if empty.
+    """
+
+    expand: Callable[[str], Any]
+    texts: tuple[str, ...] = ()
+
+    @classmethod
+    def for_key(cls, key: str) -> Shorthand:
+        """Let a text stand for the value of one key: `sgd` for `{name: sgd}`."""
+        return cls(lambda text: {key: text})
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        text: dict[str, Any] = {"type": "string"}
+        if self.texts:
+            text = {"enum": list(self.texts)}
+        return {"anyOf": [text, handler(schema)]}
+
+    def _expand(self, value: Any) -> Any:
+        return self.expand(value) if isinstance(value, str) else value
+
+
+def _check_name(value: Any) -> Any:
+    if isinstance(value, str) and (not _NAME.fullmatch(value) or ".." in value):
+        rule = "use at most 80 letters, digits, spaces or . _ + ( ) -, a letter or digit first"
+        raise ValueError(f"is {short_repr(value)}; {rule}")
+    return value
+
+
+Name = Annotated[
+    str,
+    BeforeValidator(_check_name),
+    Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
+]
+"""Name of a study, a pair or a row. It becomes the name of a folder and of a table's row."""
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]

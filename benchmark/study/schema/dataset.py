@@ -1,0 +1,232 @@
+"""The data of a study: one model per kind of source, and the split into training and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+
+from benchmark.errors import suggest
+from benchmark.study.schema.base import Seed, Strict, short_repr
+
+TORCHVISION = (
+    "cifar10",
+    "cifar100",
+    "mnist",
+    "kmnist",
+    "fashion_mnist",
+    "imagenet",
+    "places365",
+)
+"""Data sets of torchvision that a study can name."""
+
+
+class _DatasetBase(Strict):
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the inputs: not where they are stored, nor how many processes read them."""
+        return self.model_dump(exclude={"root", "workers"}, exclude_none=True)
+
+
+class Digits(_DatasetBase):
+    """The digits of scikit-learn: 1,797 grey images, read as RGB images of 32x32. Needs no files.
+
+    A quarter of the images is the test set.
+    """
+
+    name: Literal["digits"]
+    """Always `digits`."""
+
+    loading: Literal["resident"] = "resident"
+    """All images are kept on the device."""
+
+    image_size: ClassVar[None] = None
+
+
+class _InFiles(_DatasetBase):
+    """Images in files: the keys that all kinds of such data sets share."""
+
+    name: str
+    """The kind of source, and its name of the data set."""
+
+    root: str = "data"
+    """Folder in which relative names are looked up, and into which data sets are downloaded."""
+
+    train_split: str | None = None
+    """The source's name of its training images. The default is `train`."""
+
+    test_split: str | None = None
+    """The source's name of its test images. The default is the first of `test`, `validation` and
+    `val` that exists."""
+
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    """Height and width to which all images are resized. By default, images keep their size and must
+    all have the same."""
+
+    loading: Literal["resident", "streamed"] = "resident"
+    """`resident` decodes all images once and keeps them on the device. `streamed` decodes an image
+    whenever it is needed, and requires `image_size`."""
+
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Number of processes that decode streamed images."""
+
+    @model_validator(mode="after")
+    def _check_loading(self) -> Self:
+        if self.loading == "streamed" and self.image_size is None:
+            raise ValueError("loading 'streamed' requires image_size")
+        return self
+
+
+class Torchvision(_InFiles):
+    """A data set of torchvision, downloaded if it is not in `root`."""
+
+    name: Annotated[str, Field(json_schema_extra={"enum": [f"torch/{n}" for n in TORCHVISION]})]
+    """`torch/` and the name of the data set."""
+
+
+class HuggingFace(_InFiles):
+    """A data set of the Hugging Face hub, or a copy of one in a folder."""
+
+    name: Annotated[str, Field(json_schema_extra={"pattern": "^hfds/."})]
+    """`hfds/` and a folder, or a name on the hub."""
+
+    input_key: str | None = None
+    """Column of the images. The default is `image`."""
+
+    target_key: str | None = None
+    """Column of the labels. The default is `label`."""
+
+
+class ClassFolders(_InFiles):
+    """Image files in a folder per part (`train`, `test`) with a folder per class in it."""
+
+    name: Annotated[str, Field(json_schema_extra={"pattern": "^folder/."})]
+    """`folder/` and the path of the folder."""
+
+
+class OtherFiles(_InFiles):
+    """A data set of a kind that a file of your own in `benchmark/data/sources/` reads."""
+
+    name: Annotated[
+        str,
+        Field(json_schema_extra={"pattern": "^(?!(torch|hfds|folder)/)[A-Za-z_][A-Za-z0-9_]*/."}),
+    ]
+    """The name of the kind, a slash, and the name of the data set."""
+
+
+FileDataset: TypeAlias = Torchvision | HuggingFace | ClassFolders | OtherFiles
+"""A data set that is read from files."""
+
+_KINDS: dict[str, type[Digits | FileDataset]] = {
+    "digits": Digits,
+    "torch": Torchvision,
+    "hfds": HuggingFace,
+    "folder": ClassFolders,
+}
+
+_KNOWN = ("digits", *(f"torch/{name}" for name in TORCHVISION), "hfds/<name>", "folder/<path>")
+
+
+def _model(name: str) -> type[Digits | FileDataset]:
+    """Return the model of the kind of source that a data set's name begins with."""
+    return _KINDS.get(name.partition("/")[0], OtherFiles)
+
+
+def _tag(value: Any) -> str:
+    """Return the tag of the union's member for a value that `_check_name` has accepted."""
+    model = _model(value["name"]) if isinstance(value, Mapping) else type(value)
+    return model.__name__
+
+
+def _check_name(value: Any) -> Any:
+    """Refuse what names no data set, before the union chooses a model by the name."""
+    if isinstance(value, _DatasetBase):
+        return value
+
+    if not isinstance(value, Mapping):
+        raise ValueError(f"is {short_repr(value)}; write a name, or a mapping with the key 'name'")
+
+    name = value.get("name")
+    if not isinstance(name, str):
+        raise ValueError(f"name is {short_repr(name)}; it must be text such as 'digits'")
+
+    kind, _, rest = name.partition("/")
+    if rest and kind.isidentifier() and _model(name) not in (Digits, Torchvision):
+        return value  # the source says whether the data set exists
+    if name not in _KNOWN:
+        raise ValueError(f"no data set {short_repr(name)}; {suggest(name, _KNOWN)}")
+    return value
+
+
+Dataset: TypeAlias = Annotated[
+    Annotated[Digits, Tag("Digits")]
+    | Annotated[Torchvision, Tag("Torchvision")]
+    | Annotated[HuggingFace, Tag("HuggingFace")]
+    | Annotated[ClassFolders, Tag("ClassFolders")]
+    | Annotated[OtherFiles, Tag("OtherFiles")],
+    Discriminator(_tag),
+    BeforeValidator(_check_name),
+]
+"""A data set of any kind; the first part of its name decides which keys it has."""
+
+_ADAPTER: TypeAdapter[Dataset] = TypeAdapter(Dataset)
+
+
+def make_dataset(name: str, **options: Any) -> Dataset:
+    """Return the data set with a name, as a study file would give it.
+
+    Raises:
+        ValueError: There is no such data set, or it has no such option.
+    """
+    return _ADAPTER.validate_python({"name": name, **options})
+
+
+def stored_dataset(content: Mapping[str, Any]) -> Dataset:
+    """Return the data set in the card of a stored teacher.
+
+    Older cards hold the keys of all kinds of data sets; those of other kinds are ignored.
+
+    Raises:
+        ValueError: The content describes no data set.
+    """
+    keys = _model(content["name"]).model_fields
+    options = {key: value for key, value in content.items() if key in keys and value is not None}
+    return _ADAPTER.validate_python(options)
+
+
+def _check_portion(value: float) -> float:
+    if value >= 1 and value != int(value):
+        raise ValueError(f"is {value}; give a share below 1 or a whole number of images")
+    return value
+
+
+class Split(Strict):
+    """How the source's training images are divided. Its test images are never touched.
+
+    `split: legacy` is the protocol of published tables: it trains on all images and validates on
+    none, `{val: 0}`.
+    """
+
+    val: Annotated[float, Field(ge=0), AfterValidator(_check_portion)] = 0.1
+    """Share (below 1) or number of images held out for validation, stratified by class."""
+
+    train_samples: Annotated[float, Field(gt=0), AfterValidator(_check_portion)] | None = None
+    """Share (below 1) or number of the other images to train on, stratified by class. The default
+    is all."""
+
+    seed: Seed = 0
+    """Seed of the random choice."""
+
+    @property
+    def legacy(self) -> bool:
+        """Whether no images are held out for validation."""
+        return self.val == 0

@@ -1,0 +1,253 @@
+"""The run in MLflow of a cell or a teacher."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.records.journal import (
+    EarlyEpoch,
+    Epoch,
+    Failed,
+    Final,
+    Record,
+    Start,
+    metrics_of,
+)
+from benchmark.records.layout import CellFiles, StudyFolder
+from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
+from benchmark.tracking.client import Point, mlflow_name
+from benchmark.tracking.environments import environment_tags
+from benchmark.tracking.projection import Projection
+from benchmark.tracking.tags import (
+    BEST_MINUS_LAST,
+    KIND,
+    LONGEST_TAG,
+    RUN,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SYNCED,
+    TEACHER,
+    VALIDATION_ACCURACY,
+)
+
+_ENVIRONMENT = "environment.json"
+"""Name of a run's file."""
+
+Key = tuple[str, ...]
+"""What runs are matched by: rows with the same settings share a cell on disk, but not a run."""
+
+
+def run_key(tags: Mapping[str, str]) -> Key:
+    """Return the key of the run with these tags."""
+    if tags["method"] == TEACHER:
+        return (TEACHER, tags["cell"])
+
+    return (tags["cell"], tags["pair"], tags["method"])
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """The run of a cell or teacher, as far as the plan describes it.
+
+    Attributes:
+        name: Its name in MLflow.
+        files: The files of the cell or teacher.
+        tags: Its tags.
+        params: Its settings and recipe.
+    """
+
+    name: str
+    files: CellFiles
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+
+    @property
+    def key(self) -> Key:
+        """What it is matched by."""
+        return run_key(self.tags)
+
+
+def planned_runs(study: StudyFolder, plan: Plan) -> list[PlannedRun]:
+    """Return the runs of all cells and teachers of a plan."""
+    common = {SCHEMA: SCHEMA_VERSION, "study": plan.study, "dataset": plan.dataset}
+
+    cells = [_run_of_cell(study, cell, common) for cell in plan.cells]
+    teachers = [_run_of_teacher(study, teacher, common) for teacher in plan.teachers]
+    return cells + teachers
+
+
+def _run_of_cell(study: StudyFolder, cell: PlannedCell, common: Mapping[str, str]) -> PlannedRun:
+    tags = {
+        **common,
+        KIND: RUN,
+        "pair": cell.pair,
+        "method": cell.row,
+        "teacher": cell.teacher,
+        "teacher_id": cell.teacher_id,
+        "student": cell.student,
+        "seed": str(cell.seed),
+        "cell": cell.id,
+    }
+
+    # The settings of a sum of methods are grouped by method already.
+    settings = cell.settings if "+" in cell.method else {cell.method: cell.settings}
+    content = {**settings, "recipe": cell.recipe, "length": cell.length}
+
+    name = f"{cell.row} {cell.pair} s{cell.seed}"
+    return PlannedRun(name, study.files(cell.folder), tags, dict(_params(content)))
+
+
+def _run_of_teacher(
+    study: StudyFolder, teacher: PlannedTeacher, common: Mapping[str, str]
+) -> PlannedRun:
+    pairs = ", ".join(teacher.pairs)
+    tags = {
+        **common,
+        KIND: TEACHER,
+        "method": TEACHER,
+        "pair": pairs,
+        "teacher": teacher.model,
+        "teacher_id": teacher.teacher_id,
+        "student": "",
+        "seed": str(teacher.seed),
+        "cell": teacher.id,
+    }
+
+    params = dict(_params({"recipe": teacher.recipe}))
+    name = f"{TEACHER} {pairs} s{teacher.seed}"
+    return PlannedRun(name, study.files(teacher.folder), tags, params)
+
+
+def _params(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and text of each setting; names of nested settings are joined by dots."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _params(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield mlflow_name(prefix + name), text
+
+
+@dataclass(frozen=True)
+class CellRun(Projection):
+    """The journal of a cell or teacher, and its run.
+
+    Attributes:
+        study: Folder of the study.
+        planned: What the plan says of the run.
+        records: All records of the journal, at least one.
+        running: Whether a process trains the study.
+    """
+
+    study: StudyFolder
+    planned: PlannedRun
+    records: Sequence[Record]
+    running: bool
+
+    def is_shown_by(self, run: Any) -> bool:
+        """Whether a run began at the same moment and shows no more records than there are.
+
+        Otherwise it shows an earlier training of the cell.
+        """
+        same_start = run.info.start_time == self.records[0].time
+        return same_start and _shown_records(run) <= len(self.records)
+
+    def create(self) -> Any:
+        """Create a run with the tags of the plan."""
+        return self.client.create_run(
+            self.experiment_id,
+            start_time=self.records[0].time,
+            tags={name: value for name, value in self.planned.tags.items() if value},
+            run_name=self.planned.name,
+        )
+
+    def update(self, run: Any) -> bool:
+        """Write the files, metrics, params, tags and status that a run lacks."""
+        written = self._write_records(run)
+        labelled = self._write_labels(run)
+        ended = self.client.set_status(run, *self._status())
+
+        return written or labelled or ended
+
+    def _write_records(self, run: Any) -> bool:
+        """Write files and metrics of the records that a run does not show.
+
+        The tag that counts the records is written later. After a crash in between, the same is
+        written again: of two points with equal key, step, time and value MLflow keeps one.
+        """
+        new = self.records[_shown_records(run) :]
+        if len(new) == len(self.records):
+            files = (self.planned.files.config, self.study.split, self.study.study_file)
+            for path in filter(lambda path: path.exists(), files):
+                self.client.log_artifact(run.info.run_id, str(path))
+
+        if any(isinstance(record, Start) for record in new):
+            text = json.dumps(self._environments()[-1], indent=2, sort_keys=True)
+            self.client.log_text(run.info.run_id, text, _ENVIRONMENT)
+
+        self.client.log(run, self._points(new))
+        return bool(new)
+
+    def _points(self, records: Sequence[Record]) -> Iterator[Point]:
+        """Yield the finite metrics of records. Results belong to the last epoch."""
+        epochs = sum(isinstance(record, Epoch) for record in self.records)
+
+        for record in records:
+            step = record.epoch + 1 if isinstance(record, EarlyEpoch | Epoch) else epochs
+            metrics = metrics_of(record)
+            if isinstance(record, Final):
+                metrics = metrics | best_minus_last(self.records)
+
+            for key, value in metrics.items():
+                if math.isfinite(value):
+                    yield Point(mlflow_name(key), value, record.time, step)
+
+    def _write_labels(self, run: Any) -> bool:
+        return self.client.label(run, self.planned.params, self._tags())
+
+    def _tags(self) -> dict[str, str]:
+        last = self.records[-1]
+        reason = last.reason if isinstance(last, Failed) else ""
+
+        tags = environment_tags(self._environments()) | {"reason": reason}
+        shortened = {name: value[:LONGEST_TAG] for name, value in tags.items()}
+        return {**self.planned.tags, **shortened, SYNCED: str(len(self.records))}
+
+    def _environments(self) -> list[dict[str, str]]:
+        return [record.environment for record in self.records if isinstance(record, Start)]
+
+    def _status(self) -> tuple[str, int]:
+        """Return MLflow's status, and the time of the record that decided it in milliseconds."""
+        for record in self.records:
+            if isinstance(record, Final):
+                return "FINISHED", record.time
+
+        last = self.records[-1]
+        if isinstance(last, Failed):
+            return "FAILED", last.time
+
+        return "RUNNING" if self.running else "KILLED", last.time
+
+
+def _shown_records(run: Any) -> int:
+    return int(run.data.tags.get(SYNCED, 0))
+
+
+def best_minus_last(records: Sequence[Record]) -> dict[str, float]:
+    """Return the metric `BEST_MINUS_LAST`; nothing if the last epoch has no validation accuracy."""
+    epochs = {record.epoch: record.metrics for record in records if isinstance(record, Epoch)}
+    accuracies = {
+        epoch: metrics[VALIDATION_ACCURACY]
+        for epoch, metrics in epochs.items()
+        if math.isfinite(metrics.get(VALIDATION_ACCURACY, math.nan))
+    }
+
+    last = max(epochs, default=-1)
+    if last not in accuracies:
+        return {}
+
+    return {BEST_MINUS_LAST: max(accuracies.values()) - accuracies[last]}

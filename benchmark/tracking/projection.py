@@ -1,0 +1,100 @@
+"""How records on disk become a run in MLflow.
+
+The journals are the truth and MLflow is a picture of them. So a projection may be written at any
+time and any number of times, may be killed at any moment, and fills a store that was lost again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmark.tracking.client import Client
+from benchmark.tracking.tags import KIND, SUPERSEDED
+
+Outcome = Literal["created", "updated", "unchanged"]
+"""What was done to a run."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did to an experiment.
+
+    Attributes:
+        experiment_id: MLflow's id of the experiment; None if there is nothing to show yet.
+        created: Number of new runs.
+        updated: Number of runs that were written to, among them those that were superseded.
+        unchanged: Number of runs that were up to date.
+    """
+
+    experiment_id: str | None
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    @classmethod
+    def count(cls, experiment_id: str, outcomes: Sequence[Outcome]) -> Synced:
+        """Return the number of runs with each outcome."""
+        return cls(
+            experiment_id,
+            created=outcomes.count("created"),
+            updated=outcomes.count("updated"),
+            unchanged=outcomes.count("unchanged"),
+        )
+
+    def __add__(self, other: Synced) -> Synced:
+        return Synced(
+            self.experiment_id,
+            self.created + other.created,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+        )
+
+
+@dataclass(frozen=True)
+class Projection(ABC):
+    """Records of one cell or trial, and the run in MLflow that shows them.
+
+    Attributes:
+        client: Client of the store.
+        experiment_id: MLflow's id of the run's experiment.
+    """
+
+    client: Client
+    experiment_id: str
+
+    def write(self, candidates: Sequence[Any]) -> Outcome:
+        """Write what the run lacks, or a new run.
+
+        Args:
+            candidates: Runs of the same cell or trial. Those that show something else than the
+                records are superseded.
+        """
+        run = next(filter(self.is_shown_by, candidates), None)
+        others = [candidate for candidate in candidates if candidate is not run]
+        superseded = [self.client.supersede(other) for other in others]
+        if run is None:
+            self.update(self.create())
+            return "created"
+
+        changed = self.update(run)
+        return "updated" if changed or any(superseded) else "unchanged"
+
+    @abstractmethod
+    def is_shown_by(self, run: Any) -> bool:
+        """Whether nothing in a run contradicts the records; it may lack some."""
+
+    @abstractmethod
+    def create(self) -> Any:
+        """Create a run that shows nothing yet."""
+
+    @abstractmethod
+    def update(self, run: Any) -> bool:
+        """Write what a run lacks; return whether it lacked anything."""
+
+
+def superseded_last(runs: Sequence[Any]) -> list[Any]:
+    """Return runs in a fixed order in which superseded runs come last."""
+    return sorted(runs, key=lambda run: (run.data.tags.get(KIND) == SUPERSEDED, run.info.run_id))

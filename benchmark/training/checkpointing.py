@@ -1,0 +1,134 @@
+"""The state of a member as named tensors and JSON, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from benchmark.records.checkpoints import Checkpoint, Tensors
+from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
+from benchmark.training.optimizers import Optimizer
+
+OPTIMIZER = "optimizer"
+"""Before the names of the optimizer's tensors in a checkpoint."""
+
+
+@dataclass
+class Tally:
+    """What a member sums up and compares from epoch to epoch.
+
+    Attributes:
+        own_seconds: Time of its own steps.
+        teacher_seconds: Time of the teacher's passes in the epochs that it needed them.
+        best_epoch: The first epoch with the highest validation accuracy so far; -1 before any.
+        best_accuracy: That accuracy, in percent.
+    """
+
+    own_seconds: float = 0.0
+    teacher_seconds: float = 0.0
+    best_epoch: int = -1
+    best_accuracy: float = -math.inf
+
+    def add(self, own_seconds: float, teacher_seconds: float) -> None:
+        """Add the times of an epoch."""
+        self.own_seconds += own_seconds
+        self.teacher_seconds += teacher_seconds
+
+    def improved(self, epoch: int, accuracy: float) -> bool:
+        """Compare a validation accuracy with the best one, and keep the better."""
+        if accuracy <= self.best_accuracy:
+            return False
+
+        self.best_epoch = epoch
+        self.best_accuracy = accuracy
+        return True
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Tally:
+        """Return the tally in the state of a checkpoint.
+
+        Raises:
+            KeyError: There is none.
+        """
+        seconds = state["seconds"]
+        best = state["best"]
+        return cls(seconds["own"], seconds["teacher"], best["epoch"], best["val/acc1"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {
+            "seconds": {"own": self.own_seconds, "teacher": self.teacher_seconds},
+            "best": {"epoch": self.best_epoch, "val/acc1": self.best_accuracy},
+        }
+
+
+def take(
+    modules: Mapping[str, nn.Module],
+    optimizer: Optimizer,
+    tally: Tally,
+    record: EarlyEpoch | Epoch,
+    epoch: int,
+) -> Checkpoint:
+    """Return the checkpoint of a member after an epoch.
+
+    Args:
+        modules: All modules that learn or hold state, by the prefix of their tensors' names.
+        optimizer: The optimizer.
+        tally: The tally.
+        record: The journal record of the epoch.
+        epoch: Counted from 0 with those of the early stage.
+    """
+    tensors: Tensors = {}
+    for part, module in modules.items():
+        for name, value in module.state_dict().items():
+            tensors[f"{part}/{name}"] = value
+
+    for name, value in optimizer.state().items():
+        tensors[f"{OPTIMIZER}/{name}"] = value
+
+    content = record.model_dump(exclude={"kind"})
+    state = {"record": content, "kind": record.kind, **tally.to_json()}
+    return Checkpoint(epoch, tensors, state)
+
+
+def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> None:
+    """Load the weights in a checkpoint.
+
+    Raises:
+        RuntimeError: They don't fit the modules.
+    """
+    for part, module in modules.items():
+        module.load_state_dict(_part(checkpoint, part))
+
+
+def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
+    """Load the state of the optimizer in a checkpoint.
+
+    Raises:
+        ValueError: It doesn't fit.
+    """
+    optimizer.load(_part(checkpoint, OPTIMIZER))
+
+
+def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:
+    """Return the journal record of the epoch after which a checkpoint was taken."""
+    # Checkpoints of the first versions have no kind: there was no early stage then.
+    kind = checkpoint.state.get("kind", "epoch")
+    record = parse_record({"kind": kind, **checkpoint.state["record"]})
+    assert isinstance(record, EarlyEpoch | Epoch)
+    return record
+
+
+def _part(checkpoint: Checkpoint, part: str) -> Tensors:
+    """Return the tensors of a part, without the prefix of their names."""
+    prefix = f"{part}/"
+
+    return {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,94 @@
+"""What is logged of an epoch, and the check that all of it is finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.training.losses import Loss
+
+
+class EpochLog:
+    """Collects values of batches, and gives their means when the epoch ends.
+
+    The values stay on the device until then, so that no batch waits for a GPU.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[Tensor] = []
+        self._names: list[str] = []
+        self._weights: dict[str, float] = {}
+
+    def add(self, loss: Loss, labels: Tensor) -> Tensor:
+        """Log a batch.
+
+        Args:
+            loss: Its loss.
+            labels: [N], of which the training accuracy is computed.
+
+        Returns:
+            The logged values: total, raw values in the order of the loss, share of hits.
+        """
+        correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
+        values = [loss.total, *loss.raw.values(), correct]
+        row = torch.stack([value.detach().float() for value in values])
+
+        self._rows.append(row)
+        self._names = ["total", *loss.raw]
+        self._weights = loss.weights
+
+        return row
+
+    def clear(self) -> None:
+        """Forget all batches."""
+        self._rows = []
+
+    def close(self, number: int) -> dict[str, float]:
+        """Return the metrics of the epoch, and forget its batches.
+
+        Args:
+            number: Of the epoch, counted from 1, for the message.
+
+        Raises:
+            FloatingPointError: A loss was not finite; the message names the first step and term.
+        """
+        table = torch.stack(self._rows).double().cpu()
+        self.clear()
+        self._check_finite(table, number)
+
+        *losses, hits = table.mean(dim=0).tolist()
+        metrics = {f"loss/{name}": value for name, value in zip(self._names, losses, strict=True)}
+        metrics |= {f"weight/{name}": weight for name, weight in self._weights.items()}
+        metrics["train/acc1"] = 100 * hits
+
+        return metrics
+
+    def _check_finite(self, table: Tensor, number: int) -> None:
+        steps = (~table.isfinite().all(dim=1)).nonzero()
+        if len(steps) == 0:
+            return
+
+        step = int(steps[0])
+        finite = table[step].isfinite().tolist()
+
+        # A term is named before the total that it spoils.
+        terms = [*range(1, len(self._names)), 0]
+        name = next(self._names[column] for column in terms if not finite[column])
+        raise FloatingPointError(
+            f"non-finite loss at epoch {number}, step {step + 1} (term {name})"
+        )
+
+
+def check_weights(network: nn.Module, number: int) -> None:
+    """Check that all weights of a network are finite.
+
+    Args:
+        network: The network.
+        number: Of the epoch, counted from 1, for the message.
+
+    Raises:
+        FloatingPointError: One is not.
+    """
+    for name, value in network.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise FloatingPointError(f"non-finite weights after epoch {number} ({name})")

@@ -1,0 +1,85 @@
+"""Costs of a trained network: size, computation, latency, memory.
+
+Latency and memory depend on the machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from torch import Tensor
+
+from benchmark.measures import BATCH, BY_COLUMN
+from benchmark.models.deployed import Evaluated
+from methods import Needs
+
+WARM_UPS = 5
+WARM_UP_SECONDS = 0.5
+"""The warm-up ends with this number of passes, or after this time."""
+
+LEAST, MOST = 5, 30
+SECONDS = 2.0
+"""Passes are timed until there are `MOST`, or until `SECONDS` are over and there are `LEAST`."""
+
+
+def costs(model: Evaluated) -> dict[str, float]:
+    """Return the costs of a network, by the key under which they are logged."""
+    values = {
+        "peak_memory_mb": peak_memory(model.device),
+        "params": float(model.parameter_count()),
+        "macs": float(model.macs()),
+        "latency_ms": latency(model, 1),
+        f"latency_batch{BATCH}_ms": latency(model, BATCH),
+    }
+
+    return {BY_COLUMN[column].key: value for column, value in values.items()}
+
+
+def latency(model: Evaluated, batch_size: int) -> float:
+    """Return the median time of a forward pass, in milliseconds.
+
+    In eval mode and float32, on the model's device, after a warm-up.
+    """
+    inputs = model.example(batch_size)
+    mode = model.training
+
+    model.eval()
+    with torch.no_grad():
+        _time_passes(model, inputs, 1, WARM_UPS, WARM_UP_SECONDS)
+        times = _time_passes(model, inputs, LEAST, MOST, SECONDS)
+    model.train(mode)
+
+    return 1000 * statistics.median(times)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory that this process has held so far, in MiB.
+
+    On a GPU, that of its tensors there; otherwise its resident memory.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+
+    import resource
+
+    # macOS counts bytes, Linux KiB.
+    units = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
+
+
+def _time_passes(
+    model: Evaluated, images: Tensor, least: int, most: int, seconds: float
+) -> list[float]:
+    """Return the times of forward passes, in seconds."""
+    times: list[float] = []
+    while len(times) < least or (len(times) < most and sum(times) < seconds):
+        started = time.perf_counter()
+        model(images, Needs())
+        if images.device.type == "cuda":
+            torch.cuda.synchronize(images.device)
+        times.append(time.perf_counter() - started)
+
+    return times

@@ -1,0 +1,153 @@
+"""What is written of a member to its folder, and reported to the listener."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+
+from benchmark.errors import InputError, first_line
+from benchmark.records.checkpoints import Checkpoint
+from benchmark.records.done import Done
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Trained
+from benchmark.training import checkpointing
+from benchmark.training.conditions import Task
+from benchmark.training.progress import Progress
+
+
+class Recorder:
+    """Writes checkpoints, journal and results of one cell, and reports progress.
+
+    Each fact is on disk before it is reported, and a checkpoint before the record of its epoch:
+    `restore` completes a journal that a crash left one record short.
+
+    Attributes:
+        task: The cell.
+        epochs: Epochs of both stages.
+    """
+
+    def __init__(self, task: Task, epochs: int, progress: Progress):
+        self.task = task
+        self.epochs = epochs
+        self._progress = progress
+        self._journal = task.folder.journal()
+
+    def restore(self, load: Callable[[Checkpoint], None]) -> None:
+        """Load the newest whole checkpoint, if there is one.
+
+        Args:
+            load: Loads a checkpoint.
+
+        Raises:
+            InputError: The checkpoint is whole, but does not fit.
+        """
+        checkpoint, warnings = self.task.folder.restore()
+        for warning in warnings:
+            self._progress.warn(warning)
+
+        if checkpoint is None:
+            return
+
+        try:
+            load(checkpoint)
+            record = checkpointing.record_of(checkpoint)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.task.folder.path}: its checkpoint does not fit this version of kdbench; "
+                f"delete the folder to train the cell again ({error})"
+            ) from error
+
+        self._append_epoch(record)
+
+    def start(self, epoch: int, environment: dict[str, str]) -> None:
+        """Record that training starts or resumes, and warn if the environment has changed.
+
+        Args:
+            epoch: The next epoch, counted from 0 with those of the early stage.
+            environment: Versions and machine.
+        """
+        before = self._journal.last(Start)
+        if before is not None and epoch > 0:
+            changes = _changes(before.environment, environment)
+            if changes:
+                self._progress.warn(
+                    f"{self.task.label}: resumes in another environment ({', '.join(changes)})"
+                )
+
+        self._journal.append(Start(epoch=epoch, environment=environment))
+        self._progress.started(self.task.label, epoch, self.epochs)
+
+    def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
+        """Save the checkpoint after an epoch, and record the epoch."""
+        self.task.folder.save(checkpoint)
+        self._append_epoch(record)
+        self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
+
+    def trained(self, epoch: int, digest: str) -> None:
+        """Record that the training is over, which opens the test data.
+
+        Args:
+            epoch: The epoch whose weights are evaluated.
+            digest: SHA-256 of the weights' file.
+        """
+        if self._journal.last(Trained) is None:
+            self._journal.append(Trained(epoch=epoch, sha256=digest))
+
+    def finish(self, epoch: int, digest: str, metrics: dict[str, float]) -> None:
+        """Record the results, and mark the cell as finished.
+
+        Results that the journal has already stay as they are.
+
+        Args:
+            epoch: The epoch whose weights were evaluated.
+            digest: SHA-256 of the weights' file.
+            metrics: The results.
+        """
+        final = self._journal.last(Final)
+        if final is None:
+            final = Final(metrics=metrics)
+            self._journal.append(final)
+
+        self.task.folder.finish(Done(sha256=digest, epoch=epoch, metrics=final.metrics))
+        self._progress.finished(self.task.label, final.metrics)
+
+    def _append_epoch(self, record: EarlyEpoch | Epoch) -> None:
+        """Append the record of an epoch, unless the journal has it.
+
+        It has it after a restore from the checkpoint before a damaged one.
+        """
+        if self._journal.count(type(record)) <= record.epoch:
+            self._journal.append(record)
+
+
+def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyEpoch | Epoch:
+    """Return the journal record of an epoch.
+
+    Args:
+        epoch: Negative in the early stage.
+        position: The same epoch, counted from 0 with those of the early stage.
+        metrics: Its metrics; those of the early stage get a prefix.
+    """
+    if epoch >= 0:
+        return Epoch(epoch=epoch, metrics=metrics)
+    early = {f"early/{name}": value for name, value in metrics.items()}
+    return EarlyEpoch(epoch=position, metrics=early)
+
+
+def record_failure(task: Task, error: Exception, progress: Progress) -> None:
+    """Record why a task failed: a line in its journal, and the traceback in a file."""
+    reason = first_line(error)
+    if not isinstance(error, FloatingPointError):
+        reason = f"{type(error).__name__}: {reason}"
+
+    task.folder.files.error.write_text("".join(traceback.format_exception(error)))
+    task.folder.journal().append(Failed(reason=reason))
+    progress.failed(task.label, reason)
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what differs between two environments, in words."""
+    return [
+        f"{name} {before.get(name)} -> {value}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]

@@ -1,0 +1,58 @@
+"""The results of a finished cell: test metrics and costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.measures import BY_COLUMN
+from benchmark.records.seal import Finished
+from benchmark.training import cost, evaluate, profiling
+from benchmark.training.assembly import Assembly
+from benchmark.training.checkpointing import Tally
+from benchmark.training.conditions import Conditions
+
+
+def measure(
+    assembly: Assembly, tally: Tally, conditions: Conditions, folder: Path
+) -> dict[str, float]:
+    """Measure a trained cell, by the keys of `benchmark.measures`.
+
+    Args:
+        assembly: Its parts, with the weights to evaluate.
+        tally: What it has summed up while it trained.
+        conditions: Those of its training.
+        folder: Its folder, whose journal opens the test data.
+
+    Returns:
+        Quality and costs; of a cell that is not to be tested only what the training cost.
+    """
+    metrics: dict[str, float] = {}
+    if conditions.tested:
+        metrics |= _quality(assembly, conditions, Finished(folder))
+        metrics |= profiling.costs(assembly.model)
+
+    return metrics | _training_costs(assembly, tally, conditions)
+
+
+def _quality(assembly: Assembly, conditions: Conditions, evidence: Finished) -> dict[str, float]:
+    data = conditions.data
+    teacher = conditions.teacher
+    images = data.test(evidence)
+    logits = None if teacher is None else teacher.test_logits(data, evidence)
+    return evaluate.test_metrics(assembly.model, images, logits)
+
+
+def _training_costs(assembly: Assembly, tally: Tally, conditions: Conditions) -> dict[str, float]:
+    samples = conditions.samples_per_epoch
+    student = assembly.student.macs()
+    source = assembly.companion.source(conditions.teacher)
+    teacher = 0 if source is None else source.macs()
+    macs = cost.compute(assembly.method, conditions.recipe, samples, student, teacher)
+
+    costs = {
+        "compute_tmac": macs / 1e12,
+        "train_seconds": tally.own_seconds,
+        "teacher_seconds": tally.teacher_seconds,
+    }
+
+    return {BY_COLUMN[column].key: value for column, value in costs.items()}

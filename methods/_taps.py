@@ -1,0 +1,206 @@
+"""Everything that can be tapped of a network, and how a method asks for it.
+
+The fields of `Needs` are the one list of taps; `TAPS`, `Output.only` and `Shapes.available` are
+derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Companion = Literal["", "peer", "earlier", "untrained"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One kind of output that a method can ask for.
+
+    Attributes:
+        name: Field of `Needs` that asks for it.
+        title: Name in tables and messages.
+        output: Field of `Output` that holds it.
+        shape: Field of `Shapes` that says whether a network has it; "" if no network lacks it.
+        internal: Whether it is tapped inside the network, stage by stage.
+    """
+
+    name: str
+    title: str
+    output: str
+    shape: str
+    internal: bool = False
+
+
+def _tap(**details: Any) -> Any:
+    """Declare a field of `Needs` that asks for a tap, with details that differ from its name."""
+    return field(default=False, metadata={"tap": details})
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Outputs that a method asks the engine for. The others stay None or empty in its `Output`.
+
+    Attributes:
+        logits: The teacher's logits. The student's are always given.
+        embedding: Pooled penultimate features of both networks.
+        maps: Stage maps of both networks, paired from the deepest stage on.
+        preactivations: Stage maps before each stage's last activation.
+        pooled: The map whose average over positions is the embedding; None for a network without.
+        classifier: The layer from embedding to logits.
+        views: Logits of a second, strongly augmented view of the images.
+        companion: Network that takes the place of the study's teacher: a `peer` of the student's
+            architecture that learns beside it, an `earlier` one of the same architecture that was
+            trained alone before, or an `untrained` one of the teacher's architecture.
+    """
+
+    logits: bool = _tap()
+    embedding: bool = _tap()
+    maps: bool = _tap(internal=True)
+    preactivations: bool = _tap(title="maps before the activation", shape="maps", internal=True)
+    pooled: bool = _tap(title="pooled map", internal=True)
+    classifier: bool = _tap()
+    views: bool = _tap(title="two views", output="second", shape="")
+    companion: Companion = ""
+
+    def __or__(self, other: Needs) -> Needs:
+        """Combine the needs of two methods.
+
+        Raises:
+            ValueError: If they learn from different networks.
+        """
+        sources = {needs.companion or "teacher" for needs in (self, other) if needs.any}
+        if len(sources) > 1:
+            networks = " and one from the ".join(sorted(sources))
+            raise ValueError(f"one learns from the {networks} network")
+
+        union = Needs.of(*(tap.name for tap in (*self.taps, *other.taps)))
+        return replace(union, companion=self.companion or other.companion)
+
+    @classmethod
+    def of(cls, *taps: str) -> Needs:
+        """Ask for taps by name."""
+        asked: dict[str, Any] = dict.fromkeys(taps, True)
+        return cls(**asked)
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The taps that are asked for."""
+        return tuple(tap for tap in TAPS if getattr(self, tap.name))
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is needed from another network."""
+        return bool(self.taps)
+
+    @property
+    def stages(self) -> bool:
+        """Whether anything is needed from inside the networks."""
+        return any(tap.internal for tap in self.taps)
+
+    @property
+    def teacher(self) -> bool:
+        """Whether the study's teacher is needed."""
+        return self.any and not self.companion
+
+
+def _all_taps() -> Iterator[Tap]:
+    for definition in fields(Needs):
+        if "tap" in definition.metadata:
+            name = definition.name
+            details = {"title": name, "output": name, "shape": name, **definition.metadata["tap"]}
+            yield Tap(name, **details)
+
+
+TAPS = tuple(_all_taps())
+"""Everything that can be tapped, in the order of the fields of `Needs`."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The linear layer from embedding to logits.
+
+    Attributes:
+        weight: [classes, D].
+        bias: [classes], or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def __call__(self, embedding: Tensor) -> Tensor:
+        """Map embeddings [..., D] to logits [..., classes]."""
+        return F.linear(embedding, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Output of one network for one batch.
+
+    Attributes:
+        logits: [N, classes], before the softmax; empty, [0], if the teacher's are not needed.
+        embedding: [N, D], the input of the classifier.
+        maps: One [N, C, H, W] per stage, shallow to deep. Teacher and student have equally many,
+            paired from the deepest stage on.
+        preactivations: Like `maps`, before each stage's last activation; the maps themselves where
+            the network has no such activation.
+        pooled: [N, D, H, W], whose average over positions is the embedding.
+        classifier: The layer from embedding to logits.
+        second: Logits of the second view, [N, classes].
+    """
+
+    logits: Tensor
+    embedding: Tensor | None = None
+    maps: tuple[Tensor, ...] = ()
+    preactivations: tuple[Tensor, ...] = ()
+    pooled: Tensor | None = None
+    classifier: Classifier | None = None
+    second: Tensor | None = None
+
+    def only(self, needs: Needs) -> Output:
+        """Drop every tap that was not asked for, the logits included."""
+        kept = {tap.output: getattr(self, tap.output) for tap in needs.taps}
+        if not needs.logits:
+            kept["logits"] = self.logits.new_empty(0)
+        return Output(**kept)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Output:
+        """Apply a function to every tensor, those of the classifier included."""
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return function(value)
+            if isinstance(value, tuple):
+                return tuple(mapped(tensor) for tensor in value)
+            if isinstance(value, Classifier):
+                return Classifier(mapped(value.weight), mapped(value.bias))
+            return value
+
+        return Output(*(mapped(getattr(self, tap.name)) for tap in fields(self)))
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes of one network's taps without the batch axis; empty for a tap that it lacks.
+
+    Attributes:
+        logits: (classes,).
+        embedding: (D,).
+        maps: (C, H, W) of each stage.
+        pooled: (D, H, W).
+        classifier: Whether the logits are a linear function of the embedding.
+    """
+
+    logits: tuple[int, ...]
+    embedding: tuple[int, ...] = ()
+    maps: tuple[tuple[int, ...], ...] = ()
+    pooled: tuple[int, ...] = ()
+    classifier: bool = False
+
+    @property
+    def available(self) -> Needs:
+        """Everything that one forward pass of a network with these shapes can give."""
+        return Needs.of(*(tap.name for tap in TAPS if tap.shape and getattr(self, tap.shape)))

@@ -1,0 +1,85 @@
+"""The cost of a run is what one would count by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark.execution import estimate as execution_estimate
+from benchmark.execution.estimate import BatchSeconds, Estimate, estimate
+from tests.execution.helpers import pairs, prepared
+from tests.support.studies import folders, tiny
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the time of a batch known."""
+    seconds = BatchSeconds(teacher_pass=1.0, teacher_step=10.0, student_step=100.0)
+    monkeypatch.setattr(execution_estimate, "_seconds_per_batch", lambda *_: seconds)
+
+
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_is_what_one_would_count_by_hand() -> None:
+    study = prepared(tiny(["student", "kd", "at"], seeds=[0, 1]))
+    teacher, student = study.macs["pair", "teacher"], study.macs["pair", "student"]
+    samples, trainings = 2 * 3 * 16, 2 * 3  # epochs, batches and their size; seeds and rows
+    own = trainings * 3 * student  # forward, and twice that backward
+
+    cost = estimate(study, study.cohorts(study.cells, None), [])
+    shared_passes, all_passes = 2 * teacher, 4 * teacher  # of each seed; of each kd and at
+    assert cost.tmac == pytest.approx(samples * (own + shared_passes) / 1e12)
+    assert cost.alone == pytest.approx(samples * (own + all_passes) / 1e12)
+    assert cost.tmac < cost.alone
+    assert cost.seconds == pytest.approx(2 * 3 * (trainings * 100 + 2 * 1))
+
+    with_teacher = estimate(study, study.cohorts(study.cells, None), study.teachers)
+    training = 1 * 3 * 16 * 3 * teacher / 1e12
+    assert with_teacher.tmac - cost.tmac == pytest.approx(training)
+    assert with_teacher.alone - cost.alone == pytest.approx(training)
+    assert with_teacher.seconds - cost.seconds == pytest.approx(1 * 3 * 10)
+
+
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_counts_every_pairs_own_student_and_a_shared_teacher_once() -> None:
+    study = prepared(tiny(["kd"], pairs=pairs(one={}, two={})))
+    first, second = study.macs["one", "student"], study.macs["two", "student"]
+    teacher = study.macs["one", "teacher"]
+    assert first != second
+
+    cost = estimate(study, study.cohorts(study.cells, None), [])
+    assert cost.tmac == pytest.approx(96 * (3 * (first + second) + teacher) / 1e12)
+    assert cost.alone == pytest.approx(96 * (3 * (first + second) + 2 * teacher) / 1e12)
+    single = estimate(study, study.cohorts(study.cells, 1), [])
+    assert single.tmac == single.alone == pytest.approx(cost.alone)
+
+
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_of_students_alone_has_no_teachers_pass() -> None:
+    study = prepared(tiny(["student"]))
+    cost = estimate(study, study.cohorts(study.cells, None), [])
+    assert cost.tmac == cost.alone == pytest.approx(96 * 3 * study.macs["pair", "student"] / 1e12)
+    assert cost.seconds == pytest.approx(2 * 3 * 100)
+
+
+def test_the_time_of_a_batch_is_measured_for_every_network() -> None:
+    seconds = execution_estimate._seconds_per_batch(prepared(tiny()), 0)
+    assert min(dataclasses.astuple(seconds)) > 0
+
+
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_of_nothing_is_nothing() -> None:
+    assert estimate(prepared(tiny()), [], []) == Estimate(0, 0, 0)
+
+
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_agrees_with_what_the_cells_record(ran: Path) -> None:
+    study = prepared(tiny())
+    recorded = [
+        json.loads((folder / "done.json").read_text())["metrics"]["cost/compute_tmac"]
+        for folder in folders(ran).values()
+    ]
+    cost = estimate(study, study.cohorts(study.cells, None), [])
+    assert cost.alone == pytest.approx(sum(recorded))

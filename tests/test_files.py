@@ -1,0 +1,98 @@
+"""A file is written as a whole or not at all, and a refusal of the disk is one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from benchmark.errors import InputError
+from benchmark.files import write_all, write_atomically, write_json
+from tests.support.records import files_limited_to
+
+ROOT = Path(benchmark.__file__).parents[1]
+
+KILLED_AT_THE_SECOND_REPLACEMENT = """
+import os, sys
+from pathlib import Path
+from benchmark.files import write_atomically
+
+os.environ["KDBENCH_FAILPOINT"] = "write.before_replace:2"
+for content in (b"old", b"new" * 100_000):
+    write_atomically(Path(sys.argv[1]) / "file", content)
+"""
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_a_file_is_replaced_as_a_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"old", b"", b"new" * 100_000):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    write_json(path, {"b": 1, "a": [None]})
+    assert json.loads(path.read_text()) == {"a": [None], "b": 1}
+    assert names(tmp_path) == {"file"}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_mode_that_the_umask_gives(umask: int, mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    before = os.umask(umask)
+    try:
+        write_atomically(path, b"content")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing/file", "No such file or directory"),
+        ("file/below", "Not a directory"),
+        ("folder", "Is a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_clear_line(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(InputError) as error:
+        write_atomically(tmp_path / name, b"new")
+    assert str(error.value).startswith(f"{tmp_path / name}: cannot be written ({reason}")
+    assert str(error.value).endswith(")")
+    assert names(tmp_path) == {"folder", "file"}
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(InputError, match=r"file/folder: cannot be written \(Not a directory"):
+        write_all(tmp_path / "file" / "folder", {"name": b"new"})
+    assert names(tmp_path) == {"file"}
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    message = r"file: cannot be written \(.*; \d+ MiB free\)$"
+    with files_limited_to(1000), pytest.raises(InputError, match=message):
+        write_atomically(path, b"new" * 1000)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == {"file"}
+
+
+def test_a_process_killed_before_the_replacement_leaves_the_old_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND_REPLACEMENT, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert (tmp_path / "file").read_bytes() == b"old"

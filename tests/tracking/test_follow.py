@@ -1,0 +1,95 @@
+"""MLflow is kept up to date while a study is trained, and never disturbs the training."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from benchmark.errors import TrackingError
+from benchmark.tracking import sync as tracking_sync
+from benchmark.tracking.client import import_mlflow
+from benchmark.tracking.store import open_store
+from benchmark.tracking.sync import follow
+from tests.support.journalled import CANARY, counts, find_run
+
+
+def test_following_an_unreachable_server_warns_once_and_never_raises(small):
+    small.start("kd")
+    import_mlflow()
+    store = open_store(small.folder, f"http://me:{CANARY}@127.0.0.1:9")
+    warnings, looks = [], []
+
+    def stop():
+        looks.append(1)
+        small.epoch("kd", len(looks))
+        return len(looks) == 40
+
+    started = time.monotonic()
+    assert follow(small.folder, store, stop, warn=warnings.append, every=0.01) is False
+    assert time.monotonic() - started < 10
+
+    (line,) = warnings
+    reason = "the server cannot be reached: [Errno 111] Connection refused; "
+    assert line.startswith(f"http://***@127.0.0.1:9: {reason}")
+    assert line.endswith("`kdbench sync small` will record these runs later")
+    assert "\n" not in line
+
+
+def test_following_records_during_training_and_calls_mlflow_only_after_a_change(
+    store, small, monkeypatch
+):
+    synced, warnings, results = [], [], []
+    stopped = threading.Event()
+    sync = tracking_sync.sync
+
+    def counted(*arguments):
+        synced.append(counts(sync(*arguments)))
+
+    def record():
+        results.append(
+            follow(small.folder, store, stopped.is_set, warn=warnings.append, every=0.05)
+        )
+
+    monkeypatch.setattr(tracking_sync, "sync", counted)
+    small.start("kd")
+    thread = threading.Thread(target=record)
+    thread.start()
+    wait_until(lambda: len(synced) == 1)
+    time.sleep(0.5)
+    assert synced == [(1, 0, 0)]
+
+    small.epoch("kd", 0)
+    wait_until(lambda: len(synced) == 2)
+    small.epoch("kd", 1)
+    small.final("kd")
+    stopped.set()
+    thread.join(30)
+    assert (results, warnings) == ([True], [])
+    assert find_run(store, "kd").info.status == "FINISHED"
+
+
+def test_following_recovers_once_the_store_answers(store, small, monkeypatch):
+    small.train("kd")
+    attempts, warnings = [], []
+    sync = tracking_sync.sync
+
+    def down_twice(*arguments):
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise TrackingError("down")
+        return sync(*arguments)
+
+    def stop():
+        return len(attempts) > 2
+
+    monkeypatch.setattr(tracking_sync, "sync", down_twice)
+    assert follow(small.folder, store, stop, warn=warnings.append, every=0.01)
+    assert len(warnings) == 1
+    assert find_run(store, "kd").info.status == "FINISHED"
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

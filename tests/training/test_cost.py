@@ -1,0 +1,67 @@
+"""The epochs and the work of a cell, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+import methods
+from benchmark.study.schema import Recipe
+from benchmark.training import cost
+
+
+@pytest.mark.parametrize(("share", "early"), [(0.07, 7), (0.071, 8), (0.0, 0), (1.0, 100)])
+def test_the_early_stage_is_rounded_up_to_epochs(share: float, early: int) -> None:
+    method = methods.create("ab", pre_training=share)
+    assert cost.length(method, Recipe(epochs=100)) == cost.Length(early, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kd", cost.Length(0, 3)),
+        ("longer", cost.Length(0, 6)),
+        ("born_again", cost.Length(3, 3)),
+        ("born_again+longer", cost.Length(3, 6)),
+    ],
+)
+def test_a_network_that_is_trained_before_the_student_takes_a_whole_recipe(
+    name: str, expected: cost.Length
+) -> None:
+    length = cost.length(methods.create(name), Recipe(epochs=3))
+    assert length == expected
+    assert length.total == expected.early + expected.epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        ("student", 2 * 3 * 10),
+        ("kd", 2 * (3 * 10 + 100)),
+        ("longer", 4 * 3 * 10),
+        ("born_again", 2 * 3 * 10 + 2 * (3 * 10 + 10)),
+        ("dml", 2 * (3 * 10 + 3 * 10)),
+        ("random_teacher", 2 * (3 * 10 + 100)),
+        ("mlld", 2 * 2 * (3 * 10 + 100)),
+        ("ab", (3 * 10 + 100) + 2 * 3 * 10),
+    ],
+)
+def test_the_work_of_a_cell_counts_every_network_in_every_epoch(name: str, units: int) -> None:
+    method = methods.create(name)
+    assert cost.compute(method, Recipe(epochs=2), images=1, student=10, teacher=100) == units
+
+
+@pytest.mark.parametrize(
+    ("names", "passes"),
+    [
+        (["student", "longer", "dml", "born_again", "random_teacher"], 0),
+        (["kd", "longer"], 2),
+        (["kd", "mlld", "at"], 2 * 2),
+        (["kd", "ab"], 1 + 2),
+        (["mlld", "ab", "kd+longer"], 1 + 2 * 2 + 2),
+    ],
+)
+def test_a_shared_teacher_passes_in_every_epoch_in_which_any_method_learns_from_it(
+    names: list[str], passes: int
+) -> None:
+    cohort = [methods.create(name) for name in names]
+    assert cost.teacher_passes(cohort, Recipe(epochs=2)) == passes

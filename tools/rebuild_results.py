@@ -1,0 +1,42 @@
+"""Write the pages and figures in `results/` again, after a change of words or looks.
+
+Numbers stay as they are: everything is made from the tables and the summary of each study. Learning
+curves need histories, which are not there, so their figures stay as they are too.
+
+Usage: python tools/rebuild_results.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.files import write_all
+from benchmark.report import files, gallery
+from benchmark.report.figures import all_figures
+from benchmark.report.figures.base import Tables, render
+
+ROOT = Path(__file__).parents[1]
+
+
+def rebuild(folder: Path) -> None:
+    """Write the pages, figures and the summary of a study again."""
+    board, costs, summary = files.read(folder)
+    tables = Tables(board, costs, summary.plan)
+
+    contents = {}
+    for kind in all_figures():
+        figure = kind.draw(tables)
+        if figure is not None:
+            contents[f"{kind.name}.svg"], contents[f"{kind.name}.png"] = render(figure)
+
+    svgs = {path.stem: path.read_bytes() for path in folder.glob("*.svg")}
+    svgs |= {Path(name).stem: content for name, content in contents.items() if ".svg" in name}
+    contents |= files.pages(board, costs, summary.plan, summary.provenance, svgs)
+    write_all(folder, contents)
+
+
+if __name__ == "__main__":
+    results = ROOT / "results"
+    for path in sorted(results.glob("*/summary.json")):
+        rebuild(path.parent)
+    gallery.write(results, ROOT / "studies", "../studies")

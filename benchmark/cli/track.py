@@ -1,4 +1,4 @@
-"""`sync`, `status`, `show`, `compare` and `ui`: journals and what MLflow holds of them."""
+"""`sync`, `status`, `show`, `compare` and `ui`: inspect journals and their runs in MLflow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sync(
 
     store = mlflow_store(context, loaded_study(study), tracking_uri)
     if follow:
-        # Signals reach all processes of a terminal; this one ends when its parent does.
+        # A terminal sends its signals to every process; this one stops when its parent does.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
@@ -102,7 +102,7 @@ def ui(
         _print_addresses(addresses)
         return
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # the normal end: nothing is left to resume
+    for number in (signal.SIGINT, signal.SIGTERM):  # the normal way to stop: nothing to resume
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     process = server.serve(store, port=port)
     try:
@@ -115,7 +115,7 @@ def ui(
 
 
 def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
-    """Print the pages of each study and search."""
+    """Print the page addresses of each study and search."""
     for name, pages in addresses.items():
         if len(pages) == 1:
             (address,) = pages.values()
@@ -128,6 +128,6 @@ def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def _read_input(ended: threading.Event) -> None:
-    """Wait for the end of standard input."""
+    """Wait until standard input ends."""
     sys.stdin.read()
     ended.set()

@@ -1,7 +1,7 @@
-"""Any timm model as a tapped model: logits, embedding and stage maps from one forward pass.
+"""Wraps any timm model to get logits, embedding and stage maps from one forward pass.
 
-A tapped model resizes and normalises its inputs itself, so teacher and student can share a batch
-and still see what each was made for.
+A tapped model resizes and normalises its own inputs, so teacher and student can share a batch
+even if they expect different image sizes and normalisation.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from methods import Classifier, Needs, Output, Shapes
 
 
 class TappedModel(nn.Module):
-    """A timm network that prepares its inputs and gives what methods ask for.
+    """A timm network that preprocesses its inputs and returns the taps that methods request.
 
     Args:
         network: Any timm model.
-        size: Shape of an image in a batch, (C, H, W).
-        mean: Mean of the normalisation per channel, in [0, 1].
-        std: Standard deviation of the normalisation per channel.
-        image_size: Height and width that the network sees; by default those of the batch.
+        size: Shape of each image in a batch, (C, H, W).
+        mean: Normalisation mean per channel, in [0, 1].
+        std: Normalisation standard deviation per channel.
+        image_size: Input height and width of the network; defaults to those of the batch.
 
     Attributes:
-        shapes: Shapes of all taps without the batch axis.
+        shapes: Shapes of all taps, without the batch axis.
         stages: Indices of the tapped stages, shallow to deep.
-        notes: Why a tap is missing, by its name: `embedding`, `maps`, `pooled` or `classifier`.
+        notes: Why each missing tap is missing: `embedding`, `maps`, `pooled` or `classifier`.
     """
 
     mean: Tensor
@@ -64,7 +64,7 @@ class TappedModel(nn.Module):
         self._pooled_axes = tappable.pooled_axes
 
     def forward(self, inputs: Tensor, needs: Needs) -> Output:
-        """Run the network and tap it.
+        """Run the network and return its logits and the requested taps.
 
         Args:
             inputs: A batch of images, float32 [N, C, H, W] in [0, 1].
@@ -88,7 +88,7 @@ class TappedModel(nn.Module):
         )
 
     def prepared(self, inputs: Tensor) -> Tensor:
-        """Resize a batch to the network's image size, if that is set, and normalise it."""
+        """Resize a batch to the network's image size, if one is set, and normalise it."""
         if self.image_size is not None:
             _, height, width = seen_size(self.size, self.image_size)
             if inputs.shape[2:] != (height, width):
@@ -99,7 +99,7 @@ class TappedModel(nn.Module):
         return (inputs - self.mean) / self.std
 
     def taps(self) -> Needs:
-        """Return everything that this network can give."""
+        """Return all taps that this network supports."""
         has_maps = bool(self.shapes.maps)
         return Needs(
             logits=True,
@@ -111,7 +111,7 @@ class TappedModel(nn.Module):
         )
 
     def classifier(self) -> Classifier | None:
-        """Return the layer from embedding to logits; None without an embedding or such a layer."""
+        """Return the layer that maps the embedding to logits; None if there is no such layer."""
         if "embedding" in self.notes:
             return None
 
@@ -119,16 +119,16 @@ class TappedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
+        """The device that the model is on."""
         return self.mean.device
 
     def example(self, count: int) -> Tensor:
-        """Return a batch of example inputs on the model's device: noise, the same at each call.
+        """Return a batch of noise images on the model's device, identical on every call.
 
         Args:
             count: Number of inputs.
         """
-        generator = torch.Generator("cpu").manual_seed(0)  # leaves the global stream unchanged
+        generator = torch.Generator("cpu").manual_seed(0)  # leaves the global RNG untouched
         noise = torch.rand(count, *self.size, generator=generator, device="cpu")
         return noise.to(self.device)
 
@@ -137,11 +137,11 @@ class TappedModel(nn.Module):
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def macs(self) -> int:
-        """Return the multiply-accumulates of a forward pass of one input."""
+        """Return the multiply-accumulate count of a forward pass with one input."""
         return count_macs(self, self.example(1), Needs())
 
     def _run(self, prepared: Tensor, needs: Needs) -> Taps:
-        """Run the network along the route to its maps, if a method needs what lies on it."""
+        """Run the network, stage by stage if a method needs taps from its stages."""
         maps = self._stage_maps
         if maps is None or not needs.stages:
             return Taps(self.network(prepared), [], [])
@@ -149,7 +149,7 @@ class TappedModel(nn.Module):
         return maps.route(self.network, prepared, maps.stages, needs.preactivations)
 
     def _pooled(self, last: Tensor | None) -> Tensor | None:
-        """Return the map that is averaged into the embedding, [N, D, H, W]."""
+        """Return the feature map that is pooled into the embedding, [N, D, H, W]."""
         if last is None or not self._pooled_axes:
             return None
 
@@ -157,7 +157,7 @@ class TappedModel(nn.Module):
 
 
 def seen_size(size: tuple[int, ...], image_size: int | None) -> tuple[int, ...]:
-    """Return the shape (C, H, W) in which a network sees images of shape `size`."""
+    """Return the shape (C, H, W) of images of shape `size` after resizing for a network."""
     return size if image_size is None else (size[0], image_size, image_size)
 
 

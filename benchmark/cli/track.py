@@ -31,7 +31,7 @@ def sync(
         bool, typer.Option(hidden=True, help="Continue until standard input ends.")
     ] = False,
 ) -> None:
-    """Write a study's journals to MLflow; at any time, as often as you like."""
+    """Write a study's journals to MLflow. Safe to repeat at any time."""
     from benchmark.redact import shown
     from benchmark.tracking import sync as tracking_sync
 
@@ -81,7 +81,7 @@ def compare(
     from benchmark.cli import show as recorded
 
     if len(runs) < 2:
-        raise typer.BadParameter("give two or more runs", param_hint="RUN")
+        raise typer.BadParameter("expected two or more runs", param_hint="RUN")
 
     store = mlflow_store(context, None, tracking_uri)
     print_wide(recorded.compare(recorded.find(runs, store), store))
@@ -92,13 +92,13 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Serve MLflow's page of this workspace on 127.0.0.1, until Ctrl+C."""
+    """Serve MLflow's web UI for this workspace on 127.0.0.1 until Ctrl+C."""
     from benchmark.tracking import report_run, server
 
     store = mlflow_store(context, None, tracking_uri)
     if store.database is None:
         addresses = report_run.addresses(store.uri, store)
-        print_line("this server is already running")
+        print_line("the MLflow server is already running")
         _print_addresses(addresses)
         return
 
@@ -109,7 +109,7 @@ def ui(
         _print_addresses(report_run.addresses(f"http://127.0.0.1:{port}", store))
         print_line("press Ctrl+C to stop the server")
         code = process.wait()
-        raise TrackingError(f"MLflow's server ended unexpectedly (code {code}); start it again")
+        raise TrackingError(f"the MLflow server exited unexpectedly (code {code}); run the command again")
     finally:
         server.end(process)
 

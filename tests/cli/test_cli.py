@@ -139,7 +139,7 @@ WRONG_COMMANDS = [
     (("compare", "abc", "abd"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
     (
         ("compare", "abc"),
-        r"Invalid value for RUN: give two or more runs; `kdbench --help` lists .*",
+        r"Invalid value for RUN: expected two or more runs; `kdbench --help` lists .*",
     ),
     (
         ("--workspace", "my.yaml", "run", "my.yaml"),

@@ -71,7 +71,9 @@ def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Co
         _print_costs(COMPUTED_TITLE, board, plan, COMPUTED, [], console)
         _print_costs(MEASURED_TITLE, costs, plan, MEASURED, [MEASURED_NOTE], console)
         console.print()
-        _print_notes([*footnotes(board, plan), f"More in {GUIDE}."], "dim", console)
+        _print_notes(
+            [*footnotes(board, plan), f"Every column is explained in {GUIDE}."], "dim", console
+        )
     finally:
         console.width = width
 

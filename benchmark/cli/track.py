@@ -109,7 +109,8 @@ def ui(
         _print_addresses(report_run.addresses(f"http://127.0.0.1:{port}", store))
         print_line("press Ctrl+C to stop the server")
         code = process.wait()
-        raise TrackingError(f"the MLflow server exited unexpectedly (code {code}); run the command again")
+        remedy = "run the command again"
+        raise TrackingError(f"the MLflow server exited unexpectedly (code {code}); {remedy}")
     finally:
         server.end(process)
 

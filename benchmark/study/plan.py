@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ class Plan:
     protocol: str = "validated"
     trials: Mapping[str, int] = field(default_factory=dict)
     search_tmac: Mapping[str, float] = field(default_factory=dict)
-    altered: Sequence[str] = ()
+    altered: tuple[str, ...] = ()
     reference: str | None = None
     experiment: str = ""
     teachers: tuple[PlannedTeacher, ...] = ()

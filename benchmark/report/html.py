@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.footnotes import GUIDE, footnotes
 from benchmark.leaderboard.headline import headline
 from benchmark.measures import BY_COLUMN
 from benchmark.report.columns import NONE, Column, Line
 from benchmark.report.html_page import Link, links, render
 from benchmark.report.tables import (
-    GUIDE,
     GUIDE_ADDRESS,
     MEASURED_NOTE,
     NAME_WIDTH,

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.footnotes import GUIDE, footnotes
 from benchmark.leaderboard.headline import headline
 from benchmark.markdown_text import Markdown, block, bold, bullets, inline, link, table
 from benchmark.report.tables import (
     COMPUTED_TITLE,
-    GUIDE,
     GUIDE_ADDRESS,
     MEASURED_TITLE,
     NOTHING_MEASURED,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmark.leaderboard.footnotes import GUIDE
 from benchmark.report.columns import (
     COMPUTED,
     DIAGNOSTICS,
@@ -38,11 +39,8 @@ NOTHING_MEASURED = "Nothing was measured."
 OMITTED = "columns omitted (too narrow)"
 """Starts the list of columns that a narrow table lacks."""
 
-GUIDE = "docs/reading-a-leaderboard.md"
-"""Page of the documentation that explains the tables in full."""
-
 GUIDE_ADDRESS = f"../../{GUIDE}"
-"""The same, relative to the folder of a study in `results/`."""
+"""The guide to leaderboards, relative to the folder of a study in `results/`."""
 
 
 @dataclass(frozen=True)

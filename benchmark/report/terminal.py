@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard.footnotes import footnotes
+from benchmark.leaderboard.footnotes import GUIDE, footnotes
 from benchmark.leaderboard.headline import headline
 from benchmark.report.columns import (
     ALWAYS,
@@ -27,7 +27,6 @@ from benchmark.report.columns import (
 )
 from benchmark.report.tables import (
     COMPUTED_TITLE,
-    GUIDE,
     MEASURED_NOTE,
     MEASURED_TITLE,
     NAME_WIDTH,

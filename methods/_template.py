@@ -61,11 +61,13 @@ class CosineMargin(Method):
     paper = Paper("Title of the Paper", "Author et al.", "VENUE", 2030, "arXiv:0000.00000")
     formula = "mean max(0, margin - cos(W f_student, f_teacher))"
 
-    # What the engine taps of both networks; everything else stays None. See `Needs` for the list.
+    # What the engine taps of both networks; everything else stays None. `Needs` in `_taps.py` lists
+    # what there is, and `Output` there the shapes.
     needs = Needs(embedding=True)
 
-    # Declare only what applies (see `Method`): without adapters, for instance, `minimum = 0.0` says
-    # that every term is 0 where student and teacher agree, and the tests check it.
+    # Declare only what applies (see `Method` in `_contract.py`): without adapters, for instance,
+    # `minimum = 0.0` says that every term is 0 where student and teacher agree, and the tests
+    # check it.
 
     # The signature is the schema of the settings: type, legal range, search space, and published
     # default. Values are checked before the constructor runs. Every method has `ce`, the weight of

@@ -144,7 +144,7 @@ def _similar_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
 
-    names = [file.name for file in path.parent.glob(f"*{path.suffix}")]
+    names = [file.name for file in path.parent.glob(f"[!.]*{path.suffix}")]
     return suggest(path.name, names, cutoff=0.8)  # all names end alike
 
 

@@ -38,8 +38,8 @@ replace keys of this one.
   differently (`yes`, `no`, `on`, `off`, `010`, `1:30`) are refused: write `true` or `false`, write
   numbers in decimal, put text in quotes. A key may occur once. Anchors and merge keys (`<<`) work.
 * **Short forms.** Where a type is "text or" a section, the text is the section's `name`, `model` or
-  `method`: `dataset: digits` is `dataset: {{name: digits}}`, `student: resnet8` is
-  `student: {{model: resnet8}}`.
+  `method`: `dataset: digits` is `dataset: {{name: digits}}`, `student: cifar_resnet8` is
+  `student: {{model: cifar_resnet8}}`.
 * **Editors.** `docs/{SCHEMA}` is a JSON schema for completion and checks. In an editor with
   the YAML language server, begin a file in `studies/` with
 

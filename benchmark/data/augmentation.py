@@ -92,7 +92,7 @@ def operations() -> dict[str, Operation]:
 
     Cubuk et al., 2020, arXiv:1909.13719. Pixels from outside of an image are black.
     """
-    from torchvision.transforms.v2 import functional as transform  # type: ignore[import-untyped]
+    from torchvision.transforms.v2 import functional as transform
 
     def affine(
         images: Tensor, x: float = 0, y: float = 0, shear_x: float = 0, shear_y: float = 0

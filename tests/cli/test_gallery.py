@@ -19,7 +19,7 @@ PAGES = ("README.md", "index.html")
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Results of a study, and its study file."""
     results, studies = tmp_path / "results", tmp_path / "studies"
-    files.write(*tables(), results / "small")
+    files.write(*tables(), results / "small")  # type: ignore[call-arg]
     studies.mkdir()
     (studies / "first.yaml").write_text("name: small\nquestion: Which is best?\n")
     return results, studies

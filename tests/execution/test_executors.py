@@ -114,7 +114,7 @@ def test_a_cohort_names_its_data_set_by_an_absolute_folder_and_survives_json(
     spec = cohort_spec(study, session(workspace), study.teachers[0], 0, cells)
 
     assert isinstance(spec.dataset, type(pictures))
-    assert spec.dataset.root == str(Path("pictures").absolute())
+    assert spec.dataset.root == str(Path("pictures").absolute())  # type: ignore[union-attr]
     assert spec.dataset.identity == pictures.identity
     assert CohortSpec.model_validate_json(spec.model_dump_json()) == spec
 

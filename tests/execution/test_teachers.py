@@ -404,7 +404,7 @@ def test_a_second_process_waits_for_a_teacher_that_is_being_trained_and_then_tak
 
     (key,) = (teacher["id"] for teacher in plan(taught)["teachers"])
     (workspace / "teachers").mkdir(parents=True)
-    other = teachers.FileLock(workspace / "teachers" / f"{key}.lock", is_singleton=False)
+    other = teachers.FileLock(workspace / "teachers" / f"{key}.lock", is_singleton=False)  # type: ignore[attr-defined]
     other.acquire()
     counting = Listening()
     run(workspace, tiny(["student"]), counting)

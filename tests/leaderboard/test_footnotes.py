@@ -235,7 +235,11 @@ def test_a_row_with_several_published_sources_is_named_with_its_pair():
 
 
 SEEDS = (1, 3, 6, 17)
-BUDGETS = ({}, {"kd (tuned)": 20, "at (tuned)": 20}, {"kd (tuned)": 5, "at (tuned)": 20})
+BUDGETS: tuple[dict[str, int], ...] = (
+    {},
+    {"kd (tuned)": 20, "at (tuned)": 20},
+    {"kd (tuned)": 5, "at (tuned)": 20},
+)
 
 
 @pytest.mark.parametrize("count", [1, 5], ids=lambda count: f"{count} pairs")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records.journal import read_journal
+from tests.support.records import read_journal
 from tests.support.studies import folders, tiny, write_study
 
 pytestmark = pytest.mark.subprocess

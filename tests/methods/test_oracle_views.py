@@ -517,7 +517,7 @@ def complete(side: int, channels: int, seed: int) -> Output:
         tensor.float().requires_grad_()
         for tensor in (embedding @ weight.T, embedding, *maps, pooled, weight)
     ]
-    logits, embedding, *maps, pooled, weight = ready
+    logits, embedding, *maps, pooled, weight = ready  # type: ignore[assignment]
     return Output(
         logits, embedding, tuple(maps), (), pooled, Classifier(weight), (logits * 0.5).detach()
     )

@@ -95,7 +95,7 @@ class Idle(Regression):
 class Reversed(Regression):
     """Its adapter learns to raise the loss, without saying so."""
 
-    minimum = None
+    minimum = None  # type: ignore[assignment]
 
     def __init__(self, ce: float = 1.0):
         super().__init__()

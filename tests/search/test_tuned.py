@@ -108,7 +108,7 @@ def test_settings_that_no_longer_fit_the_study_are_refused(
     change: dict[str, Any], message: str, whole: Whole, tmp_path: Path
 ) -> None:
     changed = {key: change[key] for key in ("seeds", "methods") if key in change}
-    content = {**searched(), **changed}
+    content = {**searched(), **changed}  # type: ignore[misc]
     second = {**content["pairs"][0], "name": "second"}
     if "pairs" in change:
         content["pairs"] = [second] if change["pairs"] == "other" else [*content["pairs"], second]

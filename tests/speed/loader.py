@@ -30,7 +30,7 @@ PADDING = 4
 WORKERS = 2
 
 
-class Pictures(torch.utils.data.Dataset):
+class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Images as most repositories load them: decoded in memory, augmented one by one by PIL."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor):
@@ -57,11 +57,11 @@ def open_source(folder: str | None, count: int) -> ResidentSource:
     if folder is not None:
         dataset = make_dataset(f"hfds/{folder}", input_key="img", target_key="fine_label")
         with tempfile.TemporaryDirectory() as cache:
-            return Data(dataset, Split(val=0), cpu, Path(cache), print)._source
+            return Data(dataset, Split(val=0), cpu, Path(cache), print)._source  # type: ignore[return-value]
 
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     random = Resident(images, torch.randint(0, 100, (count,)))
-    return ResidentSource(None, random, random, cpu)
+    return ResidentSource(None, random, random, cpu)  # type: ignore[arg-type]
 
 
 def images_per_second(epoch: Callable[[], int]) -> float:

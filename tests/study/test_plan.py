@@ -46,7 +46,7 @@ CELL = PlannedCell(
     "c", "cells/c", PLAN.pairs[0], "kd", "kd", {"temperature": 4.0}, 0, "r56", "abc", "r20"
 )
 FULL = dataclasses.replace(
-    PLAN, datasets={PLAN.pairs[0]: "digits"}, altered=["at"], teachers=(TEACHER,), cells=(CELL,)
+    PLAN, datasets={PLAN.pairs[0]: "digits"}, altered=("at",), teachers=(TEACHER,), cells=(CELL,)
 )
 
 

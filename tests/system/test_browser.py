@@ -184,7 +184,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "three": several(3),
         "long": tables(pd.DataFrame(runs), plan),
     }.items():
-        files.write(*board, folder / name)
+        files.write(*board, folder / name)  # type: ignore[call-arg]
     return sorted(folder.glob("*/leaderboard.html"))
 
 

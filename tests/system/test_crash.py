@@ -253,7 +253,7 @@ def test_a_server_that_does_not_answer_costs_a_warning_and_its_password_is_shown
     shown = [
         *(part for one in (found, *others) for part in one[1:]),
         *capfd.readouterr(),
-        *map(str, follower.args),
+        *map(str, follower.args),  # type: ignore[arg-type]
     ]
     assert not [text for text in shown if CANARY in text]
     assert not [

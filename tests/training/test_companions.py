@@ -325,7 +325,7 @@ def test_companions_in_a_study_stay_frozen_in_their_training(
 def test_a_companion_of_the_students_kind_is_what_a_method_is_built_for() -> None:
     student, teacher = network(STUDENT), network(TEACHER)
     sizes = {"samples": 8, "batch_size": 4}
-    peer = pairing.probe(student, teacher, Needs(logits=True, companion="peer"), **sizes)
+    peer = pairing.probe(student, teacher, Needs(logits=True, companion="peer"), **sizes)  # type: ignore[arg-type]
     assert peer.teacher == peer.student
-    other = pairing.probe(student, teacher, Needs(logits=True, companion="untrained"), **sizes)
+    other = pairing.probe(student, teacher, Needs(logits=True, companion="untrained"), **sizes)  # type: ignore[arg-type]
     assert other.teacher != other.student

@@ -163,7 +163,7 @@ def test_the_plan_and_the_status_know_how_long_each_cell_trains(kinds: Path) -> 
 
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(status.state(kinds / "tiny"))
+        console.print(status.progress_of(Workspace(kinds).study("tiny")))
     lines = [line.split() for line in capture.get().splitlines()[2:] if line.split()]
     assert {words[1]: words[5] for words in lines} == {
         "teacher": "1/1",

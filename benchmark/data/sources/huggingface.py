@@ -205,7 +205,7 @@ def _count_classes(reader: Any) -> int:
 @contextmanager
 def _quiet_library(show_progress: bool) -> Iterator[None]:
     """Silence the log of the `datasets` library, whose errors are reported in one line."""
-    import datasets  # type: ignore[import-untyped]
+    import datasets
 
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]

@@ -1,8 +1,8 @@
-"""Every quality metric and cost, described once: where it is logged, and how tables show it.
+"""Defines every quality metric and cost: where it is logged, and how tables show it.
 
-A new metric takes a line here and the code that computes it (`benchmark.training.evaluate`,
+To add a metric, add an entry here and the code that computes it (`benchmark.training.evaluate`,
 `benchmark.training.cost`). The leaderboard, its CSV files and pages, the terminal, MLflow's views
-and the documentation derive from this list. Its order is the order of the columns.
+and the documentation are derived from this list. Columns appear in the same order.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class Measure:
         column: Name of the column in `leaderboard.csv` and `costs.csv`.
         title: Header in tables and figures.
         help: Definition, in one sentence.
-        short: Header where there is little room; the title if empty.
+        short: Header where space is tight; if empty, the title is used.
         unit: Unit of the value: `%`, `points`, `ms`, `s`, `MB`, `TMAC`, or empty for counts.
-        style: How the value is written: with fixed decimals, with three significant digits, or
-            with a letter for the power of a thousand (`k`, `M`, `G`).
-        digits: Decimals, for the fixed style.
-        group: Kind of the measure. `measured` ones are in `costs.csv` alone, all others in
-            `leaderboard.csv`, because two identical trainings agree on them.
-        average: How the values of the seeds are combined. Times and memory depend on the load of
-            the machine, so one slow run must not move them: they are medians.
-        in_costs: Whether `costs.csv` repeats a measure of `leaderboard.csv`.
-        importance: Columns of low importance are the first that a narrow table omits.
-        higher_is_better: Direction of improvement.
+        style: Number format: fixed decimals, three significant digits, or a count with an SI suffix
+            (`k`, `M`, `G`).
+        digits: Number of decimals, for the fixed style.
+        group: Kind of measure. `measured` ones are only in `costs.csv`; all others are in
+            `leaderboard.csv`, because they are equal for two identical training runs.
+        average: How values are combined over seeds. Times and memory use the median, so that one
+            slow run on a busy machine does not affect them.
+        in_costs: Whether a measure of `leaderboard.csv` is repeated in `costs.csv`.
+        importance: A narrow table omits the columns of lowest importance first.
+        higher_is_better: Whether higher values are better.
     """
 
     key: str
@@ -52,14 +52,14 @@ class Measure:
 
 
 BATCH = 64
-"""Batch size of the second latency."""
+"""Batch size of the second latency measure."""
 
 MEASURES = (
     Measure(
         "test/acc1",
         "acc1",
         "Top-1 (%)",
-        "Share of test samples whose most probable class is the label.",
+        "Share of test samples whose predicted class is correct.",
         unit="%",
         digits=2,
         importance=100,
@@ -68,7 +68,7 @@ MEASURES = (
         "test/acc5",
         "acc5",
         "Top-5 (%)",
-        "Share of test samples whose label is among the five most probable classes.",
+        "Share of test samples whose label is among the five highest-ranked classes.",
         short="Top-5",
         unit="%",
         digits=2,
@@ -220,7 +220,7 @@ BY_COLUMN = {measure.column: measure for measure in MEASURES}
 BY_KEY = {measure.key: measure for measure in MEASURES}
 
 ACCURACY = BY_COLUMN["acc1"]
-"""The measure that rows are compared and ranked by."""
+"""The measure by which rows are compared and ranked."""
 
 
 def in_groups(*groups: Group) -> tuple[Measure, ...]:

@@ -92,6 +92,7 @@ class Composition(Method, checked=False):
         """
         heads = {name: part.deployed() for name, part in self.methods.items()}
         replaced = {name: head for name, head in heads.items() if head is not None}
+
         if len(replaced) > 1:
             names = " and ".join(replaced)
             raise SettingError(f"{names} both replace the student's head; leave one out")

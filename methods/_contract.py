@@ -1,11 +1,11 @@
-"""The contract of a distillation method: a loss of two outputs and a batch, never a trainer.
+"""The contract of a distillation method: a loss on two outputs and a batch, not a trainer.
 
-A method's file holds the paper's formula as a pure function, and a thin `Method` around it that
-holds the settings and the adapters. The engine reads what the method `needs`, asks whether it
-`supports` the pair, calls `build` once with probed shapes, and then calls the method once per
-batch. The engine adds cross-entropy, weighted by the method's `ce`.
+A method's file contains the paper's formula as a pure function, and a thin `Method` around it with
+the settings and the adapters. The engine reads the method's `needs`, checks that it `supports` the
+pair, calls `build` once with the probed shapes, and then calls the method once per batch.
+The engine adds cross-entropy, weighted by the method's `ce`.
 
-Whatever goes beyond a loss is declared: another network in the teacher's place (`Needs.companion`),
+Anything beyond a loss is declared: another network in the teacher's place (`Needs.companion`),
 a second view of the images (`Needs.views`), a stage before the training (`pre_training`), a longer
 training (`length`), another head at inference (`deployed`).
 """
@@ -22,14 +22,14 @@ from methods._settings import Setting, checked_constructor, settings_of
 from methods._taps import TAPS, Classifier, Needs, Output, Shapes
 
 Terms = dict[str, tuple[float, Tensor]]
-"""Name of a loss term -> (its weight, its raw scalar value). The loss is the weighted sum."""
+"""Maps the name of a loss term to (weight, raw scalar value). The loss is the weighted sum."""
 
 Side = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
 class Paper:
-    """Publication that a method comes from."""
+    """The publication that introduced a method."""
 
     title: str
     authors: str
@@ -44,11 +44,11 @@ class Paper:
 
 @dataclass(frozen=True)
 class Batch:
-    """Facts about a batch that a method may use besides the outputs.
+    """Data about a batch that a method may use besides the outputs.
 
     Attributes:
-        labels: [N] int64. Where mixup or CutMix mixed two images, the label of the larger part.
-        index: [N] int64, fixed index of each sample in the training set, 0 to samples - 1.
+        labels: [N] int64. For images mixed by mixup or CutMix, the label with the larger share.
+        index: [N] int64, the fixed index of each sample in the training set, 0 to samples - 1.
         epoch: Current epoch, counted from 0.
         epochs: Total number of epochs.
     """
@@ -61,14 +61,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the engine measured on a pair before training; adapters are built from it.
+    """What the engine learned about a pair before training; used to build adapters.
 
     Attributes:
         student: Shapes of the student's taps.
         teacher: Shapes of the teacher's taps.
         samples: Size of the training set.
-        batch_size: Size of a batch.
-        notes: Reasons for missing taps, by names such as "student.maps".
+        batch_size: Number of samples per batch.
+        notes: Why taps are missing, by name, such as "student.maps".
         labels: Labels of the training set, int64 [samples].
         classifier: The teacher's classifier.
     """
@@ -85,8 +85,8 @@ class Probe:
 class Method(nn.Module):
     """Base class of all methods.
 
-    Adapters and memory banks are submodules and buffers, so they train and are saved beside the
-    student. The constructor's signature is the schema of the settings, with published values as
+    Adapters and memory banks are submodules and buffers, so they are trained and saved along with
+    the student. The constructor's signature is the schema of the settings, with published values as
     defaults; arguments are checked before the constructor runs (see `_settings.py`). Every
     constructor has a setting `ce`, the weight of cross-entropy.
     """
@@ -96,30 +96,30 @@ class Method(nn.Module):
     """The loss in one line, in words or symbols, for the card and the table of methods."""
     needs: ClassVar[Needs] = Needs()
     small: ClassVar[dict[str, Any]] = {}
-    """Settings that keep tests quick where the defaults are heavy."""
+    """Settings that keep tests fast if the defaults are expensive."""
     baseline: ClassVar[bool] = False
-    """Whether this method trains the student alone, as teachers are trained. Exactly one does."""
+    """Whether this method trains the student alone, just like a teacher. Exactly one does."""
     reference: ClassVar[bool] = False
-    """Whether the other rows of a table are compared with this method. Exactly one is."""
+    """Whether the other rows of a table are compared with this method. Exactly one method is."""
     minimum: ClassVar[float | None] = None
-    """Value of every raw term where student and teacher agree; None with adapters in between."""
+    """Value of every raw term when student and teacher agree; None if there are adapters."""
     control: ClassVar[bool] = False
-    """Whether this is a control: a method without the knowledge of a trained teacher."""
+    """Whether this is a control: a method that uses no trained teacher."""
     has_terms: ClassVar[bool] = True
-    """Whether the method adds terms to the loss; False if cross-entropy is all of it."""
+    """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
     adversarial: ClassVar[bool] = False
-    """Whether the adapters learn to raise the loss instead of lowering it."""
+    """Whether the adapters are trained to increase the loss instead of decreasing it."""
     wraps: ClassVar[str] = ""
-    """The method that a wrapper wraps unless another is named; "" for all other methods."""
+    """The method that a wrapper wraps by default; "" if this is not a wrapper."""
     assumes_batch: ClassVar[int | None] = None
-    """Batch size that the published weight belongs to, if the loss depends on it nonlinearly."""
+    """Batch size assumed by the published weight, if the loss depends on it nonlinearly."""
     taught_early: ClassVar[bool] = False
-    """Whether the teacher is needed in the stage before the training only."""
+    """Whether the teacher is needed only in the stage before the training."""
 
     settings: dict[str, Any]
     ce: float = 1.0
     pre_training: float = 0.0
-    """Length of the stage before the training, as a share of the recipe's epochs, rounded up."""
+    """Length of the stage before the training, as a fraction of the recipe's epochs, rounded up."""
     length: float = 1.0
     """Length of the training, as a multiple of the recipe's epochs."""
 
@@ -128,13 +128,13 @@ class Method(nn.Module):
 
         Args:
             checked: False if the constructor's arguments are not settings.
-            **kwargs: Passed on.
+            **kwargs: Passed to the parent class.
         """
         super().__init_subclass__(**kwargs)
         if checked and "__init__" in cls.__dict__:
             cls.__init__ = checked_constructor(cls.__init__)  # type: ignore[method-assign]
 
-        # A method that extends the baseline or the reference is another row of the table.
+        # A subclass of the baseline or the reference is another row, so flags are not inherited.
         cls.baseline = cls.__dict__.get("baseline", False)
         cls.reference = cls.__dict__.get("reference", False)
 
@@ -144,19 +144,19 @@ class Method(nn.Module):
         return settings_of(cls.__init__)
 
     def tapped(self) -> Needs:
-        """Return what this instance needs: the class's declaration, unless settings decide."""
+        """Return the needs of this instance; by default those that the class declares."""
         return self.needs
 
     def taught(self, early: bool) -> bool:
         """Return whether the study's teacher is needed.
 
         Args:
-            early: Ask for the stage before the training instead of the training.
+            early: True for the stage before the training, False for the training itself.
         """
         return self.tapped().teacher and (early or not self.taught_early)
 
     def supports(self, probe: Probe) -> str | None:
-        """Return why this method cannot run on a pair, in a few words; None if it can."""
+        """Return a short reason why this method cannot run on a pair; None if it can."""
         needs = self.tapped()
         demanded = []
         if needs.embedding:
@@ -170,34 +170,34 @@ class Method(nn.Module):
         return reason
 
     def build(self, probe: Probe) -> None:
-        """Make adapters and memory banks.
+        """Create adapters and memory banks.
 
-        Random numbers come from torch's global stream, which the engine seeds.
+        Random numbers come from torch's global generator, which the engine seeds.
         """
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return the loss terms of one batch, in float32 whatever the networks' precision."""
+        """Return the loss terms of one batch, in float32 regardless of the networks' precision."""
         raise NotImplementedError
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return the loss terms of one batch of the stage before the training: all of its loss."""
+        """Return the loss terms of one batch in the stage before the training, its entire loss."""
         raise NotImplementedError
 
     def deployed(self) -> nn.Module | None:
-        """Return a module that maps the student's `Output` to logits at inference.
+        """Return the module that maps the student's `Output` to logits at inference.
 
-        None if the student keeps its own head.
+        Return None if the student keeps its own head.
         """
         return None
 
 
 def missing(probe: Probe, side: Side, shapes: Sequence[str]) -> str | None:
-    """Return why a network lacks one of these taps; None if it has all of them.
+    """Return why a network lacks one of the given taps; None if it has all of them.
 
     Args:
         probe: The pair.
-        side: Which of the two networks.
-        shapes: Fields of `Shapes`.
+        side: Which of the two networks to check.
+        shapes: Names of fields of `Shapes`.
     """
     for shape in shapes:
         if not getattr(getattr(probe, side), shape):
@@ -206,7 +206,7 @@ def missing(probe: Probe, side: Side, shapes: Sequence[str]) -> str | None:
 
 
 def lacking(probe: Probe, side: Side, shape: str) -> str:
-    """Return the message that a network lacks a tap, with the reason if it is known."""
+    """Return a message saying that a network lacks a tap, with the reason if known."""
     title = next(tap.title for tap in TAPS if tap.name == shape)
     reason = probe.notes.get(f"{side}.{shape}", "cannot be tapped")
     return f"{title} of the {side}: {reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"methods.{name}")
 
 
+@functools.cache
 def get(name: str) -> type[Method]:
     """Return the class of one method.
 
@@ -51,6 +53,7 @@ def get(name: str) -> type[Method]:
         and issubclass(value, Method)
         and value.__module__ == source.__name__
     ]
+
     if len(classes) != 1:
         raise TypeError(
             f"{source.__file__}: a method's file holds one Method subclass, "
@@ -80,6 +83,7 @@ def reference() -> str:
 def _only(flag: str) -> str:
     """Return the one method whose class sets a flag."""
     flagged = [name for name in names() if getattr(get(name), flag)]
+
     if len(flagged) != 1:
         raise TypeError(
             f"{FOLDER}: exactly one method must set {flag} = True, "

@@ -44,6 +44,7 @@ class Bound:
             parts.append(f"{'>' if self.open_low else '>='} {self.low:g}")
         if self.high < math.inf:
             parts.append(f"<= {self.high:g}")
+
         return " and ".join(parts)
 
 

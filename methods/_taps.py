@@ -6,7 +6,7 @@ derived from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -166,6 +166,20 @@ class Output:
         if not needs.logits:
             kept["logits"] = self.logits.new_empty(0)
         return Output(**kept)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Output:
+        """Apply a function to every tensor, those of the classifier included."""
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return function(value)
+            if isinstance(value, tuple):
+                return tuple(mapped(tensor) for tensor in value)
+            if isinstance(value, Classifier):
+                return Classifier(mapped(value.weight), mapped(value.bias))
+            return value
+
+        return Output(*(mapped(getattr(self, tap.name)) for tap in fields(self)))
 
 
 @dataclass(frozen=True)

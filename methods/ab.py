@@ -86,6 +86,7 @@ class ActivationBoundaries(Method):
         self.margin = margin
         self.pre_training = pre_training
         self.ce = ce
+
         self.connectors = nn.ModuleList()
 
     def build(self, probe: Probe) -> None:

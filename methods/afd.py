@@ -86,6 +86,7 @@ class AttentiveFeatureDistillation(Method):
         self.weight = weight
         self.width = width
         self.ce = ce
+
         self.attention = nn.ModuleList()
         self.align = nn.ModuleList()
 
@@ -97,6 +98,7 @@ class AttentiveFeatureDistillation(Method):
         """Make the attention of each stage, and a convolution where channels differ."""
         self.attention = nn.ModuleList()
         self.align = nn.ModuleList()
+
         for (source, *_), (target, *_) in zip(probe.student.maps, probe.teacher.maps, strict=True):
             self.attention.append(_attention(target, max(int(target * self.width), 1)))
             self.align.append(nn.Identity() if source == target else nn.Conv2d(source, target, 1))
@@ -109,6 +111,7 @@ class AttentiveFeatureDistillation(Method):
             scores = attention(other.detach().mean(dim=(2, 3)))
             source, target = pooled_alike(own, other)
             losses.append(attentive_loss(align(source), target, scores))
+
         return {"afd": (self.weight, torch.stack(losses).mean())}
 
 
@@ -119,6 +122,7 @@ def _unit(features: Tensor, eps: float) -> Tensor:
 def _attention(channels: int, hidden: int) -> nn.Sequential:
     first = nn.Linear(channels, hidden)
     second = nn.Linear(hidden, channels)
+
     for layer in (first, second):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(layer.bias)

@@ -98,4 +98,5 @@ class AttentionTransfer(Method):
         """Return one term, `at`: the sum over stages."""
         stages = zip(student.maps, teacher.maps, strict=True)
         losses = [attention_loss(own, other, self.p) for own, other in stages]
+
         return {"at": (self.beta, torch.stack(losses).sum())}

@@ -54,6 +54,7 @@ def catkd_loss(
     """
     student = F.adaptive_avg_pool2d(student, resolution).flatten(2)
     teacher = F.adaptive_avg_pool2d(teacher.detach(), resolution).flatten(2)
+
     if scaled:
         student = F.normalize(student, dim=2)
         teacher = F.normalize(teacher, dim=2)

@@ -66,10 +66,12 @@ def taylor_kernel(features: Tensor, gamma: float = 0.4, order: int = 2) -> Tenso
     """
     products = features @ features.T
     scale = math.exp(-2 * gamma)
+
     powers = []
     for p in range(order + 1):
         coefficient = scale * (2 * gamma) ** p / math.factorial(p)
         powers.append(products.pow(p) * coefficient)
+
     return torch.stack(powers).sum(dim=0)
 
 
@@ -149,6 +151,7 @@ class CorrelationCongruence(Method):
         self.weight = weight
         self.features = features
         self.ce = ce
+
         self.student: nn.Module = nn.Identity()
         self.teacher: nn.Module = nn.Identity()
 

@@ -1,18 +1,19 @@
 """Contrastive representation distillation. Tian, Krishnan & Isola, ICLR 2020, arXiv:1910.10699.
 
-Reduction: noise-contrastive loss (section 3.1) summed over a sample's positive and its K negatives,
-mean over the batch, summed over two sides: the student's embedding against the bank of the
-teacher's, and the reverse. As in RepDistiller, the authors' code: the noise probability is
-1 / samples, 1e-7 is added in the denominators, the normalisers are the mean score of the first
-batch times the samples and stay fixed from then on, the banks start uniform and not at unit length,
-and rows change after use. Another implementation has a temperature of 0.1. Computed in log space,
-so that it is finite where scores overflow.
+Reduction: noise-contrastive loss (section 3.1), summed over each sample's positive and K negatives,
+averaged over the batch, and summed over both sides: student embeddings against the bank of teacher
+embeddings, and the reverse. As in RepDistiller, the authors' code, the noise probability is
+1 / samples; 1e-7 is added to the denominators; each normaliser is the number of samples times the
+mean exponentiated score of the first batch, and stays fixed from then on; the banks are initialised
+uniformly, not at unit length; and rows are updated after use. Another implementation uses a
+temperature of 0.1. The loss is computed in log space, so it stays finite where scores would
+overflow.
 
-Negatives come from other classes ("exact"), by the labels of the training set and not those after
-mixing; where labels are unknown, each sample is a class of its own. They are drawn without
-replacement, or with replacement for all samples where a class leaves fewer than K. All scores come
-from one product with the whole bank, of which K + 1 are picked: the same numbers as from picked
-rows, about 15 times as fast. The weight was published for batches of 64.
+Negatives come from other classes ("exact"), according to the training set's labels before any
+mixing; if labels are unknown, each sample is its own class. They are drawn without replacement, or
+with replacement for all samples if any class leaves fewer than K negatives. All scores come from
+one product with the whole bank, from which K + 1 are gathered: the numbers are the same as with
+gathered rows, and it is about 15 times as fast. The weight was published for batches of 64.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def nce_loss(scores: Tensor, log_z: Tensor, samples: int) -> Tensor:
     """Compute the noise-contrastive loss of one side.
 
     Args:
-        scores: Inner products divided by the temperature, [N, 1 + K], the positive's first.
+        scores: Inner products divided by the temperature, [N, 1 + K], positive first.
         log_z: Logarithm of the normaliser, a scalar.
-        samples: Size of the training set, from which noise is drawn evenly.
+        samples: Size of the training set, from which noise is drawn uniformly.
 
     Returns:
-        Scalar: mean over the batch.
+        Scalar, the mean over the batch.
     """
     noise = (scores.shape[1] - 1) / samples
     log_p = scores - log_z
@@ -71,17 +72,17 @@ def crd_loss(
     """Compute the contrastive losses of both sides.
 
     Args:
-        student: Embeddings at unit length, [N, D].
-        teacher: Embeddings at unit length, [N, D]; they receive a gradient, as their projection
-            learns.
+        student: Embeddings of unit length, [N, D].
+        teacher: Embeddings of unit length, [N, D]; they receive a gradient, because their
+            projection is trained.
         student_bank: Memory of the student's embeddings, [samples, D], without a gradient.
         teacher_bank: Memory of the teacher's embeddings, [samples, D], without a gradient.
-        chosen: Rows of the banks, int64 [N, 1 + K], the sample's own first.
-        log_z: Logarithms of both normalisers, [2]; None or -inf for the first batch.
+        chosen: Row indices into the banks, int64 [N, 1 + K], the sample's own row first.
+        log_z: Logarithms of both normalisers, [2]; None or -inf on the first batch.
         temperature: Divides the inner products.
 
     Returns:
-        The loss of the student's side, that of the teacher's side, and the logarithms of their
+        The loss of the student's side, the loss of the teacher's side, and the logarithms of both
         normalisers, [2].
     """
     samples = len(student_bank)
@@ -95,28 +96,28 @@ def crd_loss(
 
 
 def moved(rows: Tensor, embedded: Tensor, momentum: float = 0.5) -> Tensor:
-    """Update rows of a bank after their samples were seen again.
+    """Return updated bank rows for samples that were just seen.
 
     Args:
         rows: Rows of the bank, [N, D].
         embedded: Embeddings of their samples, [N, D].
-        momentum: Share of the old row.
+        momentum: Fraction of the old row to keep.
 
     Returns:
-        The new rows at unit length, [N, D], without a gradient.
+        The new rows, of unit length, [N, D], without a gradient.
     """
     return unit_rows(momentum * rows.detach() + (1 - momentum) * embedded.detach())
 
 
 class ContrastiveRepresentationDistillation(Method):
-    """Let both networks' embeddings of an image find each other among those of other classes.
+    """Contrast the two networks' embeddings of an image with embeddings of other classes.
 
     Args:
         weight: Weight of the term.
         negatives: Number of negatives, K.
         temperature: Divides the inner products.
-        momentum: Share of the old row when a bank is updated.
-        dim: Dimension of both projections.
+        momentum: Fraction of the old row to keep when a bank is updated.
+        dim: Output dimension of both projections.
     """
 
     paper = Paper(
@@ -151,6 +152,7 @@ class ContrastiveRepresentationDistillation(Method):
         self.momentum = momentum
         self.dim = dim
         self.ce = ce
+
         self.replaced = False
         self.student_projection: nn.Module = nn.Identity()
         self.teacher_projection: nn.Module = nn.Identity()
@@ -163,7 +165,7 @@ class ContrastiveRepresentationDistillation(Method):
         return reason
 
     def build(self, probe: Probe) -> None:
-        """Make the projections, the banks, and the lists of negatives."""
+        """Create the projections, the banks, and the class index used to draw negatives."""
         self.student_projection = nn.Linear(probe.student.embedding[0], self.dim)
         self.teacher_projection = nn.Linear(probe.teacher.embedding[0], self.dim)
 
@@ -180,13 +182,13 @@ class ContrastiveRepresentationDistillation(Method):
         self.register_buffer("order", classes.argsort(stable=True), persistent=False)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return one term, `crd`: both sides. The banks' rows of this batch are updated."""
+        """Return one term, `crd`, the sum of both sides, and update this batch's bank rows."""
         features, targets = embeddings(student, teacher)
         own = unit_rows(self.student_projection(features))
         others = unit_rows(self.teacher_projection(targets))
         chosen = torch.cat([batch.index[:, None], self._negatives(batch.index)], dim=1)
 
-        # The backward pass needs the banks as they are before the update below.
+        # The backward pass needs the banks as they were before the update below.
         banks = (self.student_bank.clone(), self.teacher_bank.clone())
         own_loss, other_loss, log_z = crd_loss(
             own, others, *banks, chosen, self.log_z, self.temperature
@@ -200,7 +202,7 @@ class ContrastiveRepresentationDistillation(Method):
         return {"crd": (self.weight, own_loss + other_loss)}
 
     def _negatives(self, index: Tensor) -> Tensor:
-        """Draw samples of other classes for each sample, int64 [N, K]."""
+        """Draw K samples of other classes for each sample, int64 [N, K]."""
         samples = len(self.classes)
         own = self.classes[index][:, None]
         if not self.replaced:
@@ -208,7 +210,7 @@ class ContrastiveRepresentationDistillation(Method):
             lots.masked_fill_(own == self.classes, -1.0)
             return lots.topk(self.negatives, sorted=False).indices
 
-        # Positions among all samples of other classes, in the order of the classes.
+        # Positions among all samples of other classes, sorted by class.
         others = samples - self.counts[own]
         lots = torch.rand(len(index), self.negatives, device=index.device)
         positions = torch.minimum((lots * others).long(), others - 1)

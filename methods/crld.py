@@ -59,6 +59,7 @@ def within_loss(
     losses = divergence(weak, weak_target, temperature) + divergence(
         strong, strong_target, temperature
     )
+
     return (_confident(weak_target, threshold) * losses).mean() * temperature**2
 
 
@@ -87,6 +88,7 @@ def cross_loss(
     losses = divergence(strong, weak_target, temperature) + divergence(
         weak, strong_target, temperature
     )
+
     return (_confident(strong_target, threshold) * losses).mean() * temperature**2
 
 
@@ -141,6 +143,7 @@ class CrossViewConsistency(Method):
         """Return three terms: `within`, `cross` and `ce_strong`."""
         assert student.second is not None
         assert teacher.second is not None
+
         views = (student.logits, student.second, teacher.logits, teacher.second)
         return {
             "within": (self.within, within_loss(*views, self.threshold_weak, self.temperature)),

@@ -123,6 +123,7 @@ class CurriculumTemperature(Method):
         self.curriculum = curriculum
         self.weight = weight
         self.ce = ce
+
         self.g = nn.Parameter(torch.ones(()))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:

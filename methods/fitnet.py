@@ -55,6 +55,7 @@ class FitNet(Method):
         self.weight = weight
         self.stage = stage
         self.ce = ce
+
         self.regressor: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:

@@ -63,6 +63,7 @@ def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """
     own = [flow(*pair) for pair in pairwise(student)]
     others = [flow(*pair) for pair in pairwise([features.detach() for features in teacher])]
+
     differences = [(s - t).pow(2).mean() for s, t in zip(own, others, strict=True)]
     return torch.stack(differences).sum()
 

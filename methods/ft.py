@@ -75,6 +75,7 @@ def whole_factor_loss(student: Tensor, teacher: Tensor, p: int = 1) -> Tensor:
     own = F.normalize(student.flatten(1), dim=1)
     others = F.normalize(teacher.detach().flatten(1), dim=1)
     difference = own - others
+
     if p == 1:
         return difference.abs().mean()
     length: Tensor = torch.linalg.vector_norm(difference, p, dim=1)
@@ -131,6 +132,7 @@ class FactorTransfer(Method):
         self.rate = rate
         self.pre_training = pre_training
         self.ce = ce
+
         self.paraphraser: Paraphraser | nn.Identity = nn.Identity()
         self.translator: nn.Module = nn.Identity()
 
@@ -176,4 +178,5 @@ def _layers(
         if norm:
             layers.append(nn.BatchNorm2d(target))
         layers.append(nn.LeakyReLU(0.1))
+
     return nn.Sequential(*layers)

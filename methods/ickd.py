@@ -78,6 +78,7 @@ class InterChannelCorrelation(Method):
         super().__init__()
         self.weight = weight
         self.ce = ce
+
         self.embedding: nn.Module = nn.Identity()
         self.scale = 1.0
 

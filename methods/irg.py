@@ -45,6 +45,7 @@ def distances(features: Tensor) -> Tensor:
     squares = rows.pow(2).sum(dim=1)
     squared = (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(EPSILON)
     squared = squared * (1 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device))
+
     return squared / squared.amax().clamp_min(EPSILON)
 
 
@@ -73,6 +74,7 @@ def transformation(first: Tensor, second: Tensor) -> Tensor:
     """
     width = min(first.shape[1], second.shape[1])
     first, second = pooled_alike(first, second)
+
     difference = _narrowed(first, width) - _narrowed(second, width)
     squared = difference.flatten(1).pow(2).sum(dim=1).clamp_min(EPSILON)
     return squared / squared.amax()

@@ -67,6 +67,7 @@ def mutual_loss(student: Tensor, teacher: Tensor) -> Tensor:
     own = student @ student.T
     own_information = _of_unit_trace(own).pow(2)
     joint_information = _of_unit_trace(own * (teacher @ teacher.T)).pow(2)
+
     return (own_information - joint_information).sum()
 
 
@@ -104,6 +105,7 @@ class InformationTheoreticDistillation(Method):
         self.mutual = mutual
         self.alpha = alpha
         self.ce = ce
+
         self.embed: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
@@ -115,6 +117,7 @@ class InformationTheoreticDistillation(Method):
         features, targets = embeddings(student, teacher)
         embedded = self.embed(features)
         compared = features if features.shape == targets.shape else embedded
+
         return {
             "correlation": (self.correlation, correlation_loss(embedded, targets, self.alpha)),
             "mutual": (self.mutual, mutual_loss(compared, targets)),

@@ -143,6 +143,7 @@ class SingularValueDistillation(Method):
         pairs = [pooled_alike(own, other) for own, other in stages]
         own = [features for features, _ in pairs]
         others = [features for _, features in pairs]
+
         loss = singular_loss(own, others, self.k, self.space, fixed_signs=True)
         return {"kdsvd": (self.weight, loss)}
 

@@ -44,6 +44,7 @@ def smoothed_elsewhere_loss(student: Tensor, labels: Tensor, smoothing: float = 
     """
     logs = F.log_softmax(student, dim=1)
     label = of_target(logs, labels)
+
     others = (logs.sum(dim=1) - label) / (student.shape[1] - 1)
     return -((1 - smoothing) * label + smoothing * others).mean()
 

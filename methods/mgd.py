@@ -89,6 +89,7 @@ class MaskedGenerativeDistillation(Method):
         self.share = share
         self.mask = mask
         self.ce = ce
+
         self.align: nn.Module = nn.Identity()
         self.generator: nn.Module = nn.Identity()
 
@@ -97,6 +98,7 @@ class MaskedGenerativeDistillation(Method):
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
         if source != target:
             self.align = nn.Conv2d(source, target, 1)
+
         self.generator = nn.Sequential(
             nn.Conv2d(target, target, 3, padding=1),
             nn.ReLU(),

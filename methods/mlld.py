@@ -210,6 +210,7 @@ class MultiLevelLogitDistillation(Method):
         views = [weak, student.second, target, teacher.second]
         if self.standardised:
             views = [standardised_logits(logits) for logits in views]
+
         kd = sample_losses(views[0], views[1], views[2], views[3], samples, self.temperature)
         return {
             "kd": (self.weight, kd),

@@ -37,6 +37,7 @@ def normalised(logits: Tensor, tau: float = 2.0) -> tuple[Tensor, Tensor]:
     variance = logits.var(dim=1, keepdim=True)
     rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1, keepdim=True)
     varies = variance > rounding**2
+
     temperature = tau * torch.where(varies, variance, 1.0).sqrt()
     return logits / temperature, torch.where(varies, temperature, 0.0).squeeze(1)
 

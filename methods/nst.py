@@ -83,4 +83,5 @@ class NeuronSelectivityTransfer(Method):
         """Return one term, `nst`: the sum over stages."""
         stages = zip(student.maps, teacher.maps, strict=True)
         losses = [selectivity_loss(own, other) for own, other in stages]
+
         return {"nst": (self.weight, torch.stack(losses).sum())}

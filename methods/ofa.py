@@ -96,6 +96,7 @@ class OneForAll(Method):
         self.exponent = exponent
         self.temperature = temperature
         self.ce = ce
+
         self.heads = nn.ModuleList()
 
     def supports(self, probe: Probe) -> str | None:
@@ -107,6 +108,7 @@ class OneForAll(Method):
         maps = probe.student.maps
         width = max(maps[-1][0], *probe.student.embedding, *probe.teacher.embedding)
         classes = probe.teacher.logits[0]
+
         for stage, (channels, *_) in enumerate(maps):
             following = len(maps) - 1 - stage
             self.heads.append(_head(channels, width, following, classes))
@@ -116,6 +118,7 @@ class OneForAll(Method):
         target = (teacher.logits, batch.labels, self.exponent, self.temperature)
         stages = zip(self.heads, student.maps, strict=True)
         losses = [ofa_loss(head(features), *target) for head, features in stages]
+
         return {
             "ofa": (self.weight, ofa_loss(student.logits, *target)),
             "stages": (self.stages, torch.stack(losses).sum()),
@@ -129,6 +132,7 @@ def _head(channels: int, width: int, halvings: int, classes: int) -> nn.Module:
         out = width if remaining == 1 else 2 * channels
         layers += [*_separable(channels, channels, stride=2), *_separable(channels, out, stride=1)]
         channels = out
+
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
     return nn.Sequential(*layers)
 

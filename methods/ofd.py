@@ -57,6 +57,7 @@ def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
     deviation = weight.detach().abs().clamp_min(torch.finfo(weight.dtype).tiny)
     mean = bias.detach()
     ratio = mean / deviation
+
     below = torch.special.ndtr(-ratio)
     height = torch.exp(-ratio.pow(2) / 2) / math.sqrt(2 * math.pi)
     return torch.where(below > 1e-3, mean - deviation * height / below, -3 * deviation)
@@ -90,6 +91,7 @@ class FeatureOverhaul(Method):
         super().__init__()
         self.weight = weight
         self.ce = ce
+
         self.connectors = nn.ModuleList()
         self.margins = nn.ModuleList()
 

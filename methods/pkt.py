@@ -78,6 +78,7 @@ class ProbabilisticKnowledgeTransfer(Method):
         super().__init__()
         self.weight = weight
         self.ce = ce
+
         self.scale = 1.0
 
     def build(self, probe: Probe) -> None:

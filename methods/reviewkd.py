@@ -1,16 +1,16 @@
 """ReviewKD: distillation through knowledge review. Chen et al., CVPR 2021, arXiv:2104.09044.
 
-Reduction (section 3): hierarchical context loss of each stage, summed over stages. It is the mean
-squared error over all elements of the maps, with weight 1, and of their poolings to 4x4, 2x2 and
-1x1, as far as those are smaller than the map's height, with 1/2, 1/4 and 1/8, divided by the sum of
-the weights used. As in the authors' code, stages go from deep to shallow and each is fused with the
-result of the deeper one; the student's maps are taken after their activation and the teacher's
-before it; the pooled embedding is the deepest stage, a map of one position. All stages that can be
-tapped take part.
+Reduction (section 3): hierarchical context loss of each stage, summed over stages. It is a weighted
+mean of squared errors: of the maps themselves, with weight 1, and of the maps pooled to 4x4, 2x2
+and 1x1, with halving weights that start at 1/2. Pooled sizes that are not smaller than the map's
+height are skipped. As in the authors' code, stages are processed from deep to shallow, each fused
+with the result of the deeper one; the student's maps are taken after the activation and the
+teacher's before it; the pooled embedding is the deepest stage, a 1x1 map. All stages that can be
+tapped are used.
 
 Published weights differ by pair: 0.6 (resnet56 to 20), 1 (resnet110 to 32), 5 (WRN, resnet32x4 to
 8x4 or to ShuffleNetV1), 8 (ShuffleNetV2); on ImageNet 1 (ResNet-18) and 8 (MobileNet). The weight
-grows over 20 of 240 epochs, kept as a share so that it carries over to recipes of other lengths.
+ramps up over 20 of 240 epochs, stored as a fraction so that it carries over to other lengths.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compute the hierarchical context loss of one stage.
 
     Args:
-        student: The fused map, [N, C, H, W].
-        teacher: [N, C, H, W]; no gradient reaches it.
+        student: The student's fused map, [N, C, H, W].
+        teacher: The teacher's map, [N, C, H, W]; no gradient reaches it.
 
     Returns:
-        Scalar: weighted mean of the errors at all scales.
+        Scalar, the weighted mean of the errors at all scales.
     """
     teacher = teacher.detach()
     loss = F.mse_loss(student, teacher)
     weight = 1.0
     total = 1.0
+
     for level in (4, 2, 1):
         if level >= student.shape[2]:
             continue
@@ -59,17 +60,18 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
         total += weight
         pooled = F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
         loss = loss + weight * F.mse_loss(*pooled)
+
     return loss / total
 
 
 class Fusion(nn.Module):
-    """Fuse a stage with the result of the deeper one, by an attention over the two.
+    """Fuse a stage with the result of the deeper one, using attention over the two.
 
     Args:
         source: Channels of the student's map.
-        width: Channels inside.
+        width: Number of hidden channels.
         target: Channels of the teacher's map.
-        fuse: False at the deepest stage.
+        fuse: Whether there is a deeper stage to fuse; False for the deepest stage.
     """
 
     def __init__(self, source: int, width: int, target: int, fuse: bool):
@@ -89,11 +91,11 @@ class Fusion(nn.Module):
 
         Args:
             features: The student's map, [N, source, H, W].
-            deeper: The second result of the deeper stage; None at the deepest.
+            deeper: Second output of the deeper stage; None for the deepest stage.
             size: Height and width of the teacher's map.
 
         Returns:
-            The map to compare, [N, target, *size], and the result for the next stage, [N, width,
+            The map to compare, [N, target, *size], and the input of the next stage, [N, width,
             *size].
         """
         features = self.inner(features)
@@ -101,17 +103,18 @@ class Fusion(nn.Module):
             deeper = _resized(deeper, features.shape[2:])
             weights = self.attention(torch.cat([features, deeper], dim=1)).sigmoid()
             features = features * weights[:, :1] + deeper * weights[:, 1:]
+
         features = _resized(features, size)
         return self.outer(features), features
 
 
 class Review(nn.Module):
-    """The fusions of all stages.
+    """The fusion modules of all stages.
 
     Args:
         student: (C, H, W) of each stage, shallow to deep.
         teacher: (C, H, W) of each stage, shallow to deep.
-        width: Channels inside.
+        width: Number of hidden channels.
     """
 
     def __init__(
@@ -129,20 +132,22 @@ class Review(nn.Module):
         """Fuse the student's maps into the teacher's shapes, shallow to deep."""
         outputs: list[Tensor] = []
         deeper = None
+
         stages = list(zip(maps, self.fusions, self.sizes, strict=True))
         for features, fusion, size in reversed(stages):
             output, deeper = fusion(features, deeper, size)
             outputs.append(output)
+
         return outputs[::-1]
 
 
 class KnowledgeReview(Method):
-    """Let deep stages of the student help shallow ones to imitate the teacher's.
+    """Match the teacher's stages with student stages that are fused with all deeper ones.
 
     Args:
         weight: Weight of the term.
-        width: Largest number of channels inside.
-        warm_up: Length of the linear warm-up, as a share of the training.
+        width: Maximum number of hidden channels.
+        warm_up: Length of the linear warm-up, as a fraction of the training.
     """
 
     paper = Paper(
@@ -163,10 +168,11 @@ class KnowledgeReview(Method):
         self.width = width
         self.warm_up = warm_up
         self.ce = ce
+
         self.review: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
-        """Make the fusions, as wide as the student's embedding but at most `width`."""
+        """Create the fusions, as wide as the student's embedding but at most `width`."""
         student = [*probe.student.maps, (*probe.student.embedding, 1, 1)]
         teacher = [*probe.teacher.maps, (*probe.teacher.embedding, 1, 1)]
         self.review = Review(student, teacher, min(self.width, *probe.student.embedding))

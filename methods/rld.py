@@ -53,6 +53,7 @@ def sample_confidence_loss(
     teacher = teacher.detach()
     target = target_and_rest(teacher / temperature, teacher.argmax(dim=1))
     own = target_and_rest(student / temperature, labels)
+
     return divergence(own, target).mean() * temperature**2
 
 
@@ -74,6 +75,7 @@ def masked_correlation_loss(
     left_out = teacher >= of_target(teacher, labels)[:, None]
     own = (student / temperature).masked_fill(left_out, -1e9)
     target = (teacher / temperature).masked_fill(left_out, -1e9)
+
     return divergence(own, target).mean() * temperature**2
 
 
@@ -240,6 +242,7 @@ class RefinedLogits(Method):
         """Return two terms, `scd` and `mcd`."""
         inputs = (student.logits, teacher.logits, batch.labels)
         share = warmed_up(batch, self.warm_up)
+
         return {
             "scd": (self.alpha * share, sample_confidence_loss(*inputs, self.alpha_temperature)),
             "mcd": (self.beta * share, masked_correlation_loss(*inputs, self.temperature)),

@@ -121,6 +121,7 @@ def sdd_dkd_loss(
     """
     own, others, row_labels = _rows(student, teacher, labels)
     own, others = own / temperature, others / temperature
+
     label = divergence(target_and_rest(own, row_labels), target_and_rest(others, row_labels))
     rest = divergence(without_target(own, row_labels), without_target(others, row_labels))
     return _mean((alpha * label + beta * rest) * temperature**2, teacher, labels)

@@ -59,6 +59,7 @@ def semckd_loss(
             for features, target in zip(own, others, strict=True)
         ]
         rows.append(torch.stack(errors, dim=1))
+
     return (weights * torch.stack(rows, dim=1)).sum() / (len(weights) * weights.shape[1])
 
 
@@ -117,6 +118,7 @@ class SemanticCalibration(Method):
         self.factor = factor
         self.soft = soft
         self.ce = ce
+
         self.queries = nn.ModuleList()
         self.keys = nn.ModuleList()
         self.projectors = nn.ModuleList()
@@ -125,6 +127,7 @@ class SemanticCalibration(Method):
         """Make queries and keys for the batch size, and a projector for each pair of stages."""
         size = probe.batch_size
         width = max(size // self.factor, 1)
+
         self.queries = nn.ModuleList(_Embedding(size, width) for _ in probe.student.maps)
         self.keys = nn.ModuleList(_Embedding(size, width) for _ in probe.teacher.maps)
         self.projectors = nn.ModuleList(

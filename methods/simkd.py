@@ -58,6 +58,7 @@ def projector(student: int, teacher: int, factor: int = 2) -> nn.Sequential:
         factor: The teacher's channels over those of the bottleneck.
     """
     width = max(teacher // factor, 1)
+
     layers: list[nn.Module] = []
     for source, target, size in ((student, width, 1), (width, width, 3), (width, teacher, 1)):
         conv = nn.Conv2d(source, target, size, padding=size // 2, bias=False)
@@ -129,6 +130,7 @@ class SimKD(Method):
         self.weight = weight
         self.factor = factor
         self.ce = ce
+
         self.head: ReusedClassifier | None = None
 
     def supports(self, probe: Probe) -> str | None:

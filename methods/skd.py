@@ -110,6 +110,7 @@ class Streamlined(Method):
         """Return two terms: `instance` and `direction`."""
         instance = instance_loss(student.logits, teacher.logits, self.temperature)
         direction = direction_loss(student.logits, teacher.logits, self.diagonal)
+
         return {
             "instance": (self.instance, instance),
             "direction": (self.direction, direction),

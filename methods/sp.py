@@ -74,6 +74,7 @@ class SimilarityPreserving(Method):
         self.weight = weight
         self.tap = tap
         self.ce = ce
+
         self.scale = 1.0
 
     def tapped(self) -> Needs:

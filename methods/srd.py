@@ -103,6 +103,7 @@ class SimpleRecipe(Method):
         self.kl = kl
         self.temperature = temperature
         self.ce = ce
+
         self.projector: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
 
@@ -116,6 +117,7 @@ class SimpleRecipe(Method):
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Return two terms: `srd`, of embeddings, and `kl`, of logits."""
         features, targets = embeddings(student, teacher)
+
         distance = log_distance(self.projector(features), self.norm(targets), self.exponent)
         kl = kl_loss(student.logits, teacher.logits, self.temperature)
         return {"srd": (self.weight, distance), "kl": (self.kl, kl)}

@@ -89,6 +89,7 @@ class SoftmaxRegression(Method):
         self.feature = feature
         self.regression = regression
         self.ce = ce
+
         self.connector: nn.Module = nn.Identity()
 
     def build(self, probe: Probe) -> None:
@@ -103,6 +104,7 @@ class SoftmaxRegression(Method):
         assert teacher.classifier is not None
         _, target = embeddings(student, teacher)
         connected = self.connector(final_map(student))
+
         regression = regression_loss(connected, teacher.classifier, teacher.logits)
         return {
             "feature": (self.feature, feature_loss(connected, target)),

@@ -82,12 +82,14 @@ class VariationalInformationDistillation(Method):
         self.weight = weight
         self.variance = variance
         self.ce = ce
+
         self.regressors = nn.ModuleList()
         self.rhos = nn.ParameterList()
 
     def build(self, probe: Probe) -> None:
         """Make a regressor and the variances for each stage."""
         rho = initial_rho(max(self.variance, 2 * EPS))
+
         self.regressors = nn.ModuleList()
         self.rhos = nn.ParameterList()
         for (source, *_), (target, *_) in zip(probe.student.maps, probe.teacher.maps, strict=True):
@@ -101,6 +103,7 @@ class VariationalInformationDistillation(Method):
         for regressor, rho, own, other in stages:
             source, target = pooled_alike(own, other)
             losses.append(gaussian_loss(regressor(source), target, rho))
+
         return {"vid": (self.weight, torch.stack(losses).sum())}
 
 

@@ -69,6 +69,7 @@ def gaussian_distances(
     """
     own_means, own_deviations = _moments(student, grid, eps)
     other_means, other_deviations = _moments(teacher.detach(), grid, eps)
+
     cells = len(student) * grid**2
     means = (own_means - other_means).pow(2).sum() / cells
     deviations = (own_deviations - other_deviations).pow(2).sum() / cells
@@ -112,6 +113,7 @@ class WassersteinFeatures(Method):
         self.stage = stage
         self.decay_from = decay_from
         self.ce = ce
+
         self.projector: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
@@ -148,6 +150,7 @@ def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
         Means and deviations, [cells, N, C] each.
     """
     height, width = features.shape[2:]
+
     means, variances = [], []
     for rows in _cuts(height, grid):
         for columns in _cuts(width, grid):
@@ -157,6 +160,7 @@ def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
             variance = (cell - mean).pow(2).sum(dim=(2, 3)) / max(positions - 1, 1)
             means.append(mean)
             variances.append(variance)
+
     return torch.stack(means)[..., 0, 0], (torch.stack(variances) + eps).sqrt()
 
 

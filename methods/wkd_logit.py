@@ -195,11 +195,13 @@ class WassersteinLogits(Method):
         self.sharpen = sharpen
         self.decay_after = decay_after
         self.ce = ce
+
         self.register_buffer("cost", torch.empty(0))
 
     def supports(self, probe: Probe) -> str | None:
         """Require the teacher's classifier, and two classes beside the label."""
         reason = super().supports(probe)
+
         if reason is None and probe.classifier is None:
             reason = lacking(probe, "teacher", "classifier")
         if reason is None and probe.student.logits[0] < 3:
@@ -223,5 +225,6 @@ class WassersteinLogits(Method):
             self.regularisation,
             self.iterations,
         )
+
         weight = self.gamma * late_decay(batch, self.decay_after)
         return {"target": (self.target, target), "transport": (weight, transport)}

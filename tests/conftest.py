@@ -1,4 +1,7 @@
-"""Fixtures of all tests. They import what they need inside, so that tests of tables need no PyTorch or MLflow."""
+"""Fixtures of all tests.
+
+They import what they need inside, so that tests of tables need neither PyTorch nor MLflow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How dense the code is: blank lines in function bodies, and operators per line, over whole packages.
+"""Density of code: blank lines in function bodies and operators per line, over whole packages.
 
 Usage: python tools/density.py [PACKAGE...]
 """
@@ -18,7 +18,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def bodies(tree: ast.Module, lines: list[str]) -> Iterator[str]:
-    """Lines of all function bodies, without docstrings; nested functions belong to the outer one."""
+    """Yield the lines of all function bodies without docstrings, each line once."""
     nested = {
         id(inner)
         for f in ast.walk(tree)

@@ -3,7 +3,7 @@
 Numbers stay as they are: everything is made from the tables and the summary of each study. Learning
 curves need histories, which are not there, so their figures stay as they are too.
 
-Usage: python tools/rebuild_results.py
+Usage: python -m tools.rebuild_results
 """
 
 from __future__ import annotations

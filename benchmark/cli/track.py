@@ -1,4 +1,4 @@
-"""`sync`, `status`, `show`, `compare` and `ui`: journals and what MLflow holds of them."""
+"""`sync`, `status`, `show`, `compare` and `ui`: inspect journals and their runs in MLflow."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def sync(
         bool, typer.Option(hidden=True, help="Continue until standard input ends.")
     ] = False,
 ) -> None:
-    """Write a study's journals to MLflow; at any time, as often as you like."""
+    """Write a study's journals to MLflow. Safe to repeat at any time."""
     from benchmark.redact import shown
     from benchmark.tracking import sync as tracking_sync
 
     store = mlflow_store(context, loaded_study(study), tracking_uri)
     if follow:
-        # Signals reach all processes of a terminal; this one ends when its parent does.
+        # A terminal sends its signals to every process; this one stops when its parent does.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
@@ -81,7 +81,7 @@ def compare(
     from benchmark.cli import show as recorded
 
     if len(runs) < 2:
-        raise typer.BadParameter("give two or more runs", param_hint="RUN")
+        raise typer.BadParameter("expected two or more runs", param_hint="RUN")
 
     store = mlflow_store(context, None, tracking_uri)
     print_wide(recorded.compare(recorded.find(runs, store), store))
@@ -92,30 +92,30 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Serve MLflow's page of this workspace on 127.0.0.1, until Ctrl+C."""
+    """Serve MLflow's web UI for this workspace on 127.0.0.1 until Ctrl+C."""
     from benchmark.tracking import report_run, server
 
     store = mlflow_store(context, None, tracking_uri)
     if store.database is None:
         addresses = report_run.addresses(store.uri, store)
-        print_line("this server is already running")
+        print_line("the MLflow server is already running")
         _print_addresses(addresses)
         return
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # the normal end: nothing is left to resume
+    for number in (signal.SIGINT, signal.SIGTERM):  # the normal way to stop: nothing to resume
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     process = server.serve(store, port=port)
     try:
         _print_addresses(report_run.addresses(f"http://127.0.0.1:{port}", store))
         print_line("press Ctrl+C to stop the server")
         code = process.wait()
-        raise TrackingError(f"MLflow's server ended unexpectedly (code {code}); start it again")
+        raise TrackingError(f"the MLflow server exited unexpectedly (code {code}); run the command again")
     finally:
         server.end(process)
 
 
 def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
-    """Print the pages of each study and search."""
+    """Print the page addresses of each study and search."""
     for name, pages in addresses.items():
         if len(pages) == 1:
             (address,) = pages.values()
@@ -128,6 +128,6 @@ def _print_addresses(addresses: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def _read_input(ended: threading.Event) -> None:
-    """Wait for the end of standard input."""
+    """Wait until standard input ends."""
     sys.stdin.read()
     ended.set()

@@ -1,4 +1,4 @@
-"""Which inputs train and which validate, and how many equal inputs the parts share."""
+"""Splits inputs into training and validation sets, and counts duplicates across the parts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmark.study.schema import Split
 def stratified(labels: Tensor, count: int, key: str) -> Tensor:
     """Choose inputs so that each class keeps its proportion, by the largest-remainder method.
 
-    A hash of the key and the index decides which inputs of a class are chosen, so the choice is
-    the same on every machine and with every version of every library.
+    Inputs of a class are chosen by a hash of key and index, so the choice is the same on every
+    machine and with every library version.
 
     Args:
         labels: The label of each input, int64 [N].
         count: How many inputs to choose.
-        key: Name of the choice; another key chooses other inputs.
+        key: Seed string of the choice; different keys choose different inputs.
 
     Returns:
         The sorted indices of the chosen inputs, int64 [count].
@@ -50,17 +50,17 @@ def without(count: int, indices: Tensor) -> Tensor:
 
 
 def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-    """Divide a source's training inputs into those that train and those that validate.
+    """Split a source's training inputs into a training set and a validation set.
 
     Args:
-        labels: Labels of all training inputs of the source, int64 [N].
-        split: How to divide them.
+        labels: Labels of all the source's training inputs, int64 [N].
+        split: How to split them.
 
     Returns:
-        The sorted indices of the training and of the validation inputs.
+        The sorted indices of the training set and of the validation set.
 
     Raises:
-        InputError: The split leaves nothing for one of the two.
+        InputError: One of the two sets would be empty.
     """
     total = len(labels)
     val_count = _count(split.val, total)
@@ -86,18 +86,18 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def _count(portion: float, total: int) -> int:
-    """Turn a share (below 1) or a count into a count."""
+    """Convert a fraction (below 1) or a count to a count."""
     return round(total * portion) if portion < 1 else int(portion)
 
 
 def duplicates(twins: list[list[int]], train: Tensor, val: Tensor, total: int) -> dict[str, int]:
-    """Count the inputs of one part that another part holds too, by content.
+    """Count inputs with identical content across the training, validation and test parts.
 
     Args:
-        twins: Groups of equal inputs, as indices in the source's training inputs followed by its
-            test inputs.
-        train: Indices of the inputs that train.
-        val: Indices of the inputs that validate.
+        twins: Groups of identical inputs, as indices into the source's training inputs followed by
+            its test inputs.
+        train: Indices of the training set.
+        val: Indices of the validation set.
         total: Number of the source's training inputs.
 
     Returns:

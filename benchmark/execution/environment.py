@@ -1,4 +1,4 @@
-"""Devices, and the environment that is recorded whenever a cell starts."""
+"""Chooses the device, and describes the environment recorded whenever a cell starts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from benchmark.errors import InputError, first_line
 
 
 def device(name: str | None) -> torch.device:
-    """Return a device that works.
+    """Return a device after checking that it works.
 
     Args:
-        name: `cpu`, `cuda` or `cuda:N`; None for the GPU if there is one, else the CPU.
+        name: `cpu`, `cuda` or `cuda:N`; None for the GPU if available, else the CPU.
 
     Raises:
         InputError: The device cannot be used.
@@ -35,16 +35,16 @@ def device(name: str | None) -> torch.device:
 
 
 def make_repeatable() -> None:
-    """Make cuDNN choose the same deterministic kernels every time."""
+    """Make cuDNN use the same deterministic kernels in every run."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Return everything that a result's bits depend on, apart from its configuration.
+    """Return everything, besides the configuration, that the exact bits of a result depend on.
 
     Args:
-        device: The device that trains.
+        device: The device used for training.
     """
     cuda = device.type == "cuda"
     versions = {name: version(name) for name in ("timm", "torchvision", "numpy")}
@@ -66,7 +66,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the processor's name: Linux knows a better one than Python."""
+    """Return the processor's name, from /proc where available: Python's is less precise."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -77,9 +77,9 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout that runs, with "+changes" if files differ.
+    """Return the commit of the running checkout, with "+changes" if tracked files are modified.
 
-    It is empty if the program was installed without its repository.
+    Empty if the package is not installed from a repository.
     """
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import (
 from benchmark.errors import InputError
 from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder, Tensors
+from benchmark.records.done import read_done
 from benchmark.records.journal import Epoch, read_journal
 from benchmark.records.layout import CellFiles, Workspace
 from benchmark.study.schema import Dataset, Network, stored_dataset
@@ -202,11 +202,11 @@ def _copy_record(source: CellFiles, target: CellFiles) -> None:
 
 def _results(record: CellFiles) -> dict[str, Any]:
     """Return the part of a card that the training's own files say."""
-    done = json.loads(record.done.read_text())
-    results = {"sha256": done["sha256"], "test/acc1": done["metrics"]["test/acc1"]}
+    done = read_done(record.done)
+    results: dict[str, Any] = {"sha256": done.sha256, "test/acc1": done.metrics["test/acc1"]}
 
     for entry in read_journal(record.journal):
-        if isinstance(entry, Epoch) and entry.epoch == done["epoch"]:
+        if isinstance(entry, Epoch) and entry.epoch == done.epoch:
             results["val/acc1"] = entry.metrics.get("val/acc1")
 
     return results

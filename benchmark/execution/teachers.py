@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from benchmark.hashing import identity
 from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
-from benchmark.records.done import Done
+from benchmark.records.done import Done, read_done
 from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
@@ -86,7 +85,7 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
     with seeds.seeded(0, "teacher"):
         model = network_of(data, card.network, location)
 
-    weights.fit(model.network, store.weights(card), card.network.model, location)
+    weights.load_into(model.network, store.weights(card), card.network.model, location)
     return Teacher(model.to(data.device), card.sha256)
 
 
@@ -111,7 +110,7 @@ def import_weights(
     network = pair.teacher.untrained
     with seeds.seeded(0, "teacher"):
         model = network_of(data, network, "teacher")
-    weights.fit(model.network, weights.read(file), network.model, str(file))
+    weights.load_into(model.network, weights.read(file), network.model, str(file))
     model.to(data.device)
 
     digest = sha256(model.network.state_dict())
@@ -150,8 +149,8 @@ def current_accuracy(card: TeacherCard, store: TeacherStore, data: Data) -> floa
         InputError: Its weights are missing or damaged.
     """
     teacher = load(card, card.key, store, data)
-    images = data.test(Finished(store.files(card.key).path))
-    return evaluate.accuracy(evaluate.predict(teacher.model, images), images.labels)
+    inputs = data.test(Finished(store.files(card.key).path))
+    return evaluate.accuracy(evaluate.predict(teacher.model, inputs), inputs.labels)
 
 
 def _check_gate(
@@ -161,8 +160,7 @@ def _check_gate(
     if same_data:
         accuracy, images = card.best_known
     else:
-        done = json.loads(record.done.read_text())
-        accuracy, images = done["metrics"]["test/acc1"], "test"
+        accuracy, images = read_done(record.done).metrics["test/acc1"], "test"
 
     if required.min_accuracy is None or accuracy >= required.min_accuracy:
         return
@@ -260,8 +258,8 @@ def _measure(
     digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
 
-    images = data.test(Finished(record.path))
-    metrics = evaluate.test_metrics(model, images, None) | profiling.costs(model)
+    inputs = data.test(Finished(record.path))
+    metrics = evaluate.test_metrics(model, inputs, None) | profiling.costs(model)
 
     journal.append(Final(metrics=metrics))
     folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))

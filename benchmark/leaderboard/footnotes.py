@@ -1,4 +1,4 @@
-"""States what a reader must know to read one table; everything else is in the guide."""
+"""The notes needed to interpret one table; everything else is in the guide."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from benchmark.leaderboard.statistics import (
 from benchmark.study.plan import TEACHER, Plan
 
 GUIDE = "docs/reading-a-leaderboard.md"
-"""Explains every column and number of a leaderboard; relative to the root of the repository."""
+"""Guide to every column and number of a leaderboard; path relative to the repository root."""
 
 _P_VALUES = ["p_student", "p_kd"]
 
 
 def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
-    """Return at most six notes on what changes how this table is read.
+    """Return up to six notes that affect how this table should be read.
 
-    They are about the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
+    They cover the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
     over pairs, and published accuracies. `GUIDE` explains the rest.
     """
     notes = [
@@ -93,7 +93,7 @@ def _compared_rows(board: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _with_tuned(plan: Plan, reference: str) -> str:
-    """Return the name of a reference row, and the row that tuned rows are compared with."""
+    """Return the name of a reference row, plus its tuned counterpart if tuned rows use one."""
     rivals = {plan.rival(method, reference) for method in plan.methods if plan.trials.get(method)}
     tuned = sorted(rival for rival in rivals - {reference} if rival is not None)
     return f"{reference}, for tuned rows {tuned[0]}" if tuned else reference
@@ -102,7 +102,7 @@ def _with_tuned(plan: Plan, reference: str) -> str:
 def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     tested = board[board["n"] >= SIGN_FLIP_SEEDS]
     if not tested[_P_VALUES].notna().any(axis=None):
-        return []  # then no page shows a p value
+        return []  # no page shows a p value in this case
 
     flips = "all" if len(plan.seeds) <= EXACT_SEEDS else f"{FLIPS:,} random"
     both = board[_P_VALUES].notna().any().all()
@@ -121,7 +121,7 @@ def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _power(board: pd.DataFrame) -> list[str]:
-    """Return what the number of seeds cannot show."""
+    """Return notes on differences that cannot be significant with this few seeds."""
     rows = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     few = rows[rows["n"] < SIGN_FLIP_SEEDS]
     if rows.empty:
@@ -143,14 +143,14 @@ def _power(board: pd.DataFrame) -> list[str]:
 
 
 def _power_after_correction(rows: pd.DataFrame) -> list[str]:
-    """Return that no difference can be significant, if so many tests are corrected for."""
+    """Return a note if no difference can be significant after correcting for all tests."""
     tested = rows[rows[_P_VALUES].notna().any(axis=1)]
     if tested.empty:
         return []
 
     tests = tested.groupby("pair")[_P_VALUES].count().sum(axis=1)
     most = int(tests.max())
-    seeds = int(tested["n"].min())  # only whole rows are tested: all have as many seeds
+    seeds = int(tested["n"].min())  # only complete rows are tested, so all have the same n
     smallest = smallest_p(seeds, most)
     if smallest < SIGNIFICANCE:
         return []
@@ -222,7 +222,7 @@ def _published(board: pd.DataFrame) -> list[str]:
 
 
 def _sources(lines: pd.DataFrame) -> str:
-    """Return the rows by source and rule; a row with several sources is named with its pair."""
+    """List the rows by source and selection rule, naming the pair if a row has several sources."""
     origins = lines["published_source"] + " (" + lines["published_rule"] + ")"
     sources = lines.assign(origin=origins).groupby("method")["origin"].nunique()
 

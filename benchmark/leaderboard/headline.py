@@ -1,4 +1,4 @@
-"""States the result of a table in one sentence."""
+"""Summarizes the result of a table in one sentence."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Line = Mapping[Hashable, Any]
 
 
 def headline(board: pd.DataFrame, plan: Plan) -> str:
-    """Return the result in one sentence, with means and intervals; it claims no significance.
+    """Return the result in one sentence, with means and intervals but no claim of significance.
 
-    A study with tuned rows has a sentence for the rows with published settings, and one for the
+    A study with tuned rows gets one sentence for the rows with published settings and one for the
     tuned rows.
     """
     if not plan.budgets:
@@ -37,10 +37,10 @@ def headline(board: pd.DataFrame, plan: Plan) -> str:
 
 
 def student_label(methods: Iterable[str], plan: Plan) -> str:
-    """Return how to name the student alone that rows are compared with.
+    """Return the name of the student-only baseline that rows are compared with.
 
     Args:
-        methods: The rows. Tuned rows are compared with the tuned student alone.
+        methods: The rows. Tuned rows are compared with the tuned student-only row.
         plan: The plan of the study.
     """
     rivals = {plan.rival(method, plan.baseline) for method in methods} - {None}
@@ -58,7 +58,7 @@ def _capitalized(sentence: str) -> str:
 
 
 def _result(board: pd.DataFrame, plan: Plan) -> str:
-    """Return who has the highest mean on how many pairs, in lower case."""
+    """Return which methods have the highest mean, and on how many pairs; not capitalized."""
     pairs_by_winners = _winners(board, plan)
     groups = [winners for winners in pairs_by_winners if winners]
     groups.sort(key=lambda winners: -len(pairs_by_winners[winners]))
@@ -87,9 +87,9 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
 
 
 def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
-    """Return the pairs by the methods that share rank 1 there.
+    """Group the pairs by the methods that share rank 1 on them.
 
-    Pairs on which nothing but the student alone has a rank are under ().
+    Pairs on which only student-only rows have a rank are under the key ().
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for pair in plan.pairs:
@@ -110,7 +110,7 @@ def _claim(winners: Sequence[str], plan: Plan) -> str:
 
 
 def _evidence(board: pd.DataFrame, plan: Plan, winners: Sequence[str], pairs: Sequence[str]) -> str:
-    """Return the numbers behind a claim: of every winner for one pair, else the range of gains."""
+    """Return the numbers behind a claim: those of each winner for one pair, else a range."""
     selected = board[board["pair"].isin(pairs) & board["method"].isin(winners)]
     lines = selected.to_dict("records")
     if len(plan.pairs) > 1:
@@ -127,7 +127,7 @@ def _evidence(board: pd.DataFrame, plan: Plan, winners: Sequence[str], pairs: Se
 
 
 def _range_of_gains(lines: Sequence[Line], plan: Plan) -> str:
-    """Return the least and the greatest gain over the student alone, in parentheses."""
+    """Return the smallest and the largest gain over the student alone, in parentheses."""
     compared = [
         line
         for line in lines

@@ -69,7 +69,7 @@ def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[st
         for method in plan.methods
         if not any(why_unranked(rows.methods[method], plan) for rows in pairs)
     ]
-    columns = {}
+    columns: dict[str, dict[str, float]] = {}
     for trials in sorted({plan.trials.get(method, 0) for method in ranked}):
         group = [method for method in ranked if plan.trials.get(method, 0) == trials]
         if len(group) >= 2:
@@ -115,7 +115,7 @@ def _mean_ranks(group: Sequence[str], pairs: Sequence[PairRows]) -> dict[str, di
     accuracies = [
         [list(rows.methods[method].accuracies.values()) for method in group] for rows in pairs
     ]
-    columns = {}
+    columns: dict[str, dict[str, float]] = {}
     for method, (centre, low, high) in zip(group, mean_ranks(accuracies), strict=True):
         columns[method] = {"mean_rank": centre, "mean_rank_low": low, "mean_rank_high": high}
     return columns

@@ -15,7 +15,7 @@ from benchmark.measures import ACCURACY, MEASURES, Measure
 from benchmark.study.plan import Plan
 
 Run = dict[Hashable, Any]
-"""A run by column: its tags and metrics."""
+"""The tags and metrics of a run, by column."""
 
 Cells = Mapping[tuple[str, str, int], Sequence[Run]]
 """The runs of every planned cell, by pair, method and seed."""
@@ -27,8 +27,8 @@ class Row:
 
     Attributes:
         method: Name of the row.
-        finished: Runs with an accuracy, by seed.
-        failed: Reasons of the cells that failed, by seed.
+        finished: Finished runs that have an accuracy, by seed.
+        failed: Why cells failed, by seed.
         unmeasured: Number of finished cells without a finite accuracy.
         planned: Number of planned cells.
         inapplicable: Why the method cannot run on the pair; None if it can.
@@ -48,13 +48,13 @@ class Row:
 
     @property
     def n(self) -> int:
-        """Number of seeds with a finished run and an accuracy."""
+        """Number of seeds whose run finished with an accuracy."""
         return len(self.finished)
 
     def average(self, measure: Measure) -> float:
         """Return the average of a measure over the finished runs.
 
-        A mean is NaN if one of the runs lacks the metric. A median is over the runs that have it.
+        A mean is NaN if any run lacks the metric. A median is taken over the runs that have it.
         """
         values = [float(run[measure.key]) for run in self.finished.values()]
         if measure.average == "mean":
@@ -72,7 +72,7 @@ class PairRows:
         pair: Name of the pair.
         plan: The plan of the study.
         methods: Rows by method, in the order of the plan.
-        teacher: The row of the teacher.
+        teacher: The teacher's row.
     """
 
     pair: str
@@ -82,15 +82,15 @@ class PairRows:
 
     @property
     def student(self) -> Row | None:
-        """The row that trains the student alone, with published settings."""
+        """The student-only row with published settings."""
         return self._get(self.plan.baseline)
 
     def rival(self, row: Row, reference: str | None) -> Row | None:
-        """Return the row that `row` is compared with, as `Plan.rival` names it."""
+        """Return the row that `row` is compared with; see `Plan.rival`."""
         return self._get(self.plan.rival(row.method, reference))
 
     def untuned(self, row: Row) -> Row | None:
-        """Return the row with published settings that a tuned row belongs to."""
+        """Return the row with published settings that corresponds to a tuned row."""
         return self._get(self.plan.published(row.method))
 
     def _get(self, method: str | None) -> Row | None:
@@ -98,14 +98,14 @@ class PairRows:
 
 
 def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
-    """Return the runs of a kind, sorted by identity.
+    """Return the runs of one kind, sorted by run id.
 
     Args:
-        runs: All runs; columns of metrics that no run has logged may be missing.
+        runs: All runs; columns for metrics that no run logged may be missing.
         kind: `run` for students, `teacher` for teachers.
 
     Returns:
-        Runs with every metric of `MEASURES`; NaN where a run lacks it.
+        Runs with every metric of `MEASURES`; NaN where a metric is missing.
     """
     if runs.empty:
         return []
@@ -117,7 +117,7 @@ def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
 
     selected = runs[runs["kind"] == kind].assign(**absent)
     complete = selected.astype(dict.fromkeys(metrics, "float64"))
-    # Sorted, so that the first of several reasons does not depend on the order of the runs.
+    # Sorted so that the choice among several failure reasons does not depend on the input order.
     return sorted(complete.to_dict("records"), key=lambda run: str(run["run_id"]))
 
 
@@ -168,7 +168,7 @@ def method_row(cells: Cells, plan: Plan, pair: str, method: str) -> Row:
 
 
 def row_from_runs(method: str, by_seed: Mapping[int, Sequence[Run]]) -> Row:
-    """Return the row with these planned cells."""
+    """Build a row from the runs of its planned cells."""
     finished: dict[int, Run] = {}
     failed: dict[int, str] = {}
     unmeasured = 0

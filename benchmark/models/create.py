@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from benchmark.errors import InputError, first_line
+from benchmark.errors import InputError, first_line, suggest
 from benchmark.models.tapped import TappedModel, seen_size
 from benchmark.study.schema import Network
 
@@ -17,35 +16,40 @@ RESERVED = {
     "in_chans": "the data set",
     "features_only": "the engine",
 }
+"""Arguments of timm that a study must leave out, and what sets them."""
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
-    """A timm model for a batch of images of `size` (C, H, W): pretrained, or fresh from torch's global stream.
+    """Create a timm model, pretrained or with fresh weights from torch's global stream.
 
-    where: the network's place in the study, for the message. Raises InputError if timm has no such model or weights,
-    or refuses.
+    Args:
+        network: What the study says about the network.
+        where: Key of the network in the study, for messages.
+        size: Shape of the images in a batch, (C, H, W).
+        classes: Number of classes.
+
+    Raises:
+        InputError: timm has no such model or weights, or refuses the arguments.
     """
     name = network.model
     if not _timm().is_model(name):
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "`timm.list_models()` lists what there is"
+        hint = suggest(name, names(), fallback="search with `kdbench models PATTERN`")
         raise InputError(f"{where}: timm has no model {name!r}; {hint}")
-    for key, owner in RESERVED.items():
-        if key in network.kwargs:
-            raise InputError(f"{where}.kwargs.{key}: is set by {owner}; leave it out")
-    if "pretrained_cfg_overlay" in network.kwargs and not network.pretrained:
-        raise InputError(
-            f"{where}.kwargs.pretrained_cfg_overlay: has no effect without `pretrained: true`"
-        )
+
+    _check_arguments(network, where)
     try:
-        return _made(network, seen_size(size, network.image_size), classes)
-    except Exception as error:  # whatever 1,300 models make of wrong arguments
-        wanted, remedy = f"with {network.kwargs}", ""
+        return _create(network, seen_size(size, network.image_size), classes)
+    except Exception as error:  # timm's 1,300 models raise errors of many kinds
+        source = f"with {network.kwargs}"
+        remedy = ""
         if network.pretrained:
-            wanted = f"from pretrained weights {wanted}"
-            remedy = "; train it without `pretrained`, or name a file: kwargs.pretrained_cfg_overlay: {file: ...}"
+            source = f"from pretrained weights {source}"
+            remedy = (
+                "; train it without `pretrained`, or name a file: "
+                "kwargs.pretrained_cfg_overlay: {file: ...}"
+            )
         raise InputError(
-            f"{where}: timm cannot make {name!r} {wanted}: {first_line(error)}{remedy}"
+            f"{where}: timm cannot make {name!r} {source}: {first_line(error)}{remedy}"
         ) from error
 
 
@@ -57,18 +61,28 @@ def tapped(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> TappedModel:
-    """`create`, tapped, with a normalisation of its own where it has one.
+    """Create a timm model and tap it.
 
-    mean, std: of the data set's training images. Raises InputError if the model cannot take images of this size.
+    Args:
+        network: What the study says about the network.
+        where: Key of the network in the study, for messages.
+        size: Shape of the images in a batch, (C, H, W).
+        classes: Number of classes.
+        mean: Mean of the data set's training images per channel, used unless the network brings
+            its own normalisation.
+        std: Standard deviation of the same images per channel.
+
+    Raises:
+        InputError: The model cannot be created, or cannot take images of this size.
     """
-    made = create(network, where, size, classes)
-    seen = seen_size(size, network.image_size)
-    colours = _colours(network, made, where, size[0]) or (mean, std)
+    model = create(network, where, size, classes)
+    normalisation = _own_normalisation(network, model, where, size[0]) or (mean, std)
     try:
-        model = TappedModel(made, size, *colours, network.image_size)
-        if model.shapes.logits != (classes,):
+        tapped_model = TappedModel(model, size, *normalisation, network.image_size)
+        if tapped_model.shapes.logits != (classes,):
             raise ValueError(
-                f"it gives {model.shapes.logits} per image where {classes} logits are expected"
+                f"it gives {tapped_model.shapes.logits} per image where {classes} logits "
+                "are expected"
             )
     except (
         AssertionError,
@@ -78,33 +92,37 @@ def tapped(
         ValueError,
         TypeError,
     ) as error:
-        shape, known = "x".join(map(str, seen)), "x".join(map(str, _config(network).input_size))
-        reason = f"cannot take images of {shape}: {first_line(error)}; it was made for {known}, see image_size"
-        raise InputError(f"{where}: {network.model!r} {reason}") from error
-    return model
+        seen = _shape(seen_size(size, network.image_size))
+        native = _shape(_config(network).input_size)
+        raise InputError(
+            f"{where}: {network.model!r} cannot take images of {seen}: {first_line(error)}; "
+            f"it was made for {native}, see image_size"
+        ) from error
+
+    return tapped_model
 
 
 def names(pattern: str = "*") -> list[str]:
-    """Names of the models that match, where `*`, `?` and `[...]` stand for letters: timm's, and this package's own."""
-    found: list[str] = _timm().list_models(pattern)
-    return found
+    """Return the names of all models that match a pattern with `*`, `?` and `[...]`."""
+    matches: list[str] = _timm().list_models(pattern)
+    return matches
 
 
 def head_is_pretrained(network: Network, classes: int) -> bool:
-    """Whether the pretrained weights' classes are as many as the data set's, so that timm keeps their head."""
+    """Return whether timm keeps the head of the pretrained weights: the classes must be as many."""
     try:
         return network.pretrained and bool(_config(network).num_classes == classes)
-    except Exception:  # a tag or an overlay that timm does not know; `create` says so
+    except Exception:  # timm does not know the tag or the overlay; `create` reports it
         return False
 
 
 def has_fixed_size(network: Network) -> bool:
-    """Whether the model is built for one image size, which `create` tells it."""
+    """Return whether the model is built for one image size, which `create` sets."""
     return bool(_config(network).fixed_input_size)
 
 
 def _timm() -> Any:
-    """timm, which knows this package's own networks as well."""
+    """Import timm and register the zoo's networks in it."""
     import timm
 
     import benchmark.models.zoo  # noqa: F401
@@ -113,41 +131,61 @@ def _timm() -> Any:
 
 
 def _config(network: Network) -> Any:
-    """What timm knows of a model and its pretrained weights: `timm.models.PretrainedCfg`."""
+    """Return timm's configuration of a model and its pretrained weights, a `PretrainedCfg`."""
     _timm()
     from timm.models import resolve_pretrained_cfg
 
-    given = [network.kwargs.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay")]
-    return resolve_pretrained_cfg(network.model, *given)
+    config = network.kwargs.get("pretrained_cfg")
+    overlay = network.kwargs.get("pretrained_cfg_overlay")
+    return resolve_pretrained_cfg(network.model, config, overlay)
 
 
-def _made(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
-    """The model, told the size of the images that it sees, where it is built for one size."""
-    sized = {"img_size": seen[1:]} if has_fixed_size(network) else {}
-    kwargs = {**sized, **network.kwargs}
-    made: nn.Module = _timm().create_model(
+def _check_arguments(network: Network, where: str) -> None:
+    """Refuse keyword arguments that the study must leave out."""
+    for key, owner in RESERVED.items():
+        if key in network.kwargs:
+            raise InputError(f"{where}.kwargs.{key}: is set by {owner}; leave it out")
+
+    if "pretrained_cfg_overlay" in network.kwargs and not network.pretrained:
+        raise InputError(
+            f"{where}.kwargs.pretrained_cfg_overlay: has no effect without `pretrained: true`; "
+            "set that or leave it out"
+        )
+
+
+def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
+    """Call timm; a model that is built for one size is told the size (C, H, W) that it sees."""
+    size = {"img_size": seen[1:]} if has_fixed_size(network) else {}
+    model: nn.Module = _timm().create_model(
         network.model,
         pretrained=network.pretrained,
         num_classes=classes,
         in_chans=seen[0],
-        **kwargs,
+        **{**size, **network.kwargs},
     )
-    return made
+    return model
 
 
-def _colours(
-    network: Network, made: nn.Module, where: str, channels: int
+def _own_normalisation(
+    network: Network, model: nn.Module, where: str, channels: int
 ) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Mean and deviation that the study or the pretrained weights give. Raises InputError for other channels."""
+    """Return the mean and deviation that the study or the pretrained weights set, if any."""
     mean, std = network.mean, network.std
     if mean is None and network.pretrained:
-        config: Any = made.pretrained_cfg
+        config: Any = model.pretrained_cfg
         mean, std = config["mean"], config["std"]
     if mean is None or std is None:
         return None
+
     for key, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
             raise InputError(
                 f"{where}.{key}: has {len(values)} values, but the images have {channels} channels"
             )
+
     return mean, std
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """Write a shape as in 3x32x32."""
+    return "x".join(map(str, shape))

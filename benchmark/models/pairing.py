@@ -1,4 +1,4 @@
-"""Teacher and student side by side: paired stages, and the same precision for losses."""
+"""Teacher and student side by side: paired stages, and outputs in the same precision."""
 
 from __future__ import annotations
 
@@ -18,46 +18,72 @@ def probe(
     batch_size: int,
     labels: Tensor | None = None,
 ) -> Probe:
-    """What a method may know of a pair before training; stage maps are paired from the deepest on.
+    """Describe a pair to a method before training; stages are paired from the deepest on.
 
-    A companion of the student's architecture stands in for the teacher where the method needs one.
+    For a method whose companion has the student's architecture, the student stands in for the
+    teacher.
+
+    Args:
+        student: The student.
+        teacher: The teacher, if there is one.
+        needs: What the method needs.
+        samples: Number of training inputs.
+        batch_size: Inputs per batch.
+        labels: Labels of the training inputs, int64 [samples].
     """
     other = student if needs.companion in ("peer", "earlier") else teacher
-    beside = Shapes(()) if other is None else other.shapes
-    counts = len(student.shapes.maps), len(beside.maps)
-    depth = min(counts) or max(counts)  # where one side has none, the other keeps what it has
-    notes = {f"student.{what}": why for what, why in student.notes.items()}
+    other_shapes = Shapes(()) if other is None else other.shapes
+    depths = (len(student.shapes.maps), len(other_shapes.maps))
+    depth = min(depths) or max(depths)  # a side without maps leaves the other side all of its maps
+
+    notes = {f"student.{tap}": reason for tap, reason in student.notes.items()}
     if other is not None:
-        notes |= {f"teacher.{what}": why for what, why in other.notes.items()}
-    classifier = None if other is None else other.classifier()
-    shapes = _deepest(student.shapes, depth), _deepest(beside, depth)
-    return Probe(*shapes, samples, batch_size, notes, labels, classifier)
+        notes |= {f"teacher.{tap}": reason for tap, reason in other.notes.items()}
+
+    return Probe(
+        student=_deepest(student.shapes, depth),
+        teacher=_deepest(other_shapes, depth),
+        samples=samples,
+        batch_size=batch_size,
+        notes=notes,
+        labels=labels,
+        classifier=None if other is None else other.classifier(),
+    )
 
 
 def _deepest(shapes: Shapes, depth: int) -> Shapes:
+    """Keep the shapes of the deepest maps only."""
     return replace(shapes, maps=shapes.maps[-depth:] if depth else ())
 
 
 def in_float32(output: Output) -> Output:
-    """The same numbers for losses, whatever the precision of the network."""
+    """Convert an output to the precision of the losses, whatever that of the network."""
     return replace(
         output,
         logits=output.logits.float(),
         embedding=None if output.embedding is None else output.embedding.float(),
-        maps=tuple(one.float() for one in output.maps),
-        preactivations=tuple(one.float() for one in output.preactivations),
+        maps=tuple(stage_map.float() for stage_map in output.maps),
+        preactivations=tuple(stage_map.float() for stage_map in output.preactivations),
         pooled=None if output.pooled is None else output.pooled.float(),
     )
 
 
 def only(output: Output, needs: Needs, depth: int) -> Output:
-    """The part of another network's output that a method has asked for, its maps paired with the student's."""
+    """Keep the part of an output that a method needs, and the maps paired with the student's.
+
+    Args:
+        output: What the teacher or the companion gave for a batch.
+        needs: What the method needs of it.
+        depth: Number of paired stages.
+    """
+    first = len(output.maps) - depth
+    first_early = len(output.preactivations) - depth
     return Output(
-        output.logits if needs.logits else output.logits.new_empty(0),
-        output.embedding if needs.embedding else None,
-        output.maps[len(output.maps) - depth :] if needs.maps else (),
-        output.preactivations[len(output.preactivations) - depth :] if needs.preactivations else (),
-        output.pooled if needs.pooled else None,
-        output.classifier if needs.classifier else None,
-        output.second if needs.views else None,
+        logits=output.logits if needs.logits else output.logits.new_empty(0),
+        embedding=output.embedding if needs.embedding else None,
+        maps=output.maps[first:] if needs.maps else (),
+        preactivations=output.preactivations[first_early:] if needs.preactivations else (),
+        pooled=output.pooled if needs.pooled else None,
+        classifier=output.classifier if needs.classifier else None,
+        second=output.second if needs.views else None,
     )

@@ -1,4 +1,4 @@
-"""Routes to the stage maps of a network: timm's intermediates, or hooks."""
+"""Two routes to the stage maps of a network: timm's own interface, and hooks."""
 
 from __future__ import annotations
 
@@ -6,103 +6,107 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-
-MAX_STAGES = 4
-"""So many stage maps are tapped at most, counted from the deepest."""
 
 
 @dataclass(frozen=True)
 class Taps:
-    """What a route gives.  maps: NCHW; before: the same before the last activation; last: what the head takes."""
+    """What one forward pass along a route gives.
+
+    Attributes:
+        logits: The network's output, [N, classes].
+        maps: The map of each stage, [N, C, H, W], shallow to deep.
+        preactivations: The same maps before each stage's last activation; the maps themselves
+            where the network has none.
+        last: What the head takes, if the route knows it.
+    """
 
     logits: Tensor
     maps: list[Tensor]
-    before: list[Tensor]
+    preactivations: list[Tensor]
     last: Tensor | None = None
 
 
 Route = Callable[[Any, Tensor, Sequence[int] | None, bool], Taps]
-"""A way to the maps: network, its input, the stages (all where None), and whether `before` is wanted."""
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether all bits agree; on the meta device, where there are none, whether the shapes do."""
-    return one.shape == other.shape and (one.is_meta or torch.equal(one, other))
-
-
-def chosen(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """The stages to tap: the last map of each size, or evenly spaced ones where all have the same size.
-
-    shapes: of all maps, [N, C, H, W]. Raises ValueError where one is no map, or there is none.
-    """
-    for shape in shapes:
-        if len(shape) != 4:
-            raise ValueError(f"a tap of shape {shape} is not a map")
-    if not shapes:
-        raise ValueError("the network names no stages")
-    by_size = {shape[2:]: place for place, shape in enumerate(shapes)}
-    if len(by_size) > 1:
-        return sorted(by_size.values())[-MAX_STAGES:]
-    count = min(MAX_STAGES, len(shapes))
-    return [len(shapes) * (n + 1) // count - 1 for n in range(count)]
+"""Runs a network on inputs and taps some stages (all if None), with preactivations or without."""
 
 
 def by_intermediates(
-    network: Any, images: Tensor, stages: Sequence[int] | None, before: bool
+    network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
 ) -> Taps:
-    """The route that timm offers: it gives the last map and the stages', and the head makes the logits."""
-    if before and stages is not None and hasattr(network, "forward_taps"):  # the zoo's own nets
-        last, maps, early = network.forward_taps(images, stages)
+    """Tap a network by timm's `forward_intermediates`, and let its head make the logits."""
+    if preactivations and stages is not None and hasattr(network, "forward_taps"):
+        # The zoo's networks give both kinds of maps in one pass.
+        last, maps, early_maps = network.forward_taps(inputs, stages)
     else:
-        last, maps = network.forward_intermediates(images, indices=stages, output_fmt="NCHW")
-        early = maps
-    return Taps(
-        network.forward_head(last), maps, early, last if isinstance(last, Tensor) else None
-    )  # CoaT: a list
+        last, maps = network.forward_intermediates(inputs, indices=stages, output_fmt="NCHW")
+        early_maps = maps
+
+    logits = network.forward_head(last)
+    is_tensor = isinstance(last, Tensor)  # CoaT gives a list
+    return Taps(logits, maps, early_maps, last if is_tensor else None)
 
 
-def by_hooks(network: Any, images: Tensor, stages: Sequence[int] | None, before: bool) -> Taps:
-    """The other route: the network runs as ever, and the modules that `feature_info` names are watched."""
-    every = getattr(network.feature_info, "info", network.feature_info)
-    features = every if stages is None else [every[stage] for stage in stages]
-    seen: dict[int, Tensor] = {}
-    handles = [_watch(network, feature, place, seen) for place, feature in enumerate(features)]
+def by_hooks(
+    network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
+) -> Taps:
+    """Tap a network by hooks on the modules that its `feature_info` names.
+
+    Raises:
+        ValueError: The network does not call one of these modules, or a tap has another number of
+            channels than `feature_info` says.
+    """
+    features = getattr(network.feature_info, "info", network.feature_info)
+    if stages is not None:
+        features = [features[stage] for stage in stages]
+
+    taps: dict[int, Tensor] = {}
+    handles: list[Any] = []
     try:
-        logits = network(images)
+        for key, feature in enumerate(features):
+            handles.append(_watch(network, feature, key, taps))
+        logits = network(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    unused = [feature["module"] for place, feature in enumerate(features) if place not in seen]
-    if unused:
-        raise ValueError(f"the network does not call its {unused[0]!r}")
+
+    for key, feature in enumerate(features):
+        if key not in taps:
+            raise ValueError(f"the network does not call its {feature['module']!r}")
+
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     maps = [
-        _nchw(seen[place], feature["num_chs"], channels_last)
-        for place, feature in enumerate(features)
+        _as_nchw(taps[key], feature["num_chs"], channels_last)
+        for key, feature in enumerate(features)
     ]
     return Taps(logits, maps, maps)
 
 
-def _watch(network: nn.Module, feature: Any, place: int, seen: dict[int, Tensor]) -> Any:
-    """Writes what a module gives, or takes (`hook_type`), into `seen` at `place`.  -> the hook's handle."""
+def _watch(network: nn.Module, feature: Any, key: int, taps: dict[int, Tensor]) -> Any:
+    """Hook a module so that it stores its output, or its input, in `taps`; return the handle."""
     module = network.get_submodule(feature["module"])
 
-    def note(_: nn.Module, inputs: Any, output: Any = None) -> None:
+    def store(_: nn.Module, inputs: Any, output: Any = None) -> None:
         tap = inputs if output is None else output
-        seen[place] = tap[0] if isinstance(tap, tuple | list) else tap
+        taps[key] = tap[0] if isinstance(tap, tuple | list) else tap
 
     if feature.get("hook_type") == "forward_pre":
-        return module.register_forward_pre_hook(note)
-    return module.register_forward_hook(note)
+        return module.register_forward_pre_hook(store)
+
+    return module.register_forward_hook(store)
 
 
-def _nchw(tap: Tensor, channels: int, last: bool) -> Tensor:
-    """A map with its channels, of which there are so many, at axis 1; `last` decides where both axes could be meant."""
+def _as_nchw(tap: Tensor, channels: int, channels_last: bool) -> Tensor:
+    """Bring the axis of so many channels to index 1.
+
+    If two axes have this length, `channels_last` decides.
+    """
     if tap.dim() != 4:
         return tap
-    axes = [axis for axis in ((3, 1) if last else (1, 3)) if tap.shape[axis] == channels]
+
+    candidates = (3, 1) if channels_last else (1, 3)
+    axes = [axis for axis in candidates if tap.shape[axis] == channels]
     if not axes:
         raise ValueError(f"a tap of shape {tuple(tap.shape)} has no axis of {channels} channels")
+
     return tap if axes[0] == 1 else tap.permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Weights that come from elsewhere: a file's tensors under a network's own names."""
+"""Weights from elsewhere: the tensors of a file, under a network's own names."""
 
 from __future__ import annotations
 
@@ -15,88 +15,113 @@ from torch import Tensor, nn
 from benchmark.errors import InputError, first_line
 from benchmark.records.checkpoints import Tensors
 
-INSIDE = ("state_dict", "model", "net")
-"""Where checkpoints of other programs keep a network's weights."""
+WRAPPERS = ("state_dict", "model", "net")
+"""Keys under which other programs' checkpoints keep a network's weights."""
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 LISTED = 3
-"""So many names of each kind does a message repeat."""
+"""Largest number of names of each kind that a message lists."""
 
 
 def read(path: Path) -> Tensors:
-    """The state dict in a safetensors file, or in a file of PyTorch, which is read without running what it may hold.
+    """Read the state dict in a safetensors file or in a PyTorch file, without running its code.
 
-    Raises InputError if there is none.
+    Raises:
+        InputError: The file is missing or damaged, or holds no state dict.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+
     try:
-        if path.suffix == ".safetensors":
-            return _bare(path, safetensors.torch.load_file(path))
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # of what it finds odd in a file that is refused right after
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        return _bare(path, content)
+        return _unwrapped(path, _load(path))
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds more than tensors, or is damaged, and is not opened, because that can run code; "
-            f"save the network's state_dict() alone ({first_line(error)})"
+            f"{path}: holds more than tensors, or is damaged, and is not opened, because that can "
+            f"run code; save the network's state_dict() alone ({first_line(error)})"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(
-            f"{path}: not a file of weights that can be read ({first_line(error)})"
+            f"{path}: cannot be read as weights ({first_line(error)}); check or replace the file"
         ) from error
 
 
-def _bare(path: Path, content: Any) -> Tensors:
-    while isinstance(content, dict) and not _is_state(content):
-        inner = next((key for key in INSIDE if isinstance(content.get(key), dict)), None)
-        if inner is None:
+def _load(path: Path) -> Any:
+    """Load the content of a file, of which nothing is known yet."""
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+
+    # A damaged file raises an error, so PyTorch's warnings about it are of no use.
+    with warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrapped(path: Path, content: Any) -> Tensors:
+    """Return the state dict inside a checkpoint, its names without the wrappers' prefixes."""
+    while isinstance(content, dict) and not _is_state_dict(content):
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
+        if not inner:
             break
-        content = content[inner]
-    if not isinstance(content, dict) or not _is_state(content):
+        content = inner[0]
+
+    if not isinstance(content, dict) or not _is_state_dict(content):
+        keys = ", ".join(map(repr, WRAPPERS))
         raise InputError(
-            f"{path}: holds no state dict, neither bare nor under {', '.join(map(repr, INSIDE))}"
+            f"{path}: holds no state dict, neither bare nor under {keys}; "
+            "save the network's state_dict() alone"
         )
+
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
+
     return dict(content)
 
 
-def _is_state(content: dict[Any, Any]) -> bool:
+def _is_state_dict(content: dict[Any, Any]) -> bool:
+    """Return whether a dictionary maps names to tensors, and is not empty."""
     return bool(content) and all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     )
 
 
-def fit(network: nn.Module, tensors: Tensors, name: str, where: str) -> None:
-    """Puts tensors into a network. Raises InputError, naming what differs, if they are not its own.
+def load_into(network: nn.Module, tensors: Tensors, name: str, where: str) -> None:
+    """Load tensors into a network.
 
-    name: the model's. where: the file's, for the message. Files older than BatchNorm's step counter may lack that.
+    Files that are older than BatchNorm's step counter may lack it.
+
+    Args:
+        network: The network.
+        tensors: Its state dict.
+        name: Name of the model, for the message.
+        where: Where the tensors come from, for the message.
+
+    Raises:
+        InputError: The names or shapes are not those of the network.
     """
     own = network.state_dict()
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
     tensors = counters | tensors
-    shapes = (
-        f"{key} is {list(tensors[key].shape)} instead of {list(own[key].shape)}"
-        for key in own
-        if key in tensors and tensors[key].shape != own[key].shape
-    )
+
+    shared = own.keys() & tensors.keys()
     differences = {
-        "missing": [key for key in own if key not in tensors],
-        "not in the model": [key for key in tensors if key not in own],
-        "of another shape": list(shapes),
+        "missing": [key for key in own if key not in shared],
+        "not in the model": [key for key in tensors if key not in shared],
+        "of another shape": [
+            f"{key} is {list(tensors[key].shape)} instead of {list(own[key].shape)}"
+            for key in own
+            if key in shared and tensors[key].shape != own[key].shape
+        ],
     }
-    found = [f"{what}: {_some(names)}" for what, names in differences.items() if names]
-    if found:
-        raise InputError(f"{where}: these are no weights of {name}: {'; '.join(found)}")
+    reasons = [f"{kind}: {_listed(keys)}" for kind, keys in differences.items() if keys]
+    if reasons:
+        raise InputError(f"{where}: these are no weights of {name}: {'; '.join(reasons)}")
+
     network.load_state_dict(tensors)
 
 
-def _some(names: list[str]) -> str:
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+def _listed(names: list[str]) -> str:
+    """List some names and count the others."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.files import write_atomically, write_json
 from benchmark.records.done import Done, write_done
-from benchmark.records.journal import Journal, Json, seal, unseal
+from benchmark.records.journal import Journal, Json, decode_line, encode_line
 from benchmark.records.layout import CellFiles
 
 Tensors = dict[str, Tensor]
@@ -79,6 +79,7 @@ class CellFolder:
     def begin(self, configuration: dict[str, Any]) -> None:
         """Create the folder and write the configuration, unless it is there already."""
         self.path.mkdir(parents=True, exist_ok=True)
+
         if not self.files.config.exists():
             write_json(self.files.config, configuration)
 
@@ -93,7 +94,7 @@ class CellFolder:
 
         # Written last, the marker makes the checkpoint valid.
         marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
-        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), seal(marker))
+        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), encode_line(marker))
         failpoint("checkpoint.written")
 
         for old in self.files.checkpoint_markers()[KEPT_CHECKPOINTS:]:
@@ -107,6 +108,7 @@ class CellFolder:
             The checkpoint, or None if there is none, and a warning for every damaged one.
         """
         warnings: list[str] = []
+
         for path in self.files.checkpoint_markers():
             try:
                 marker = _read_marker(path)
@@ -117,12 +119,13 @@ class CellFolder:
                 )
             else:
                 return Checkpoint(marker["epoch"], tensors, marker["state"]), warnings
+
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
         """Keep the weights of the best validation epoch so far."""
         digest = _write_tensors(self.files.best, tensors)
-        write_atomically(self.files.best_marker, seal({"epoch": epoch, "sha256": digest}))
+        write_atomically(self.files.best_marker, encode_line({"epoch": epoch, "sha256": digest}))
 
     def read_best(self, epoch: int) -> Tensors:
         """Read the weights that `save_best` kept.
@@ -136,6 +139,7 @@ class CellFolder:
                 f"{self.files.best_marker}: is not of epoch {epoch}; "
                 "delete the folder to train the cell again"
             )
+
         return _read_tensors(self.files.best, marker["sha256"])
 
     def save_weights(self, tensors: Tensors) -> str:
@@ -168,10 +172,11 @@ def _read(path: Path) -> bytes:
 
 
 def _read_marker(path: Path) -> Json:
-    """Read the sealed JSON beside a file of tensors."""
-    content = unseal(_read(path))
+    """Read the JSON beside a file of tensors, after checking it."""
+    content = decode_line(_read(path))
     if content is None:
         raise InputError(f"{path}: its content has changed since it was written")
+
     return content
 
 
@@ -181,6 +186,7 @@ def _read_tensors(path: Path, digest: str) -> Tensors:
     actual = hashlib.sha256(content).hexdigest()
     if actual != digest:
         raise InputError(f"{path}: SHA-256 is {actual[:12]}..., but {digest[:12]}... was written")
+
     return safetensors.torch.load(content)
 
 

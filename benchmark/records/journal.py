@@ -22,7 +22,7 @@ from benchmark.files import write_error
 
 Json = dict[str, Any]
 
-_SEALED = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
+_LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
 
 def _now() -> int:
@@ -111,10 +111,10 @@ _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyRecord)
 
 
 def parse_record(content: Mapping[str, Any]) -> Record:
-    """Return the record that plain data hold.
+    """Return the record with this content.
 
     Raises:
-        ValueError: They hold none.
+        ValueError: No kind of record has such content.
     """
     record: Record = _ADAPTER.validate_python(content)
     return record
@@ -125,19 +125,19 @@ def metrics_of(record: Record) -> dict[str, float]:
     return record.metrics if isinstance(record, EarlyEpoch | Epoch | Final) else {}
 
 
-def seal(content: Json) -> bytes:
-    """Return plain data as a line of JSON with its checksum."""
+def encode_line(content: Json) -> bytes:
+    """Return a line that holds the content as JSON, with a checksum."""
     body = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
 
 
-def unseal(line: bytes) -> Json | None:
-    """Return the data in a sealed line, or None if a bit of it has changed."""
-    sealed = _SEALED.fullmatch(line)
-    if sealed is None or int(sealed[1], 16) != zlib.crc32(sealed[2]):
+def decode_line(line: bytes) -> Json | None:
+    """Return the content of a line, or None if a bit of the line has changed."""
+    match = _LINE.fullmatch(line)
+    if match is None or int(match[1], 16) != zlib.crc32(match[2]):
         return None
 
-    content: Json = json.loads(sealed[2])
+    content: Json = json.loads(match[2])
     return content
 
 
@@ -155,7 +155,7 @@ def read_journal(path: Path) -> list[Record]:
     records = []
     *lines, _ = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
-        content = unseal(line + b"\n")
+        content = decode_line(line + b"\n")
         if content is None:
             remedy = "delete the folder to train the cell again"
             raise InputError(f"{path}:{number}: this record is damaged; {remedy}")
@@ -165,6 +165,7 @@ def read_journal(path: Path) -> list[Record]:
             kind = content.get("kind")
             remedy = "open it with the version of kdbench that wrote it"
             raise InputError(f"{path}:{number}: unknown record {kind!r}; {remedy}") from None
+
     return records
 
 
@@ -184,6 +185,7 @@ class Journal:
         """
         self.path = path
         self.records = read_journal(path)
+
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)
@@ -194,8 +196,9 @@ class Journal:
         Raises:
             InputError: The disk refuses it. The journal then ends with the record before.
         """
-        line = seal(record.model_dump())
+        line = encode_line(record.model_dump())
         size = self.path.stat().st_size if self.path.exists() else 0
+
         try:
             with self.path.open("ab") as file:
                 file.write(line)
@@ -210,6 +213,7 @@ class Journal:
     def last(self, kind: type[R]) -> R | None:
         """Return the newest record of a kind, if there is one."""
         records = (record for record in reversed(self.records) if isinstance(record, kind))
+
         return next(records, None)
 
     def count(self, kind: type[Record]) -> int:

@@ -27,6 +27,7 @@ class Finished:
             SealedError: The journal has no `trained` record.
         """
         records = read_journal(CellFiles(self.folder).journal)
+
         if not any(isinstance(record, Trained) for record in records):
             raise SealedError(
                 f"{self.folder}: the test data stay sealed until this cell's training is finished"

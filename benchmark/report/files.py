@@ -7,6 +7,7 @@ differ between two trainings with equal results.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import pandas as pd
 from benchmark.files import write_all
 from benchmark.leaderboard.headline import headline
 from benchmark.leaderboard.summary import FILE as SUMMARY
-from benchmark.leaderboard.summary import Summary, to_json
+from benchmark.leaderboard.summary import Summary, read_summary, to_json
+from benchmark.leaderboard.table import COLUMNS, COST_COLUMNS, TEXT_COLUMNS, to_frame
 from benchmark.report.figures import MAIN, all_figures
 from benchmark.report.figures.base import Tables, render
 from benchmark.report.html import to_html
@@ -23,17 +25,20 @@ from benchmark.report.latex import to_latex
 from benchmark.report.markdown import to_markdown
 from benchmark.study.plan import Plan
 
+BOARD = "leaderboard.csv"
+COSTS = "costs.csv"
+
 PAGE_TITLES = {
     "leaderboard.md": "page",
     "leaderboard.html": "page with sortable tables",
-    "leaderboard.csv": "CSV",
-    "costs.csv": "costs as CSV",
+    BOARD: "CSV",
+    COSTS: "costs as CSV",
     "leaderboard.tex": "LaTeX",
 }
 """Text of links to the files of a leaderboard that are no figures."""
 
 MACHINE_DEPENDENT = (
-    "costs.csv",
+    COSTS,
     "leaderboard.html",
     *(
         f"{figure.name}.{suffix}"
@@ -79,8 +84,8 @@ def write(
 
     summary = Summary(plan, headline(board, plan), provenance)
     contents = {
-        "leaderboard.csv": to_csv(board).encode(),
-        "costs.csv": to_csv(costs).encode(),
+        BOARD: to_csv(board).encode(),
+        COSTS: to_csv(costs).encode(),
         SUMMARY: to_json(summary).encode(),
     }
     contents |= pages(board, costs, plan, provenance, svgs)
@@ -130,6 +135,35 @@ def pages(
 
 def _without(files: Mapping[str, str], name: str) -> dict[str, str]:
     return {title: file for title, file in files.items() if file != name}
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Summary]:
+    """Read what `write` wrote, with its exact numbers.
+
+    Returns:
+        The results, the measured costs and the summary.
+
+    Raises:
+        InputError: The summary cannot be read.
+        OSError: A table cannot be read.
+    """
+    board = _read_csv(folder / BOARD, COLUMNS)
+    costs = _read_csv(folder / COSTS, COST_COLUMNS)
+    return board, costs, read_summary(folder / SUMMARY)
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [
+            {name: _value(name, text) for name, text in line.items()}
+            for line in csv.DictReader(file)
+        ]
+    return to_frame(lines, columns)
+
+
+def _value(column: str, text: str) -> str | None:
+    """A value as text; None where a number is missing."""
+    return text if text or column in TEXT_COLUMNS else None
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -72,7 +72,7 @@ def to_markdown(
         parts.append(_table(measured_costs(costs, plan)))
 
     parts += ["## How to read the tables", bullets(footnotes(board, plan))]
-    parts.append(f"More in {link(GUIDE, GUIDE_ADDRESS)}.")
+    parts.append(f"Every column is explained in {link(GUIDE, GUIDE_ADDRESS)}.")
     if links:
         files = (link(text, path) for text, path in links.items())
         parts += ["## Files", ", ".join(files)]

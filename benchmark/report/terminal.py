@@ -1,4 +1,4 @@
-"""The results in the terminal: tables that fit its width, and sentences."""
+"""Prints results in the terminal: sentences, and tables that fit its width."""
 
 from __future__ import annotations
 
@@ -43,17 +43,16 @@ from benchmark.report.tables import (
 from benchmark.study.plan import Plan
 
 PLAIN_WIDTH = 120
-"""Columns to use at least where the output is no terminal but a file or a pipe."""
+"""Minimum width, in characters, if the output is a file or a pipe rather than a terminal."""
 
 _RULES_ONLY = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
-"""No frame; a rule under the header and one after each section."""
+"""No frame; one rule below the header and one after each section."""
 
 
 def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Console) -> None:
     """Print the headline, a table per pair, the costs and the footnotes.
 
-    Columns that don't fit are omitted, those of least importance first, and named below their
-    table.
+    Columns that don't fit are omitted, least important first, and listed below the table.
 
     Args:
         board: The results.
@@ -63,7 +62,7 @@ def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Co
     """
     width = console.width
     if not console.is_terminal:
-        # A file or a pipe has no width to respect, but rich would wrap the tables at 80 columns.
+        # A file or a pipe has no width limit, but rich would wrap the tables at 80 columns.
         console.width = max(width, PLAIN_WIDTH)
 
     try:
@@ -71,7 +70,9 @@ def to_console(board: pd.DataFrame, costs: pd.DataFrame, plan: Plan, console: Co
         _print_costs(COMPUTED_TITLE, board, plan, COMPUTED, [], console)
         _print_costs(MEASURED_TITLE, costs, plan, MEASURED, [MEASURED_NOTE], console)
         console.print()
-        _print_notes([*footnotes(board, plan), f"More in {GUIDE}."], "dim", console)
+        _print_notes(
+            [*footnotes(board, plan), f"Every column is explained in {GUIDE}."], "dim", console
+        )
     finally:
         console.width = width
 
@@ -108,7 +109,7 @@ def _print_costs(
 
 
 def _pair_column(first_lines: Sequence[Line]) -> Column:
-    """The pair, in the first line of its section alone. Other lines have a space, not `NONE`."""
+    """Return a column with the pair in the first line of each section and spaces below it."""
 
     def cell(line: Line) -> str:
         is_first = any(line is first for first in first_lines)
@@ -131,7 +132,7 @@ def _print_table(
 ) -> None:
     """Print a table with a rule between its sections.
 
-    Where not even the narrowest layout fits, the terminal breaks lines: no number is ever cut.
+    If even the narrowest layout does not fit, the terminal wraps lines, so no number is cut off.
     """
     lines = [line for section in sections for line in section]
     layout = _fitting(used(columns, lines), lines, console.width)
@@ -165,11 +166,11 @@ def _print_table(
 
 @dataclass(frozen=True)
 class _Layout:
-    """A way to print a table.
+    """The columns of a printed table and their spacing.
 
     Attributes:
         columns: The columns to print.
-        omitted: Titles of the others.
+        omitted: Titles of the omitted columns.
         gap: Spaces between columns.
         width: Total width, in characters.
     """
@@ -181,7 +182,7 @@ class _Layout:
 
 
 def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> _Layout:
-    """Return the first layout that fits the width, or the narrowest."""
+    """Return the first layout that fits the width, or the narrowest if none does."""
     longest = {
         column.name: max(_cell(column, line).cell_len for line in lines) for column in columns
     }
@@ -201,7 +202,7 @@ def _fitting(columns: Sequence[Column], lines: Sequence[Line], width: int) -> _L
 
 
 def _layouts(columns: Sequence[Column]) -> Iterator[tuple[list[Column], list[str], int]]:
-    """Yield what to try in turn: the columns to print, the titles of the others, and the gap."""
+    """Yield layouts to try in order: columns to print, titles of omitted columns, and gap."""
     candidates = [column for column in columns if column.importance < ALWAYS]
     by_importance = sorted(candidates, key=lambda column: column.importance)
 

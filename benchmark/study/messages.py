@@ -1,4 +1,4 @@
-"""Words for what is wrong in a study file."""
+"""Turns pydantic's validation errors into messages about a study file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Models: TypeAlias = list[type[BaseModel]]
 
 
 def key_of(location: Location) -> str:
-    """Return a location as the path of a key: `pairs[0].teacher.recipe`."""
+    """Format a location as a key path, such as `pairs[0].teacher.recipe`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return "".join(parts).lstrip(".")
 
 
 def location_of(error: ErrorDetails, model: type[BaseModel]) -> Location:
-    """Return where in the data of `model` an error of pydantic is."""
+    """Return the location of a pydantic error in the data of `model`."""
     location, _, _ = _walk(error["loc"], model)
     return location
 
 
 def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """Return what is wrong, and what to do about it."""
+    """Return a message that says what is wrong and how to fix it."""
     kind, message = error["type"], error["msg"]
 
     if kind == "extra_forbidden":
@@ -42,7 +42,7 @@ def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _unknown_key(location: Location, model: type[BaseModel]) -> str:
-    """Return a hint for a key that its mapping does not have."""
+    """Return a hint for an unknown or inapplicable key."""
     key = str(location[-1])
     _, models, alternatives = _walk(location[:-1], model)
 
@@ -52,11 +52,11 @@ def _unknown_key(location: Location, model: type[BaseModel]) -> str:
 
 
 def _walk(location: Location, model: type[BaseModel]) -> tuple[Location, Models, Models]:
-    """Follow a location of pydantic's through the models.
+    """Resolve a pydantic error location against the models.
 
     Returns:
-        The location without the tags that pydantic adds for the members of a union, the models of
-        the value there, and all members of the last union on the way.
+        The location without pydantic's tags for union members, the possible models of the value at
+        that location, and all members of the last union on the path.
     """
     keys: list[str | int] = []
     models: Models = [model]
@@ -77,7 +77,7 @@ def _walk(location: Location, model: type[BaseModel]) -> tuple[Location, Models,
 
 
 def _models_in(annotation: Any) -> Models:
-    """Return the models in an annotation such as `list[Pair]` or `Recipe | None`."""
+    """Return the models within an annotation such as `list[Pair]` or `Recipe | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -178,8 +178,8 @@ def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
 
 def _link(reference: str) -> str:
     """Return a link to the section of a model."""
-    name = reference.rpartition("/")[2]
-    title = next(section.title for section in SECTIONS if section.model.__name__ == name)
+    titles = {section.model.__name__: section.title for section in SECTIONS}
+    title = titles[reference.rpartition("/")[2]]
     return f"[{title}](#{title.lower().replace(' ', '-')})"
 
 

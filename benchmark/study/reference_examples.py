@@ -11,6 +11,7 @@ from benchmark.study.schema import (
     HuggingFace,
     Network,
     Optimizer,
+    OtherFiles,
     Pair,
     RandAugment,
     Recipe,
@@ -90,6 +91,7 @@ dataset:
   workers: 8
 """,
     ),
+    Section("Data set of another kind", OtherFiles, "dataset: mine/flowers\n"),
     Section("Split", Split, "split: {val: 5000, train_samples: 10000}\n"),
     Section(
         "Pair",

@@ -1,9 +1,9 @@
-"""A file of the runs that were read from a large experiment.
+"""Caches the runs of a large experiment in a file.
 
-MLflow takes more than a millisecond per run, and cannot tell which runs have changed. So the file
-is valid as long as two things are the same: the experiment's `REVISION`, which changes with each
-sync that wrote something, and the list of deleted runs. Other changes that a person makes to a run
-by hand go unnoticed until the file is deleted.
+Reading a run from MLflow takes more than a millisecond, and MLflow cannot tell which runs have
+changed. The file is therefore valid while two things stay the same: the experiment's `REVISION`,
+which changes with every sync that writes something, and the list of deleted runs. Other manual
+changes to a run go unnoticed until the file is deleted.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from benchmark.tracking.store import Store
 from benchmark.tracking.tags import REVISION
 
 MINIMUM_RUNS = 500
-"""Smaller experiments are always read from MLflow."""
+"""Experiments with fewer runs are always read from MLflow."""
 
 _FORMAT = 1
-"""Version of a run's content; files of other versions are ignored."""
+"""Version of the file format; files with another version are ignored."""
 
 Rows = list[dict[str, Any]]
 
 
 def cached(client: Client, experiment: Any, store: Store, read: Callable[[], Rows]) -> Rows:
-    """Return the rows of an experiment's runs: from the file if it is valid, else from MLflow.
+    """Return the runs of an experiment as rows, from the file if it is valid, else from MLflow.
 
     Args:
-        client: Client of the store.
+        client: MLflow client for the store.
         experiment: The experiment that the runs belong to.
-        store: The store; its `run_cache` holds the file.
-        read: Reads the rows from MLflow, a dictionary per run.
+        store: The store, whose `run_cache` is the folder of the file.
+        read: Reads the rows from MLflow, one dictionary per run.
     """
     if store.run_cache is None:
         return read()
@@ -53,7 +53,7 @@ def cached(client: Client, experiment: Any, store: Store, read: Callable[[], Row
     if len(rows) < MINIMUM_RUNS or not state["revision"]:
         return rows
 
-    # Keep nothing that a sync may have changed in the meantime.
+    # Save the rows only if no sync has changed the runs in the meantime.
     if _state(client, client.get_experiment(experiment.experiment_id)) == state:
         _save(path, {"state": state, "lines": rows})
     return rows
@@ -66,7 +66,7 @@ def _path(folder: Path, store: Store, experiment: Any) -> Path:
 
 
 def _state(client: Client, experiment: Any) -> dict[str, Any]:
-    """Return what changes when the runs do; the revision is empty while a sync writes them."""
+    """Return data that changes when the runs do; the revision is empty during a sync."""
     return {
         "format": _FORMAT,
         "revision": experiment.tags.get(REVISION, ""),
@@ -85,6 +85,6 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError, InputError):  # a full disk must not prevent a table
+    with contextlib.suppress(OSError, InputError):  # a full disk must not hide a table
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content).encode())

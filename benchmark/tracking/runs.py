@@ -54,16 +54,16 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     """
     import pandas as pd
 
-    client, found = _experiment(experiment, store)
+    client, entity = _experiment(experiment, store)
 
     def read() -> Rows:
         return [
             _row(run, kind)
             for kind in (RUN, TEACHER)
-            for run in client.search(found.experiment_id, f"tags.`{KIND}` = '{kind}'")
+            for run in client.search(entity.experiment_id, f"tags.`{KIND}` = '{kind}'")
         ]
 
-    rows = cached(client, found, store, read)
+    rows = cached(client, entity, store, read)
     rows = sorted(rows, key=lambda row: [row[name] for name in _ORDER])
 
     names = {name for row in rows for name in row}
@@ -131,11 +131,11 @@ def plan(experiment: str, store: Store) -> Plan:
         InputError: The store has no such experiment, or it belongs to no study.
         TrackingError: The store cannot be reached.
     """
-    _, found = _experiment(experiment, store)
-    if PLAN not in found.tags:
+    _, entity = _experiment(experiment, store)
+    if PLAN not in entity.tags:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
 
-    return plan_tag.unpack(found.tags[PLAN])
+    return plan_tag.unpack(entity.tags[PLAN])
 
 
 def _experiment(name: str, store: Store) -> tuple[Client, Any]:
@@ -160,7 +160,7 @@ def experiments(store: Store) -> dict[str, str]:
     Raises:
         TrackingError: The store cannot be reached.
     """
-    return {experiment.name: experiment.experiment_id for experiment in studies(store)}
+    return {entity.name: entity.experiment_id for entity in studies(store)}
 
 
 def studies(store: Store) -> list[Any]:
@@ -169,8 +169,8 @@ def studies(store: Store) -> list[Any]:
     Raises:
         TrackingError: The store cannot be reached.
     """
-    found = Client(store).search_experiments()
-    return [experiment for experiment in found if STUDY in experiment.tags]
+    entities = Client(store).search_experiments()
+    return [entity for entity in entities if STUDY in entity.tags]
 
 
 def fetch(address: str, store: Store, folder: Path) -> Path:

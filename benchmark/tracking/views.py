@@ -1,7 +1,7 @@
-"""Saved views of MLflow's page of runs: the columns and charts it shows, packed into tags.
+"""Saved views of MLflow's runs page: its columns and charts, packed into tags.
 
-Nothing is written here. MLflow doesn't document the format; this is what version 3.17.2 reads. So
-code that writes a view carries on if that fails, and nothing depends on a view.
+This module writes nothing. MLflow doesn't document the format; this one is what version 3.17.2
+reads. Code that writes a view must therefore tolerate failure, and nothing depends on a view.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, Literal
 from benchmark.tracking.server import addresses
 
 PREFIX = "mlflow.sharedViewState."
-"""Start of the tags that hold views."""
+"""Prefix of the tags that store views."""
 
 _COMPRESSED = "deflate;"
-"""Start of a packed state."""
+"""Prefix of a compressed state."""
 
 Chart = dict[str, Any]
 
 Axis = tuple[Literal["METRIC", "PARAM"], str]
-"""What a chart shows along an axis, for instance `("PARAM", "temperature")`."""
+"""The quantity on an axis of a chart, such as `("PARAM", "temperature")`."""
 
 _EMPTY: dict[str, Any] = {
     "searchFilter": "",
@@ -53,19 +53,19 @@ _EMPTY: dict[str, Any] = {
 }
 
 _CHARTED_RUNS = 1000
-"""Runs that a chart shows at most."""
+"""Maximum number of runs in a chart."""
 
 _RUN_NAME = "attributes.`Run Name`"
-"""The column with names of runs and of groups."""
+"""The column with the names of runs and groups."""
 
 _FIXED_COLUMNS = (_RUN_NAME, "runDateAndNestInfo")
-"""The columns that MLflow keeps at the left."""
+"""The columns that MLflow always shows on the left."""
 
 _GROUP_WIDTH = 400
-"""Pixels for the name of a group, which is made of tags."""
+"""Width of a group's name, which is composed of tags, in pixels."""
 
 _LEAST_WIDTH = 100
-"""Pixels of a column with a short header."""
+"""Minimum width of a column, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class View:
     """A saved view.
 
     Attributes:
-        key: Its identity; a view with the same key is replaced.
-        name: Its name in MLflow's menu.
-        state: What it shows, in MLflow's format.
+        key: Unique key of the view; a view with the same key is replaced.
+        name: Name of the view in MLflow's menu.
+        state: Content of the view, in MLflow's format.
     """
 
     key: str
@@ -84,22 +84,22 @@ class View:
 
     @property
     def tag(self) -> str:
-        """The tag of the experiment that holds it."""
+        """Name of the experiment tag that stores the view."""
         return PREFIX + self.key
 
 
 def metric(key: str) -> str:
-    """Return the name of a metric as a column."""
+    """Return the column name of a metric."""
     return f"metrics.`{key}`"
 
 
 def param(key: str) -> str:
-    """Return the name of a param as a column."""
+    """Return the column name of a param."""
     return f"params.`{key}`"
 
 
 def tag(key: str) -> str:
-    """Return the name of a tag as a column."""
+    """Return the column name of a tag."""
     return f"tags.`{key}`"
 
 
@@ -117,14 +117,14 @@ def table_view(
     """Return a view with a table of runs.
 
     Args:
-        key: Its identity.
-        name: Its name in MLflow's menu.
-        condition: Which runs it shows.
-        columns: Names from `metric`, `param` and `tag`.
-        order: The column that runs are sorted by.
+        key: Unique key of the view.
+        name: Name of the view in MLflow's menu.
+        condition: Search filter that selects the runs.
+        columns: Column names from `metric`, `param` and `tag`.
+        order: Column to sort the runs by.
         ascending: Whether the lowest value comes first.
-        group_by: Names of tags. Runs that agree in all of them become one row with their means.
-        folded: Groups, by the values of their tags, whose runs are hidden at first.
+        group_by: Tag names. Runs with equal values of these tags become one row with their means.
+        folded: Groups to collapse initially, each given by its tag values.
     """
     widths = {column: _width(column) for column in columns}
 
@@ -156,7 +156,7 @@ def _group_id(names: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _width(column: str) -> int:
-    """Return the width in pixels that shows the whole header."""
+    """Return the width in pixels at which the whole header is visible."""
     name = column.partition("`")[2].rstrip("`") or column
     return max(_LEAST_WIDTH, 7 * len(name) + 40)
 
@@ -167,14 +167,14 @@ def with_charts(
     columns: Mapping[str, int] | None = None,
     metrics: Iterable[str] = (),
 ) -> View:
-    """Return a view with charts of the same runs.
+    """Add charts of the same runs to a view.
 
     Args:
-        view: The view, with a table alone.
-        sections: Charts by the title of their section; sections without charts are dropped.
-        columns: Charts side by side, by title; by default three.
-        metrics: All metrics of the runs. MLflow adds a chart of every metric that the view doesn't
-            mention, so those without a chart are mentioned as deleted.
+        view: A view that has only a table.
+        sections: Charts by section title; sections without charts are dropped.
+        columns: Number of charts per row, by section title; three by default.
+        metrics: All metrics of the runs. MLflow adds a chart for every metric that the view doesn't
+            mention, so metrics without a chart are listed as deleted.
     """
     filled = {title: members for title, members in sections.items() if members}
     layout: list[dict[str, Any]] = []
@@ -213,24 +213,24 @@ def _section(identity: str, title: str, columns: int) -> dict[str, Any]:
 
 
 def parallel(params: Sequence[str], metrics: Sequence[str]) -> Chart:
-    """Return parallel coordinates: a line per run, coloured by the last metric."""
+    """Return a parallel-coordinates chart with a line per run, coloured by the last metric."""
     return _chart(
         "PARALLEL", selectedParams=list(params), selectedMetrics=list(metrics), showAllRuns=True
     )
 
 
 def scatter(x: Axis, y: Axis) -> Chart:
-    """Return a chart with a point per run."""
+    """Return a scatter plot with one point per run."""
     return _chart("SCATTER", xaxis=_axis(x), yaxis=_axis(y))
 
 
 def contour(x: Axis, y: Axis, z: Axis) -> Chart:
-    """Return a contour plot; all axes are numeric."""
+    """Return a contour plot; all axes must be numeric."""
     return _chart("CONTOUR", xaxis=_axis(x), yaxis=_axis(y), zaxis=_axis(z))
 
 
 def line(key: str) -> Chart:
-    """Return a chart of a metric over the steps, with a curve per run."""
+    """Return a chart of a metric over steps, with one curve per run."""
     return _chart(
         "LINE",
         metricKey=key,
@@ -250,7 +250,7 @@ def line(key: str) -> Chart:
 
 
 def bar(key: str) -> Chart:
-    """Return a chart of a metric's last value, with a bar per run."""
+    """Return a chart of a metric's last value, with one bar per run."""
     return _chart("BAR", metricKey=key)
 
 
@@ -274,8 +274,8 @@ def pack(view: View, old: str | None, now: int) -> str:
 
     Args:
         view: The view.
-        old: Value of the tag so far, which is returned if it holds the same view.
-        now: Time in milliseconds since 1970.
+        old: Current value of the tag, returned unchanged if it already stores the same view.
+        now: Current time, in milliseconds since the Unix epoch.
     """
     saved = {} if old is None else unpack(old)
     if saved.get("name") == view.name and saved.get("state") == view.state:
@@ -309,13 +309,13 @@ def unpack(value: str) -> dict[str, Any]:
 
 
 def address(base: str, experiment_id: str, key: str, *, charts: bool) -> str:
-    """Return the address of a view in a browser, without a password.
+    """Return the address at which to open a view in a browser, without a password.
 
     Args:
         base: Address of MLflow's server.
         experiment_id: MLflow's id of the experiment.
         key: Key of the view.
-        charts: Whether it opens with its charts rather than its table.
+        charts: Whether to open the charts rather than the table.
     """
     runs = addresses(base, experiment_id)["runs"]
     mode = "&compareRunsMode=CHART" if charts else ""

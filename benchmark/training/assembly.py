@@ -9,8 +9,9 @@ from torch import nn
 
 import methods
 from benchmark import seeds
+from benchmark.models.deployed import DeployedModel, Evaluated
 from benchmark.models.pairing import probe
-from benchmark.models.tapped import DeployedModel, Evaluated, TappedModel
+from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import Tensors
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, optimizers
@@ -77,10 +78,12 @@ class Assembly:
     def weights(self) -> Tensors:
         """Return all weights that inference needs."""
         tensors: Tensors = dict(self.student.network.state_dict())
+
         head = self.method.deployed()
         if head is not None:
             for name, value in head.state_dict().items():
                 tensors[f"{HEAD}{name}"] = value
+
         return tensors
 
     def load_weights(self, tensors: Tensors) -> None:
@@ -90,6 +93,7 @@ class Assembly:
         if head is not None:
             names = [name for name in own if name.startswith(HEAD)]
             head.load_state_dict({name.removeprefix(HEAD): own.pop(name) for name in names})
+
         self.student.network.load_state_dict(own)
 
 
@@ -114,15 +118,16 @@ def assemble(task: Task, conditions: Conditions) -> Assembly:
     criterion = Criterion(method, depth, length.early, length.epochs, conditions.autocast)
     early_recipe = recipe if companion.trains_first else None
     schedule = Schedule(stretched, conditions.steps, length.early, early_recipe)
+
     return Assembly(
-        method,
-        student,
-        companion,
-        _evaluated(student, method),
-        criterion,
-        length,
-        stretched,
-        schedule,
+        method=method,
+        student=student,
+        companion=companion,
+        model=_evaluated(student, method),
+        criterion=criterion,
+        length=length,
+        recipe=stretched,
+        schedule=schedule,
     )
 
 
@@ -143,8 +148,10 @@ def _build_adapters(
         conditions.recipe.batch_size,
         data.labels,
     )
+
     with seeds.seeded(conditions.seed, "adapters"):
         method.build(pair)
+
     return len(pair.student.maps)
 
 

@@ -42,6 +42,7 @@ class Tally:
         """Compare a validation accuracy with the best one, and keep the better."""
         if accuracy <= self.best_accuracy:
             return False
+
         self.best_epoch = epoch
         self.best_accuracy = accuracy
         return True
@@ -85,6 +86,7 @@ def take(
     for part, module in modules.items():
         for name, value in module.state_dict().items():
             tensors[f"{part}/{name}"] = value
+
     for name, value in optimizer.state().items():
         tensors[f"{OPTIMIZER}/{name}"] = value
 
@@ -124,6 +126,7 @@ def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:
 def _part(checkpoint: Checkpoint, part: str) -> Tensors:
     """Return the tensors of a part, without the prefix of their names."""
     prefix = f"{part}/"
+
     return {
         name.removeprefix(prefix): value
         for name, value in checkpoint.tensors.items()

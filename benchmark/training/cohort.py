@@ -36,6 +36,7 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
     members = _build_members(tasks, conditions, progress)
     first = min((member.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
+
     for epoch in range(first, last + 1):
         for member in members:
             if member.done:
@@ -53,6 +54,7 @@ def _build_members(
 ) -> list[Member]:
     """Build the members; tasks whose member cannot be built are recorded as failed."""
     members = []
+
     for task in tasks:
         try:
             members.append(Member(task, conditions, progress))
@@ -60,6 +62,7 @@ def _build_members(
             raise
         except Exception as error:
             record_failure(task, error, progress)
+
     return members
 
 
@@ -68,6 +71,7 @@ def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) 
     teacher = conditions.teacher
     watch = Stopwatch(data.device)
     views = any(member.needs.views for member in members)
+
     for step, loaded in enumerate(data.epoch(conditions.seed, epoch, conditions.recipe, views)):
         active = [member for member in members if member.active(epoch)]
         if not active:
@@ -77,6 +81,7 @@ def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) 
         if teacher is not None and any(member.taught for member in active):
             with watch.running(), conditions.autocast():
                 output = teacher.output(loaded)
+
         for member in active:
             with _isolated(member):
                 member.step(loaded, output, step)

@@ -25,9 +25,9 @@ TRAINING_PASSES = 3
 
 
 class Companion(ABC):
-    """Decides whom the student learns from, and what else learns.
+    """Decides which network the student learns from, and which modules learn.
 
-    In all methods, `early` is whether the stage before the training is meant.
+    In all methods, `early` tells the early stage, before the training, from the training itself.
 
     Attributes:
         trains_first: Whether the early stage trains the companion alone, for a whole recipe.
@@ -98,7 +98,7 @@ class Companion(ABC):
 
 
 class NoCompanion(Companion):
-    """The study's teacher, if the method needs it."""
+    """No companion: the student learns from the study's teacher, or from labels alone."""
 
     @classmethod
     def build(cls, task: Task, conditions: Conditions) -> Self:
@@ -179,6 +179,7 @@ class Peer(SecondNetwork):
         """Add the loss of the peer, for which the student is the source."""
         own = criterion.output(student, step.loaded)
         peer = self.output(criterion, step)
+
         own_loss = criterion.training(own, peer, step)
         peer_loss = criterion.training(peer, own, step)
         return own_loss.joined(peer_loss, "peer")
@@ -227,6 +228,7 @@ class Untrained(SecondNetwork):
                 f"{task.label}: method {task.method} needs the architecture of a teacher, "
                 "but there is none; leave the method out"
             )
+
         network = conditions.build_network(task.teacher.untrained, "companion", task.label)
         return cls(network.to(conditions.data.device))
 

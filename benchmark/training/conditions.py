@@ -69,6 +69,11 @@ class Conditions:
         """Batches per epoch."""
         return self.data.steps(self.recipe.batch_size)
 
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples in the batches of an epoch; the last incomplete batch is left out."""
+        return self.steps * self.recipe.batch_size
+
     def autocast(self) -> torch.autocast:
         """Return a context that runs networks in the recipe's precision.
 

@@ -36,6 +36,7 @@ def length(method: Method, recipe: Recipe) -> Length:
     else:
         # Without rounding, 0.07 * 100 is a little more than 7.
         early = math.ceil(round(method.pre_training * recipe.epochs, 6))
+
     return Length(early, recipe.stretched(method.length).epochs)
 
 
@@ -75,6 +76,7 @@ def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
         for epoch in range(-epochs.early, epochs.epochs):
             if method.taught(epoch < 0):
                 passes[epoch] = max(passes.get(epoch, 0), _views(method))
+
     return sum(passes.values())
 
 

@@ -32,9 +32,11 @@ class EpochLog:
         correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
         values = [loss.total, *loss.raw.values(), correct]
         row = torch.stack([value.detach().float() for value in values])
+
         self._rows.append(row)
         self._names = ["total", *loss.raw]
         self._weights = loss.weights
+
         return row
 
     def clear(self) -> None:
@@ -58,6 +60,7 @@ class EpochLog:
         metrics = {f"loss/{name}": value for name, value in zip(self._names, losses, strict=True)}
         metrics |= {f"weight/{name}": weight for name, weight in self._weights.items()}
         metrics["train/acc1"] = 100 * hits
+
         return metrics
 
     def _check_finite(self, table: Tensor, number: int) -> None:
@@ -67,6 +70,7 @@ class EpochLog:
 
         step = int(steps[0])
         finite = table[step].isfinite().tolist()
+
         # A term is named before the total that it spoils.
         terms = [*range(1, len(self._names)), 0]
         name = next(self._names[column] for column in terms if not finite[column])

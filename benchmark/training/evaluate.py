@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.data import Inputs
 from benchmark.measures import BY_COLUMN
-from benchmark.models.tapped import Evaluated
+from benchmark.models.deployed import Evaluated
 from methods import Needs
 
 CALIBRATION_BINS = 15
@@ -55,6 +55,7 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
     predicted = logits.argmax(dim=1)
     counts = torch.bincount(labels * classes + predicted, minlength=classes**2)
     confusion = counts.view(classes, classes).double()
+
     hits = confusion.diag()
     present = confusion.sum(dim=1)
     named = confusion.sum(dim=0)
@@ -75,6 +76,7 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BI
     index = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gap = torch.zeros(bins, dtype=torch.float64, device=logits.device)
     gap.index_add_(0, index, (predicted == labels).double() - confidence)
+
     return 100 * float(gap.abs().sum() / len(labels))
 
 
@@ -105,8 +107,10 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
         "f1": macro_f1(logits, labels),
         "ece": calibration_error(logits, labels),
     }
+
     if teacher is not None:
         scores["agreement"] = agreement(logits, teacher)
+
     return scores
 
 

@@ -1,4 +1,4 @@
-"""The loss of one batch: weighted cross-entropy, and the weighted terms of a method."""
+"""The loss of one batch: weighted cross-entropy plus the weighted terms of a method."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from methods import Batch, Method, Needs, Output, Terms
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of one batch, in parts that an optimizer may treat differently.
+    """The loss of one batch, split into parts that an optimizer may treat differently.
 
     Attributes:
-        logits: [N, classes], of which the training accuracy is computed.
-        task: Weighted cross-entropy; None if the loss consists of the terms alone.
+        logits: Logits for the training accuracy, [N, classes].
+        task: Weighted cross-entropy; None if the loss has only the method's terms.
         parts: Weighted terms.
-        raw: Values to log, before weighting, by name.
+        raw: Unweighted values to log, by name.
         weights: Weights to log, by name.
     """
 
@@ -43,7 +43,7 @@ class Loss:
         return first
 
     def joined(self, other: Loss, name: str) -> Loss:
-        """Return the loss of two networks that learn together.
+        """Return the combined loss of two networks that learn together.
 
         Args:
             other: The loss of the second network; its total is logged as one value.
@@ -51,6 +51,7 @@ class Loss:
         """
         assert self.task is not None
         assert other.task is not None
+
         return Loss(
             self.logits,
             self.task + other.task,
@@ -62,12 +63,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of a training.
+    """One training batch and its context.
 
     Attributes:
         loaded: The batch.
-        teacher: The output of the study's teacher; None where no method needs it.
-        epoch: Counted from 0; negative in the early stage.
+        teacher: Output of the study's teacher; None if no method needs it.
+        epoch: Current epoch, counted from 0; negative in the early stage.
     """
 
     loaded: Loaded
@@ -76,15 +77,15 @@ class Step:
 
 
 class Criterion:
-    """Computes outputs and losses as a method needs them.
+    """Computes the outputs and losses that a method needs.
 
     Attributes:
         method: The method.
-        needs: What it needs.
-        depth: Number of stages whose maps it compares, counted from the deepest.
-        early_epochs: Length of the early stage.
-        epochs: Length of the training.
-        autocast: Opens the context of the networks' precision.
+        needs: The taps that the method needs.
+        depth: Number of stages whose maps are compared, counted from the deepest.
+        early_epochs: Number of epochs in the early stage.
+        epochs: Number of epochs in the main training.
+        autocast: Returns a context manager that sets the networks' precision.
     """
 
     def __init__(
@@ -103,11 +104,11 @@ class Criterion:
         self.autocast = autocast
 
     def output(self, network: TappedModel, loaded: Loaded) -> Output:
-        """Run a network of the student's architecture on a batch.
+        """Run a network with the student's architecture on a batch.
 
         Returns:
-            The taps that the method needs, in float32. The maps are those that pair with the
-            teacher's, from the deepest stage up.
+            The taps that the method needs, in float32. Only the deepest maps are kept, those that
+            have a counterpart in the teacher.
         """
         second = None
         with self.autocast():
@@ -123,7 +124,7 @@ class Criterion:
         )
 
     def training(self, learner: Output, source: Output, step: Step) -> Loss:
-        """Compute the loss of the training.
+        """Compute the loss of the main training.
 
         Args:
             learner: Output of the network that learns.
@@ -133,6 +134,7 @@ class Criterion:
         loaded = step.loaded
         batch = Batch(loaded.labels, loaded.index, step.epoch, self.epochs)
         terms = self.method(learner, only(source, self.needs, self.depth), batch)
+
         value = cross_entropy(learner.logits, loaded)
         task = self.method.ce * value
         parts, raw, weights = _split(terms)
@@ -145,29 +147,30 @@ class Criterion:
         )
 
     def early(self, learner: Output, source: Output, step: Step) -> Loss:
-        """Compute the loss of the method's own early stage, in the terms of `training`."""
+        """Compute the loss of the method's early stage; see `training` for the arguments."""
         loaded = step.loaded
         epoch = step.epoch + self.early_epochs
         batch = Batch(loaded.labels, loaded.index, epoch, self.early_epochs)
         terms = self.method.pre_train(learner, only(source, self.needs, self.depth), batch)
+
         parts, raw, weights = _split(terms)
         return Loss(learner.logits, None, parts, raw, weights)
 
 
 def alone(output: Output, loaded: Loaded) -> Loss:
-    """Compute the loss of a network that is trained without any method: cross-entropy."""
+    """Compute the loss of a network trained without a method: plain cross-entropy."""
     value = cross_entropy(output.logits, loaded)
     return Loss(output.logits, value, [], {"ce": value}, {"ce": 1.0})
 
 
 def cross_entropy(logits: Tensor, loaded: Loaded) -> Tensor:
-    """Return the mean cross-entropy, with the mixed targets if the batch was mixed."""
+    """Return the mean cross-entropy, using mixed targets if the batch was mixed."""
     targets = loaded.labels if loaded.targets is None else loaded.targets
     return F.cross_entropy(logits, targets)
 
 
 def student_needs(needs: Needs) -> Needs:
-    """Return what is tapped of a network of the student's architecture."""
+    """Return the taps to read from a network with the student's architecture."""
     return replace(needs, logits=False, views=False, companion="")
 
 

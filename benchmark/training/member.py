@@ -1,4 +1,4 @@
-"""One student of a cohort, from its first epoch to its test."""
+"""Trains one student of a cohort, from its first epoch to its test."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Member:
 
     Attributes:
         task: The cell.
-        conditions: What it shares with the cohort.
-        parts: Student, method, companion, and how they learn.
+        conditions: Data and settings shared with the rest of the cohort.
+        parts: Student, method and companion, and how they are trained.
         student: The student.
-        needs: What the method needs.
-        length: Epochs of both stages.
-        epoch: The present epoch: -n to -1 in the early stage, from 0 in the training.
-        left: Whether it has left its cohort, failed or pruned.
+        needs: The taps that the method needs.
+        length: Number of epochs in each of the two stages.
+        epoch: Current epoch: -n to -1 in the early stage, then from 0.
+        left: Whether it has left its cohort, because it failed or was pruned.
     """
 
     def __init__(self, task: Task, conditions: Conditions, progress: Progress):
@@ -51,7 +51,6 @@ class Member:
         self.student = self.parts.student
         self.needs = self.parts.method.tapped()
         self.length = self.parts.length
-
         self.left = False
         self._watch = Stopwatch(conditions.data.device)
         self._log = EpochLog()
@@ -65,63 +64,64 @@ class Member:
 
     @property
     def taught(self) -> bool:
-        """Whether it needs the teacher in the present epoch."""
+        """Whether it needs the teacher in the current epoch."""
         return self.parts.method.taught(self.epoch < 0)
 
     @property
     def done(self) -> bool:
-        """Whether all its epochs are over."""
+        """Whether it has completed all of its epochs."""
         return not self.left and self.epoch == self.length.epochs
 
     @property
     def _position(self) -> int:
-        """The present epoch, counted from 0 with those of the early stage."""
+        """The current epoch, counted from 0 at the start of the early stage."""
         return self.epoch + self.length.early
 
     def active(self, epoch: int) -> bool:
-        """Return whether it takes part in an epoch."""
+        """Return whether it trains in the given epoch."""
         return not self.left and self.epoch == epoch < self.length.epochs
 
     def enter(self, epoch: int) -> None:
-        """Start a stage with its first epoch: set who learns, with a fresh optimizer."""
+        """Enter a stage at an epoch: choose which networks train, and make a fresh optimizer."""
         self.epoch = epoch
         self.optimizer = self.parts.enter(early=epoch < 0)
 
     def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
-        """Learn from one batch, without waiting for the device.
+        """Train on one batch, without waiting for the device.
 
         Args:
             loaded: The batch.
-            teacher: The teacher's output for it.
-            step: Its number in the epoch.
+            teacher: The teacher's output for the batch.
+            step: Index of the batch in the epoch.
 
         Returns:
-            The logged values; see `EpochLog.add`.
+            The values to log; see `EpochLog.add`.
         """
         torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.epoch, step))
         self.optimizer.set_rate(self.parts.schedule.rate(self.epoch, step))
+
         with self._watch.running():
             loss = self.parts.loss(Step(loaded, teacher, self.epoch))
             self.optimizer.step(loss)
         return self._log.add(loss, loaded.labels)
 
     def end_epoch(self, teacher_seconds: float) -> None:
-        """Check, validate and record the epoch. A crash at any point loses nothing but the epoch.
+        """Check, validate and record the epoch. A crash at any point loses at most this epoch.
 
         Args:
-            teacher_seconds: Time of the teacher's passes in it.
+            teacher_seconds: Time of the teacher's forward passes in this epoch.
 
         Raises:
-            FloatingPointError: A value is not finite. The last checkpoint stays as it is.
+            FloatingPointError: A value is not finite. The previous checkpoint is kept.
         """
         metrics = self._log.close(self._position + 1)
         check_weights(self.student.network, self._position + 1)
         metrics["samples_per_second"] = self._measure_speed(teacher_seconds)
         metrics["lr"] = self.optimizer.rate
+
         if self.epoch >= 0:
             metrics |= self._validate()
         record = epoch_record(self.epoch, self._position, metrics)
-
         checkpoint = checkpointing.take(
             self.parts.modules(), self.optimizer, self._tally, record, self._position
         )
@@ -131,7 +131,7 @@ class Member:
             self.enter(0)
 
     def finish(self) -> None:
-        """Choose the weights by the study's rule, evaluate them, and record the results."""
+        """Select weights by the study's rule, evaluate them, and record the results."""
         folder = self.task.folder
         epoch = self.length.epochs - 1
         if self.conditions.select == "best_val":
@@ -154,15 +154,14 @@ class Member:
         self.left = True
 
     def _measure_speed(self, teacher_seconds: float) -> float:
-        """Add the epoch's times to the tally, and return the samples per second."""
+        """Add the epoch's times to the tally, and return its samples per second."""
         own = self._watch.read()
         shared = teacher_seconds if self.taught else 0.0
         self._tally.add(own, shared)
-        samples = self.conditions.steps * self.conditions.recipe.batch_size
-        return samples / max(own + shared, 1e-9)
+        return self.conditions.samples_per_epoch / max(own + shared, 1e-9)
 
     def _validate(self) -> dict[str, float]:
-        """Return the validation metrics, if there are images; keep the best epoch's weights."""
+        """Return the validation metrics, if there is validation data; save the best weights."""
         images = self.conditions.data.val
         if images is None:
             return {}
@@ -170,15 +169,16 @@ class Member:
         scores = evaluate.validate(self.parts.model, images)
         if not math.isfinite(scores["loss"]):
             raise FloatingPointError(f"non-finite validation loss after epoch {self._position + 1}")
+
         improved = self._tally.improved(self.epoch, scores["acc1"])
         if improved and self.conditions.select == "best_val":
             self.task.folder.save_best(self.epoch, self.parts.weights())
         return {"val/acc1": scores["acc1"], "val/loss": scores["loss"]}
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        """Load a checkpoint, and go to the epoch after it."""
+        """Load a checkpoint, and move to the epoch that follows it."""
         checkpointing.load_modules(checkpoint, self.parts.modules())
         self.enter(checkpoint.epoch + 1 - self.length.early)
-        if self.epoch != 0:  # the first epoch of the training has a fresh optimizer
+        if self.epoch != 0:  # epoch 0 starts with a fresh optimizer
             checkpointing.load_optimizer(checkpoint, self.optimizer)
         self._tally = Tally.from_json(checkpoint.state)

@@ -42,6 +42,7 @@ class Optimizer:
             for name, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"{index}/{name}"] = value
+
         return tensors
 
     def load(self, tensors: Tensors) -> None:
@@ -54,6 +55,7 @@ class Optimizer:
         for name, value in tensors.items():
             index, _, key = name.partition("/")
             states.setdefault(int(index), {})[key] = value
+
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": states})
 
 
@@ -73,6 +75,7 @@ class DotOptimizer(Optimizer):
         parameters = [
             parameter for group in self._dot.param_groups for parameter in group["params"]
         ]
+
         distillation: Sequence[Tensor | None] = [None] * len(parameters)
         if loss.parts:
             distillation = torch.autograd.grad(
@@ -81,6 +84,7 @@ class DotOptimizer(Optimizer):
                 retain_graph=loss.task is not None,
                 allow_unused=True,
             )
+
         if loss.task is not None:
             loss.task.backward()
         self._dot.step(distillation)

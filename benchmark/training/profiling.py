@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.measures import BATCH, BY_COLUMN
-from benchmark.models.tapped import Evaluated
+from benchmark.models.deployed import Evaluated
 from methods import Needs
 
 WARM_UPS = 5
@@ -28,12 +28,13 @@ SECONDS = 2.0
 def costs(model: Evaluated) -> dict[str, float]:
     """Return the costs of a network, by the key under which they are logged."""
     values = {
-        "peak_memory_mb": peak_memory(model.mean.device),
+        "peak_memory_mb": peak_memory(model.device),
         "params": float(model.parameter_count()),
         "macs": float(model.macs()),
         "latency_ms": latency(model, 1),
         f"latency_batch{BATCH}_ms": latency(model, BATCH),
     }
+
     return {BY_COLUMN[column].key: value for column, value in values.items()}
 
 
@@ -42,14 +43,15 @@ def latency(model: Evaluated, batch_size: int) -> float:
 
     In eval mode and float32, on the model's device, after a warm-up.
     """
-    device = model.mean.device
-    images = torch.zeros(batch_size, *model.size, device=device)
+    inputs = model.example(batch_size)
     mode = model.training
+
     model.eval()
     with torch.no_grad():
-        _time_passes(model, images, 1, WARM_UPS, WARM_UP_SECONDS)
-        times = _time_passes(model, images, LEAST, MOST, SECONDS)
+        _time_passes(model, inputs, 1, WARM_UPS, WARM_UP_SECONDS)
+        times = _time_passes(model, inputs, LEAST, MOST, SECONDS)
     model.train(mode)
+
     return 1000 * statistics.median(times)
 
 
@@ -79,4 +81,5 @@ def _time_passes(
         if images.device.type == "cuda":
             torch.cuda.synchronize(images.device)
         times.append(time.perf_counter() - started)
+
     return times

@@ -1,4 +1,4 @@
-"""What is written of a member to its folder, and reported to the listener."""
+"""Records a member in its folder, and reports its progress to the listener."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmark.training.progress import Progress
 
 
 class Recorder:
-    """Writes checkpoints, journal and results of one cell, and reports progress.
+    """Writes the checkpoints, journal and results of one cell, and reports progress.
 
-    Each fact is on disk before it is reported, and a checkpoint before the record of its epoch:
-    `restore` completes a journal that a crash left one record short.
+    Everything is on disk before it is reported, and a checkpoint is written before the record of
+    its epoch. If a crash leaves the journal one record short, `restore` adds that record.
 
     Attributes:
         task: The cell.
-        epochs: Epochs of both stages.
+        epochs: Total number of epochs in both stages.
     """
 
     def __init__(self, task: Task, epochs: int, progress: Progress):
@@ -32,17 +32,18 @@ class Recorder:
         self._journal = task.folder.journal()
 
     def restore(self, load: Callable[[Checkpoint], None]) -> None:
-        """Load the newest whole checkpoint, if there is one.
+        """Load the newest intact checkpoint, if there is one.
 
         Args:
-            load: Loads a checkpoint.
+            load: Function that loads a checkpoint.
 
         Raises:
-            InputError: The checkpoint is whole, but does not fit.
+            InputError: The checkpoint is intact but incompatible with the cell.
         """
         checkpoint, warnings = self.task.folder.restore()
         for warning in warnings:
             self._progress.warn(warning)
+
         if checkpoint is None:
             return
 
@@ -54,13 +55,14 @@ class Recorder:
                 f"{self.task.folder.path}: its checkpoint does not fit this version of kdbench; "
                 f"delete the folder to train the cell again ({error})"
             ) from error
+
         self._append_epoch(record)
 
     def start(self, epoch: int, environment: dict[str, str]) -> None:
         """Record that training starts or resumes, and warn if the environment has changed.
 
         Args:
-            epoch: The next epoch, counted from 0 with those of the early stage.
+            epoch: The next epoch, counted from 0 at the start of the early stage.
             environment: Versions and machine.
         """
         before = self._journal.last(Start)
@@ -70,21 +72,22 @@ class Recorder:
                 self._progress.warn(
                     f"{self.task.label}: resumes in another environment ({', '.join(changes)})"
                 )
+
         self._journal.append(Start(epoch=epoch, environment=environment))
         self._progress.started(self.task.label, epoch, self.epochs)
 
     def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
-        """Save the checkpoint after an epoch, and record the epoch."""
+        """Save the checkpoint of an epoch, and record the epoch."""
         self.task.folder.save(checkpoint)
         self._append_epoch(record)
         self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
 
     def trained(self, epoch: int, digest: str) -> None:
-        """Record that the training is over, which opens the test data.
+        """Record that training has finished, which unseals the test data.
 
         Args:
             epoch: The epoch whose weights are evaluated.
-            digest: SHA-256 of the weights' file.
+            digest: SHA-256 of the weights file.
         """
         if self._journal.last(Trained) is None:
             self._journal.append(Trained(epoch=epoch, sha256=digest))
@@ -92,24 +95,25 @@ class Recorder:
     def finish(self, epoch: int, digest: str, metrics: dict[str, float]) -> None:
         """Record the results, and mark the cell as finished.
 
-        Results that the journal has already stay as they are.
+        Results that are already in the journal are kept.
 
         Args:
             epoch: The epoch whose weights were evaluated.
-            digest: SHA-256 of the weights' file.
+            digest: SHA-256 of the weights file.
             metrics: The results.
         """
         final = self._journal.last(Final)
         if final is None:
             final = Final(metrics=metrics)
             self._journal.append(final)
+
         self.task.folder.finish(Done(sha256=digest, epoch=epoch, metrics=final.metrics))
         self._progress.finished(self.task.label, final.metrics)
 
     def _append_epoch(self, record: EarlyEpoch | Epoch) -> None:
-        """Append the record of an epoch, unless the journal has it.
+        """Append the record of an epoch, unless the journal already has it.
 
-        It has it after a restore from the checkpoint before a damaged one.
+        It already does if a damaged checkpoint forced a restore from the one before it.
         """
         if self._journal.count(type(record)) <= record.epoch:
             self._journal.append(record)
@@ -120,8 +124,8 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
 
     Args:
         epoch: Negative in the early stage.
-        position: The same epoch, counted from 0 with those of the early stage.
-        metrics: Its metrics; those of the early stage get a prefix.
+        position: The same epoch, counted from 0 at the start of the early stage.
+        metrics: Metrics of the epoch; in the early stage they get a prefix.
     """
     if epoch >= 0:
         return Epoch(epoch=epoch, metrics=metrics)
@@ -130,7 +134,7 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
 
 
 def record_failure(task: Task, error: Exception, progress: Progress) -> None:
-    """Record why a task failed: a line in its journal, and the traceback in a file."""
+    """Record why a task failed: the reason in its journal, and the traceback in a file."""
     reason = first_line(error)
     if not isinstance(error, FloatingPointError):
         reason = f"{type(error).__name__}: {reason}"
@@ -141,7 +145,7 @@ def record_failure(task: Task, error: Exception, progress: Progress) -> None:
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return what differs between two environments, in words."""
+    """Describe the differences between two environments."""
     return [
         f"{name} {before.get(name)} -> {value}"
         for name, value in now.items()

@@ -30,6 +30,7 @@ def measure(
     if conditions.tested:
         metrics |= _quality(assembly, conditions, Finished(folder))
         metrics |= profiling.costs(assembly.model)
+
     return metrics | _training_costs(assembly, tally, conditions)
 
 
@@ -42,15 +43,16 @@ def _quality(assembly: Assembly, conditions: Conditions, evidence: Finished) -> 
 
 
 def _training_costs(assembly: Assembly, tally: Tally, conditions: Conditions) -> dict[str, float]:
-    recipe = conditions.recipe
-    images = conditions.steps * recipe.batch_size
+    samples = conditions.samples_per_epoch
     student = assembly.student.macs()
     source = assembly.companion.source(conditions.teacher)
     teacher = 0 if source is None else source.macs()
-    macs = cost.compute(assembly.method, recipe, images, student, teacher)
+    macs = cost.compute(assembly.method, conditions.recipe, samples, student, teacher)
+
     costs = {
         "compute_tmac": macs / 1e12,
         "train_seconds": tally.own_seconds,
         "teacher_seconds": tally.teacher_seconds,
     }
+
     return {BY_COLUMN[column].key: value for column, value in costs.items()}

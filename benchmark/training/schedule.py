@@ -26,6 +26,7 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
     peak = recipe.optimizer.lr
     now = epoch * steps + step
     warmup = schedule.warmup_epochs * steps
+
     if now < warmup:
         return peak * (now + 1) / warmup
 
@@ -57,6 +58,8 @@ class Schedule:
         """Return the learning rate of a step; epochs of the early stage are negative."""
         if epoch >= 0:
             return learning_rate(self.recipe, epoch, step, self.steps)
+
         if self.early_recipe is not None:
             return learning_rate(self.early_recipe, epoch + self.early_epochs, step, self.steps)
+
         return self.recipe.optimizer.lr

@@ -31,6 +31,7 @@ class Stopwatch:
 
         begin = torch.cuda.Event(enable_timing=True)
         end = torch.cuda.Event(enable_timing=True)
+
         begin.record()
         yield
         end.record()

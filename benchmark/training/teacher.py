@@ -39,6 +39,7 @@ class Teacher:
             output = in_float32(self.model(loaded.inputs, self.model.taps()))
             if loaded.second is None:
                 return output
+
             return replace(output, second=self.model(loaded.second, Needs()).logits.float())
 
     def test_logits(self, data: Data, evidence: Finished) -> Tensor:

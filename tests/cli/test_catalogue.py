@@ -18,6 +18,8 @@ from benchmark.study.schema import Network
 from benchmark.training import profiling
 from methods import Shapes
 
+pytestmark = pytest.mark.trains
+
 SIZE = (3, 32, 32)
 
 

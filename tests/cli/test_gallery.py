@@ -10,6 +10,8 @@ from benchmark.report import files
 from tests.support.commandline import kdbench
 from tests.support.tabled import tables
 
+pytestmark = pytest.mark.subprocess
+
 PAGES = ("README.md", "index.html")
 
 

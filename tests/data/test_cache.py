@@ -16,6 +16,8 @@ from filelock import FileLock
 from benchmark.errors import InputError
 from tests.support.datasources import class_folders, opened, parquet, picture, training
 
+pytestmark = pytest.mark.subprocess
+
 DECODING = "dataset folder/mine: decoding all images, once"
 
 

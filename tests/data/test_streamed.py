@@ -26,6 +26,8 @@ from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, 
 from tests.support.records import append
 from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
 
+pytestmark = pytest.mark.trains
+
 EVERYTHING = Augmentation(resized_crop=0.3, flip=True, randaugment=RandAugment(), cutout=20)
 READING = "dataset folder/mine: reading all files, once"
 

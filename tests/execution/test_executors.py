@@ -27,6 +27,8 @@ from benchmark.training.progress import Progress
 from tests.execution.helpers import Remembering, prepared, session
 from tests.support.studies import bits, folders, run, tiny
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 
 TUNED = {

@@ -16,6 +16,8 @@ from tests.support.commandline import in_mlflow, kdbench
 from tests.support.records import read_journal
 from tests.support.studies import TEACHER, folders, plan, tiny, write_study
 
+pytestmark = pytest.mark.trains
+
 
 def untrained(seed: int = 3, classes: int = 10) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng():

@@ -16,6 +16,8 @@ from benchmark.study.schema import Network
 from tests.execution.helpers import pairs, prepared
 from tests.support.studies import STUDENT, TEACHER, run, tiny
 
+pytestmark = pytest.mark.trains
+
 
 def labels(cohorts: Sequence[Sequence[Any]]) -> list[list[str]]:
     return [[str(cell) for cell in cohort] for cohort in cohorts]

@@ -18,11 +18,13 @@ from benchmark.execution.executors import CohortSpec
 from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.run import Summary
 from benchmark.execution.worker import Resources
-from benchmark.models import create, tapped
+from benchmark.models import create, discovery
 from benchmark.study.schema import Network
 from benchmark.training.progress import Progress
 from tests.execution.helpers import Remembering, pairs, prepared
 from tests.support.studies import folders, plan, run, tiny
+
+pytestmark = pytest.mark.trains
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,17 +76,16 @@ def test_a_run_hands_the_cohorts_of_the_plan_to_its_executor(
 def test_a_row_that_cannot_run_is_not_applicable_and_the_others_are_trained(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe_maps = tapped.TappedModel._probe_maps
+    find_stage_maps = discovery.find_stage_maps
 
-    def without_maps(self: tapped.TappedModel) -> Any:
-        maps = probe_maps(self)
-        if isinstance(self.network, type(flat)):
-            self.notes["maps"], self.stages = "it has none", []
-            return ()
-        return maps
+    def without_maps(network: Any, inputs: Any, logits: Any, notes: dict[str, str]) -> Any:
+        if isinstance(network, type(flat)):
+            notes["maps"] = "it has none"
+            return None
+        return find_stage_maps(network, inputs, logits, notes)
 
     flat = create.create(Network(model="test_efficientnet"), "here", (3, 32, 32), 10)
-    monkeypatch.setattr(tapped.TappedModel, "_probe_maps", without_maps)
+    monkeypatch.setattr(discovery, "find_stage_maps", without_maps)
     content = tiny(["student", "at"], pairs=pairs(one={}, flat={}), recipe={"epochs": 1})
     assert run(workspace, content) == Summary(planned=3, trained=3)
 

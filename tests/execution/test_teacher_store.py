@@ -12,6 +12,8 @@ from benchmark.errors import InputError
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.layout import Workspace
 
+pytestmark = pytest.mark.trains
+
 DATASET = {
     "image_size": None,
     "input_key": None,

@@ -25,6 +25,8 @@ from benchmark.training.progress import Progress
 from tests.support.records import read_journal
 from tests.support.studies import STUDENT, TEACHER, bits, plan, run, tiny
 
+pytestmark = pytest.mark.trains
+
 RECORD = ("config.json", "journal.jsonl", "done.json")
 """The files that a study keeps of a stored teacher."""
 

@@ -15,7 +15,7 @@ def weights(*values):
 
 @pytest.mark.parametrize("case", cases("dot"))
 def test_three_steps_are_the_references(case):
-    """P has both gradients, with coefficients k_i and g_i; Q has the task's alone, of the sum of its squares."""
+    """P has both gradients, with coefficients k_i and g_i; Q the task's, of its sum of squares."""
     p, q = (case[name].detach().clone().requires_grad_() for name in "pq")
     delta = case.params["delta"]
     dot = Dot(

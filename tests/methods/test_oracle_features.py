@@ -1,4 +1,4 @@
-"""Methods on embeddings and maps: values and gradients of references, direct transcriptions, and traps of float32."""
+"""Losses of embeddings and maps: references' values and gradients, formulas, limits of float32."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def probe(student=STUDENT, teacher=TEACHER, labels=LABELS):
 
 def outputs(pair, seed=0, scale=1.0):
     draw = torch.Generator().manual_seed(seed)
-    found = []
+    networks = []
     for shapes in (pair.student, pair.teacher):
         before = tuple(scale * torch.randn(COUNT, *shape, generator=draw) for shape in shapes.maps)
         pooled = (
@@ -44,17 +44,17 @@ def outputs(pair, seed=0, scale=1.0):
         embedding = scale * torch.randn(COUNT, *shapes.embedding, generator=draw)
         embedding = embedding if pooled is None else pooled.mean(dim=(2, 3))
         logits = torch.randn(COUNT, CLASSES, generator=draw)
-        found.append(
+        networks.append(
             Output(
                 logits,
                 embedding,
-                tuple(one.relu() for one in before),
+                tuple(tensor.relu() for tensor in before),
                 before,
                 pooled,
                 pair.classifier,
             )
         )
-    return found
+    return networks
 
 
 def batch(epoch=0, epochs=240):
@@ -82,11 +82,11 @@ def filled(module, **values):
     return module
 
 
-def same(one, other, *inputs):
+def same(actual, expected, *inputs):
     """Value, and gradient with respect to the inputs."""
-    assert one.item() == pytest.approx(other.item(), rel=1e-12)
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-12)
     for mine, naive in zip(
-        torch.autograd.grad(one, inputs), torch.autograd.grad(other, inputs), strict=True
+        torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), strict=True
     ):
         assert torch.allclose(mine, naive, rtol=1e-10, atol=1e-12)
 
@@ -95,7 +95,7 @@ def stays_finite(loss, *inputs):
     loss.backward()
     assert loss.dtype == torch.float32
     assert loss.isfinite()
-    assert all(one.grad.isfinite().all() for one in inputs)
+    assert all(tensor.grad.isfinite().all() for tensor in inputs)
 
 
 @pytest.mark.parametrize("case", cases("crd"))
@@ -174,17 +174,17 @@ def test_crd_draws_negatives_of_other_classes_evenly_and_apart_while_there_are_e
     method = built("crd", probe(labels=labels), negatives=negatives)
     index = torch.tensor([5, 0, 39, 7])
     torch.manual_seed(0)
-    found = torch.stack([method._negatives(index) for _ in range(200)], dim=1)
-    assert found.shape == (4, 200, negatives)
+    drawn_rows = torch.stack([method._negatives(index) for _ in range(200)], dim=1)
+    assert drawn_rows.shape == (4, 200, negatives)
     most = labels.unique(return_counts=True)[1].max()
-    for place, drawn_ones in zip(index, found, strict=True):
-        others = labels != labels[place]
-        times = torch.bincount(drawn_ones.flatten(), minlength=SAMPLES)
+    for sample, negatives_drawn in zip(index, drawn_rows, strict=True):
+        others = labels != labels[sample]
+        times = torch.bincount(negatives_drawn.flatten(), minlength=SAMPLES)
         assert (times[~others] == 0).all()
         expected = 200 * negatives / others.sum()
         assert (times[others] - expected).abs().max() <= 5 * math.sqrt(expected)
         if negatives <= SAMPLES - most:
-            assert all(len(row.unique()) == negatives for row in drawn_ones)
+            assert all(len(row.unique()) == negatives for row in negatives_drawn)
 
 
 def test_crd_takes_all_other_samples_for_negatives_where_labels_are_unknown_and_needs_two_classes():
@@ -205,7 +205,7 @@ def test_correlation_loss_is_the_references(case):
 @pytest.mark.parametrize("alpha", [0.7, 1.01, 1.5])
 def test_correlation_and_mutual_loss_are_their_formulas(alpha):
     s, t = drawn(5, 9, scale=60.0), drawn(5, 9, seed=1)
-    own, others = ((one - one.mean(0)) / one.std(0) for one in (s, t.detach()))
+    own, others = ((tensor - tensor.mean(0)) / tensor.std(0) for tensor in (s, t.detach()))
     c = torch.einsum("nd,nd->d", own, others) / 5
     same(correlation_loss(s, t, alpha), torch.log2(((c - 1) ** 2).abs().pow(alpha).sum()), s)
     wide = drawn(5, 4, seed=2).detach()
@@ -220,18 +220,21 @@ def test_correlation_and_mutual_loss_are_their_formulas(alpha):
 @pytest.mark.parametrize("rows", ["zero", "one zero", "same", "constant column", "single"])
 @pytest.mark.parametrize("loss", [correlation_loss, mutual_loss])
 def test_itrd_stays_finite_where_the_reference_does_not(rows, loss):
-    for place in range(2):
+    for spoiled in range(2):
+        count = 1 if rows == "single" else 6
         pair = [
-            torch.randn(1 if rows == "single" else 6, 5, generator=torch.Generator().manual_seed(s))
-            for s in (0, 1)
+            torch.randn(count, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
         ]
-        one = pair[place]
+        features = pair[spoiled]
         if rows == "constant column":
-            one[:, 0] = 0.1
-        elif rows != "single":
-            one[:] = {"zero": torch.zeros(6, 5), "same": one[:1].clone()}.get(
-                rows, one * (torch.arange(6) > 0)[:, None]
-            )
+            features[:, 0] = 0.1
+        elif rows == "zero":
+            features.zero_()
+        elif rows == "same":
+            features[:] = features[:1].clone()
+        elif rows == "one zero":
+            features[0] = 0.0
+
         stays_finite(loss(pair[0].requires_grad_(), pair[1]), pair[0])
         assert pair[0].grad.abs().max() < 100
 
@@ -249,17 +252,17 @@ def test_srrl_is_the_references_with_its_connector(case):
     case.holds(feature + case.params["weight"] * regression)
 
 
-def test_srrl_gives_no_gradient_to_the_teachers_classifier_and_takes_vectors_as_maps_of_one_position():
+def test_srrl_spares_the_teachers_classifier_and_takes_vectors_as_maps_of_one_position():
     connected, teacher, logits = drawn(5, 8, seed=1), drawn(5, 8, seed=2), drawn(5, 3, seed=3)
     weight, bias = drawn(3, 8, seed=4), drawn(3, seed=5)
     for head in (Classifier(weight, bias), Classifier(weight)):
-        found = feature_loss(connected, teacher) + regression_loss(connected, head, logits)
+        actual = feature_loss(connected, teacher) + regression_loss(connected, head, logits)
         as_map = connected[..., None, None]
         again = feature_loss(as_map, teacher[..., None, None]) + regression_loss(
             as_map, head, logits
         )
-        assert found.item() == pytest.approx(again.item(), rel=1e-14)
-        others = torch.autograd.grad(found, (teacher, logits, weight, bias), allow_unused=True)
+        assert actual.item() == pytest.approx(again.item(), rel=1e-14)
+        others = torch.autograd.grad(actual, (teacher, logits, weight, bias), allow_unused=True)
         assert others == (None,) * 4
 
 
@@ -267,16 +270,16 @@ def test_srrl_gives_no_gradient_to_the_teachers_classifier_and_takes_vectors_as_
 def test_simkd_projection_and_prediction_are_the_references(case):
     weights = {f"{3 * at}_weight": case[f"w{at + 1}"] for at in range(3)}
     norms = {
-        f"{3 * at + 1}_{kind}": case[f"{one}{at + 1}"]
+        f"{3 * at + 1}_{kind}": case[f"{letter}{at + 1}"]
         for at in range(3)
-        for kind, one in (("weight", "g"), ("bias", "b"))
+        for kind, letter in (("weight", "g"), ("bias", "b"))
     }
     module = filled(projector(16, 32, case.params["factor"]), **weights, **norms)
     projected = module(case["fs"])
     predicted = F.linear(projected.mean(dim=(2, 3)), case["fw"], case["fb"])
     parts = case.expected["parts"]
-    found = [projected.sum().item(), predicted.sum().item(), predicted.abs().sum().item()]
-    assert found == near([parts["proj_sum"], parts["pred_sum"], parts["pred_abs_sum"]])
+    actual = [projected.sum().item(), predicted.sum().item(), predicted.abs().sum().item()]
+    assert actual == near([parts["proj_sum"], parts["pred_sum"], parts["pred_abs_sum"]])
     case.holds(projection_loss(projected, case["ft"]))
 
 
@@ -324,7 +327,7 @@ def test_semckd_is_its_formula_for_unequal_numbers_of_stages():
         for n in (0, 5)
     )
     queries, keys = drawn(5, 2, 4, seed=70), drawn(5, 3, 4, seed=71)
-    found = semckd_loss(maps, targets, attention(queries, keys, 0.5))
+    actual = semckd_loss(maps, targets, attention(queries, keys, 0.5))
     naive = 0
     for n in range(5):
         for i in range(2):
@@ -336,7 +339,7 @@ def test_semckd_is_its_formula_for_unequal_numbers_of_stages():
                     naive
                     + shares[j] * (maps[i][j][n] - targets[i][j][n].detach()).pow(2).mean() / 10
                 )
-    same(found, naive, queries, keys, maps[1][2])
+    same(actual, naive, queries, keys, maps[1][2])
     gram = (maps[0][0][1] * maps[0][0][2]).sum().item()
     assert similarities(maps[0][0])[1, 2].item() == pytest.approx(gram)
 
@@ -367,10 +370,16 @@ def test_the_chain_of_fusions_is_the_references(case):
     assert len(list(review.parameters())) == len(weights)
     fused = review([case["x1"], case["x2"], case["x3"][..., None, None]])
     targets = [case["t1"], case["t2"], case["t3"][..., None, None]]
-    assert [one.sum().item() for one in fused] == near(case.expected["parts"]["out_sums"], 100)
-    assert [one.abs().sum().item() for one in fused] == near(case.expected["parts"]["out_abs_sums"])
+    assert [features.sum().item() for features in fused] == near(
+        case.expected["parts"]["out_sums"], 100
+    )
+    assert [features.abs().sum().item() for features in fused] == near(
+        case.expected["parts"]["out_abs_sums"]
+    )
     case.holds(
-        torch.stack([hcl_loss(one, other) for one, other in zip(fused, targets, strict=True)]).sum()
+        torch.stack(
+            [hcl_loss(features, other) for features, other in zip(fused, targets, strict=True)]
+        ).sum()
     )
 
 
@@ -382,7 +391,7 @@ def test_hcl_loss_takes_the_levels_below_the_maps_height(height, weights):
     s, t = drawn(5, 3, height, 6), drawn(5, 3, height, 6, seed=1)
     naive = (s - t.detach()).pow(2).mean()
     for level, weight in zip((4, 2, 1)[3 - len(weights) :], weights, strict=True):
-        pooled = (F.adaptive_avg_pool2d(one, level) for one in (s, t.detach()))
+        pooled = (F.adaptive_avg_pool2d(tensor, level) for tensor in (s, t.detach()))
         naive = naive + weight * F.mse_loss(*pooled)
     same(hcl_loss(s, t), naive / (1 + sum(weights)), s)
 
@@ -393,7 +402,7 @@ def test_hcl_loss_takes_the_levels_below_the_maps_height(height, weights):
 def test_reviewkd_runs_with_maps_of_equal_and_of_odd_sizes(maps):
     for student, teacher in ((maps, TEACHER.maps), (TEACHER.maps, maps)):
         count = min(len(student), len(teacher))
-        sides = (Shapes((CLASSES,), (12,), one[-count:]) for one in (student, teacher))
+        sides = (Shapes((CLASSES,), (12,), maps[-count:]) for maps in (student, teacher))
         pair = probe(*sides)
         ((_, value),) = built("reviewkd", pair)(*outputs(pair), batch()).values()
         assert value.isfinite()
@@ -403,10 +412,10 @@ def test_reviewkd_and_wkd_change_their_weights_as_published_over_240_epochs():
     pair = probe()
     own, other = outputs(pair)
     review, wkd = built("reviewkd", pair), built("wkd_feature", pair)
-    found = [review(own, other, batch(epoch))["reviewkd"][0] for epoch in (0, 9, 19, 239)]
-    assert found == pytest.approx([0.25, 2.5, 5.0, 5.0])
-    found = [wkd(own, other, batch(epoch))["wkd_feature"][0] for epoch in (0, 149, 194, 239)]
-    assert found == pytest.approx([0.08, 0.08, 0.04, 0.0])
+    weights = [review(own, other, batch(epoch))["reviewkd"][0] for epoch in (0, 9, 19, 239)]
+    assert weights == pytest.approx([0.25, 2.5, 5.0, 5.0])
+    weights = [wkd(own, other, batch(epoch))["wkd_feature"][0] for epoch in (0, 149, 194, 239)]
+    assert weights == pytest.approx([0.08, 0.08, 0.04, 0.0])
 
 
 @pytest.mark.parametrize("case", cases("ofd"))
@@ -417,10 +426,10 @@ def test_ofd_loss_is_the_references(case):
 def test_ofd_loss_is_its_formula_for_margins_of_any_sign():
     s, t, m = drawn(5, 4, 3, 3), drawn(5, 4, 3, 3, seed=1), drawn(4, seed=2)
     naive = 0
-    for one, other, margin in zip(
+    for student, target, margin in zip(
         s.movedim(1, 0), t.detach().movedim(1, 0), m.detach(), strict=True
     ):
-        for x, y in zip(one.flatten(), other.flatten(), strict=True):
+        for x, y in zip(student.flatten(), target.flatten(), strict=True):
             y = max(y, margin)
             naive = naive + ((x - y) ** 2 if x > y or y > 0 else 0 * x) / 5
     same(ofd_loss(s, t, m), naive, s)
@@ -434,13 +443,13 @@ def test_the_margin_is_the_mean_of_the_negative_part_of_a_normal_distribution():
         below = 0.5 * math.erfc(m / s / math.sqrt(2))
         height = math.exp(-((m / s) ** 2) / 2) / math.sqrt(2 * math.pi)
         expected.append(m - s * height / below if below > 0.001 else -3 * s)
-    found = margin_of(weight, bias)
-    assert found[:4].tolist() == pytest.approx(expected, rel=1e-12)
-    assert found[4:6].tolist() == pytest.approx([0.0, -1.0])
-    assert found.isfinite().all()
+    actual = margin_of(weight, bias)
+    assert actual[:4].tolist() == pytest.approx(expected, rel=1e-12)
+    assert actual[4:6].tolist() == pytest.approx([0.0, -1.0])
+    assert actual.isfinite().all()
     assert margin_of(weight.float(), bias.float()).isfinite().all()
     normal = torch.randn(200_000, generator=torch.Generator().manual_seed(0)) * 2 + 1
-    assert normal[normal < 0].mean().item() == pytest.approx(found[1].item(), rel=0.01)
+    assert normal[normal < 0].mean().item() == pytest.approx(actual[1].item(), rel=0.01)
 
 
 def test_ofd_estimates_its_margins_over_all_batches_and_halves_shallow_stages():
@@ -450,13 +459,15 @@ def test_ofd_estimates_its_margins_over_all_batches_and_halves_shallow_stages():
     for own, other in seen:
         terms = method(own, other, batch())
     maps = torch.cat([other.preactivations[1] for _, other in seen])
-    means = torch.stack([one[one < 0].mean() for one in maps.movedim(1, 0)])
+    means = torch.stack([channel[channel < 0].mean() for channel in maps.movedim(1, 0)])
     margin = method.margins[1].total / method.margins[1].count
     assert torch.allclose(margin, means, rtol=1e-5)
     losses = []
-    for at, (connector, one) in enumerate(zip(method.connectors, method.margins, strict=True)):
+    for at, (connector, running) in enumerate(zip(method.connectors, method.margins, strict=True)):
         target = F.adaptive_avg_pool2d(other.preactivations[at], own.preactivations[at].shape[2:])
-        losses.append(ofd_loss(connector(own.preactivations[at]), target, one.total / one.count))
+        losses.append(
+            ofd_loss(connector(own.preactivations[at]), target, running.total / running.count)
+        )
     assert terms["ofd"][1].item() == pytest.approx((losses[0] / 2 + losses[1]).item(), rel=1e-5)
 
 
@@ -514,16 +525,16 @@ def test_semckd_weighs_stages_by_the_batch_and_reaches_queries_and_keys():
     value.backward()
     assert len(method.projectors) == 4
     assert method.queries[0].layers[0].in_features == COUNT
-    assert all(one.grad is not None for one in method.parameters())
+    assert all(parameter.grad is not None for parameter in method.parameters())
     assert method.keys[1].layers[2].weight.grad.abs().sum() > 0
 
 
 def test_defaults_of_the_feature_methods_are_the_published_ones():
-    found = {
+    defaults = {
         name: create(name).settings
         for name in ("crd", "srrl", "simkd", "semckd", "reviewkd", "ofd", "itrd")
     }
-    assert found == {
+    assert defaults == {
         "crd": {
             "weight": 0.8,
             "negatives": 16384,

@@ -1,4 +1,4 @@
-"""The losses of logits alone against figures that reference implementations gave, and against naive formulas."""
+"""Losses of logits alone: the references' values and gradients, naive formulas, extreme logits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from methods.wttm import wttm_loss
 from tests.support.reference import cases, near
 
 
-def given(case):
+def logits_of(case):
     return case["s"], case["t"]
 
 
@@ -46,7 +46,7 @@ def labelled(case):
 
 @pytest.mark.parametrize("case", cases("kd", "c10_T1", "c100_T1", "big10_T1"))
 def test_kd_loss_is_the_references(case):
-    case.holds(kd_loss(*given(case), case.params["T"]))
+    case.holds(kd_loss(*logits_of(case), case.params["T"]))
 
 
 @pytest.mark.parametrize("case", cases("kd", "total_c100"))
@@ -55,7 +55,7 @@ def test_kd_by_its_published_defaults_is_the_references_whole_objective(case):
 
 
 def holds_in_whole(name, case, epoch=0, epochs=1):
-    """A method's terms and cross-entropy, by its defaults, are the reference's total and its two parts."""
+    """With its defaults, a method's cross-entropy and terms are the reference's two parts."""
     method, (student, teacher, labels) = create(name), labelled(case)
     batch = Batch(labels, torch.arange(len(labels)), epoch, epochs)
     ce = method.ce * F.cross_entropy(student, labels)
@@ -121,7 +121,7 @@ def test_nkd_loss_is_the_references(case):
 )
 def test_dist_loss_is_the_references(case):
     case.holds(
-        dist_loss(*given(case), case.params["beta"], case.params["gamma"], case.params["tau"])
+        dist_loss(*logits_of(case), case.params["beta"], case.params["gamma"], case.params["tau"])
     )
 
 
@@ -132,7 +132,7 @@ def test_wsld_loss_is_the_references(case):
 
 @pytest.mark.parametrize("case", cases("normkd", "c10_tau1"))
 def test_normkd_loss_is_the_references(case):
-    case.holds(normkd_loss(*given(case), case.params["tau"]))
+    case.holds(normkd_loss(*logits_of(case), case.params["tau"]))
 
 
 @pytest.mark.parametrize("case", cases("normkd", "dkd_c100"))
@@ -144,7 +144,9 @@ def test_dkd_at_each_samples_temperature_is_the_references(case):
 @pytest.mark.parametrize("case", cases("ttm"))
 def test_ttm_and_wttm_losses_are_the_references(case):
     case.holds(
-        {"ttm": ttm_loss, "wttm": wttm_loss}[case.params["variant"]](*given(case), case.params["l"])
+        {"ttm": ttm_loss, "wttm": wttm_loss}[case.params["variant"]](
+            *logits_of(case), case.params["l"]
+        )
     )
 
 
@@ -179,7 +181,9 @@ def test_label_revision_is_the_references(case):
     "case", cases("abkd", "c10_a0.8_b0.3_T4", "c10_a0.5_b-0.5_T4", "c100_a0.5_b0.5_T4")
 )
 def test_abkd_loss_is_the_references(case):
-    case.holds(abkd_loss(*given(case), case.params["alpha"], case.params["beta"], case.params["T"]))
+    case.holds(
+        abkd_loss(*logits_of(case), case.params["alpha"], case.params["beta"], case.params["T"])
+    )
 
 
 @pytest.mark.parametrize("case", cases("abkd", "ttm_ab_c100"))
@@ -216,13 +220,13 @@ def test_tfkd_by_its_published_defaults_is_the_references_whole_objective(case):
 @pytest.mark.parametrize("case", cases("tfkd", "self_c10_a0.1_T6_m1", "self_c100_a0.1_T6_m1"))
 def test_tfkd_with_a_students_own_copy_is_the_references_whole_objective(case):
     alpha = case.params["alpha"]
-    soft = case.params["multiplier"] * self_loss(*given(case), case.params["T"])
+    soft = case.params["multiplier"] * self_loss(*logits_of(case), case.params["T"])
     case.holds((1 - alpha) * F.cross_entropy(case["s"], case["y"]) + alpha * soft)
 
 
 @pytest.mark.parametrize("case", cases("logits_dml"))
 def test_logit_regression_is_the_references(case):
-    case.holds(logit_loss(*given(case)))
+    case.holds(logit_loss(*logits_of(case)))
 
 
 PUBLISHED = {
@@ -331,9 +335,9 @@ def test_terms_have_the_published_weights(name):
 
 
 def extremes():
-    """Student's and teacher's logits [4, classes] at which a softmax underflows or a deviation is zero."""
+    """Pairs of logits [4, classes] at which a softmax underflows or a deviation is zero."""
     student, teacher, _ = (
-        one.float() if one.is_floating_point() else one for one in drawn(3, 4, 5)
+        tensor.float() if tensor.is_floating_point() else tensor for tensor in drawn(3, 4, 5)
     )
     wrong = torch.zeros(4, 5)
     wrong[:, 4] = 120.0
@@ -392,8 +396,8 @@ def naive_kl(teacher, student):
 
 
 def softmax(logits):
-    powers = [math.exp(one) for one in logits]
-    return [one / sum(powers) for one in powers]
+    powers = [math.exp(logit) for logit in logits]
+    return [power / sum(powers) for power in powers]
 
 
 def rows(logits):
@@ -407,25 +411,25 @@ def mean(values):
 
 
 def divided(row, by):
-    return [one / by for one in row]
+    return [value / by for value in row]
 
 
-def without(row, place):
-    return row[:place] + row[place + 1 :]
+def without(row, label):
+    return row[:label] + row[label + 1 :]
 
 
 def deviation(row):
-    return math.sqrt(sum((one - mean(row)) ** 2 for one in row) / (len(row) - 1))
+    return math.sqrt(sum((value - mean(row)) ** 2 for value in row) / (len(row) - 1))
 
 
-def two_ways(row, place):
-    return [softmax(row)[place], 1 - softmax(row)[place]]
+def two_ways(row, label):
+    return [softmax(row)[label], 1 - softmax(row)[label]]
 
 
-def correlation(one, other):
-    one, other = ([value - mean(row) for value in row] for row in (one, other))
-    size = math.sqrt(sum(v * v for v in one)) * math.sqrt(sum(v * v for v in other))
-    return sum(a * b for a, b in zip(one, other, strict=True)) / (size + 1e-8)
+def correlation(first, second):
+    first, second = ([value - mean(row) for value in row] for row in (first, second))
+    size = math.sqrt(sum(v * v for v in first)) * math.sqrt(sum(v * v for v in second))
+    return sum(a * b for a, b in zip(first, second, strict=True)) / (size + 1e-8)
 
 
 @pytest.fixture(params=[(2, 5, 4), (3, 4, 10), (4, 3, 2)], ids=["5x4", "4x10", "3x2"])
@@ -436,19 +440,19 @@ def tensors(request):
 @pytest.fixture
 def samples(tensors):
     """(student's logits, teacher's, label) of each sample."""
-    return list(zip(*(rows(one) for one in tensors), strict=True))
+    return list(zip(*(rows(tensor) for tensor in tensors), strict=True))
 
 
 def test_dkd_is_the_formula(tensors, samples):
-    found, scale = dkd_losses(*tensors, 2.5), 2.5**2
+    actual, scale = dkd_losses(*tensors, 2.5), 2.5**2
     halves = [(divided(s, 2.5), divided(t, 2.5), y) for s, t, y in samples]
-    assert found[0].item() == near(
+    assert actual[0].item() == near(
         scale * mean(naive_kl(two_ways(t, y), two_ways(s, y)) for s, t, y in halves)
     )
     others = mean(naive_kl(softmax(without(t, y)), softmax(without(s, y))) for s, t, y in halves)
-    assert found[1].item() == near(scale * others)
+    assert actual[1].item() == near(scale * others)
     assert dkd_loss(*tensors, 0.7, 3.0, 2.5).item() == near(
-        0.7 * found[0].item() + 3.0 * found[1].item()
+        0.7 * actual[0].item() + 3.0 * actual[1].item()
     )
 
 
@@ -487,18 +491,18 @@ def test_normkd_is_the_formula(tensors, samples):
 
 def test_standardised_kd_is_the_formula(tensors, samples):
     def seen(row):
-        return [(one - mean(row)) / (deviation(row) + 1e-7) / 3.0 for one in row]
+        return [(value - mean(row)) / (deviation(row) + 1e-7) / 3.0 for value in row]
 
-    found = kd_loss(standardised(tensors[0]), standardised(tensors[1]), 3.0)
-    assert found.item() == near(
+    actual = kd_loss(standardised(tensors[0]), standardised(tensors[1]), 3.0)
+    assert actual.item() == near(
         9 * mean(naive_kl(softmax(seen(t)), softmax(seen(s))) for s, t, _ in samples)
     )
 
 
 def test_ttm_and_wttm_are_the_formulas(tensors, samples):
     def of(s, t, weighted):
-        powers = [one**0.3 for one in softmax(t)]
-        kl = naive_kl([one / sum(powers) for one in powers], softmax(s))
+        powers = [p**0.3 for p in softmax(t)]
+        kl = naive_kl([power / sum(powers) for power in powers], softmax(s))
         return sum(powers) * kl if weighted else kl
 
     for loss, weighted in ((ttm_loss, False), (wttm_loss, True)):
@@ -511,7 +515,7 @@ def test_rld_is_the_formula(tensors, samples):
     def of(s, t, y):
         (ours, theirs), top = (softmax(divided(row, 1.5)) for row in (s, t)), t.index(max(t))
         sure = naive_kl([theirs[top], 1 - theirs[top]], [ours[y], 1 - ours[y]])
-        below = [k for k, one in enumerate(t) if one < t[y]]
+        below = [k for k, logit in enumerate(t) if logit < t[y]]
         lower = ([row[k] / 2.5 for k in below] for row in (t, s))
         return 0.7 * 1.5**2 * sure + 3 * 2.5**2 * (naive_kl(*map(softmax, lower)) if below else 0)
 
@@ -555,8 +559,8 @@ def test_abkd_is_the_formula(tensors, samples, alpha, beta):
     pairs = [
         zip(softmax(divided(t, 2.0)), softmax(divided(s, 2.0)), strict=True) for s, t, _ in samples
     ]
-    found = abkd_loss(*tensors[:2], alpha, beta, 2.0)
-    assert found.item() == near(mean(sum(of(p, q) for p, q in pair) for pair in pairs))
+    actual = abkd_loss(*tensors[:2], alpha, beta, 2.0)
+    assert actual.item() == near(mean(sum(of(p, q) for p, q in pair) for pair in pairs))
 
 
 def test_abkd_is_kl_at_one_and_zero():
@@ -609,10 +613,10 @@ def test_a_revised_teacher_is_always_right():
 def test_label_revision_counts_only_the_samples_concerned(right):
     student, teacher, _ = drawn()
     labels = teacher.argmax(dim=1) if right else teacher.argmin(dim=1)
-    known = F.cross_entropy(student, labels) + 4 * F.mse_loss(student, teacher)
-    unknown = F.mse_loss(F.softmax(student, dim=1), revised(teacher, labels))
+    where_right = F.cross_entropy(student, labels) + 4 * F.mse_loss(student, teacher)
+    where_wrong = F.mse_loss(F.softmax(student, dim=1), revised(teacher, labels))
     assert revision_loss(student, teacher, labels).item() == near(
-        (known if right else unknown).item()
+        (where_right if right else where_wrong).item()
     )
 
 
@@ -625,17 +629,17 @@ def test_with_two_classes_nothing_is_left_among_the_others():
 
 def test_twice_the_batch_is_the_same_loss():
     once = drawn()
-    twice = [torch.cat([one, one]) for one in once]
+    twice = [torch.cat([tensor, tensor]) for tensor in once]
     for name, loss in LOSSES.items():
         assert loss(*twice).item() == pytest.approx(loss(*once).item(), rel=1e-7), name
 
 
 def test_a_peer_learns_by_the_same_loss_with_the_roles_exchanged():
-    one, other, labels = (
+    first, second, labels = (
         part.requires_grad_() if part.is_floating_point() else part for part in drawn()
     )
     dml = create("dml")
-    for student, peer in ((one, other), (other, one)):
+    for student, peer in ((first, second), (second, first)):
         ((weight, value),) = dml(Output(student), Output(peer), Batch(labels, labels)).values()
         assert value.item() == near(
             F.kl_div(student.log_softmax(1), peer.softmax(1), reduction="batchmean").item()

@@ -1,4 +1,4 @@
-"""The methods that compare maps, stage by stage: their references' figures, and formulas written out naively."""
+"""Losses of maps, stage by stage: the references' values and gradients, and naive formulas."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def drawn(seed, *shape, scale=1.5):
 
 
 def stages(seed, *shapes):
-    return tuple(drawn(seed + place, COUNT, *shape) for place, shape in enumerate(shapes))
+    return tuple(drawn(seed + index, COUNT, *shape) for index, shape in enumerate(shapes))
 
 
 def outputs(student, teacher):
@@ -49,7 +49,7 @@ def built(name, student, teacher, **settings):
     """A method with adapters in float64 for these maps."""
     method = create(name, **settings)
     shapes = (
-        Shapes((10,), maps=tuple(tuple(one.shape[1:]) for one in maps))
+        Shapes((10,), maps=tuple(tuple(features.shape[1:]) for features in maps))
         for maps in (student, teacher)
     )
     probe = Probe(*shapes, samples=64, batch_size=COUNT)
@@ -78,7 +78,7 @@ def test_at_loss_pools_the_larger_of_two_maps_whichever_it_is(case):
 
 @pytest.mark.parametrize("case", cases("at", "zero_map"))
 def test_an_inactive_teacher_map_has_no_attention_and_no_direction(case):
-    """Loss as in the reference. Its gradient figures are rounding noise of 1e-19 around the true value, zero."""
+    """The reference's gradient is rounding noise of 1e-19 around the true value, zero."""
     loss = attention_loss(case["fs"], case["ft"])
     (gradient,) = torch.autograd.grad(loss, case["fs"])
     assert loss.item() == near(case.expected["loss"])
@@ -94,7 +94,7 @@ def test_at_by_its_published_defaults_adds_up_the_stages_under_weight_1000(case)
 
 @pytest.mark.parametrize("case", cases("fitnet"))
 def test_fitnet_loss_is_the_references(case):
-    """The second reference's regressor is a bare convolution; ours adds BatchNorm and ReLU, so only the loss is its."""
+    """The second reference's regressor is a bare convolution without BatchNorm and ReLU."""
     regressed = F.conv2d(case["fs"], case["w"]) if "w" in case.entries else case["fs"]
     case.holds(hint_loss(regressed, case["ft"]))
 
@@ -116,12 +116,12 @@ def test_nst_is_the_discrepancy_of_channels_written_out_with_another_kernel_as_w
     student, teacher = drawn(0, 2, 3, 4, 4), drawn(1, 2, 5, 2, 2)
     pooled = F.adaptive_avg_pool2d(student, 2)
 
-    def kernel(one, other, degree, offset):
+    def kernel(first, second, degree, offset):
         entries = [
             (F.cosine_similarity(a.flatten(), b.flatten(), dim=0).item() + offset) ** degree
             for n in range(2)
-            for a in one[n]
-            for b in other[n]
+            for a in first[n]
+            for b in second[n]
         ]
         return sum(entries) / len(entries)
 
@@ -130,8 +130,8 @@ def test_nst_is_the_discrepancy_of_channels_written_out_with_another_kernel_as_w
             kernel(*two, degree, offset)
             for two in ((teacher, teacher), (pooled, pooled), (pooled, teacher))
         ]
-        wanted = parts[0] + parts[1] - 2 * parts[2]
-        assert selectivity_loss(student, teacher, degree, offset).item() == near(wanted)
+        expected = parts[0] + parts[1] - 2 * parts[2]
+        assert selectivity_loss(student, teacher, degree, offset).item() == near(expected)
 
 
 @pytest.mark.parametrize("case", cases("fsp"))
@@ -145,10 +145,10 @@ def test_fsp_is_the_mean_product_of_channels_after_pooling_the_larger_of_two_con
 
     def product(first, second, n, a, b):
         size = min(first.shape[2], second.shape[2])
-        first, second = (F.adaptive_avg_pool2d(one, size) for one in (first, second))
+        first, second = (F.adaptive_avg_pool2d(features, size) for features in (first, second))
         return (first[n, a] * second[n, b]).mean()
 
-    wanted = 0.0
+    expected = 0.0
     for i in range(2):
         entries = [
             (n, a, b) for n in range(COUNT) for a in range(student[i].shape[1]) for b in range(3)
@@ -157,8 +157,8 @@ def test_fsp_is_the_mean_product_of_channels_after_pooling_the_larger_of_two_con
             (product(*student[i : i + 2], *e) - product(*teacher[i : i + 2], *e)) ** 2
             for e in entries
         ]
-        wanted += (sum(squares) / len(squares)).item()
-    assert flow_loss(student, teacher).item() == near(wanted)
+        expected += (sum(squares) / len(squares)).item()
+    assert flow_loss(student, teacher).item() == near(expected)
 
 
 def test_fsp_teaches_before_the_training_only():
@@ -192,9 +192,9 @@ def test_the_paraphraser_rebuilds_a_map_as_the_reference_does(case):
     assert factors == channels * case.params["k"]
     state = {}
     for part, name in (("encoder", "e"), ("decoder", "d")):
-        for place in range(3):
-            state[f"{part}.{2 * place}.weight"] = case[f"{name}{place}w"]
-            state[f"{part}.{2 * place}.bias"] = case[f"{name}{place}b"]
+        for index in range(3):
+            state[f"{part}.{2 * index}.weight"] = case[f"{name}{index}w"]
+            state[f"{part}.{2 * index}.bias"] = case[f"{name}{index}b"]
     paraphraser.load_state_dict(state)
     case.holds(F.mse_loss(paraphraser(features), features))
     parts = case.expected["parts"]
@@ -205,16 +205,19 @@ def test_the_paraphraser_rebuilds_a_map_as_the_reference_does(case):
 def test_ft_variants_written_out_at_other_powers():
     student, teacher = drawn(0, COUNT, 3, 4, 4), drawn(1, COUNT, 3, 4, 4)
 
-    def factor(one, p):
+    def factor(features, p):
         attention = torch.stack(
-            [sum(channel**p for channel in sample) / len(sample) for sample in one]
+            [sum(channel**p for channel in sample) / len(sample) for sample in features]
         )
         return attention / attention.pow(2).sum(dim=(1, 2), keepdim=True).sqrt()
 
     gap = factor(student, 3) - factor(teacher, 3)
     assert factor_loss(student, teacher, 3, 1).item() == near(gap.abs().sum().item() / gap.numel())
     assert factor_loss(student, teacher, 3, 3).item() == near((gap**3).sum().item() / gap.numel())
-    unit = [one / one.pow(2).sum(dim=(1, 2, 3), keepdim=True).sqrt() for one in (student, teacher)]
+    unit = [
+        tensor / tensor.pow(2).sum(dim=(1, 2, 3), keepdim=True).sqrt()
+        for tensor in (student, teacher)
+    ]
     lengths = (unit[0] - unit[1]).pow(2).sum(dim=(1, 2, 3)).sqrt()
     assert whole_factor_loss(student, teacher, 2).item() == near(lengths.mean().item())
 
@@ -228,14 +231,14 @@ def test_the_paraphraser_learns_before_the_training_and_is_frozen_in_it():
     weight, value = method.pre_train(*pair, BATCH)["paraphraser"]
     value.backward()
     assert weight == 1.0
-    learns = {name for name, one in method.named_parameters() if one.grad is not None}
+    learns = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
     assert learns == {
         name for name, _ in method.named_parameters() if name.startswith("paraphraser")
     }
     assert student[0].grad is None
     method.zero_grad()
     method(*pair, BATCH)["ft"][1].backward()
-    learns = {name for name, one in method.named_parameters() if one.grad is not None}
+    learns = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
     assert learns == {
         name for name, _ in method.named_parameters() if name.startswith("translator")
     }
@@ -253,11 +256,11 @@ def test_ab_counts_each_neuron_on_the_wrong_side_of_its_margin(margin):
     student, teacher = drawn(0, COUNT, 3, 4, 4), drawn(1, COUNT, 3, 4, 4)
     teacher[0, 0, 0, 0] = 0.0  # is inactive
     pairs = zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)
-    wanted = (
+    expected = (
         sum(max(s + margin, 0) ** 2 if t <= 0 else max(margin - s, 0) ** 2 for s, t in pairs)
         / COUNT
     )
-    assert boundary_loss(student, teacher, margin).item() == near(wanted)
+    assert boundary_loss(student, teacher, margin).item() == near(expected)
 
 
 def test_ab_teaches_before_the_training_only_and_halves_the_weight_with_each_stage_above():
@@ -269,25 +272,27 @@ def test_ab_teaches_before_the_training_only_and_halves_the_weight_with_each_sta
     assert method(*pair, BATCH) == {}
     weight, value = method.pre_train(*pair, BATCH)["ab"]
     assert weight == 0.003
-    connected = [connector(one) for connector, one in zip(method.connectors, student, strict=True)]
-    wanted = boundary_loss(connected[0], F.adaptive_avg_pool2d(teacher[0], 4)) / 4
+    connected = [
+        connector(features) for connector, features in zip(method.connectors, student, strict=True)
+    ]
+    expected = boundary_loss(connected[0], F.adaptive_avg_pool2d(teacher[0], 4)) / 4
     pooled = F.adaptive_avg_pool2d(student[1], 2)
-    wanted = wanted + boundary_loss(method.connectors[1](pooled), teacher[1]) / 2
-    assert value.item() == near((wanted + boundary_loss(connected[2], teacher[2])).item())
+    expected = expected + boundary_loss(method.connectors[1](pooled), teacher[1]) / 2
+    assert value.item() == near((expected + boundary_loss(connected[2], teacher[2])).item())
 
 
 @pytest.mark.parametrize("case", cases("vid"))
 def test_vid_loss_and_its_first_variance_are_the_references(case):
     teacher, variance, eps = case["ft"], case.params["init_pred_var"], case.params["eps"]
     mean = case["fs"]
-    for place, name in enumerate(("w1", "w2", "w3")):
-        mean = F.conv2d(F.relu(mean) if place else mean, case[name])
+    for index, name in enumerate(("w1", "w2", "w3")):
+        mean = F.conv2d(F.relu(mean) if index else mean, case[name])
     rho = torch.full((teacher.shape[1],), initial_rho(variance, eps), dtype=torch.float64)
     case.holds(gaussian_loss(mean, teacher, rho, eps))
     method = built("vid", (case["fs"],), (teacher,))
     state = {
-        f"regressors.0.{2 * place}.weight": case[name]
-        for place, name in enumerate(("w1", "w2", "w3"))
+        f"regressors.0.{2 * index}.weight": case[name]
+        for index, name in enumerate(("w1", "w2", "w3"))
     }
     method.load_state_dict(state | {"rhos.0": method.rhos[0]})
     loss = method(*outputs((case["fs"],), (teacher,)), BATCH)["vid"][1]
@@ -303,7 +308,7 @@ def test_vid_is_a_gaussian_likelihood_with_a_trained_variance_per_channel():
         drawn(2, 3).requires_grad_(),
     )
     loss = gaussian_loss(mean, teacher, rho, eps=1e-3)
-    deviations = [math.sqrt(math.log(1 + math.exp(one)) + 1e-3) for one in rho.tolist()]
+    deviations = [math.sqrt(math.log(1 + math.exp(value)) + 1e-3) for value in rho.tolist()]
     scale = torch.tensor(deviations, dtype=torch.float64)[:, None, None]
     likelihood = torch.distributions.Normal(mean, scale).log_prob(teacher).mean().item()
     assert loss.item() == near(-likelihood - math.log(2 * math.pi) / 2)
@@ -319,12 +324,14 @@ def test_vid_begins_with_the_variance_of_the_setting(variance):
 
 @pytest.mark.parametrize("case", cases("kdsvd"))
 def test_kdsvd_loss_is_the_references_with_the_librarys_signs(case):
-    """The reference's figure holds for LAPACK's signs; with others it is one of `per_sample_values` for each sample."""
+    """With other signs than LAPACK's, each sample's loss is one of `per_sample_values`."""
     maps = (case["s1"], case["s2"]), (case["t1"], case["t2"])
     case.holds(singular_loss(*maps, case.params["k"], "channels"))
     for n, values in enumerate(case.extra["per_sample_values"]):
-        one = singular_loss(*([one[n : n + 1] for one in side] for side in maps), fixed_signs=True)
-        assert min(abs(one.item() - value) for value in values) < 1e-11
+        loss = singular_loss(
+            *([features[n : n + 1] for features in side] for side in maps), fixed_signs=True
+        )
+        assert min(abs(loss.item() - value) for value in values) < 1e-11
 
 
 def naive_kdsvd(student, teacher, k, space):
@@ -332,19 +339,21 @@ def naive_kdsvd(student, teacher, k, space):
     total = 0.0
     for n in range(len(student[0])):
         vectors = []
-        for one, other in zip(student, teacher, strict=True):
+        for own, other in zip(student, teacher, strict=True):
             s, t = (
                 m[n].flatten(1).T if space == "channels" else m[n].flatten(0, 1)
-                for m in (one, other)
+                for m in (own, other)
             )
             _, sizes, right = torch.linalg.svd(t, full_matrices=False)
-            found = torch.linalg.svd(s, full_matrices=False)[2][: k + 3]
+            candidates = torch.linalg.svd(s, full_matrices=False)[2][: k + 3]
             sizes = sizes[:k] / sizes[:k].norm()
             columns = []
             for j in range(k):
-                cosines = found @ right[j]
+                cosines = candidates @ right[j]
                 best = int(cosines.abs().argmax())
-                columns.append((found[best] * cosines[best].sign() * sizes[j], right[j] * sizes[j]))
+                columns.append(
+                    (candidates[best] * cosines[best].sign() * sizes[j], right[j] * sizes[j])
+                )
             vectors.append(columns)
         for before, after in pairwise(vectors):
             for (s_before, t_before), (s_after, t_after) in zip(before, after, strict=True):
@@ -372,30 +381,36 @@ def naive_kdsvd(student, teacher, k, space):
 )
 def test_kdsvd_and_its_gradient_are_those_of_the_textbook(k, space, student, teacher):
     student, teacher = stages(0, *student), stages(7, *teacher)
-    for one in student:
-        one.requires_grad_()
+    for tensor in student:
+        tensor.requires_grad_()
     losses = singular_loss(student, teacher, k, space), naive_kdsvd(student, teacher, k, space)
     assert losses[0].item() == near(losses[1].item())
-    for found, wanted in zip(*(torch.autograd.grad(loss, student) for loss in losses), strict=True):
-        assert torch.allclose(found, wanted, rtol=1e-7, atol=1e-10 * wanted.abs().max().item())
+    for actual, expected in zip(
+        *(torch.autograd.grad(loss, student) for loss in losses), strict=True
+    ):
+        assert torch.allclose(actual, expected, rtol=1e-7, atol=1e-10 * expected.abs().max().item())
 
 
 def test_kdsvd_with_fixed_signs_does_not_depend_on_the_sign_that_a_library_chooses():
     student, teacher = stages(0, (3, 5, 5), (4, 5, 5)), stages(7, (6, 5, 5), (2, 5, 5))
-    wanted = singular_loss(student, teacher, 2, "width", fixed_signs=True).item()
-    turned = [-one for one in student], [teacher[0], -teacher[1]]
-    assert singular_loss(*turned, 2, "width", fixed_signs=True).item() == near(wanted)
+    expected = singular_loss(student, teacher, 2, "width", fixed_signs=True).item()
+    turned = [-tensor for tensor in student], [teacher[0], -teacher[1]]
+    assert singular_loss(*turned, 2, "width", fixed_signs=True).item() == near(expected)
 
 
 DEGENERATE_MAPS = {
-    "zero maps": lambda one: one * 0,
-    "a zero sample": lambda one: one * torch.tensor([0.0, 1.0, 1.0, 1.0])[:, None, None, None],
-    "constant maps": lambda one: one * 0 + 2.0,
-    "channels alike": lambda one: one[:, :1].expand(one.shape),
-    "tiny maps": lambda one: one * 1e-20,
-    "large maps": lambda one: one * 1e4,
-    "equal singular values": lambda one: torch.eye(one.shape[-1]).expand(one.shape).clone(),
-    "a value of 120": lambda one: torch.cat([one[:, :, :1] + 120, one[:, :, 1:]], dim=2),
+    "zero maps": lambda tensor: tensor * 0,
+    "a zero sample": lambda tensor: (
+        tensor * torch.tensor([0.0, 1.0, 1.0, 1.0])[:, None, None, None]
+    ),
+    "constant maps": lambda tensor: tensor * 0 + 2.0,
+    "channels alike": lambda tensor: tensor[:, :1].expand(tensor.shape),
+    "tiny maps": lambda tensor: tensor * 1e-20,
+    "large maps": lambda tensor: tensor * 1e4,
+    "equal singular values": lambda tensor: (
+        torch.eye(tensor.shape[-1]).expand(tensor.shape).clone()
+    ),
+    "a value of 120": lambda tensor: torch.cat([tensor[:, :, :1] + 120, tensor[:, :, 1:]], dim=2),
 }
 
 LOSSES = {
@@ -443,11 +458,11 @@ def test_no_gradient_reaches_the_teacher(loss):
 
 
 def test_kdsvd_runs_on_any_channels_over_the_width_and_says_why_it_cannot_elsewhere():
-    one, other = ((4, 8, 8), (6, 4, 4)), ((8, 8, 8), (6, 4, 4))
-    assert reason("kdsvd", one, other) is None
-    assert "channels" in reason("kdsvd", one, other, space="channels")
-    assert "single map" in reason("kdsvd", one[:1], other[:1])
-    assert reason("kdsvd", one, other, k=5) == "a map with 4 singular vectors, k is 5"
+    first, second = ((4, 8, 8), (6, 4, 4)), ((8, 8, 8), (6, 4, 4))
+    assert reason("kdsvd", first, second) is None
+    assert "channels" in reason("kdsvd", first, second, space="channels")
+    assert "single map" in reason("kdsvd", first[:1], second[:1])
+    assert reason("kdsvd", first, second, k=5) == "a map with 4 singular vectors, k is 5"
     assert "width of 1" in reason("kdsvd", ((4, 1, 1), (6, 1, 1)), ((4, 1, 1), (6, 1, 1)))
 
 
@@ -461,10 +476,10 @@ def test_ickd_is_reduced_by_channels_and_the_square_of_the_batch_whatever_the_si
 
     def entry(features, n, a, b):
         row = [(features[n, a] * channel).sum() for channel in features[n]]
-        return (row[b] / math.sqrt(sum(one**2 for one in row))).item()
+        return (row[b] / math.sqrt(sum(product**2 for product in row))).item()
 
-    places = [(n, a, b) for n in range(COUNT) for a in range(3) for b in range(3)]
-    squares = sum((entry(student, *place) - entry(teacher, *place)) ** 2 for place in places)
+    entries = [(n, a, b) for n in range(COUNT) for a in range(3) for b in range(3)]
+    squares = sum((entry(student, *index) - entry(teacher, *index)) ** 2 for index in entries)
     assert channel_loss(student, teacher).item() == near(squares / (3 * COUNT**2))
 
 
@@ -520,13 +535,13 @@ def test_afd_weighs_each_channels_difference_by_the_teachers_attention():
     def unit(channel):
         return channel / (math.sqrt(channel.pow(2).sum()) + 1e-6)
 
-    wanted = 0.0
+    expected = 0.0
     for n in range(COUNT):
         attention = [1 / (1 + math.exp(-score)) for score in scores[n].tolist()]
         for c in range(3):
             difference = (unit(student[n, c]) - unit(teacher[n, c])).pow(2).mean().item()
-            wanted += attention[c] / sum(attention) * difference / COUNT
-    assert attentive_loss(student, teacher, scores).item() == near(wanted)
+            expected += attention[c] / sum(attention) * difference / COUNT
+    assert attentive_loss(student, teacher, scores).item() == near(expected)
 
 
 def test_afd_takes_its_attention_from_the_teachers_pooled_channels_and_the_mean_over_stages():
@@ -535,7 +550,7 @@ def test_afd_takes_its_attention_from_the_teachers_pooled_channels_and_the_mean_
     weight, value = method(*outputs(student, teacher), BATCH)["afd"]
     assert weight == 500.0
     assert [layers[0].out_features for layers in method.attention] == [2, 2]
-    assert [type(one).__name__ for one in method.align] == ["Conv2d", "Identity"]
+    assert [type(layer).__name__ for layer in method.align] == ["Conv2d", "Identity"]
     losses = [
         attentive_loss(align(F.adaptive_avg_pool2d(s, 4)), t, attention(t.mean(dim=(2, 3)))).item()
         for align, attention, s, t in zip(
@@ -560,7 +575,7 @@ def test_the_published_stage_before_the_training_is_30_of_240_epochs(name):
 def test_ab_needs_what_comes_before_the_activation():
     student, teacher = stages(0, (3, 4, 4)), stages(1, (3, 4, 4))
     method = built("ab", student, teacher)
-    pair = [replace(one, maps=()) for one in outputs(student, teacher)]
+    pair = [replace(output, maps=()) for output in outputs(student, teacher)]
     assert method.tapped().preactivations
     assert method.pre_train(*pair, BATCH)["ab"][1].item() > 0
 

@@ -1,4 +1,4 @@
-"""The methods that compare relations between samples: their references' figures, and formulas written out naively."""
+"""Losses of relations between samples: the references' values and gradients, naive formulas."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_sp_is_the_mean_square_of_what_each_pair_of_rows_differs_in():
         products = [(features[i] * features[k]).sum() for k in range(COUNT)]
         return products[j] / math.sqrt(sum(product**2 for product in products))
 
-    wanted = (
+    expected = (
         sum(
             (entry(student, i, j) - entry(teacher, i, j)) ** 2
             for i in range(COUNT)
@@ -94,7 +94,7 @@ def test_sp_is_the_mean_square_of_what_each_pair_of_rows_differs_in():
         )
         / COUNT**2
     )
-    assert similarity_loss(student, teacher).item() == near(wanted.item())
+    assert similarity_loss(student, teacher).item() == near(expected.item())
 
 
 def test_pkt_is_the_mean_divergence_over_pairs_with_another_constant_as_well():
@@ -102,14 +102,14 @@ def test_pkt_is_the_mean_divergence_over_pairs_with_another_constant_as_well():
 
     def table(features, eps):
         unit = [row / (row.norm() + eps) for row in features]
-        rows = [[(one @ other + 1) / 2 for other in unit] for one in unit]
+        rows = [[(first @ second + 1) / 2 for second in unit] for first in unit]
         return [[entry / sum(row) for entry in row] for row in rows]
 
     for eps in (1e-7, 1e-2):
         s, t = table(student, eps), table(teacher, eps)
         pairs = [(s[i][j], t[i][j]) for i in range(COUNT) for j in range(COUNT)]
-        wanted = sum(b * torch.log((b + eps) / (a + eps)) for a, b in pairs) / COUNT**2
-        assert transfer_loss(student, teacher, eps).item() == near(wanted.item())
+        expected = sum(b * torch.log((b + eps) / (a + eps)) for a, b in pairs) / COUNT**2
+        assert transfer_loss(student, teacher, eps).item() == near(expected.item())
 
 
 def smooth(difference):
@@ -118,7 +118,10 @@ def smooth(difference):
 
 def test_rkd_compares_relative_distances_of_all_pairs():
     def table(features):
-        rows = [[math.dist(one, other) for other in features.tolist()] for one in features.tolist()]
+        rows = [
+            [math.dist(first, second) for second in features.tolist()]
+            for first in features.tolist()
+        ]
         mean = sum(map(sum, rows)) / (COUNT * (COUNT - 1))
         return [entry / mean for row in rows for entry in row]
 
@@ -126,24 +129,24 @@ def test_rkd_compares_relative_distances_of_all_pairs():
     student = (
         student * torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0])[:, None]
     )  # differences beyond 1 are linear
-    wanted = (
+    expected = (
         sum(smooth(a - b) for a, b in zip(table(student), table(teacher), strict=True)) / COUNT**2
     )
-    assert distance_loss(student, teacher).item() == near(wanted)
+    assert distance_loss(student, teacher).item() == near(expected)
 
 
 def test_rkd_compares_the_angles_of_all_triangles():
     def cosine(features, i, j, k):
-        one, other = features[j] - features[i], features[k] - features[i]
-        return (one @ other / (one.norm() * other.norm())).item() if i not in (j, k) else 0.0
+        first, second = features[j] - features[i], features[k] - features[i]
+        return (first @ second / (first.norm() * second.norm())).item() if i not in (j, k) else 0.0
 
     student, teacher = pair(7, 9)
     triples = [(i, j, k) for i in range(COUNT) for j in range(COUNT) for k in range(COUNT)]
-    wanted = (
+    expected = (
         sum(smooth(cosine(student, *triple) - cosine(teacher, *triple)) for triple in triples)
         / COUNT**3
     )
-    assert angle_loss(student, teacher).item() == near(wanted)
+    assert angle_loss(student, teacher).item() == near(expected)
 
 
 def test_dark_rank_is_the_likelihood_of_the_teachers_order_among_all_orders():
@@ -157,8 +160,8 @@ def test_dark_rank_is_the_likelihood_of_the_teachers_order_among_all_orders():
 
         def likelihood(order, score=score):
             return math.prod(
-                math.exp(score[j]) / sum(math.exp(score[rest]) for rest in order[place:])
-                for place, j in enumerate(order)
+                math.exp(score[j]) / sum(math.exp(score[rest]) for rest in order[position:])
+                for position, j in enumerate(order)
             )
 
         assert sum(map(likelihood, permutations(nearest))) == near(1.0)
@@ -179,8 +182,8 @@ def test_cc_variants_are_reduced_as_their_sources_reduce_them():
     norm = math.sqrt((kernels[0] - kernels[1]).pow(2).sum().item())
     assert frobenius_loss(student, teacher, "gaussian", 0.3, 3).item() == near(norm / COUNT**2)
     gap = (student - teacher).abs()
-    wanted = sum((gap[i] @ gap[i + 1]).item() for i in range(COUNT - 1)) / (COUNT - 1)
-    assert neighbour_loss(student, teacher).item() == near(wanted)
+    expected = sum((gap[i] @ gap[i + 1]).item() for i in range(COUNT - 1)) / (COUNT - 1)
+    assert neighbour_loss(student, teacher).item() == near(expected)
 
 
 @pytest.mark.parametrize("loss", [similarity_loss, transfer_loss], ids=["sp", "pkt"])
@@ -214,7 +217,7 @@ def test_sp_takes_the_embedding_where_it_is_told_to():
 def test_cc_trains_both_embeddings_and_not_the_teacher():
     method, shapes = create("cc", features=3), Shapes((10,), (7,))
     method.build(Probe(shapes, shapes, samples=8, batch_size=COUNT))
-    student, teacher = (one.float().requires_grad_() for one in pair())
+    student, teacher = (tensor.float().requires_grad_() for tensor in pair())
     outputs = Output(torch.empty(0), student), Output(torch.empty(0), teacher)
     method(*outputs, Batch(torch.zeros(COUNT), torch.arange(COUNT)))["cc"][1].backward()
     assert teacher.grad is None
@@ -247,7 +250,7 @@ DEGENERATE = {
 @every_loss
 @pytest.mark.parametrize("spoiled", DEGENERATE.values(), ids=DEGENERATE)
 def test_value_and_gradient_are_finite_in_float32_where_features_are_degenerate(loss, spoiled):
-    student, teacher = (one.float() for one in spoiled(*pair()))
+    student, teacher = (tensor.float() for tensor in spoiled(*pair()))
     student = student.clone().requires_grad_()
     value = loss(student, teacher)
     value.backward()
@@ -260,7 +263,7 @@ def test_value_and_gradient_are_finite_in_float32_where_features_are_degenerate(
 def test_no_gradient_reaches_the_teacher(loss):
     if loss is neighbour_loss:
         pytest.skip("its teacher's side is an embedding that learns")
-    student, teacher = (one.requires_grad_() for one in pair())
+    student, teacher = (tensor.requires_grad_() for tensor in pair())
     loss(student, teacher).backward()
     assert student.grad.norm() > 0
     assert teacher.grad is None

@@ -1,4 +1,4 @@
-"""The methods on two views, learned temperatures, transport and regions, against their references' figures."""
+"""Losses of two views, learned temperatures, transport and regions: references and formulas."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ COUNT, CLASSES = 6, 7
 
 
 def drawn(*shape: int, seed: int = 0, scale: float = 3.0) -> Tensor:
-    made = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return scale * made
+    normal = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return scale * normal
 
 
 def labels() -> Tensor:
@@ -88,8 +88,8 @@ def test_the_temperatures_curriculum_is_the_references(loops, values):
     assert decayed(-1, loops) == 0.0
 
 
-def mlld(case, seen=lambda one: one):
-    """The reference's parts. Where it standardises, it does so for the comparison of samples only."""
+def mlld(case, seen=lambda logits: logits):
+    """The reference's parts; only the comparison of samples may see standardised logits."""
     temperature, weight = case.params["T0"], case.params["kd_weight"]
     views = [case[name] for name in ("sw", "ss", "tw", "ts")]
     samples, classes = unsure(case["tw"])
@@ -115,10 +115,10 @@ def test_the_relations_of_samples_are_the_references(case):
 
 
 def test_the_method_mlld_counts_what_its_parts_count_and_the_second_views_cross_entropy():
-    weak, strong, known, other = (drawn(COUNT, CLASSES, seed=seed) for seed in range(4))
+    weak, strong, target, other = (drawn(COUNT, CLASSES, seed=seed) for seed in range(4))
     method = create("mlld", temperature=3.5)
     terms = method(
-        Output(weak, second=strong), Output(known, second=other), Batch(labels(), labels())
+        Output(weak, second=strong), Output(target, second=other), Batch(labels(), labels())
     )
     assert {name: weight for name, (weight, _) in terms.items()} == {
         "kd": 0.9,
@@ -128,28 +128,31 @@ def test_the_method_mlld_counts_what_its_parts_count_and_the_second_views_cross_
     }
     assert terms["ce_strong"][1] == F.cross_entropy(strong, labels())
     counted = [(strong, other, t) for t in (3.5, 3, 5)] + [
-        (weak, known, t) for t in (2, 6, 3.5, 3, 5, 2, 6)
+        (weak, target, t) for t in (2, 6, 3.5, 3, 5, 2, 6)
     ]
     kl = [
         F.kl_div((s / t).log_softmax(1), (z / t).softmax(1), reduction="batchmean") * t**2
         for s, z, t in counted
     ]
     assert terms["kd"][1].item() == near((sum(kl[:5]) + sum(kl[5:]) / 2).item())
-    pairs = [((weak / t).softmax(1), (known / t).softmax(1)) for t in (3.5, 3, 5, 2, 6)]
-    relations = [one.T @ one - other.T @ other for one, other in pairs]
+    pairs = [((weak / t).softmax(1), (target / t).softmax(1)) for t in (3.5, 3, 5, 2, 6)]
+    relations = [student.T @ student - teacher.T @ teacher for student, teacher in pairs]
     assert terms["cc"][1].item() == near(
-        4 / 7 * sum(one.pow(2).sum().item() for one in relations) / CLASSES
+        4 / 7 * sum(relation.pow(2).sum().item() for relation in relations) / CLASSES
     )
-    assert class_loss(weak, known, 2.0).item() == near(relations[3].pow(2).sum().item() / CLASSES)
+    assert class_loss(weak, target, 2.0).item() == near(relations[3].pow(2).sum().item() / CLASSES)
 
 
 @pytest.mark.parametrize("count", [5, 6])
 def test_shares_of_unsure_samples_are_those_of_an_interpolated_median(count):
-    known = drawn(count, CLASSES, seed=3)
-    probabilities = known.softmax(1)
+    target = drawn(count, CLASSES, seed=3)
+    probabilities = target.softmax(1)
     each = (probabilities.amax(1), probabilities.sum(0))
-    wanted = [(one <= torch.quantile(one, 0.5)).double().mean().item() for one in each]
-    assert [one.item() for one in unsure(known)] == wanted
+    expected = [
+        (confidence <= torch.quantile(confidence, 0.5)).double().mean().item()
+        for confidence in each
+    ]
+    assert [confidence.item() for confidence in unsure(target)] == expected
     assert unsure(torch.zeros(4, 5))[0].item() == 1.0
 
 
@@ -244,24 +247,24 @@ def test_dkd_of_regions_is_the_references(case):
 @pytest.mark.parametrize("case", cases("sdd", "spp_1"))
 def test_the_spatial_pyramid_is_the_references(case):
     levels = tuple(int(level) for level in case.params["M"].strip("[]").split(","))
-    made = spatial_pyramid(case["x"], levels)
-    assert list(made.shape) == case.expected["parts"]["shape"]
-    assert made[0, 0].tolist() == near([case.expected["parts"]["regions_first_sample_channel0"]])
-    places = torch.arange(1, made.numel() + 1, dtype=torch.float64).reshape(made.shape)
-    case.holds((made * places / made.numel()).sum())
+    regions = spatial_pyramid(case["x"], levels)
+    assert list(regions.shape) == case.expected["parts"]["shape"]
+    assert regions[0, 0].tolist() == near([case.expected["parts"]["regions_first_sample_channel0"]])
+    places = torch.arange(1, regions.numel() + 1, dtype=torch.float64).reshape(regions.shape)
+    case.holds((regions * places / regions.numel()).sum())
 
 
 def test_the_regions_are_the_whole_then_the_quarters_then_the_sixteenths_row_by_row():
     maps = drawn(2, 3, 8, 8)
-    made = spatial_pyramid(maps)
-    assert made.shape == (2, 3, 21)
-    assert torch.allclose(made[:, :, 0], maps.mean(dim=(2, 3)))
-    assert torch.allclose(made[:, :, 2], maps[:, :, :4, 4:].mean(dim=(2, 3)))
-    assert torch.allclose(made[:, :, 3], maps[:, :, 4:, :4].mean(dim=(2, 3)))
-    assert torch.allclose(made[:, :, 5 + 4 + 2], maps[:, :, 2:4, 4:6].mean(dim=(2, 3)))
+    regions = spatial_pyramid(maps)
+    assert regions.shape == (2, 3, 21)
+    assert torch.allclose(regions[:, :, 0], maps.mean(dim=(2, 3)))
+    assert torch.allclose(regions[:, :, 2], maps[:, :, :4, 4:].mean(dim=(2, 3)))
+    assert torch.allclose(regions[:, :, 3], maps[:, :, 4:, :4].mean(dim=(2, 3)))
+    assert torch.allclose(regions[:, :, 5 + 4 + 2], maps[:, :, 2:4, 4:6].mean(dim=(2, 3)))
     weight, bias = drawn(CLASSES, 3), drawn(CLASSES, seed=1)
     assert torch.allclose(
-        region_logits(maps, Classifier(weight, bias))[:, :, 7], made[:, :, 7] @ weight.T + bias
+        region_logits(maps, Classifier(weight, bias))[:, :, 7], regions[:, :, 7] @ weight.T + bias
     )
 
 
@@ -282,10 +285,10 @@ def test_nkd_of_regions_is_the_formula_with_the_label_left_out_or_as_in_the_refe
     for row in range(COUNT):
         y = at[row].item()
         kept = [k for k in range(CLASSES) if label_kept or k != y]
-        for place in range(5):
-            one, other = s[row, :, place], t[row, :, place]
-            loss = -other.softmax(0)[y] * one.softmax(0)[y].log()
-            q_s, q_t = (one[kept] / temperature).softmax(0), (other[kept] / temperature).softmax(0)
+        for region in range(5):
+            own, other = s[row, :, region], t[row, :, region]
+            loss = -other.softmax(0)[y] * own.softmax(0)[y].log()
+            q_s, q_t = (own[kept] / temperature).softmax(0), (other[kept] / temperature).softmax(0)
             loss = loss - 1.5 * temperature**2 * (q_t * q_s.log()).sum()
             weight = 1 if (other.argmax() == y) == (t[row, :, 0].argmax() == y) else 2
             total += weight * loss.item() / (COUNT * 5)
@@ -324,15 +327,15 @@ def test_the_instance_loss_of_skd_is_the_references(case):
 @pytest.mark.parametrize("diagonal", [0.1, 0.7])
 def test_the_direction_loss_of_skd_is_the_formula_and_its_gradient_right(diagonal):
     s, t = drawn(COUNT, CLASSES).requires_grad_(), drawn(COUNT, CLASSES, seed=1)
-    one, other = (z / z.norm(dim=1, keepdim=True) for z in (s, t))
-    difference = one @ one.T - other @ other.T
+    own, other = (z / z.norm(dim=1, keepdim=True) for z in (s, t))
+    difference = own @ own.T - other @ other.T
     inverse = torch.inverse(
         torch.cov(difference.T) + diagonal * torch.eye(COUNT, dtype=torch.float64)
     )
-    wanted = torch.stack([(row @ inverse @ row).sqrt() for row in difference]).mean()
+    expected = torch.stack([(row @ inverse @ row).sqrt() for row in difference]).mean()
     loss = direction_loss(s, t, diagonal)
-    assert loss.item() == near(wanted.item())
-    gradients = [torch.autograd.grad(one, s, retain_graph=True)[0] for one in (loss, wanted)]
+    assert loss.item() == near(expected.item())
+    gradients = [torch.autograd.grad(value, s, retain_graph=True)[0] for value in (loss, expected)]
     assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)
 
 
@@ -375,7 +378,7 @@ def test_irg_loss_is_the_references(case):
 def test_distances_and_transformations_are_the_formula_whatever_the_stages_shapes():
     rows = drawn(COUNT, 3, 2)
     squared = torch.stack(
-        [torch.stack([(one - other).pow(2).sum() for other in rows]) for one in rows]
+        [torch.stack([(first - second).pow(2).sum() for second in rows]) for first in rows]
     )
     assert torch.allclose(distances(rows), squared / squared.max())
     early, late = drawn(COUNT, 2, 4, 6), drawn(COUNT, 4, 2, 3, seed=1)
@@ -447,8 +450,8 @@ def test_a_region_loss_reaches_the_students_classifier_and_not_the_teachers(vari
     weights = [drawn(CLASSES, channels).float().requires_grad_() for channels in (4, 6)]
     maps = [drawn(COUNT, channels, 4, 4).float().requires_grad_() for channels in (4, 6)]
     outputs = [
-        Output(torch.zeros(0), pooled=one, classifier=Classifier(weight))
-        for one, weight in zip(maps, weights, strict=True)
+        Output(torch.zeros(0), pooled=features, classifier=Classifier(weight))
+        for features, weight in zip(maps, weights, strict=True)
     ]
     method = create("sdd", variant=variant)
     (weight, loss) = method(*outputs, Batch(labels(), labels(), 0, 24))["sdd"]
@@ -472,7 +475,7 @@ def test_ofa_asks_for_the_students_maps_only():
 
 
 def test_published_defaults_are_the_published_settings():
-    wanted = {
+    expected = {
         "ctkd": {"start": 1.0, "span": 20.0, "curriculum": 10 / 240, "weight": 0.9, "ce": 0.1},
         "mlld": {"temperature": 4.0, "weight": 0.9, "standardised": False, "ce": 0.1},
         "ofa": {"weight": 1.0, "stages": 1.0, "exponent": 1.0, "temperature": 1.0, "ce": 1.0},
@@ -499,7 +502,7 @@ def test_published_defaults_are_the_published_settings():
         "luminet": {"alpha": 34.0, "temperature": 4.0, "warm_up": 20 / 240, "ce": 2.0},
         "irg": {"vertex": 0.1, "edge": 5.0, "transform": 5.0, "ce": 1.0},
     }
-    assert {name: create(name).settings for name in wanted} == wanted
+    assert {name: create(name).settings for name in expected} == expected
 
 
 def complete(side: int, channels: int, seed: int) -> Output:
@@ -511,8 +514,8 @@ def complete(side: int, channels: int, seed: int) -> Output:
     maps = (drawn(COUNT, channels // 2, 2 * side, 2 * side, seed=seed + 2), pooled)
     embedding = pooled.mean(dim=(2, 3))
     ready = [
-        one.float().requires_grad_()
-        for one in (embedding @ weight.T, embedding, *maps, pooled, weight)
+        tensor.float().requires_grad_()
+        for tensor in (embedding @ weight.T, embedding, *maps, pooled, weight)
     ]
     logits, embedding, *maps, pooled, weight = ready
     return Output(
@@ -531,7 +534,7 @@ def test_a_pair_of_any_sizes_gets_finite_terms_and_gradients_for_the_student_alo
         Shapes(
             (CLASSES,),
             (channels,),
-            tuple(tuple(one.shape[1:]) for one in output.maps),
+            tuple(tuple(features.shape[1:]) for features in output.maps),
             output.pooled.shape[1:],
             True,
         )
@@ -564,12 +567,12 @@ def test_a_pair_of_any_sizes_gets_finite_terms_and_gradients_for_the_student_alo
         teacher.pooled,
         teacher.classifier.weight,
     ]
-    assert any(one.grad is not None and one.grad.norm() > 0 for one in of_student)
-    assert all(one.grad is None for one in of_teacher)
+    assert any(tensor.grad is not None and tensor.grad.norm() > 0 for tensor in of_student)
+    assert all(tensor.grad is None for tensor in of_teacher)
     assert all(
-        one.grad.isfinite().all()
-        for one in [*of_student, *method.parameters()]
-        if one.grad is not None
+        tensor.grad.isfinite().all()
+        for tensor in [*of_student, *method.parameters()]
+        if tensor.grad is not None
     )
     assert all(parameter.grad is not None for parameter in method.parameters())
 
@@ -589,9 +592,9 @@ def test_wkds_cost_is_saved_with_the_method():
 
 def gap() -> Tensor:
     """Wrong classes 120 above: the label's probability, and most others, underflow in float32."""
-    made = torch.zeros(COUNT, CLASSES)
-    made[range(COUNT), (labels() + 1) % CLASSES] = 120.0
-    return made
+    logits = torch.zeros(COUNT, CLASSES)
+    logits[range(COUNT), (labels() + 1) % CLASSES] = 120.0
+    return logits
 
 
 def probes() -> list[Tensor]:
@@ -629,10 +632,10 @@ FINITE = {
 
 
 @pytest.mark.parametrize("name", FINITE)
-@pytest.mark.parametrize("one", range(6))
+@pytest.mark.parametrize("own", range(6))
 @pytest.mark.parametrize("other", range(6))
-def test_losses_and_gradients_stay_finite_in_float32_and_never_reach_the_teacher(name, one, other):
-    student = probes()[one].clone().requires_grad_()
+def test_losses_and_gradients_stay_finite_in_float32_and_never_reach_the_teacher(name, own, other):
+    student = probes()[own].clone().requires_grad_()
     teacher = probes()[other].clone().requires_grad_()
     loss = FINITE[name](student, teacher)
     assert loss.dtype == torch.float32

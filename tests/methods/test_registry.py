@@ -1,4 +1,4 @@
-"""The folder is the registry, `kd+at` is a union, and the methods hold what every method promises."""
+"""The folder is the registry, `kd+at` is a union of terms, and every file says what it is."""
 
 from __future__ import annotations
 
@@ -35,14 +35,10 @@ PROBE = Probe(Shapes((3,), (6,), MAPS), Shapes((3,), (6,), MAPS), samples=16, ba
 
 def output(seed, grad=False):
     draw = torch.Generator().manual_seed(seed)
-    made = [
+    logits, embedding, *maps = (
         torch.randn(4, *shape, generator=draw).requires_grad_(grad) for shape in ((3,), (6,), *MAPS)
-    ]
-    return Output(made[0], made[1], tuple(made[2:]))
-
-
-def tensors(given):
-    return [given.logits, given.embedding, *given.maps]
+    )
+    return Output(logits, embedding, tuple(maps))
 
 
 def built(name, **settings):
@@ -53,16 +49,16 @@ def built(name, **settings):
 
 def test_names_are_the_folders_files_and_no_method_is_imported_for_them():
     code = (
-        "import sys, methods; found = methods.names();"
-        "print(*[name for name in found if f'methods.{name}' not in sys.modules])"
+        "import sys, methods;"
+        "print(*[name for name in methods.names() if f'methods.{name}' not in sys.modules])"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=FOLDER.parent, check=True
     )
     files = sorted(
         file.stem for file in FOLDER.iterdir() if file.suffix == ".py" and file.stem[0] != "_"
     )
-    assert done.stdout.split() == files == methods.names()
+    assert process.stdout.split() == files == methods.names()
     assert {"student", "kd", "fitnet", "at"} <= set(files)
 
 

@@ -1,4 +1,4 @@
-"""A method's settings: every wrong key and value is refused with itself in the message, every legal one is kept."""
+"""Settings of a method: wrong keys and values are refused by name, legal ones are kept."""
 
 from __future__ import annotations
 

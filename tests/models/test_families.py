@@ -1,9 +1,9 @@
-"""Every family of timm: its smallest model can be tapped, teaches, and learns.
+"""Every family of timm: its smallest model can be tapped, teaches and learns.
 
-The tables are pinned for one version of timm. Each family's model is that of the fewest parameters, and its size the
-smallest of 32, 64 and 224 that it takes; CrossViT takes none of these, and has its own 240. Where the smallest model
-has over 130 million parameters (DeepSeek's and Gemma's, the latter the smallest with a classifier) two blocks of it
-stand for the family.
+The tables are pinned for one version of timm. Each family is represented by its model with the
+fewest parameters, at the smallest of the sizes 32, 64 and 224 that it takes; CrossViT takes none
+of these and has its own 240. Where that model has over 130 million parameters (DeepSeek's and
+Gemma's, the latter the smallest with a classifier), two of its blocks represent the family.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ import torch.nn.functional as F
 import methods
 from benchmark.data import Loaded
 from benchmark.models import create, pairing
-from benchmark.models.routes import MAX_STAGES
+from benchmark.models.discovery import MAX_STAGES
 from benchmark.study.schema import Network
 from benchmark.training.teacher import Teacher
 from methods import Batch, Needs
 
+pytestmark = pytest.mark.trains
+
 TIMM = "1.0.31"
-PARTNER, CLASSES, BATCH = "test_resnet", 10, 4
+PARTNER = "test_resnet"
+CLASSES = 10
+BATCH = 4
 EVERYTHING = Needs(logits=True, embedding=True, maps=True)
 
 
@@ -140,7 +144,7 @@ WORKING = {
 }
 
 FAILING: dict[str, str] = {}
-"""Family -> why none of its models can be tapped, or trained with."""
+"""Reason why no model of a family can be tapped or trained with, by family."""
 
 SEVERAL_CLASSIFIERS = {
     "crossvit",
@@ -150,7 +154,7 @@ SEVERAL_CLASSIFIERS = {
     "levit",
     "swiftformer",
 }
-"""Their logits are the mean of two classifiers', so there is no one embedding."""
+"""Families whose logits are the mean of two classifiers, so that no single embedding exists."""
 
 QUICK = [
     "byobnet",
@@ -167,38 +171,39 @@ CASES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for
 pinned = pytest.mark.skipif(timm.__version__ != TIMM, reason=f"the tables hold for timm {TIMM}")
 
 
-def made(case, model=None):
+def tapped(model, kwargs, size):
     torch.manual_seed(0)
-    network = Network(model=model or case.model, kwargs={} if model else case.kwargs)
+    network = Network(model=model, kwargs=kwargs)
     half = [0.5] * 3
-    return create.tapped(network, "here", (3, case.size, case.size), CLASSES, half, half)
+    return create.tapped(network, "here", (3, size, size), CLASSES, half, half)
 
 
 def batch(case):
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(BATCH, 3, case.size, case.size, generator=generator)
-    return images, torch.randint(CLASSES, (BATCH,), generator=generator)
+    draw = torch.Generator().manual_seed(1)
+    images = torch.rand(BATCH, 3, case.size, case.size, generator=draw)
+    return images, torch.randint(CLASSES, (BATCH,), generator=draw)
 
 
 def step(student, teacher, method, images, labels):
-    """One step of the engine's kind; returns the terms' values."""
-    pair = pairing.probe(student, teacher.model, method.tapped(), samples=BATCH, batch_size=BATCH)
+    """Take one step as the engine does, and return the values of the loss terms."""
+    needs = method.tapped()
+    pair = pairing.probe(student, teacher.model, needs, samples=BATCH, batch_size=BATCH)
     assert method.supports(pair) is None
     method.build(pair)
-    depth = len(pair.student.maps)
     optimizer = torch.optim.SGD([*student.parameters(), *method.parameters()], lr=0.01)
-    seen = pairing.only(
-        teacher.output(Loaded(images, labels, torch.arange(BATCH))), method.tapped(), depth
-    )
-    output = student.train()(images, method.tapped())
-    output = methods.Output(
-        output.logits, output.embedding, output.maps[len(output.maps) - depth :]
-    )
-    terms = method(output, seen, Batch(labels, torch.arange(BATCH)))
-    total = F.cross_entropy(output.logits, labels) + sum(
-        weight * value for weight, value in terms.values()
-    )
-    total.backward()
+
+    depth = len(pair.student.maps)
+    index = torch.arange(BATCH)
+    taught = pairing.only(teacher.output(Loaded(images, labels, index)), needs, depth)
+    output = student.train()(images, needs)
+    paired_maps = output.maps[len(output.maps) - depth :]
+    output = methods.Output(output.logits, output.embedding, paired_maps)
+
+    terms = method(output, taught, Batch(labels, index))
+    loss = F.cross_entropy(output.logits, labels)
+    for weight, value in terms.values():
+        loss = loss + weight * value
+    loss.backward()
     optimizer.step()
     return {name: float(value.detach()) for name, (_, value) in terms.items()}
 
@@ -207,14 +212,16 @@ def step(student, teacher, method, images, labels):
 @pytest.mark.parametrize("family", CASES)
 def test_a_family_is_tapped_without_changing_its_output(family):
     case = WORKING[family]
-    model, (images, _) = made(case).eval(), batch(case)
+    model = tapped(case.model, case.kwargs, case.size).eval()
+    images, _ = batch(case)
     with torch.no_grad():
         output = model(images, EVERYTHING)
         plain = model.network(model.prepared(images))
     assert torch.equal(output.logits, plain)
     assert output.logits.shape == (BATCH, CLASSES)
-    assert tuple(tuple(one.shape[1:]) for one in output.maps) == model.shapes.maps
+    assert tuple(tuple(stage_map.shape[1:]) for stage_map in output.maps) == model.shapes.maps
     assert 2 <= len(output.maps) <= MAX_STAGES
+
     if family in SEVERAL_CLASSIFIERS:
         assert output.embedding is None
         assert model.notes["embedding"] == "the network has several classifiers"
@@ -228,10 +235,13 @@ def test_a_family_is_tapped_without_changing_its_output(family):
 @pytest.mark.parametrize("family", CASES)
 def test_a_family_learns_and_teaches_with_logits_and_maps(family, role):
     case = WORKING[family]
-    one, other = made(case), made(case, PARTNER)
-    student, teacher = (one, other) if role == "student" else (other, one)
+    model = tapped(case.model, case.kwargs, case.size)
+    partner = tapped(PARTNER, {}, case.size)
+    student, teacher = (model, partner) if role == "student" else (partner, model)
     before = [weight.detach().clone() for weight in student.parameters()]
+
     terms = step(student, Teacher(teacher, ""), methods.create("kd+fitnet"), *batch(case))
+
     assert set(terms) == {"kd", "fitnet"}
     assert all(value > 0 and value < float("inf") for value in terms.values())
     assert all(torch.isfinite(weight).all() for weight in student.parameters())
@@ -240,15 +250,15 @@ def test_a_family_learns_and_teaches_with_logits_and_maps(family, role):
 
 
 @pinned
-def test_every_family_stands_in_one_of_the_two_tables():
-    # A zoo's file may be called as one of timm's, or otherwise; a family is one that holds a model of timm's own.
-    own = {
+def test_every_family_is_in_one_of_the_two_tables():
+    # The zoo's files count as modules of timm too, so a family is one with a model of timm itself.
+    timms_own = {
         name
         for name in create.names()
         if timm.models.model_entrypoint(name).__module__.startswith("timm.")
     }
     families = {
-        module for module in timm.list_modules() if own & set(timm.list_models(module=module))
+        module for module in timm.list_modules() if timms_own & set(timm.list_models(module=module))
     }
     assert families == WORKING.keys() | FAILING.keys()
     assert not WORKING.keys() & FAILING.keys()

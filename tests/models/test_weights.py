@@ -1,4 +1,4 @@
-"""Weights from elsewhere: every common layout is read, none runs code, and what does not fit is told in one line."""
+"""Weights from elsewhere: every common layout is read, none runs code, misfits are refused."""
 
 from __future__ import annotations
 
@@ -41,19 +41,20 @@ def test_a_state_dict_is_found_in_every_common_layout_of_a_torch_file(
     content: Any, tmp_path: Path
 ) -> None:
     torch.save(content, tmp_path / "file.pth")
-    found = weights.read(tmp_path / "file.pth")
-    assert list(found) == list(STATE)
-    assert all(torch.equal(found[name], value) for name, value in STATE.items())
+    tensors = weights.read(tmp_path / "file.pth")
+    assert list(tensors) == list(STATE)
+    assert all(torch.equal(tensors[name], value) for name, value in STATE.items())
 
 
-def test_a_safetensors_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_safetensors_file_is_read_unchanged(tmp_path: Path) -> None:
     safetensors.torch.save_file(STATE, tmp_path / "file.safetensors")
-    found = weights.read(tmp_path / "file.safetensors")
-    assert all(torch.equal(found[name], value) for name, value in STATE.items())
+    tensors = weights.read(tmp_path / "file.safetensors")
+    assert tensors.keys() == STATE.keys()
+    assert all(torch.equal(tensors[name], value) for name, value in STATE.items())
 
 
 class Trap:
-    """Runs code where it is unpickled."""
+    """Runs code when it is unpickled: creates the file `proof`."""
 
     def __init__(self, proof: Path):
         self.proof = proof
@@ -64,9 +65,8 @@ class Trap:
 
 def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
     torch.save({"model": Trap(tmp_path / "ran")}, tmp_path / "file.pth")
-    with pytest.raises(
-        InputError, match=r"holds more than tensors.*save the network's state_dict\(\) alone"
-    ) as error:
+    message = r"holds more than tensors.*save the network's state_dict\(\) alone"
+    with pytest.raises(InputError, match=message) as error:
         weights.read(tmp_path / "file.pth")
     assert not (tmp_path / "ran").exists()
     assert len(str(error.value).splitlines()) == 1
@@ -74,7 +74,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["file.safetensors", "file.pth"])
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps(3), bytes(range(256)) * 9])
-def test_a_damaged_file_is_one_line_with_its_name(
+def test_a_damaged_file_is_refused_in_one_line_with_its_name(
     content: bytes, name: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -93,24 +93,23 @@ def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) ->
         weights.read(tmp_path / "file.pth")
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.pth: no such file$"):
         weights.read(tmp_path / "none.pth")
 
 
-def test_weights_without_step_counters_fit() -> None:
+def test_weights_without_step_counters_are_loaded() -> None:
     fresh = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    weights.fit(fresh, {k: v for k, v in STATE.items() if "num_batches" not in k}, "net", "file")
+    tensors = {name: value for name, value in STATE.items() if "num_batches" not in name}
+    weights.load_into(fresh, tensors, "net", "file")
     assert all(torch.equal(value, STATE[name]) for name, value in fresh.state_dict().items())
 
 
 def test_weights_that_do_not_fit_are_refused_with_every_kind_of_difference() -> None:
-    wrong = {k: v for k, v in STATE.items() if k != "0.bias"} | {
-        "fc.weight": torch.zeros(2),
-        "1.bias": torch.zeros(9),
-    }
+    wrong = {**STATE, "fc.weight": torch.zeros(2), "1.bias": torch.zeros(9)}
+    del wrong["0.bias"]
     with pytest.raises(InputError) as error:
-        weights.fit(network(), wrong, "net", "file")
+        weights.load_into(network(), wrong, "net", "file")
     assert str(error.value) == (
         "file: these are no weights of net: missing: 0.bias; not in the model: fc.weight; "
         "of another shape: 1.bias is [9] instead of [4]"
@@ -119,4 +118,4 @@ def test_weights_that_do_not_fit_are_refused_with_every_kind_of_difference() -> 
 
 def test_a_long_list_of_differences_is_cut() -> None:
     with pytest.raises(InputError, match=r"missing: 0\.weight, 0\.bias, 1\.weight and 3 more"):
-        weights.fit(network(), {"other": torch.zeros(1)}, "net", "file")
+        weights.load_into(network(), {"other": torch.zeros(1)}, "net", "file")

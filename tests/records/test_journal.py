@@ -17,10 +17,10 @@ from benchmark.records.journal import (
     Record,
     Start,
     Trained,
+    decode_line,
     metrics_of,
     parse_record,
     read_journal,
-    unseal,
 )
 from tests.support.records import files_limited_to
 
@@ -157,7 +157,7 @@ def test_any_changed_byte_of_a_whole_line_is_refused_with_the_number_of_the_line
 )
 def test_a_line_that_is_no_record_is_refused(line: bytes, path: Path) -> None:
     path.write_bytes(line + b"\n" + path.read_bytes())
-    assert unseal(line + b"\n") is None
+    assert decode_line(line + b"\n") is None
     with pytest.raises(InputError, match=":1: this record is damaged"):
         read_journal(path)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmark.leaderboard.headline import headline
 from benchmark.report import files, gallery
-from tests.support.committed import FOLDERS, ROOT, read
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path.parent for path in ROOT.glob("results/*/leaderboard.csv"))
 
 each_study = pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 
@@ -17,7 +21,7 @@ def test_there_are_committed_results():
 
 @each_study
 def test_the_committed_pages_are_made_from_the_committed_numbers(folder):
-    board, costs, summary = read(folder)
+    board, costs, summary = files.read(folder)
     figures = {path.stem: path.read_bytes() for path in folder.glob("*.svg")}
     pages = files.pages(board, costs, summary.plan, summary.provenance, figures)
     assert pages.keys() == {path.name for path in folder.glob("leaderboard.*")} & pages.keys()
@@ -27,14 +31,14 @@ def test_the_committed_pages_are_made_from_the_committed_numbers(folder):
 
 @each_study
 def test_the_committed_tables_are_written_as_they_are_read(folder):
-    board, costs, _ = read(folder)
+    board, costs, _ = files.read(folder)
     assert files.to_csv(board).encode() == (folder / "leaderboard.csv").read_bytes()
     assert files.to_csv(costs).encode() == (folder / "costs.csv").read_bytes()
 
 
 @each_study
 def test_the_committed_summary_has_the_headline_of_the_committed_numbers(folder):
-    board, _, summary = read(folder)
+    board, _, summary = files.read(folder)
     assert summary.headline == headline(board, summary.plan)
     assert summary.plan.study == folder.name
 

@@ -45,7 +45,7 @@ def test_notes_footnotes_and_provenance_follow_the_tables():
     assert any(line.startswith("* Selection rule:") for line in page)
     assert page[-3:] == ["## Where it was trained", "", "* 9 students: torch 2"]
     guide = "docs/reading-a-leaderboard.md"
-    assert f"More in [{guide}](../../{guide})." in page
+    assert f"Every column is explained in [{guide}](../../{guide})." in page
 
 
 def test_the_page_links_to_other_files():

@@ -105,8 +105,8 @@ def test_costs_and_footnotes_are_printed():
     assert "\nComputed costs\n" in text
     assert "\nMeasured costs\n" in text
     assert "* Medians over the seeds. They depend on the machine and its load." in text
-    assert "* n = 2 to 3: with fewer than 6 seeds" in text
-    assert "* More in docs/reading-a-leaderboard.md." in text
+    assert "With fewer than 6 seeds (n = 2 to 3), no difference" in " ".join(text.split())
+    assert "* Every column is explained in docs/reading-a-leaderboard.md." in text
 
 
 def test_several_pairs_have_a_table_each_with_the_data_set_in_the_title():

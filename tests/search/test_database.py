@@ -16,6 +16,8 @@ from tests.search.helpers import LOCAL, SEARCH, Whole, search_folder, searched, 
 from tests.support.commandline import kdbench
 from tests.support.studies import tiny, write_study
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.mark.parametrize(
     "url",

@@ -14,6 +14,8 @@ from benchmark.search import trials as search_trials
 from tests.search.helpers import Stop, search_folder, searched, searching, trials
 from tests.support.records import read_journal
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture
 def pruned() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from benchmark.search.recording import _sentence, best_trial
 from benchmark.study.schema import Search
 from tests.search.helpers import Whole, search_folder
 
+pytestmark = pytest.mark.trains
+
 OLD = """\
 {
   "best": 1,

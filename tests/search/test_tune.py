@@ -36,6 +36,8 @@ from tests.support.commandline import ended, kdbench, launched
 from tests.support.records import read_journal
 from tests.support.studies import tiny, write_study
 
+pytestmark = pytest.mark.trains
+
 
 def test_every_row_has_its_budget_and_the_published_settings_first(whole: Whole) -> None:
     rows = trials(whole[0])

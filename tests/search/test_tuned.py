@@ -17,6 +17,8 @@ from tests.search.helpers import LOCAL, ROWS, Whole, searched
 from tests.support.commandline import kdbench
 from tests.support.studies import folders, plan, write_study
 
+pytestmark = pytest.mark.trains
+
 
 def test_the_comparison_runs_published_and_tuned_rows_side_by_side_on_fresh_seeds(
     tmp_path: Path,

@@ -1,12 +1,21 @@
-"""What a study cannot have set out to compare."""
+"""A plan makes sense, and is read as this and earlier versions wrote it."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
-from benchmark.study.plan import from_dict, to_dict
+from benchmark.errors import InputError
+from benchmark.study.plan import (
+    PlannedCell,
+    PlannedTeacher,
+    from_dict,
+    read_plan,
+    to_dict,
+    write_plan,
+)
 from tests.support.handmade import PLAN
 
 
@@ -30,3 +39,47 @@ def test_a_plan_written_before_there_was_a_reference_compares_with_the_row_named
     assert from_dict(content).reference is None
     del content["reference"]
     assert from_dict(content).reference == "kd"
+
+
+TEACHER = PlannedTeacher("t", "teachers/t", PLAN.pairs, "r56", 0, "abc", {"epochs": 4})
+CELL = PlannedCell(
+    "c", "cells/c", PLAN.pairs[0], "kd", "kd", {"temperature": 4.0}, 0, "r56", "abc", "r20"
+)
+FULL = dataclasses.replace(
+    PLAN, datasets={PLAN.pairs[0]: "digits"}, altered=["at"], teachers=(TEACHER,), cells=(CELL,)
+)
+
+
+def test_a_written_plan_is_read_back(tmp_path):
+    write_plan(tmp_path / "plan.json", FULL)
+    assert read_plan(tmp_path / "plan.json") == FULL
+
+
+def test_a_plan_for_tables_has_neither_cells_nor_teachers():
+    tables = FULL.for_tables()
+    assert (tables.cells, tables.teachers) == ((), ())
+    assert dataclasses.replace(tables, cells=FULL.cells, teachers=FULL.teachers) == FULL
+
+
+def test_a_plan_of_an_earlier_version_names_one_data_set_for_all_pairs(tmp_path):
+    content = to_dict(FULL)
+    del content["datasets"]
+    content |= {"dataset": "digits", "key of another version": 1}
+
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(content))
+    assert read_plan(path) == FULL
+    assert read_plan(path).dataset == "digits"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}'])
+def test_a_damaged_plan_is_refused_with_a_remedy(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"plan\.json: damaged; delete it and run the study again"):
+        read_plan(path)
+
+
+def test_a_missing_plan_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"plan\.json: cannot be read \(No such file"):
+        read_plan(tmp_path / "plan.json")

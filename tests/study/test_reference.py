@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import methods
 from benchmark.study import reference, yamlfile
 from benchmark.study.reference_examples import COMPLETE, SECTIONS
 from benchmark.study.study import load
+
+pytestmark = pytest.mark.subprocess
 
 COMMAND = "python -m benchmark.study.reference"
 
@@ -80,6 +83,27 @@ def test_the_json_schema_allows_short_forms_and_missing_names():
     assert definitions["Row"]["required"] == ["method"]
     assert definitions["Pair"]["required"] == ["teacher", "student"]
     assert all(model["additionalProperties"] is False for model in definitions.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("digits", "Digits"),
+        ("torch/mnist", "Torchvision"),
+        ("hfds/a/b", "HuggingFace"),
+        ("folder/a", "ClassFolders"),
+        ("mine/a", "OtherFiles"),
+    ],
+)
+def test_the_json_schema_has_one_kind_of_data_set_for_a_name(name, model):
+    definitions = reference.json_schema()["$defs"]
+    kinds = ("Digits", "Torchvision", "HuggingFace", "ClassFolders", "OtherFiles")
+
+    def allows(schema):
+        names = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        return name in names if names else bool(re.search(schema["pattern"], name))
+
+    assert [kind for kind in kinds if allows(definitions[kind]["properties"]["name"])] == [model]
 
 
 def test_the_json_schema_is_plain_json():

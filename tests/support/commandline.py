@@ -1,4 +1,4 @@
-"""The command line as the tests use it: in this process or as one of its own; and what it leaves behind."""
+"""The command line as tests use it, in this process or a new one, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 def kdbench(*arguments: Any) -> Ended:
-    """The command line in this process, on one thread as in `launched`: the number decides the bits."""
+    """Run a command in this process, on one thread as `launched`: threads decide the bits."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads, code = torch.get_num_threads(), 0
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def alive(word: Any) -> list[int]:
-    """The processes with a word on their command line: the name of a test's own folder finds all that it started."""
+    """The processes with a word on their command line, such as the folder of a test."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def alive(word: Any) -> list[int]:
 
 
 def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
-    """The runs in a workspace's MLflow database but reports, read without MLflow: status, tags, last metrics."""
+    """Status, tags and last metrics of the runs in MLflow's database, read without MLflow."""
     with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database:
         runs = {
             key: {"status": status}
@@ -112,7 +112,7 @@ def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:
-    """The files that `kdbench leaderboard` writes of the study "tiny", less those that hold times."""
+    """The files that `kdbench leaderboard` writes of the study "tiny", without measured times."""
     assert kdbench("--workspace", workspace, "leaderboard", name, "--results", results).code == 0
     return {
         path.name: path.read_bytes()

@@ -1,7 +1,8 @@
-"""Loss and gradient figures that reference implementations gave in float64, and the inputs they were given.
+"""Losses and gradients of reference implementations in float64, and the inputs they were given.
 
-`oracle/<method>.json` says how each input is made (from a seed, or by its values) and what came out: the loss, and of
-its gradient with respect to an input the l2 norm, the sum, the sum of absolutes and the first 8 elements.
+`tests/methods/oracle/<method>.json` says how each input is made (from a seed, or by its values) and
+what came out: the loss, and for the gradient with respect to each input its l2 norm, sum, sum of
+absolute values and first 8 elements.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MASK = (1 << 64) - 1
 
 
 def element(seed: int, place: int, scale: float) -> float:
-    """A multiple of 1/1024: the 16-bit words of a SplitMix64 draw added up (nearly normal), centred, scaled."""
+    """A nearly normal multiple of 1/1024: the sum of the 16-bit words of a SplitMix64 draw."""
     bits = (seed * 0xD1342543DE82EF95 + place * 0x9E3779B97F4A7C15) & MASK
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = ((bits ^ (bits >> shift)) * factor) & MASK
@@ -44,13 +45,16 @@ def tensor(entry: dict[str, Any]) -> Tensor:
 
 
 def near(expected: Any, size: float = 0.0) -> Any:
-    """Agreement to 1e-9; differences far below `size`, of the numbers that were added up, are rounding."""
+    """Equal to 1e-9; differences far below `size`, that of the summands, are rounding."""
     return pytest.approx(expected, rel=1e-9, abs=1e-12 * size)
 
 
 @dataclass
 class Case:
-    """One call of a reference.  inputs: by the reference's name of the argument; those with a gradient are leaves."""
+    """One call of a reference.
+
+    `inputs` are named as the reference names its arguments; those with a gradient are leaves.
+    """
 
     name: str
     params: dict[str, Any]

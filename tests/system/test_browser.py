@@ -1,4 +1,4 @@
-"""What a person sees, in headless Chromium: MLflow's page with the saved views, and the leaderboard as HTML."""
+"""What a person sees in headless Chromium: MLflow's saved views, and the HTML leaderboard."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = [
 
 
 class Seen:
-    """A browser's page on a served store; `outside` are the requests of any of its frames that leave this machine."""
+    """A browser's page on a served store; `outside` holds requests that leave this machine."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Whatever ends a process, at whatever moment: nothing is lost, nothing is there twice, the numbers are the same."""
+"""Whatever ends a process: nothing is lost or recorded twice, and the numbers are the same."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from tests.support.commandline import (
 )
 from tests.support.studies import ROWS, SEEDS, Tracked, bits, folders, tiny, write_study
 
+pytestmark = pytest.mark.subprocess
+
 COUNT = len(ROWS) * len(SEEDS)
 CANARY = "canary-4c1d"
 
@@ -42,7 +44,7 @@ def assert_equal_cells(workspace: Path, expected: Path) -> None:
         assert bits(found[name]) == bits(folder)
 
 
-# Forking from a process that has imported everything makes a run that dies cheap, so that there can be many.
+# Forking from a process that has imported everything makes runs cheap, so there can be many.
 DYING = """
 import os, sys
 import sklearn.datasets, timm, torch
@@ -57,7 +59,7 @@ for place in places:
     print(place, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
-# Every run goes on where the one before was killed: each of the first writes, and deep into the study.
+# Every run resumes where the one before was killed: at each of the first writes, and later.
 PLACES = [
     *(f"write.before_replace:{n}" for n in range(1, 12)),
     *(
@@ -72,7 +74,7 @@ PLACES = [
 
 @pytest.fixture(scope="module")
 def killed(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the study was killed at every place, one after the other, and then ran to its end."""
+    """A workspace whose study was killed at every place in turn, and then ran to its end."""
     workspace = tmp_path_factory.mktemp("killed") / "runs"
     command = [sys.executable, "-c", DYING, ",".join(PLACES)]
     found = ended(launched(*words(workspace, tracked.study, "--no-track"), command=command))
@@ -101,7 +103,7 @@ def test_a_study_killed_at_every_write_has_the_same_leaderboard(
 
 
 def states(workspace: Path) -> dict[str, str]:
-    """MLflow's status of every run by "row/seed"; a run that is there twice has a name of its own."""
+    """MLflow's status of every run by "row/seed"; a second run has a name of its own."""
     found: dict[str, str] = {}
     for run in in_mlflow(workspace):
         name = f"{run['method']}/{run['seed']}"
@@ -270,5 +272,8 @@ def test_a_server_that_does_not_answer_costs_a_warning_and_its_password_is_shown
 def test_a_second_process_is_refused_while_a_study_runs(tracked: Tracked, workspace: Path) -> None:
     with locked(workspace / "tiny"):
         found = kdbench(*words(workspace, tracked.study, "--no-track"))
-    line = f"kdbench: {workspace}/tiny: this study is already running (process {os.getpid()}); wait for it or stop it\n"
+    line = (
+        f"kdbench: {workspace}/tiny: this study is already running "
+        f"(process {os.getpid()}); wait for it or stop it\n"
+    )
     assert found == Ended(2, "", line)

@@ -1,8 +1,8 @@
-"""A workspace of version 0.1.0 before its packages: journals, MLflow store and search open and go on.
+"""A workspace of an older version: journals, MLflow store and search still open and resume.
 
-`data/old-workspace.tar.xz` was made by that version: a study of 8 cells that was killed after 4, and a
-search that was killed before its last trials were told. `expected.json` and `expected.csv` in it are what
-the same version made of both when it was allowed to finish.
+`data/old-workspace.tar.xz` was made by 0.1.0 before the code was divided into packages: a study of
+8 cells that was killed after 4, and a search that was killed before its last trials had ended.
+`expected.json` and `expected.csv` in it are what that version made of both in the end.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import yaml
 from benchmark.execution.environment import environment
 from tests.support.commandline import Ended, in_mlflow, kdbench
 from tests.support.studies import folders, plan
+
+pytestmark = pytest.mark.subprocess
 
 ARCHIVE = Path(__file__).parent / "data" / "old-workspace.tar.xz"
 MADE_AT = "/tmp/fix/fixture"

@@ -13,6 +13,8 @@ from benchmark.tracking.runs import runs
 from benchmark.tracking.sync import sync
 from tests.support.journalled import Study, find_run, mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture(autouse=True)
 def _every_study_is_large(monkeypatch):

@@ -24,6 +24,8 @@ from tests.support.journalled import (
     start_python,
 )
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
     Study(tmp_path, rows=("kd", "kd+at")).finish()

@@ -13,6 +13,8 @@ from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import sync
 from tests.support.journalled import CANARY, Study, counts, start_python
 
+pytestmark = pytest.mark.mlflow
+
 
 class Busy:
     """A call of MLflow that refuses some times and then works."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from benchmark.errors import TrackingError
 from benchmark.tracking import sync as tracking_sync
 from benchmark.tracking.client import import_mlflow
 from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import follow
 from tests.support.journalled import CANARY, counts, find_run
+
+pytestmark = pytest.mark.mlflow
 
 
 def test_following_an_unreachable_server_warns_once_and_never_raises(small):

@@ -15,6 +15,8 @@ from benchmark.tracking.sync import sync
 from benchmark.tracking.tags import LONGEST_TAG, PLAN
 from tests.support.journalled import mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.mark.parametrize("size", [1, 400])
 def test_the_plan_comes_back_however_long_it_is(store, small, size):

@@ -14,6 +14,8 @@ from benchmark.tracking.sync import sync
 from benchmark.tracking.tags import LONGEST_TAG, NOTE, REPORT_RUN
 from tests.support.journalled import Study, file_names, find_runs, mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def study(tmp_path):

@@ -12,6 +12,8 @@ from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import sync
 from tests.support.journalled import Study, find_run, mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_a_table_has_a_row_per_run_and_a_column_per_measure(tmp_path, store):
     Study(tmp_path, rows=("student", "kd", "kd+at"), seeds=(0, 1, 2)).finish()

@@ -12,6 +12,8 @@ from benchmark.tracking.tags import NOTE
 from tests.support.journalled import file_names
 from tests.support.searched import PNG, Search, counts, find_experiment, find_runs
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def search(tmp_path):

@@ -10,6 +10,8 @@ from benchmark.tracking.search_views import COORDINATES, CURVES, TABLE, search_v
 from benchmark.tracking.sync_search import sync_search
 from tests.support.searched import KEY, Search, counts, find_experiment, find_runs, saved_view
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def search(tmp_path):

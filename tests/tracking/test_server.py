@@ -17,6 +17,8 @@ from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import sync
 from tests.support.journalled import CANARY, Study, counts, file_names, find_run
 
+pytestmark = pytest.mark.mlflow
+
 
 def free_port():
     with socket.socket() as probe:

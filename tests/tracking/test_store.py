@@ -11,6 +11,8 @@ from benchmark.redact import shown
 from benchmark.tracking.store import Store, open_store
 from tests.support.journalled import CANARY
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_without_an_address_the_store_is_in_the_workspace(tmp_path):
     store = open_store(tmp_path / "with space", None)

@@ -11,6 +11,8 @@ from benchmark.tracking.study_views import CURVES, LEADERBOARD, RUNS, study_view
 from benchmark.tracking.sync import sync
 from tests.support.journalled import Study, find_runs, mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def published(tmp_path, store):

@@ -29,6 +29,8 @@ from tests.support.journalled import (
     start_python,
 )
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_importing_sync_imports_no_large_package():
     code = """

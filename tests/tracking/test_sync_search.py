@@ -29,6 +29,8 @@ from tests.support.searched import (
     snapshot,
 )
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def search(tmp_path):

@@ -19,6 +19,8 @@ from tests.support.searched import (
     validation_accuracy,
 )
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.fixture
 def search(tmp_path):

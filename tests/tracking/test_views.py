@@ -6,6 +6,8 @@ import pytest
 
 from benchmark.tracking import views
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_a_view_keeps_its_tag_until_it_changes():
     view = views.table_view(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.models import create
-from benchmark.models.tapped import DeployedModel
+from benchmark.models.deployed import DeployedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
 from benchmark.training.assembly import Assembly, assemble
@@ -33,9 +33,11 @@ def assembled(method: str, seed: int = 0, recipe: Recipe | None = None) -> Assem
         labels=torch.arange(32) % CLASSES,
         steps=lambda batch_size: 32 // batch_size,
     )
+
     torch.manual_seed(7)
     teacher = Teacher(create.tapped(NETWORK, "here", SIZE, CLASSES, HALF, HALF), "")
     conditions = Conditions(data, Recipe(epochs=2, batch_size=16), seed, "last", teacher)
+
     folder = CellFolder(Path("unused"))
     return assemble(Task(folder, "cell", {}, NETWORK, method, {}, NETWORK, recipe), conditions)
 

@@ -17,6 +17,8 @@ from benchmark.training import cost, member, teacher
 from tests.support.studies import Interrupt, bits, folders, plan, records, run, tiny
 from tests.training.rows import row
 
+pytestmark = pytest.mark.trains
+
 ROWS = [*methods.names(), "kd+at"]
 
 ON_MAPS = ("catkd", "fsp", "ft")

@@ -23,6 +23,8 @@ from tests.support.studies import (
     tiny,
 )
 
+pytestmark = pytest.mark.trains
+
 ROWS = ["student", "kd", "fitnet"]
 TEACHERS_VIEW = {"image_size": 40, "mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]}
 STUDENTS_VIEW = {"image_size": 24, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.3, 0.5]}

@@ -37,6 +37,8 @@ from benchmark.training.teacher import Teacher
 from methods import Needs, Output
 from tests.support.studies import STUDENT, TEACHER, run, tiny
 
+pytestmark = pytest.mark.trains
+
 SIZE, CLASSES, HALF = (3, 32, 32), 10, (0.5, 0.5, 0.5)
 
 
@@ -257,9 +259,12 @@ def test_an_untrained_network_normalises_by_the_batch() -> None:
         for module in untrained.network.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
+
     assert layers
     assert all(layer.training for layer in layers)
+
     untrained.output(criterion("random_teacher"), step())
+
     for layer in layers:
         assert layer.running_mean is not None
         assert layer.running_mean.eq(0).all()

@@ -15,6 +15,8 @@ from tests.support.records import read_journal
 from tests.support.studies import Interrupt, Listening, bits, folders, records, run, tiny
 from tests.training.rows import KINDS, row
 
+pytestmark = pytest.mark.trains
+
 
 def test_a_loss_that_is_not_finite_ends_its_cell_alone_and_is_named(
     kinds: Path, workspace: Path

@@ -194,12 +194,12 @@ def test_a_network_sees_the_second_view_only_where_the_method_needs_it() -> None
         Network(model="cifar_resnet8"), "here", (3, 32, 32), CLASSES, (0.5,) * 3, (0.5,) * 3
     ).eval()
     loaded = batch(second=torch.zeros(4, 3, 32, 32))
-    one = criterion(Recording(Needs(logits=True))).output(network, loaded)
-    two = criterion(Recording(Needs(logits=True, views=True))).output(network, loaded)
-    assert one.second is None
-    assert two.second is not None
+    single = criterion(Recording(Needs(logits=True))).output(network, loaded)
+    double = criterion(Recording(Needs(logits=True, views=True))).output(network, loaded)
+    assert single.second is None
+    assert double.second is not None
     expected = network(loaded.second, Needs()).logits
-    assert torch.equal(two.second, expected)
+    assert torch.equal(double.second, expected)
 
 
 def test_the_students_taps_include_neither_the_teachers_logits_nor_a_companion() -> None:

@@ -49,6 +49,7 @@ def test_an_optimizer_steps_by_the_gradient_of_the_total(settings: dict[str, Any
     ours, theirs = parameters(), parameters()
     chosen = recipe(settings).optimizer
     optimizer = optimizers.create(recipe(settings), ours)
+
     expected: torch.optim.Optimizer
     if chosen.name == "adamw":
         expected = torch.optim.AdamW(theirs, chosen.lr, weight_decay=chosen.weight_decay)
@@ -60,6 +61,7 @@ def test_an_optimizer_steps_by_the_gradient_of_the_total(settings: dict[str, Any
             weight_decay=chosen.weight_decay,
             nesterov=chosen.nesterov,
         )
+
     for _ in range(3):
         optimizer.step(loss_of(ours))
         expected.zero_grad()
@@ -80,6 +82,7 @@ def test_dot_steps_by_the_gradients_of_task_and_terms_apart(task: bool, terms: b
         first, both, last = (value.detach() for value in theirs)
         own = [2 * first, torch.full_like(both, 3.0), None]
         distilled = [None, 2 * both, 1.5 * last**2]
+
         for parameter, gradient in zip(theirs, own, strict=True):
             parameter.grad = gradient if task else None
         dot.step(distilled if terms else [None, None, None])

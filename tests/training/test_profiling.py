@@ -16,6 +16,8 @@ from benchmark.study.schema import Network
 from benchmark.training import profiling
 from tests.support.studies import STUDENT
 
+pytestmark = pytest.mark.trains
+
 HALF = (0.5, 0.5, 0.5)
 
 

@@ -16,6 +16,8 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from tests.support.records import read_journal
 
+pytestmark = pytest.mark.trains
+
 
 class Reported(Progress):
     """Keeps the events, with the kinds of the records that are on disk by then."""

@@ -25,6 +25,8 @@ from tests.support.studies import (
 )
 from tests.training.rows import KINDS, row
 
+pytestmark = pytest.mark.trains
+
 COMPUTED_LATER = {"val/best_minus_last"}
 """Measures that tables derive from the journal."""
 

@@ -20,6 +20,8 @@ from methods import Needs
 from tests.support.studies import folders, metrics, plan, records, run, tiny, write_study
 from tests.training.rows import KINDS
 
+pytestmark = pytest.mark.trains
+
 
 def rates(folder: Path, kind: str = "epoch") -> list[float]:
     """Return the last learning rate of each epoch of a stage."""

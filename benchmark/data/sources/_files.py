@@ -1,4 +1,4 @@
-"""Images that lie in files, for the kinds of source that read local folders."""
+"""Images stored as files, for the source kinds that read local folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmark.study.schema import FileDataset
 
 
 class Files(Part):
-    """Images in files.
+    """Images stored as files.
 
     Args:
-        folder: The folder that holds the files.
+        folder: Folder that contains the files.
         names: Path of each file, relative to the folder.
         labels: Label of each file.
     """
@@ -53,7 +53,7 @@ class Files(Part):
             raise InputError(f"{self.where(index)}: cannot be read ({error.strerror})") from None
 
     def digests(self, pool: Executor, memo_folder: Path) -> list[str]:
-        """Return the digests of all files; those of unchanged files come from the memo folder."""
+        """Return the digests of all files, reusing saved digests of unchanged files."""
         folder_hash = hashlib.sha256(str(self.folder).encode()).hexdigest()
         memo = memo_folder / f"hashes-{folder_hash[:16]}.json"
         digests = _read_memo(memo)
@@ -72,7 +72,7 @@ class Files(Part):
         return self.names[index]
 
     def _stamps(self) -> list[str]:
-        """Return the name, size and time of each file, which tell whether it has changed."""
+        """Return the name, size and modification time of each file, to detect changes."""
         stamps: list[str] = []
         for name in self.names:
             status = (self.folder / name).stat()
@@ -81,7 +81,7 @@ class Files(Part):
 
 
 def _read_memo(path: Path) -> dict[str, str]:
-    """Return the kept digests by stamp; none if the file is missing or damaged."""
+    """Return the saved digests by stamp; empty if the file is missing or damaged."""
     try:
         content = json.loads(path.read_bytes())
         digests: dict[str, str] = content["hashes"]
@@ -91,7 +91,7 @@ def _read_memo(path: Path) -> dict[str, str]:
 
 
 def find_folder(dataset: FileDataset, name: str) -> Path | None:
-    """Return the folder `name` below the data set's root, or else `name` itself."""
+    """Return `name` below the data set's root, else `name` itself; None if neither is a folder."""
     for folder in (Path(dataset.root, name), Path(name)):
         if folder.is_dir():
             return folder.resolve()
@@ -117,6 +117,6 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def signature(folder: Path) -> list[str]:
-    """Return a folder's path and a hash of the names, sizes and times of all its files."""
+    """Return a folder's path and a hash of its files' names, sizes and modification times."""
     stamps = [(name, status.st_size, status.st_mtime_ns) for name, status in walk(folder)]
     return [str(folder), hashlib.sha256(repr(stamps).encode()).hexdigest()]

@@ -1,4 +1,4 @@
-"""The contract of a data source: training and test images that are decoded one at a time."""
+"""The data-source contract: training and test images, decoded one at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from benchmark.study.schema import Digits, FileDataset
 D = TypeVar("D", bound=Digits | FileDataset)
 
 TEST_SPLITS = ("test", "validation", "val")
-"""Names of the test images' split, in the order in which they are tried."""
+"""Candidate names for the test split, in the order in which they are tried."""
 
 
 class Part(ABC):
     """The training or the test images of a data set, decoded on demand.
 
-    Any thread or process may read from a part.
+    Parts can be read from any thread or process.
 
     Attributes:
         labels: The label of each image, int64 [N].
@@ -39,11 +39,11 @@ class Part(ABC):
 
     @abstractmethod
     def where(self, index: int) -> str:
-        """Name an image in a message to a person."""
+        """Return the name of an image, for messages."""
 
     @abstractmethod
     def read(self, index: int) -> Image.Image | IO[bytes] | Path:
-        """Return an image, or the file or path to decode it from."""
+        """Return an image, or a file or path from which to decode it."""
 
     def image(self, index: int) -> Image.Image:
         """Return an image in RGB.
@@ -58,7 +58,7 @@ class Part(ABC):
 
             with Image.open(content) as image:
                 return image.convert("RGB")
-        except Exception as error:  # decoders raise errors of many kinds for a damaged image
+        except Exception as error:  # decoders raise many kinds of error for a damaged image
             message = f"{self.where(index)}: cannot be decoded ({first_line(error)}); replace it"
             raise InputError(message) from error
 
@@ -71,19 +71,19 @@ class Part(ABC):
         """Return the digests of all images.
 
         Args:
-            pool: Computes them in parallel.
-            memo_folder: Where a part may keep digests that take long to compute.
+            pool: Executor that computes the digests in parallel.
+            memo_folder: Folder where a part may cache digests that are slow to compute.
         """
         return list(pool.map(self.digest, range(len(self))))
 
     def title(self, index: int) -> str:
-        """Name an image within the data set; the name is part of the fingerprint."""
+        """Return the name of an image within its data set, which is part of the fingerprint."""
         return str(index)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set in its original two parts.
+    """A data set with its original training and test parts.
 
     Attributes:
         classes: Number of classes.
@@ -99,10 +99,10 @@ class Located:
     """A data set that was found but not yet read.
 
     Attributes:
-        signature: Plain data that change when the images may have changed. None for a source so
-            quick to read that its images are not cached.
-        load: Reads the data set. Its argument is a folder for files that the parts need while
-            they are in use.
+        signature: Plain data that changes whenever the images may have changed. None for a source
+            that is fast enough to read without a cache.
+        load: Reads the data set. Its argument is a folder for files that the parts need while in
+            use.
     """
 
     signature: Any
@@ -113,9 +113,9 @@ class SourceKind(ABC, Generic[D]):
     """One kind of data source, chosen by the prefix of the data set's name in a study.
 
     Attributes:
-        prefix: What the name starts with, up to the first slash.
-        argument: Placeholder for what follows the slash, as messages show it. Empty for a kind
-            whose prefix is the whole name.
+        prefix: First component of the name, before the slash.
+        argument: Placeholder shown in messages for the text after the slash. Empty if the prefix is
+            the whole name.
     """
 
     prefix: ClassVar[str]
@@ -126,20 +126,20 @@ class SourceKind(ABC, Generic[D]):
         """Find a data set of this kind.
 
         Args:
-            dataset: What the study says about the data set.
-            argument: What follows the prefix and the slash in the data set's name.
+            dataset: The data set's section of the study.
+            argument: The part of the data set's name after the prefix and the slash.
 
         Raises:
-            InputError: There is no such data set, or an option does not fit it.
+            InputError: The data set does not exist, or an option does not apply to it.
         """
 
     def names(self) -> Sequence[str]:
-        """Return the names of this kind that a message can suggest."""
+        """Return names of this kind to suggest in messages."""
         return [f"{self.prefix}/{self.argument}" if self.argument else self.prefix]
 
 
 def split_names(dataset: FileDataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names to try for the split of the training and of the test images."""
+    """Return the split names to try for the training images and for the test images."""
     train = dataset.train_split or "train"
     test = (dataset.test_split,) if dataset.test_split else TEST_SPLITS
     return (train,), test
@@ -149,9 +149,9 @@ def class_labels(values: Sequence[Any], classes: int, where: str) -> Tensor:
     """Return labels as int64 [N].
 
     Args:
-        values: The labels as the source gives them.
+        values: The labels as read from the source.
         classes: Number of classes.
-        where: The source of the labels, for the message.
+        where: Origin of the labels, for the error message.
 
     Raises:
         InputError: A label is not a class from 0 to `classes - 1`.

@@ -1,4 +1,4 @@
-"""The contract of an executor, and the plain data that it gets: cohorts of cells."""
+"""The executor contract, and the plain-data cohorts of cells that executors receive."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class CellSpec(BaseModel):
 
     Attributes:
         label: Name of the cell in messages and progress events.
-        folder: Folder of the cell's files, relative to the workspace.
-        configuration: Everything that decides the cell's numbers; its hash is the cell's identity.
+        folder: Folder for the cell's files, relative to the workspace.
+        configuration: Everything that determines the cell's results; hashed, it is the cell's
+            identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,25 +33,25 @@ class CellSpec(BaseModel):
 
 
 class CohortSpec(BaseModel):
-    """Everything that a process needs to train one cohort, without any live object.
+    """Everything that a process needs to train one cohort, as plain data.
 
-    A spec survives pickle and JSON unchanged. A process on another host needs the same paths for
-    the workspace and the data set, the same installed code, and a progress listener of its own.
+    A spec survives pickle and JSON unchanged. A process on another host needs the same paths to
+    the workspace and the data set, the same installed code, and its own progress listener.
 
     Attributes:
-        workspace: Absolute path of the workspace, which holds the teacher and gets the cells.
+        workspace: Absolute path of the workspace that contains the teacher and receives the cells.
         dataset: The study's data set; relative names are resolved against its absolute `root`.
-        split: How the training images are divided.
-        recipe: Recipe that all cells share. A cell's own learning rate and weight decay stand in
-            its configuration.
-        select: Which epoch is kept: `last` or `best_val`.
-        seed: Seed of every cell of the cohort.
-        teacher: Key of the teacher in the workspace's store.
+        split: How the training images are split.
+        recipe: Recipe shared by all cells. A cell's own learning rate and weight decay are in its
+            configuration.
+        select: Which epoch's weights are kept: `last` or `best_val`.
+        seed: Seed of every cell in the cohort.
+        teacher: Key of the teacher in the workspace's teacher store.
         device: Name of the device, such as `cpu` or `cuda:0`.
-        tested: Whether finished cells are evaluated on the test images; trials never are.
+        tested: Whether finished cells are evaluated on the test images; always false for trials.
         environment: Versions and machine, recorded whenever a cell starts. An executor that
-            trains on another machine puts that machine's environment here.
-        cells: The cells, which share each batch and each forward pass of the teacher.
+            trains on another machine replaces it with that machine's environment.
+        cells: The cells, which share every batch and the teacher's forward passes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,24 +72,24 @@ class CohortSpec(BaseModel):
 class Executor(ABC):
     """Trains cohorts, in this process or elsewhere.
 
-    An executor lives in a file of this folder and is known by the file's name. It is created
-    without arguments, and is used by one thread.
+    Each executor is a file in this folder, and the file name is its name. It is constructed
+    without arguments and used from a single thread.
     """
 
     @abstractmethod
     def run(self, cohorts: Iterable[CohortSpec], resources: Resources, progress: Progress) -> None:
-        """Train all cohorts, each cell from where its folder says that it was.
+        """Train all cohorts, resuming each cell from the state saved in its folder.
 
-        When the method returns, every cell is finished, failed, or was taken out by `progress`;
-        its journal says which.
+        When this method returns, every cell has finished, failed, or been removed by `progress`,
+        as recorded in its journal.
 
         Args:
-            cohorts: The cohorts, independent of each other.
-            resources: Data and teachers that this process has already loaded. An executor that
-                trains in other processes ignores them; `worker.work` loads its own.
-            progress: Gets the events of all cells. Its `epoch` may raise `LeaveCohort`, which
-                takes the cell out of its cohort before the next epoch.
+            cohorts: The cohorts, which are independent of each other.
+            resources: Data and teachers already loaded in this process. An executor that trains in
+                other processes ignores them, because `worker.work` loads its own.
+            progress: Receives the events of all cells. Its `epoch` may raise `LeaveCohort`, which
+                removes the cell from its cohort before the next epoch.
 
         Raises:
-            InputError: A file cannot be read or written. What was trained until then is kept.
+            InputError: A file cannot be read or written. Training progress up to then is kept.
         """

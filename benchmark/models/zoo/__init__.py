@@ -1,11 +1,14 @@
-"""The classic nets of CIFAR distillation papers, and two recurrent ones; importing this package registers them in timm.
+"""The classic networks of CIFAR distillation papers, and two recurrent ones.
 
-Afterwards `timm.create_model("cifar_resnet56", num_classes=100)` works as for any timm model. The nets are written from
-their papers' definitions, in the shapes that RepDistiller (Tian et al., ICLR 2020, arXiv:1910.10699) made common; each
-file's header says what is pinned, and where its nets differ from the paper. None has weights at the hub.
+Importing this package registers them in timm: `timm.create_model("cifar_resnet56",
+num_classes=100)` works as for any timm model. The networks are written from their papers'
+definitions, in the shapes that RepDistiller (Tian et al., ICLR 2020, arXiv:1910.10699) made
+common. The header of each file says which choices are pinned and where they differ from the
+paper. No network has weights on the hub.
 
-Parameters are named as in public checkpoints. Those of chenyaofo's CIFAR ResNets fit, which a test checks; for the
-others RepDistiller's names were the pattern (MobileNetV2 excepted), and none of its files was at hand to try.
+Parameters have the names of public checkpoints. A test checks this for chenyaofo's CIFAR ResNets.
+The other names follow RepDistiller's (except for MobileNetV2); none of its files was available
+for a check.
 """
 
 from benchmark.models.zoo import mobilenet, recurrent, resnet, shufflenet, vgg, wrn

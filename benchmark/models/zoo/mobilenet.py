@@ -1,22 +1,34 @@
 """MobileNetV2 of half width.
 
-Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, arXiv:1801.04381. RepDistiller's
-`mobile_half`: the paper's table 2 with half of all channel numbers but the last, 1280. Its seven settings make four
-stages, which end with 12, 16, 48 and 160 channels.
+Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
+arXiv:1801.04381. RepDistiller's `mobile_half`: the paper's table 2 with half of all channel
+numbers but the last, 1280. Its seven settings make four stages, which end with 12, 16, 48 and 160
+channels.
 
 Pinned: Kaiming initialisation of convolutions; classifier normal with 0.01 and zero bias.
-Differs from the paper, as RepDistiller: ReLU in place of ReLU6; the second of the seven settings has stride 1, so that
-32x32 images are divided by 16 and not 32; the first block has an expanding convolution too; no dropout.
+Differs from the paper, as in RepDistiller: ReLU in place of ReLU6; the second of the seven
+settings has stride 1, so that 32x32 images are divided by 16 and not by 32; the first block has an
+expanding convolution too; no dropout.
 
-Taps: the bottlenecks are linear, so a stage's map has seen no ReLU, and is its own map before the ReLU.
+Taps: the bottlenecks are linear, so a stage's map has passed no ReLU and is its own map before
+the ReLU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.models.zoo._stages import StagedNet, conv1x1, conv3x3, initialise, register
+from benchmark.models.zoo._register import register
+from benchmark.models.zoo._stages import (
+    StagedNet,
+    conv1x1,
+    conv3x3,
+    initialise,
+    initialise_small,
+)
 
 SETTINGS = (
     ((1, 16, 1, 1), (6, 24, 2, 1)),
@@ -24,22 +36,25 @@ SETTINGS = (
     ((6, 64, 4, 2), (6, 96, 3, 1)),
     ((6, 160, 3, 2), (6, 320, 1, 1)),
 )
-"""Stage by stage: expansion, channels, blocks, and stride of the first block."""
+"""Settings of each stage: expansion, channels, blocks, and stride of the first block."""
 
 
 class InvertedResidual(nn.Sequential):
-    """Wide between two narrow ends: expanding 1x1, depthwise 3x3, and linear 1x1 convolution."""
+    """A wide middle between two narrow ends.
+
+    The layers are an expanding 1x1, a depthwise 3x3 and a linear 1x1 convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int):
-        wide = inputs * expansion
+        middle = inputs * expansion
         super().__init__(
-            conv1x1(inputs, wide),
-            nn.BatchNorm2d(wide),
+            conv1x1(inputs, middle),
+            nn.BatchNorm2d(middle),
             nn.ReLU(),
-            conv3x3(wide, wide, stride, groups=wide),
-            nn.BatchNorm2d(wide),
+            conv3x3(middle, middle, stride, groups=middle),
+            nn.BatchNorm2d(middle),
             nn.ReLU(),
-            conv1x1(wide, outputs),
+            conv1x1(middle, outputs),
             nn.BatchNorm2d(outputs),
         )
         self.residual = stride == 1 and inputs == outputs
@@ -49,11 +64,18 @@ class InvertedResidual(nn.Sequential):
         new = x
         for layer in self:
             new = layer(new)
+
         return x + new if self.residual else new
 
 
 class MobileNetV2(StagedNet):
-    """Inverted residuals in four stages.  width: factor of the channel numbers."""
+    """Inverted residuals in four stages.
+
+    Args:
+        width: Factor of all channel numbers but the last.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
+    """
 
     head = "classifier"
     count = 4
@@ -65,37 +87,42 @@ class MobileNetV2(StagedNet):
         inputs = int(32 * width)
         self.conv1 = conv3x3(in_chans, inputs, stride=2)
         self.bn1 = nn.BatchNorm2d(inputs)
-        for place, settings in enumerate(SETTINGS, 1):
-            blocks = []
-            for expansion, plain, count, stride in settings:
-                outputs = int(plain * width)
-                for first in range(count):
-                    blocks.append(
-                        InvertedResidual(inputs, outputs, 1 if first else stride, expansion)
-                    )
-                    inputs = outputs
-            self.add_module(f"layer{place}", nn.Sequential(*blocks))
+        for number, settings in enumerate(SETTINGS, 1):
+            self.add_module(f"layer{number}", _stage(inputs, settings, width))
+            inputs = channels[number - 1]
         self.conv2 = conv1x1(inputs, self.num_features)
         self.bn2 = nn.BatchNorm2d(self.num_features)
         self.reset_classifier(num_classes)
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replaces the classifier by a fresh one, small and without bias, or with 0 classes by the identity."""
+        """Replace the classifier by a fresh one with small weights, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
-        classifier = self.get_classifier()
-        if isinstance(classifier, nn.Linear):
-            nn.init.normal_(classifier.weight, std=0.01)
-            nn.init.zeros_(classifier.bias)
+        initialise_small(self.get_classifier())
 
     def tail(self, x: Tensor) -> Tensor:
-        """The last 1x1 convolution."""
+        """Run the last 1x1 convolution."""
         return F.relu(self.bn2(self.conv2(x)))
 
-    def before_relu(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Input of the stage at `place` -> its output, twice: it is linear."""
-        x = self.stages()[place](x)
+    def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a stage; return its output twice, since it ends linearly."""
+        x = self.stages()[index](x)
         return x, x
+
+
+def _stage(
+    inputs: int, settings: Sequence[tuple[int, int, int, int]], width: float
+) -> nn.Sequential:
+    """Create the blocks of a stage."""
+    blocks: list[nn.Module] = []
+    for expansion, channels, count, stride in settings:
+        outputs = int(channels * width)
+        for number in range(count):
+            block_stride = stride if number == 0 else 1
+            blocks.append(InvertedResidual(inputs, outputs, block_stride, expansion))
+            inputs = outputs
+
+    return nn.Sequential(*blocks)
 
 
 register(MobileNetV2, {"cifar_mobilenetv2_half": {"width": 0.5}}, first_conv="conv1")

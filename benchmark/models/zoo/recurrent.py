@@ -1,14 +1,16 @@
 """Recurrent classifiers that read an image row by row, from top to bottom.
 
-The protocol of sequential MNIST by rows, known from Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent
-Networks of Rectified Linear Units", arXiv:1504.00941 (who read it by pixels): step t sees row t, all columns of the
-first channel, then all of the second, and so on. The embedding is the top layer's hidden state after the last row.
+The protocol of sequential MNIST by rows. Le, Jaitly and Hinton, "A Simple Way to Initialize
+Recurrent Networks of Rectified Linear Units", arXiv:1504.00941, read the images pixel by pixel.
+Here step t reads row t: all columns of the first channel, then all of the second, and so on. The
+embedding is the top layer's hidden state after the last row.
 
-Pinned: PyTorch's LSTM and GRU with their own initialisation (uniform within 1 / sqrt(hidden_size), forget gate
-included), one direction, no dropout. There are no feature maps.
+Pinned: PyTorch's LSTM and GRU with their own initialisation (uniform within
+1 / sqrt(hidden_size), forget gate included), one direction, no dropout. There are no feature maps.
 
-PyTorch's FLOP counter knows no recurrent kernels and would count the classifier alone, so importing this file teaches
-it the two that a forward pass ends in: oneDNN's layer on a CPU, and cuDNN's.
+PyTorch's FLOP counter does not know recurrent kernels and would count the classifier alone, so
+importing this file registers the two kernels of a forward pass: oneDNN's layer on a CPU, and
+cuDNN's.
 """
 
 from __future__ import annotations
@@ -20,15 +22,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
-from benchmark.models.zoo._stages import Classifier, register
+from benchmark.models.zoo._register import register
+from benchmark.models.zoo._stages import Classifier
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class RowReader(Classifier):
-    """A recurrent net over rows, and a linear layer over its last state.
+    """A recurrent network over rows, and a linear layer over its last state.
 
-    cell: `lstm` or `gru`. img_size: height and width of the images, or one number for both.
+    Args:
+        cell: `lstm` or `gru`.
+        hidden_size: Length of each layer's state.
+        num_layers: Number of recurrent layers.
+        img_size: Height and width of the images, or one number for both.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
     """
 
     def __init__(
@@ -48,26 +57,44 @@ class RowReader(Classifier):
         self.reset_classifier(num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W] -> states of the top layer, [N, H, hidden_size]. Raises ValueError for another size."""
+        """Turn images [N, C, H, W] into states of the top layer, [N, H, hidden_size].
+
+        Raises:
+            ValueError: The images have another size than the network was built for.
+        """
         if tuple(x.shape[1:]) != self.size:
-            seen, known = ("x".join(map(str, size)) for size in (x.shape[1:], self.size))
+            actual = "x".join(map(str, x.shape[1:]))
+            expected = "x".join(map(str, self.size))
             raise ValueError(
-                f"images of {seen}: this net reads {known}; `img_size` and `in_chans` set that"
+                f"images of {actual}: this net reads {expected}; `img_size` and `in_chans` set that"
             )
-        states: Tensor = self.rnn(x.transpose(1, 2).flatten(2))[0]
+
+        rows = x.transpose(1, 2).flatten(2)
+        states: Tensor = self.rnn(rows)[0]
         return states
 
     def embed(self, features: Tensor) -> Tensor:
-        """The state after the last row.  [N, H, hidden_size] -> [N, hidden_size]."""
+        """Take the state after the last row: [N, H, hidden_size] -> [N, hidden_size]."""
         return features[:, -1]
 
 
 def _recurrent_flops(images: Sequence[int], *arguments: Any, **_: Any) -> int:
-    """Each weight matrix meets each row of each image once. Arguments are a kernel's, with shapes for tensors."""
+    """Count the FLOPs of a recurrent kernel: each weight matrix meets each row of each image once.
+
+    Args:
+        images: Shape of the input, (N, H, W).
+        arguments: The kernel's other arguments, with shapes in place of tensors.
+    """
     # cuDNN's kernel takes all weights as one list, oneDNN's the four of a layer as arguments.
     weights = arguments[0] if isinstance(arguments[0], list) else arguments[:4]
-    matrices = [shape for shape in weights if len(shape) == 2]
-    return sum(2 * images[0] * images[1] * outputs * inputs for outputs, inputs in matrices)
+    count, rows = images[:2]
+    flops = 0
+    for shape in weights:
+        if len(shape) == 2:
+            outputs, inputs = shape
+            flops += 2 * count * rows * outputs * inputs
+
+    return flops
 
 
 for _kernel in (torch.ops.aten.mkldnn_rnn_layer, torch.ops.aten._cudnn_rnn):

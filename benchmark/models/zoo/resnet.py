@@ -1,13 +1,17 @@
-"""CIFAR ResNets. He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
+"""CIFAR ResNets.
 
-Section 4.2's nets: a 3x3 stem, three stages of n basic blocks each (depth 6n + 2) and average pooling. `x4` nets have a
-stem of 32 and stages of 64, 128 and 256 channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet net
-of bottleneck blocks on a CIFAR stem: 3x3, stride 1, without max-pooling.
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+arXiv:1512.03385. The networks of section 4.2: a 3x3 stem, three stages of n basic blocks each
+(depth 6n + 2) and average pooling. `x4` networks have a stem of 32 and stages of 64, 128 and 256
+channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet network of bottleneck
+blocks on a CIFAR stem: 3x3, stride 1, without max-pooling.
 
-Pinned: Kaiming initialisation of convolutions, PyTorch's defaults for batch norm and classifier; stride on the 3x3
-convolution of a bottleneck. Parameter names are chenyaofo's (pytorch-cifar-models), so those weights load.
-Differs from the paper: a shortcut that changes the shape is a 1x1 convolution with batch norm (option B), where
-section 4.2 pads with zeros (option A). That adds 2,752 numbers to each 16-32-64 net.
+Pinned: Kaiming initialisation of convolutions, PyTorch's defaults for batch norm and classifier;
+stride on the 3x3 convolution of a bottleneck. Parameters have chenyaofo's names
+(pytorch-cifar-models), so those weights can be loaded.
+Differs from the paper: a shortcut that changes the shape is a 1x1 convolution with batch norm
+(option B), where section 4.2 pads with zeros (option A). That adds 2,752 parameters to each
+16-32-64 network.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.models.zoo._register import register
 from benchmark.models.zoo._stages import (
     Block,
     StagedNet,
@@ -24,7 +29,6 @@ from benchmark.models.zoo._stages import (
     conv1x1,
     conv3x3,
     initialise,
-    register,
 )
 
 
@@ -41,7 +45,8 @@ class BasicBlock(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
-        new: Tensor = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        new: Tensor = F.relu(self.bn1(self.conv1(x)))
+        new = self.bn2(self.conv2(new))
         return new + (x if self.downsample is None else self.downsample(x))
 
 
@@ -61,15 +66,20 @@ class Bottleneck(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
-        middle = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-        new: Tensor = self.bn3(self.conv3(middle))
+        new: Tensor = F.relu(self.bn1(self.conv1(x)))
+        new = F.relu(self.bn2(self.conv2(new)))
+        new = self.bn3(self.conv3(new))
         return new + (x if self.shortcut is None else self.shortcut(x))
 
 
 class ResNet(StagedNet):
     """Three stages of basic blocks.
 
-    depth: 6n + 2 layers. channels: those of the stem and of the stages.
+    Args:
+        depth: Number of layers, 6n + 2.
+        channels: Channels of the stem and of each stage.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
     """
 
     def __init__(
@@ -93,7 +103,13 @@ class ResNet(StagedNet):
 
 
 class BottleneckResNet(StagedNet):
-    """ResNet-50 for small images: four stages of bottleneck blocks."""
+    """ResNet-50 for small images: four stages of bottleneck blocks.
+
+    Args:
+        blocks: Number of blocks in each stage.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
+    """
 
     head = "linear"
     count = 4
@@ -101,9 +117,8 @@ class BottleneckResNet(StagedNet):
     def __init__(
         self, blocks: Sequence[int] = (3, 4, 6, 3), num_classes: int = 100, in_chans: int = 3
     ):
-        super().__init__(
-            (256, 512, 1024, 2048), (1, 2, 4, 8), ("layer1", "layer2", "layer3", "layer4")
-        )
+        widths = (256, 512, 1024, 2048)
+        super().__init__(widths, (1, 2, 4, 8), ("layer1", "layer2", "layer3", "layer4"))
         self.num_features = 2048
         self.conv1 = conv3x3(in_chans, 64)
         self.bn1 = nn.BatchNorm2d(64)
@@ -116,27 +131,33 @@ class BottleneckResNet(StagedNet):
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """The shortcut of a block that changes the shape; None where it does not."""
+    """Create the shortcut of a block that changes the shape; return None for any other."""
     if inputs == outputs and stride == 1:
         return None
+
     return nn.Sequential(conv1x1(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
 
 def stage(
     block: type[BasicBlock] | type[Bottleneck], blocks: int, inputs: int, outputs: int, stride: int
 ) -> nn.Sequential:
-    """Equal blocks, of which the first changes width and size."""
+    """Create equal blocks, of which the first changes width and size."""
     rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
     return nn.Sequential(block(inputs, outputs, stride), *rest)
 
 
-WIDE = (32, 64, 128, 256)
+DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+FOURFOLD_DEPTHS = (8, 32)
+FOURFOLD = (32, 64, 128, 256)
 
 register(
     ResNet,
     {
-        **{f"cifar_resnet{depth}": {"depth": depth} for depth in (8, 14, 20, 32, 44, 56, 110)},
-        **{f"cifar_resnet{depth}x4": {"depth": depth, "channels": WIDE} for depth in (8, 32)},
+        **{f"cifar_resnet{depth}": {"depth": depth} for depth in DEPTHS},
+        **{
+            f"cifar_resnet{depth}x4": {"depth": depth, "channels": FOURFOLD}
+            for depth in FOURFOLD_DEPTHS
+        },
     },
     first_conv="conv1",
 )

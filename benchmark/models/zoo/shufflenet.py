@@ -1,15 +1,18 @@
 """ShuffleNets.
 
-V1: Zhang et al., "ShuffleNet: An Extremely Efficient CNN for Mobile Devices", CVPR 2018, arXiv:1707.01083: 3 groups,
-stages of 240, 480 and 960 channels. V2: Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture
-Design", ECCV 2018, arXiv:1807.11164: width 1, stages of 116, 232 and 464 channels and a last convolution to 1024.
+V1: Zhang et al., "ShuffleNet: An Extremely Efficient CNN for Mobile Devices", CVPR 2018,
+arXiv:1707.01083: 3 groups, stages of 240, 480 and 960 channels.
+V2: Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", ECCV
+2018, arXiv:1807.11164: width 1, stages of 116, 232 and 464 channels and a last convolution to 1024.
 
-Pinned: PyTorch's own initialisation of convolutions and classifier, since RepDistiller sets none for these two nets.
-Differs from the papers, as RepDistiller: the stem is a 1x1 convolution to 24 channels without stride or max-pooling, so
-that 32x32 images leave the last stage as 4x4. V1 has a ReLU after its depthwise convolution, where the paper has none.
+Pinned: PyTorch's own initialisation of convolutions and classifier, since RepDistiller sets none
+for these two networks.
+Differs from the papers, as in RepDistiller: the stem is a 1x1 convolution to 24 channels without
+stride or max-pooling, so that 32x32 images leave the last stage as 4x4. V1 has a ReLU after its
+depthwise convolution, where the paper has none.
 
-Taps: V2's map before the ReLU holds the untouched half as it is. That half is a ReLU's output, so `relu(before)` is the
-stage's map all the same.
+Taps: V2's map before the ReLU holds the untouched half unchanged. That half is the output of a
+ReLU, so `relu(before)` is still the stage's map.
 """
 
 from __future__ import annotations
@@ -18,37 +21,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.models.zoo._stages import Block, StagedNet, conv1x1, conv3x3, register
+from benchmark.models.zoo._register import register
+from benchmark.models.zoo._stages import Block, StagedNet, conv1x1, conv3x3
 
 STEM = 24
+"""Channels of the stem."""
+
 BLOCKS = (4, 8, 4)
+"""Number of blocks in each stage."""
 
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
-    """Deals the channels of each group out over all.  [N, C, H, W] -> [N, C, H, W]."""
+    """Distribute the channels of each group over all groups; the shape is [N, C, H, W]."""
     samples, channels, height, width = x.shape
-    apart = x.view(samples, groups, channels // groups, height, width)
-    return apart.transpose(1, 2).reshape(samples, channels, height, width)
+    grouped = x.view(samples, groups, channels // groups, height, width)
+    return grouped.transpose(1, 2).reshape(samples, channels, height, width)
 
 
 class GroupedBlock(Block):
-    """V1: grouped 1x1, shuffle, depthwise 3x3 and grouped 1x1 convolution.
+    """A block of V1: grouped 1x1, shuffle, depthwise 3x3 and grouped 1x1 convolution.
 
-    With stride 2 the shortcut is an average pooling, set beside the new channels; else it is added to them.
+    With stride 2 the shortcut is an average pooling that is concatenated to the new channels;
+    otherwise it is added to them.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int):
         super().__init__()
-        made = outputs - inputs if stride == 2 else outputs
-        middle = made // 4
+        new = outputs - inputs if stride == 2 else outputs
+        middle = new // 4
         self.stride = stride
         self.groups = 1 if inputs == STEM else groups
         self.conv1 = conv1x1(inputs, middle, groups=self.groups)
         self.bn1 = nn.BatchNorm2d(middle)
         self.conv2 = conv3x3(middle, middle, stride, groups=middle)
         self.bn2 = nn.BatchNorm2d(middle)
-        self.conv3 = conv1x1(middle, made, groups=groups)
-        self.bn3 = nn.BatchNorm2d(made)
+        self.conv3 = conv1x1(middle, new, groups=groups)
+        self.bn3 = nn.BatchNorm2d(new)
 
     def before_relu(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
@@ -56,12 +64,14 @@ class GroupedBlock(Block):
         middle = F.relu(self.bn2(self.conv2(middle)))
         new: Tensor = self.bn3(self.conv3(middle))
         if self.stride == 2:
-            return torch.cat([new, F.avg_pool2d(x, 3, stride=2, padding=1)], dim=1)
+            shortcut = F.avg_pool2d(x, 3, stride=2, padding=1)
+            return torch.cat([new, shortcut], dim=1)
+
         return new + x
 
 
 class DownBlock(Block):
-    """V2: two branches that halve the size, each giving half of the channels."""
+    """A block of V2: two branches that halve the size and give half of the channels each."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -79,14 +89,19 @@ class DownBlock(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H / 2, W / 2]."""
-        left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
-        right = self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x)))))
+        left = self.bn1(self.conv1(x))
+        left = self.bn2(self.conv2(left))
+        right = F.relu(self.bn3(self.conv3(x)))
+        right = self.bn4(self.conv4(right))
         right = self.bn5(self.conv5(right))
         return shuffled(torch.cat([left, right], dim=1), 2)
 
 
 class SplitBlock(Block):
-    """V2: half of the channels pass untouched, which must not be negative; the others are computed anew."""
+    """A block of V2: half of the channels are computed anew, the others pass untouched.
+
+    The untouched channels must not be negative, since the block ends in a ReLU.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -101,13 +116,20 @@ class SplitBlock(Block):
     def before_relu(self, x: Tensor) -> Tensor:
         """[N, channels, H, W] -> the same shape."""
         untouched, new = x.chunk(2, dim=1)
-        new = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(new)))))
+        new = F.relu(self.bn1(self.conv1(new)))
+        new = self.bn2(self.conv2(new))
         new = self.bn3(self.conv3(new))
         return shuffled(torch.cat([untouched, new], dim=1), 2)
 
 
 class ShuffleNetV1(StagedNet):
-    """Three stages of grouped blocks."""
+    """Three stages of grouped blocks.
+
+    Args:
+        groups: Groups of the 1x1 convolutions.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
+    """
 
     head = "linear"
 
@@ -117,10 +139,12 @@ class ShuffleNetV1(StagedNet):
         self.num_features = widths[-1]
         self.conv1 = conv1x1(in_chans, STEM)
         self.bn1 = nn.BatchNorm2d(STEM)
-        for place, (inputs, outputs) in enumerate(zip((STEM, *widths[:-1]), widths, strict=True)):
-            rest = [GroupedBlock(outputs, outputs, 1, groups) for _ in range(BLOCKS[place] - 1)]
+        inputs = STEM
+        for number, (outputs, blocks) in enumerate(zip(widths, BLOCKS, strict=True), 1):
+            rest = [GroupedBlock(outputs, outputs, 1, groups) for _ in range(blocks - 1)]
             stage = nn.Sequential(GroupedBlock(inputs, outputs, 2, groups), *rest)
-            self.add_module(f"layer{place + 1}", stage)
+            self.add_module(f"layer{number}", stage)
+            inputs = outputs
         self.reset_classifier(num_classes)
 
 
@@ -135,15 +159,17 @@ class ShuffleNetV2(StagedNet):
         self.num_features = 1024
         self.conv1 = conv1x1(in_chans, STEM)
         self.bn1 = nn.BatchNorm2d(STEM)
-        for place, (inputs, outputs) in enumerate(zip((STEM, *widths[:-1]), widths, strict=True)):
-            rest = [SplitBlock(outputs) for _ in range(BLOCKS[place] - 1)]
-            self.add_module(f"layer{place + 1}", nn.Sequential(DownBlock(inputs, outputs), *rest))
+        inputs = STEM
+        for number, (outputs, blocks) in enumerate(zip(widths, BLOCKS, strict=True), 1):
+            rest = [SplitBlock(outputs) for _ in range(blocks - 1)]
+            self.add_module(f"layer{number}", nn.Sequential(DownBlock(inputs, outputs), *rest))
+            inputs = outputs
         self.conv2 = conv1x1(widths[-1], self.num_features)
         self.bn2 = nn.BatchNorm2d(self.num_features)
         self.reset_classifier(num_classes)
 
     def tail(self, x: Tensor) -> Tensor:
-        """The last 1x1 convolution."""
+        """Run the last 1x1 convolution."""
         return F.relu(self.bn2(self.conv2(x)))
 
 

@@ -1,13 +1,17 @@
-"""VGG nets with batch norm.
+"""VGG networks with batch norm.
 
-Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
-arXiv:1409.1556. Five stages of 3x3 convolutions with bias, batch norm and ReLU. Configurations A, B, D and E of the
-paper's table 1 are vgg11, 13, 16 and 19; vgg8 has one convolution a stage, as RepDistiller defines it.
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR
+2015, arXiv:1409.1556. Five stages of 3x3 convolutions with bias, batch norm and ReLU.
+Configurations A, B, D and E of the paper's table 1 are vgg11, 13, 16 and 19; vgg8 has one
+convolution per stage, as RepDistiller defines it.
 
-Pinned: Kaiming initialisation of convolutions with zero bias; classifier normal with 0.01 and zero bias.
-Differs from the paper, as RepDistiller: batch norm; 2x2 max-pooling stands after the first three stages only, so that a
-32x32 image leaves the last stage as 4x4; average pooling to 512 features and one linear layer in place of three.
-Differs from RepDistiller: it pools a fourth time for 64x64 images; here all sizes have the same three poolings.
+Pinned: Kaiming initialisation of convolutions with zero bias; classifier normal with 0.01 and zero
+bias.
+Differs from the paper, as in RepDistiller: batch norm; 2x2 max-pooling comes after the first three
+stages only, so that a 32x32 image leaves the last stage as 4x4; average pooling to 512 features
+and one linear layer in place of three.
+Differs from RepDistiller: it pools a fourth time for 64x64 images; here all sizes have the same
+three poolings.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.models.zoo._stages import StagedNet, conv3x3, initialise, register
+from benchmark.models.zoo._register import register
+from benchmark.models.zoo._stages import StagedNet, conv3x3, initialise, initialise_small
 
 WIDTHS = (64, 128, 256, 512, 512)
+"""Channels of each stage."""
 
 CONVOLUTIONS = {
     8: (1, 1, 1, 1, 1),
@@ -28,37 +34,53 @@ CONVOLUTIONS = {
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }
-"""Depth -> convolutions of each stage."""
+"""Number of convolutions in each stage, by depth."""
 
 
 class Stage(nn.Sequential):
-    """Convolutions with norm and ReLU between them; the ReLU after the last norm is `forward`'s."""
+    """Convolutions with norm and ReLU between them; `forward` adds the last ReLU.
+
+    Args:
+        convolutions: Number of convolutions.
+        inputs: Channels of the stage's input.
+        outputs: Channels of the stage's output.
+        pool: Whether the stage begins with max-pooling.
+    """
 
     def __init__(self, convolutions: int, inputs: int, outputs: int, pool: bool):
         layers: list[nn.Module] = []
-        for place in range(convolutions):
+        for _ in range(convolutions):
             layers += [
-                conv3x3(outputs if place else inputs, outputs, bias=True),
+                conv3x3(inputs, outputs, bias=True),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             ]
+            inputs = outputs
         super().__init__(*layers[:-1])
         self.pool = pool
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H, W], or halved where the stage begins with pooling."""
-        x = F.max_pool2d(x, 2) if self.pool else x
+        """[N, inputs, H, W] -> [N, outputs, H, W], of half the size after pooling."""
+        if self.pool:
+            x = F.max_pool2d(x, 2)
         for layer in self:
             x = layer(x)
+
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same after the last ReLU."""
+        """Run the stage with its last ReLU."""
         return F.relu(self.before_relu(x))
 
 
 class VGG(StagedNet):
-    """Five stages of convolutions.  convolutions: how many each has."""
+    """Five stages of convolutions.
+
+    Args:
+        convolutions: Number of convolutions in each stage.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
+    """
 
     head = "classifier"
     count = 5
@@ -69,36 +91,31 @@ class VGG(StagedNet):
         num_classes: int = 100,
         in_chans: int = 3,
     ):
-        super().__init__(WIDTHS, (1, 2, 4, 8, 8), tuple(f"block{place}" for place in range(5)))
+        super().__init__(WIDTHS, (1, 2, 4, 8, 8), [f"block{index}" for index in range(5)])
         self.num_features = WIDTHS[-1]
-        for place, (inputs, outputs) in enumerate(
-            zip((in_chans, *WIDTHS[:-1]), WIDTHS, strict=True)
-        ):
-            self.add_module(
-                f"block{place}",
-                Stage(convolutions[place], inputs, outputs, pool=place in (1, 2, 3)),
-            )
+        inputs = in_chans
+        for index, outputs in enumerate(WIDTHS):
+            stage = Stage(convolutions[index], inputs, outputs, pool=index in (1, 2, 3))
+            self.add_module(f"block{index}", stage)
+            inputs = outputs
         self.reset_classifier(num_classes)
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replaces the classifier by a fresh one, small and without bias, or with 0 classes by the identity."""
+        """Replace the classifier by a fresh one with small weights, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
-        classifier = self.get_classifier()
-        if isinstance(classifier, nn.Linear):
-            nn.init.normal_(classifier.weight, std=0.01)
-            nn.init.zeros_(classifier.bias)
+        initialise_small(self.get_classifier())
 
     def stem(self, x: Tensor) -> Tensor:
-        """Nothing: the first stage reads the image."""
+        """Return the images: the first stage reads them."""
         return x
 
-    def before_relu(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Input of the stage at `place` -> (its output, its output before its last ReLU)."""
-        stage = self.stages()[place]
+    def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a stage; return its output, and the same before its last ReLU."""
+        stage = self.stages()[index]
         assert isinstance(stage, Stage)
-        before = stage.before_relu(x)
-        return F.relu(before), before
+        early = stage.before_relu(x)
+        return F.relu(early), early
 
 
 register(

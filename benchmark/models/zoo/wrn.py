@@ -1,15 +1,19 @@
-"""Wide ResNets. Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, arXiv:1605.07146.
+"""Wide ResNets.
 
-`cifar_wrn_D_K`: depth D = 6n + 4, width K; a 3x3 stem of 16 channels, three stages of n pre-activation blocks with 16K,
-32K and 64K channels, a last batch norm with ReLU, average pooling. Blocks are B(3,3), without dropout.
+Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, arXiv:1605.07146.
 
-Pinned: Kaiming initialisation of convolutions, zero bias of the classifier; a shortcut that changes the shape is a 1x1
-convolution without norm, and reads the block's activated input.
+`cifar_wrn_D_K` has depth D = 6n + 4 and width K: a 3x3 stem of 16 channels, three stages of n
+pre-activation blocks with 16K, 32K and 64K channels, a last batch norm with ReLU, and average
+pooling. Blocks are B(3,3), without dropout.
 
-Taps, as RepDistiller has them. A stage's map is the sum that its last block puts out, which no ReLU has seen. Its map
-before the ReLU is that sum after the batch norm of whatever comes next: the next stage's first block, or the last norm.
-So here `relu(before)` is not the stage's map but what the next convolution (or the pooling) reads: the sums have no
-ReLU of their own, and this is the nearest thing to the activation boundary that methods like AB and OFD transfer.
+Pinned: Kaiming initialisation of convolutions, zero bias of the classifier; a shortcut that
+changes the shape is a 1x1 convolution without norm and reads the block's activated input.
+
+Taps, as in RepDistiller: a stage's map is the sum that its last block returns, which has passed no
+ReLU. Its map before the ReLU is that sum after the batch norm of the next layer: that of the next
+stage's first block, or the last norm. So `relu(before)` is not the stage's map but what the next
+convolution, or the pooling, reads. The sums have no ReLU of their own, and this comes nearest to
+the activation boundary that methods like AB and OFD transfer.
 """
 
 from __future__ import annotations
@@ -17,13 +21,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.models.zoo._register import register
 from benchmark.models.zoo._stages import (
     StagedNet,
     blocks_per_stage,
     conv1x1,
     conv3x3,
     initialise,
-    register,
 )
 
 
@@ -36,14 +40,15 @@ class PreActivationBlock(nn.Module):
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
-        # The shortcut's name is the one in public checkpoints.
+        # This is the shortcut's name in public checkpoints.
         self.convShortcut = conv1x1(inputs, outputs, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
         activated = F.relu(self.bn1(x))
         shortcut = x if self.convShortcut is None else self.convShortcut(activated)
-        new: Tensor = self.conv2(F.relu(self.bn2(self.conv1(activated))))
+        new: Tensor = F.relu(self.bn2(self.conv1(activated)))
+        new = self.conv2(new)
         return shortcut + new
 
 
@@ -56,7 +61,7 @@ class Stage(nn.Module):
         self.layer = nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps -> the sum that the last block puts out."""
+        """Return the sum of the last block."""
         maps: Tensor = self.layer(x)
         return maps
 
@@ -64,7 +69,11 @@ class Stage(nn.Module):
 class WideResNet(StagedNet):
     """Three stages of pre-activation blocks.
 
-    depth: 6n + 4 layers. width: how many times as wide as 16, 32 and 64 channels the stages are.
+    Args:
+        depth: Number of layers, 6n + 4.
+        width: Factor of the stages' 16, 32 and 64 channels.
+        num_classes: Number of classes.
+        in_chans: Channels of the images.
     """
 
     def __init__(self, depth: int = 16, width: int = 2, num_classes: int = 100, in_chans: int = 3):
@@ -81,41 +90,47 @@ class WideResNet(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replaces the classifier by a fresh one with zero bias, or with 0 classes by the identity."""
+        """Replace the classifier by a fresh one with zero bias, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
         if isinstance(self.fc, nn.Linear):
             nn.init.zeros_(self.fc.bias)
 
     def stem(self, x: Tensor) -> Tensor:
-        """The convolution alone: the first block begins with a norm."""
+        """Run the convolution alone: the first block begins with a norm."""
         maps: Tensor = self.conv1(x)
         return maps
 
     def tail(self, x: Tensor) -> Tensor:
-        """The last norm and ReLU."""
+        """Run the last norm and ReLU."""
         return F.relu(self.bn1(x))
 
     def normed(self, x: Tensor) -> Tensor:
-        """The deepest map after the last norm and ReLU."""
+        """Return the deepest map after the last norm and ReLU."""
         return self.tail(x)
 
-    def before_relu(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Input of the stage at `place` -> (its sum, the sum after the norm of whatever comes next)."""
-        x = self.stages()[place](x)
-        following = (self.block2, self.block3)[place].layer[0] if place < 2 else self
-        assert isinstance(following, PreActivationBlock | WideResNet)
-        return x, _normalised(following.bn1, x)
+    def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a stage; return its sum, and the sum after the norm of the next layer."""
+        x = self.stages()[index](x)
+        next_norm = self.bn1
+        if index < 2:
+            next_block = (self.block2, self.block3)[index].layer[0]
+            assert isinstance(next_block, PreActivationBlock)
+            next_norm = next_block.bn1
+
+        return x, _normalised(next_norm, x)
 
 
 def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """What the norm gives, without its running statistics learning the batch once more."""
-    mean, variance = (None, None) if norm.training else (norm.running_mean, norm.running_var)
+    """Apply a norm without updating its running statistics a second time."""
+    mean = None if norm.training else norm.running_mean
+    variance = None if norm.training else norm.running_var
     return F.batch_norm(
         x, mean, variance, norm.weight, norm.bias, training=norm.training, eps=norm.eps
     )
 
 
 SIZES = ((16, 1), (16, 2), (40, 1), (40, 2))
+"""Depth and width of each network."""
 
 register(
     WideResNet,

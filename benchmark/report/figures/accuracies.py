@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 import pandas as pd
@@ -18,11 +17,13 @@ from benchmark.report.columns import Line
 from benchmark.report.figures.axes import ends_passed, limits, mark_ends_passed
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
+    FIGURE_TITLE,
     GREEN,
     GREY,
     PANEL_TITLE,
     SMALL,
     VERMILION,
+    Layout,
     add_title,
     colour_of,
     extra_height,
@@ -63,7 +64,7 @@ def draw(tables: Tables) -> Figure:
     layout = _layout(pairs, len(keys), plan)
 
     figure = Figure(
-        figsize=(layout.width, layout.height),
+        figsize=layout.size,
         layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05),
         facecolor="white",
     )
@@ -84,19 +85,7 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Sizes in inches, and texts broken to fit them."""
-
-    columns: int
-    width: float
-    height: float
-    title: str
-    titles: list[str]
-    key_columns: int
-
-
-def _layout(pairs: PairLines, keys: int, plan: Plan) -> _Layout:
+def _layout(pairs: PairLines, keys: int, plan: Plan) -> Layout:
     names = max(text_width(method) for method in plan.methods) + 0.1
     needed = names + _PLOT_WIDTH + 0.6
     columns = 1 if needed > _SIDE_BY_SIDE else min(len(pairs), 2)
@@ -116,8 +105,8 @@ def _layout(pairs: PairLines, keys: int, plan: Plan) -> _Layout:
 
     key_columns = min(keys, int(width / _KEY_WIDTH))
     legend_height = 0.2 * math.ceil(keys / max(key_columns, 1))
-    height = rows * panel_height + 0.5 + legend_height + extra_height(title, 11)
-    return _Layout(columns, width, height, title, titles, key_columns)
+    height = rows * panel_height + 0.5 + legend_height + extra_height(title, FIGURE_TITLE)
+    return Layout(width, height, columns, title, titles, key_columns)
 
 
 def _draw_panel(panel: Axes, lines: Sequence[Line], plan: Plan) -> None:

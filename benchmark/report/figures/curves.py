@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,10 +14,12 @@ from benchmark.leaderboard.rounding import plain
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
     BLUE,
+    FIGURE_TITLE,
     GREEN,
     PANEL_TITLE,
     SMALL,
     VERMILION,
+    Layout,
     add_title,
     extra_height,
     panel_grid,
@@ -88,7 +89,7 @@ def draw(tables: Tables) -> Figure | None:
 
     labelled = labelled_rows(board, plan)
     layout = _layout(pairs, labelled, plan)
-    figure = Figure(figsize=(layout.width, layout.height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=layout.size, layout="constrained", facecolor="white")
     panels = panel_grid(figure, layout.columns, len(pairs))
 
     looks: dict[str, Look] = {}
@@ -107,19 +108,7 @@ def draw(tables: Tables) -> Figure | None:
     return figure
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Sizes in inches, and texts broken to fit them."""
-
-    columns: int
-    width: float
-    height: float
-    title: str
-    titles: list[str]
-    key_columns: int
-
-
-def _layout(pairs: Sequence[str], labelled: Mapping[str, Sequence[str]], plan: Plan) -> _Layout:
+def _layout(pairs: Sequence[str], labelled: Mapping[str, Sequence[str]], plan: Plan) -> Layout:
     labels = [_label(name, 99, 99.9, plan) for pair in pairs for name in labelled[pair]]
     key_width = max(map(text_width, labels)) + 0.6
 
@@ -133,8 +122,8 @@ def _layout(pairs: Sequence[str], labelled: Mapping[str, Sequence[str]], plan: P
     titles = [wrap_text(pair, panel_width - 0.8, PANEL_TITLE) for pair in pairs]
     panel_height = 4.3 if key_columns == 2 else 4.8
     panel_height += max(extra_height(text, PANEL_TITLE) for text in titles)
-    height = panel_height * rows + 0.4 + extra_height(title, 11)
-    return _Layout(columns, width, height, title, titles, key_columns)
+    height = panel_height * rows + 0.4 + extra_height(title, FIGURE_TITLE)
+    return Layout(width, height, columns, title, titles, key_columns)
 
 
 def _label(name: str, seeds: int, last: float, plan: Plan) -> str:

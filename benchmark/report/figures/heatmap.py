@@ -16,6 +16,7 @@ from benchmark.leaderboard.headline import student_label
 from benchmark.leaderboard.rounding import signed
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
+    FIGURE_TITLE,
     SMALL,
     add_title,
     extra_height,
@@ -49,7 +50,7 @@ def draw(tables: Tables) -> Figure | None:
     below = max(1.5, 0.75 + _longest_pair(plan) / 2)
 
     figure = Figure(
-        figsize=(width, height + below + extra_height(title, 11)),
+        figsize=(width, height + below + extra_height(title, FIGURE_TITLE)),
         layout="constrained",
         facecolor="white",
     )

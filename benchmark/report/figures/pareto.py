@@ -17,11 +17,13 @@ from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.labels import LINE_HEIGHT, Point, place_labels
 from benchmark.report.figures.style import (
     DARK,
+    FIGURE_TITLE,
     GREEN,
     GREY,
     PANEL_TITLE,
     SMALL,
     VERMILION,
+    Layout,
     add_title,
     colour_of,
     extra_height,
@@ -81,13 +83,14 @@ def draw(tables: Tables) -> Figure | None:
         contents += [_Panel(pair, cost, of_pair[of_pair[cost].notna()]) for cost in costs]
 
     layout = _layout(pairs, contents, max(map(text_width, points["method"])), plan)
-    size = (layout.width, layout.height)
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    figure = Figure(figsize=layout.size, layout="constrained", facecolor="white")
     panels = panel_grid(figure, layout.columns, len(contents))
     for index, (panel, content) in enumerate(zip(panels, contents, strict=True)):
         _draw_panel(panel, content, plan)
         if index % layout.columns == 0:
-            panel.set_title(layout.titles[content.pair], fontsize=PANEL_TITLE, loc="left")
+            panel.set_title(
+                layout.titles[pairs.index(content.pair)], fontsize=PANEL_TITLE, loc="left"
+            )
             panel.set_ylabel("Top-1 accuracy (%)", fontsize=SMALL)
     add_title(figure, layout.title)
 
@@ -98,20 +101,9 @@ def draw(tables: Tables) -> Figure | None:
     return figure
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Sizes in inches, and texts broken to fit them."""
-
-    columns: int
-    width: float
-    height: float
-    title: str
-    titles: dict[str, str]
-
-
 def _layout(
     pairs: Sequence[str], contents: Sequence[_Panel], longest_name: float, plan: Plan
-) -> _Layout:
+) -> Layout:
     # A name has room beside a point in the middle of a panel.
     panel_width = max(2.9, 2 * longest_name + 1.0)
     columns = len(contents) // len(pairs)
@@ -119,12 +111,11 @@ def _layout(
         columns = 1
     width = columns * panel_width + 0.3
     title = wrap_title(f"{plan.study}: accuracy over cost", width)
-    titles = {pair: wrap_text(pair, width - 0.8, PANEL_TITLE) for pair in pairs}
+    titles = [wrap_text(pair, width - 0.8, PANEL_TITLE) for pair in pairs]
 
-    title_height = max(extra_height(text, PANEL_TITLE) for text in titles.values())
-    panel_height = 3.6 + title_height
-    height = panel_height * len(contents) / columns + 0.3 + extra_height(title, 11)
-    return _Layout(columns, width, height, title, titles)
+    panel_height = 3.6 + max(extra_height(text, PANEL_TITLE) for text in titles)
+    height = panel_height * len(contents) / columns + 0.3 + extra_height(title, FIGURE_TITLE)
+    return Layout(width, height, columns, title, titles)
 
 
 def _with_costs(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from benchmark.leaderboard.statistics import SIGNIFICANCE, critical_difference, 
 from benchmark.report.figures.base import FigureKind, Tables
 from benchmark.report.figures.style import (
     DARK,
+    FIGURE_TITLE,
     GREEN,
     GREY,
     SMALL,
@@ -111,7 +112,7 @@ def draw(tables: Tables) -> Figure | None:
     width = _AXIS_WIDTH + 2 * label_width
     title = wrap_title(f"{plan.study}: mean ranks", width)
     bottom = sum(diagram.height * _ROW for diagram in diagrams)
-    height = bottom + 0.35 + extra_height(title, 11)
+    height = bottom + 0.35 + extra_height(title, FIGURE_TITLE)
 
     figure = Figure(figsize=(width, height), facecolor="white")
     for diagram in diagrams:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -43,6 +44,32 @@ FIGURE_TITLE = 11
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes and texts of a figure.
+
+    Attributes:
+        width: Width in inches.
+        height: Height in inches.
+        columns: Panels side by side.
+        title: Title of the figure, broken to fit it.
+        titles: Titles of the pairs, broken to fit their panels.
+        key_columns: Entries of a legend side by side.
+    """
+
+    width: float
+    height: float
+    columns: int
+    title: str
+    titles: Sequence[str]
+    key_columns: int = 1
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in inches."""
+        return self.width, self.height
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -114,10 +114,13 @@ class ClassFolders(_InFiles):
 
 
 class OtherFiles(_InFiles):
-    """A data set of a kind that a further file in `benchmark/data/sources/` reads."""
+    """A data set of a kind that a file of your own in `benchmark/data/sources/` reads."""
 
-    name: Annotated[str, Field(json_schema_extra={"pattern": "^[a-z_]+/."})]
-    """The prefix of the kind, a slash, and the name of the data set."""
+    name: Annotated[
+        str,
+        Field(json_schema_extra={"pattern": "^(?!(torch|hfds|folder)/)[A-Za-z_][A-Za-z0-9_]*/."}),
+    ]
+    """The name of the kind, a slash, and the name of the data set."""
 
 
 FileDataset: TypeAlias = Torchvision | HuggingFace | ClassFolders | OtherFiles
@@ -158,7 +161,7 @@ def _check_name(value: Any) -> Any:
 
     kind, _, rest = name.partition("/")
     if rest and kind.isidentifier() and _model(name) not in (Digits, Torchvision):
-        return value  # whether there is such a data set, the source says
+        return value  # the source says whether the data set exists
     if name not in _KNOWN:
         raise ValueError(f"no data set {short_repr(name)}; {suggest(name, _KNOWN)}")
     return value

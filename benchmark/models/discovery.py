@@ -1,0 +1,196 @@
+"""Finding out, by small forward passes, what can be tapped of a network and in which shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import first_line
+from benchmark.models.head import linear_classifier, watched_embedding
+from benchmark.models.routes import Route, by_hooks, by_intermediates
+from methods import Shapes
+
+MAX_STAGES = 4
+"""Largest number of stage maps that are tapped, counted from the deepest."""
+
+NCHW = (0, 1, 2, 3)
+NHWC = (0, 3, 1, 2)
+"""Order of axes that turns NHWC into NCHW."""
+
+
+@dataclass(frozen=True)
+class StageMaps:
+    """How to tap the stage maps of a network.
+
+    Attributes:
+        route: The function that taps them.
+        stages: Indices of the tapped stages, shallow to deep.
+        shapes: Shape of each map without the batch axis, (C, H, W).
+    """
+
+    route: Route
+    stages: list[int]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Tappable:
+    """What can be tapped of a network.
+
+    Attributes:
+        shapes: Shapes of all taps.
+        notes: Why a tap is missing, by its name.
+        stage_maps: How to tap the stage maps, if that is possible.
+        pooled_axes: Order of axes that turns the head's input into the pooled map; empty if the
+            embedding is not the average of a map.
+    """
+
+    shapes: Shapes
+    notes: dict[str, str]
+    stage_maps: StageMaps | None
+    pooled_axes: tuple[int, ...] = ()
+
+
+def discover(network: Any, inputs: Tensor) -> Tappable:
+    """Find out what can be tapped of a network.
+
+    Args:
+        network: A timm network in eval mode; no gradients are needed.
+        inputs: One example as the network sees it, [1, C, H, W]. It must not be blank: on a blank
+            image two different computations could agree.
+    """
+    notes: dict[str, str] = {}
+    logits = network(inputs)
+    stage_maps = find_stage_maps(network, inputs, logits, notes)
+    logits_shape = tuple(logits.shape[1:])
+    map_shapes = () if stage_maps is None else stage_maps.shapes
+
+    embedding = _find_embedding(network, inputs, notes)
+    if embedding is None:
+        notes["classifier"] = "there is no embedding"
+        notes["pooled"] = "there is no embedding"
+        return Tappable(Shapes(logits_shape, (), map_shapes), notes, stage_maps)
+
+    embedding_shape = tuple(embedding.shape[1:])
+    is_linear = linear_classifier(network, embedding_shape) is not None
+    if not is_linear:
+        notes["classifier"] = "it is not a linear layer"
+
+    pooled_axes, pooled_shape = _find_pooled(network, inputs, stage_maps, embedding)
+    if not pooled_axes:
+        notes["pooled"] = "the embedding is not the average of a map"
+
+    shapes = Shapes(logits_shape, embedding_shape, map_shapes, pooled_shape, is_linear)
+    return Tappable(shapes, notes, stage_maps, pooled_axes)
+
+
+def find_stage_maps(
+    network: Any, inputs: Tensor, logits: Tensor, notes: dict[str, str]
+) -> StageMaps | None:
+    """Return the first route to the stage maps that leaves the logits unchanged.
+
+    Args:
+        network: A timm network in eval mode.
+        inputs: One example as the network sees it.
+        logits: What the network makes of it without taps.
+        notes: Receives the reasons as "maps" if there is no such route.
+    """
+    if not any(hasattr(network, name) for name in ("forward_intermediates", "feature_info")):
+        notes["maps"] = "the network has no feature maps"
+        return None
+
+    reasons: list[str] = []
+    for route in (by_intermediates, by_hooks):
+        try:
+            return _try_route(route, network, inputs, logits)
+        except Exception as error:  # timm's 1,300 models raise errors of many kinds
+            reasons.append(first_line(error))
+
+    notes["maps"] = "; ".join(dict.fromkeys(reasons))
+    return None
+
+
+def _try_route(route: Route, network: Any, inputs: Tensor, logits: Tensor) -> StageMaps:
+    """Tap all stages, choose some of them, and check the logits of a pass that taps these."""
+    every_stage = route(network, inputs, None, False)
+    stages = choose_stages([tuple(stage_map.shape) for stage_map in every_stage.maps])
+    taps = route(network, inputs, stages, True)
+    if not _equal(taps.logits, logits):
+        raise ValueError("the head makes other logits of the last map than the network does")
+
+    return StageMaps(route, stages, tuple(tuple(tap.shape[1:]) for tap in taps.maps))
+
+
+def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Choose the stages to tap.
+
+    Of maps of several sizes, the last of each size is chosen; of maps of one size, evenly spaced
+    ones up to the last.
+
+    Args:
+        shapes: Shape of each stage's map, (N, C, H, W).
+
+    Raises:
+        ValueError: A tap is not a map, or there are no stages.
+    """
+    for shape in shapes:
+        if len(shape) != 4:
+            raise ValueError(f"a tap of shape {shape} is not a map")
+    if not shapes:
+        raise ValueError("the network names no stages")
+
+    last_of_size = {shape[2:]: index for index, shape in enumerate(shapes)}
+    if len(last_of_size) > 1:
+        return sorted(last_of_size.values())[-MAX_STAGES:]
+
+    count = min(MAX_STAGES, len(shapes))
+    return [len(shapes) * (n + 1) // count - 1 for n in range(count)]
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    """Compare all bits; on the meta device, which has none, compare the shapes."""
+    return first.shape == second.shape and (first.is_meta or torch.equal(first, second))
+
+
+def _find_embedding(network: Any, inputs: Tensor, notes: dict[str, str]) -> Tensor | None:
+    """Return the embedding of the example, [1, D], or note why there is none."""
+    try:
+        with watched_embedding(network) as embeddings:
+            network(inputs)
+    except (AttributeError, TypeError) as error:
+        notes["embedding"] = str(error)
+        return None
+
+    if not embeddings or embeddings[0].dim() != 2:
+        notes["embedding"] = "the classifier does not take one vector per image"
+        return None
+
+    return embeddings[0]
+
+
+def _find_pooled(
+    network: Any, inputs: Tensor, stage_maps: StageMaps | None, embedding: Tensor
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return axes and shape of the map whose average is the embedding; both empty without one."""
+    if stage_maps is None or embedding.is_meta:
+        return (), ()
+
+    last = stage_maps.route(network, inputs, stage_maps.stages, False).last
+    if last is None or last.dim() != 4:
+        return (), ()
+
+    for axes in (NCHW, NHWC):
+        pooled = last.permute(axes)
+        mean = pooled.mean(dim=(2, 3))
+        if mean.shape == embedding.shape and _close(mean, embedding):
+            return axes, tuple(pooled.shape[1:])
+
+    return (), ()
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    return torch.allclose(first, second, rtol=1e-4, atol=1e-5)

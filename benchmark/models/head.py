@@ -1,0 +1,69 @@
+"""The classifier at the end of a network, and the embedding that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from methods import Classifier
+
+
+def classifier_layer(network: Any) -> Any:
+    """Return the layer that makes the logits, even if timm names the head around it."""
+    classifier = network.get_classifier()
+    return getattr(classifier, "fc", classifier)
+
+
+def linear_classifier(network: Any, embedding: tuple[int, ...]) -> Classifier | None:
+    """Return the layer from the embedding to the logits.
+
+    Args:
+        network: A timm network.
+        embedding: Shape of the embedding without the batch axis.
+
+    Returns:
+        The layer's weight and bias; None if the layer is not linear in the embedding.
+    """
+    layer = classifier_layer(network)
+    weight = getattr(layer, "weight", None)
+    if not isinstance(layer, nn.Linear | nn.Conv2d) or not isinstance(weight, Tensor):
+        return None
+
+    matrix = weight.flatten(1)
+    if matrix.shape[1:] != embedding:
+        return None
+
+    return Classifier(matrix, layer.bias)
+
+
+@contextmanager
+def watched_embedding(network: Any) -> Iterator[list[Tensor]]:
+    """Collect what the classifier takes in the forward passes of a block.
+
+    Raises:
+        AttributeError: The network does not say which layer is its classifier.
+        TypeError: The network has several classifiers.
+    """
+    classifier = classifier_layer(network)
+    if not isinstance(classifier, nn.Module) or isinstance(classifier, nn.ModuleList):
+        raise TypeError("the network has several classifiers")
+
+    embeddings: list[Tensor] = []
+    handle = classifier.register_forward_pre_hook(
+        lambda _, inputs: embeddings.append(_as_vectors(inputs[0]))
+    )
+    try:
+        yield embeddings
+    finally:
+        handle.remove()
+
+
+def _as_vectors(embedding: Tensor) -> Tensor:
+    """Flatten maps of one position, which classifiers that are 1x1 convolutions take."""
+    if embedding.dim() == 4 and embedding.shape[2:] == (1, 1):
+        return embedding.flatten(1)
+
+    return embedding

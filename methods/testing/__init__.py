@@ -1,0 +1,41 @@
+"""Conformance tests: what every method promises, as a pytest class.
+
+A file of tests for methods of your own:
+
+    from methods.testing import MethodConformance, Subject
+    from my_methods import MyMethod
+
+    class TestMyMethods(MethodConformance):
+        subjects = [Subject.of_class(MyMethod)]
+
+The methods see what the engine gives them: float32, and nothing that they did not ask for.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "methods.testing._minimum",
+    "methods.testing._state",
+    "methods.testing._taps",
+    "methods.testing._terms",
+)
+
+from methods.testing._cases import Conformance, Subject  # noqa: E402
+from methods.testing._minimum import MinimumConformance  # noqa: E402
+from methods.testing._state import StateConformance  # noqa: E402
+from methods.testing._taps import TapConformance  # noqa: E402
+from methods.testing._terms import TermConformance  # noqa: E402
+
+__all__ = [
+    "Conformance",
+    "MethodConformance",
+    "MinimumConformance",
+    "StateConformance",
+    "Subject",
+    "TapConformance",
+    "TermConformance",
+]
+
+
+class MethodConformance(TermConformance, MinimumConformance, StateConformance, TapConformance):
+    """All that a method promises. Subclass it with `subjects`."""

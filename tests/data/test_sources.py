@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -101,8 +102,8 @@ def test_a_new_kind_is_one_new_file(extra_folder, tmp_path):
     data = opened("blank/20", tmp_path)
     assert (data.samples, len(data.val), data.classes, data.size) == (16, 4, 2, (3, 8, 8))
     assert training(data).images[1, 0, 0, 0] == data.train_index[1]
-    message = refused("blank", tmp_path)
-    assert message.startswith("dataset: no data set 'blank'; choose from blank/<count>, digits, ")
+    message = refused("blnk/20", tmp_path)
+    assert message.startswith("dataset: no data set 'blnk/20'; choose from blank/<count>, digits, ")
 
 
 def test_a_file_without_a_kind_is_an_error_of_its_author(extra_folder):
@@ -125,13 +126,25 @@ def test_two_kinds_of_one_prefix_are_an_error_of_their_author(extra_folder):
         ("digits/mine", "did you mean 'digits'?"),
         ("cifar100", "did you mean 'torch/cifar100'?"),
         ("torch/cifar1000", "did you mean 'torch/cifar100'?"),
-        ("torch/mine", "choose from torch/cifar10, torch/cifar100, "),
+        ("torch/mine", "did you mean 'torch/mnist'?"),
         ("zzz", "choose from digits, folder/<path>, hfds/<name>, torch/cifar10, "),
         ("folder/", "did you mean 'folder/<path>'?"),
         ("hfds", "choose from digits, folder/<path>, hfds/<name>, "),
     ],
 )
-def test_an_unknown_data_set_is_refused_with_a_suggestion(name, hint):
+def test_a_name_that_no_source_could_have_is_refused_with_a_suggestion(name, hint):
+    with pytest.raises(ValueError, match=re.escape(f"no data set {name!r}; {hint}")):
+        make_dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("tourch/cifar10", "did you mean 'torch/cifar10'?"),
+        ("zzz/mine", "choose from digits, folder/<path>, hfds/<name>, torch/cifar10, "),
+    ],
+)
+def test_an_unknown_kind_of_source_is_refused_with_a_suggestion(name, hint):
     with pytest.raises(InputError) as error:
         sources.locate(make_dataset(name))
     assert str(error.value).startswith(f"dataset: no data set {name!r}; {hint}")

@@ -50,11 +50,11 @@ def locate(dataset: Dataset) -> Located:
     """Find the data set that a study names, without reading it.
 
     Raises:
-        InputError: There is no data set of this name, or its folder is missing.
+        InputError: No file defines this kind of source, or the data set's folder is missing.
     """
-    prefix, slash, argument = dataset.name.partition("/")
+    prefix, _, argument = dataset.name.partition("/")
     kind = kinds().get(prefix)
-    if kind is None or not (argument if kind.argument else not slash):
+    if kind is None:
         raise InputError(f"dataset: no data set {dataset.name!r}; {suggest(dataset.name, names())}")
 
     if isinstance(dataset, FileDataset):

@@ -16,10 +16,8 @@ from benchmark.data.sources.base import (
     SourceKind,
     class_labels,
 )
-from benchmark.errors import InputError, first_line, suggest
+from benchmark.errors import InputError, first_line
 from benchmark.study import schema
-
-NAMES = schema.TORCHVISION
 
 
 class Torchvision(SourceKind[schema.Torchvision]):
@@ -30,15 +28,10 @@ class Torchvision(SourceKind[schema.Torchvision]):
 
     def names(self) -> Sequence[str]:
         """Return the names of the data sets that timm can open."""
-        return [f"{self.prefix}/{name}" for name in NAMES]
+        return [f"{self.prefix}/{name}" for name in schema.TORCHVISION]
 
     def locate(self, dataset: schema.Torchvision, argument: str) -> Located:
-        """Check the name and the splits; the files are looked for when they are loaded."""
-        if argument not in NAMES:
-            # The common prefix alone makes any two names similar.
-            hint = suggest(dataset.name, self.names(), cutoff=0.8)
-            raise InputError(f"dataset: no data set {dataset.name!r}; {hint}")
-
+        """Check the splits; the files are looked for when they are loaded."""
         train = dataset.train_split or "train"
         test = dataset.test_split or "validation"
         if train != "train" or test not in TEST_SPLITS:

@@ -37,5 +37,5 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -p tests.support.no_heavy tests/leaderboard tests/report
+	$(BIN)/python -m pytest -m "not slow" -p tests.support.no_heavy tests/leaderboard tests/report
 	$(PYTEST) -m "not slow"

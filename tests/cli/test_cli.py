@@ -308,11 +308,8 @@ def test_the_files_of_a_leaderboard_hold_the_numbers_that_are_in_mlflow(tracked:
     runs, files = in_mlflow(tracked.workspace), tracked.files
     lines = by_row(files["leaderboard.csv"].decode())
     costs = by_row((tracked.results / "tiny" / "costs.csv").read_text())
-    curves = {"curves.svg", "curves.png"}
-    assert (
-        set(files)
-        == {f"leaderboard.{kind}" for kind in ("csv", "md", "svg", "png", "tex")} | curves
-    )
+    tables = {f"leaderboard.{kind}" for kind in ("csv", "md", "svg", "png", "tex")}
+    assert set(files) == {*tables, "summary.json", "curves.svg", "curves.png"}
     assert set(lines) == set(costs) == {"teacher", *ROWS}
     for row, line in lines.items():
         of_row = [run for run in runs if run["method"] == row]

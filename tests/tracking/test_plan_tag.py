@@ -48,7 +48,7 @@ def test_the_effort_of_tuning_comes_back(store, small):
 def test_rows_with_settings_of_the_author_come_back(store, small):
     small.change_plan(altered=["kd"])
     sync(small.folder, store)
-    assert plan("kd/small", store).altered == ["kd"]
+    assert plan("kd/small", store).altered == ("kd",)
 
 
 def test_the_tag_is_the_json_of_the_plan_for_tables(store, small):

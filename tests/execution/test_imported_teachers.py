@@ -194,7 +194,7 @@ def test_verify_measures_again_and_finds_a_changed_bit(file: Path, workspace: Pa
     kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     good = kdbench("--workspace", workspace, "teachers", "verify", "--device", "cpu")
     assert good.code == 0, good.err
-    assert good.out.rstrip().endswith("% on the test images, as stored")
+    assert good.out.rstrip().endswith("% test accuracy, as stored")
     (path,) = workspace.glob("teachers/*/student.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

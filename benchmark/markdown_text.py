@@ -50,7 +50,7 @@ def link(text: str, address: str) -> Markdown:
 
     Args:
         text: What is shown.
-        address: Where it leads, quoted as in an URL.
+        address: Where it leads, quoted for a URL.
     """
     return Markdown(f"[{inline(text)}]({address})")
 

@@ -1,1 +1,1 @@
-"""From numbers to files: tables, pages, figures."""
+"""Writes results as tables, pages and figures."""

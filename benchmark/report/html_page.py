@@ -25,7 +25,7 @@ class Link(NamedTuple):
 
     Attributes:
         text: What is shown.
-        address: Where it leads, quoted as in an URL.
+        address: Where it leads, quoted for a URL.
     """
 
     text: str

@@ -1,8 +1,8 @@
 """Placing the names of points in a panel, so that none covers another name or point.
 
 Names stand in columns beside their points, in the same order. All lengths are typographic points;
-y points up. Matplotlib has no such placement, and the packages that have one move labels at random
-or need a rendered figure per step.
+y points up. This is code of our own because matplotlib has no such placement, and a figure must be
+the same in every run.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 _SPECIAL = re.compile(
-    r"[\\`*|$]"
+    r"[\\`|$]"
+    r"|(?<!\s)\*|\*(?!\s)"
     r"|(?<!\w)_|_(?!\w)"
     r"|<(?=[A-Za-z/!?])"
     r"|\](?=[(\[:])"

@@ -161,7 +161,7 @@ class ContrastiveRepresentationDistillation(Method):
         """Require at least two classes."""
         reason = super().supports(probe)
         if reason is None and len(_classes(probe).unique()) < 2:
-            reason = "all training samples are of one class, so there are no negatives"
+            reason = "all training samples belong to one class, so there are no negatives"
         return reason
 
     def build(self, probe: Probe) -> None:

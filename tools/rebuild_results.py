@@ -8,9 +8,12 @@ Usage: python -m tools.rebuild_results
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from benchmark.files import write_all
+from benchmark.leaderboard.headline import headline
+from benchmark.leaderboard.summary import to_json
 from benchmark.report import files, gallery
 from benchmark.report.figures import all_figures
 from benchmark.report.figures.base import Tables, render
@@ -32,6 +35,8 @@ def rebuild(folder: Path) -> None:
     svgs = {path.stem: path.read_bytes() for path in folder.glob("*.svg")}
     svgs |= {Path(name).stem: content for name, content in contents.items() if ".svg" in name}
     contents |= files.pages(board, costs, summary.plan, summary.provenance, svgs)
+    summary = dataclasses.replace(summary, headline=headline(board, summary.plan))
+    contents[files.SUMMARY] = to_json(summary).encode()
     write_all(folder, contents)
 
 

@@ -1,11 +1,10 @@
-"""The page of all methods: what each is, and on which kinds of pairs it runs.
+"""Writes the page of all methods: what each one is, and which kinds of pairs it supports.
 
-Whether a method runs on a pair is found out by a real step of the engine.
+A method supports a pair if it can take a real training step on it.
 """
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import methods
 from benchmark import seeds
 from benchmark.cli import method_cards
 from benchmark.data import Data
+from benchmark.markdown_text import Markdown, inline, table
 from benchmark.models.create import tapped
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
@@ -38,10 +38,10 @@ INTRODUCTION = """\
 """
 
 WHERE = """\
-## Where they run
+## Supported pairs
 
-Found out by one step of the engine on each pair: `+` where the method ran, else the number of the
-reason below.
+Each method took one training step on each pair: `+` means that it ran; a number refers to the
+reason below why it does not run.
 """
 
 
@@ -62,7 +62,7 @@ def _pair(name: str, teacher: str, student: str) -> ReferencePair:
 
 
 def _network(model: str) -> Network:
-    """A network by name; those that weren't made for small images see larger ones."""
+    """Return a network by name. Networks not made for small images get larger ones."""
     small = model.startswith(("cifar_", "row_"))
     return Network(model=model) if small else Network(model=model, image_size=64)
 
@@ -81,7 +81,7 @@ PAIRS = (
 
 
 class Bench:
-    """A few digits and the networks of a pair, on which methods take a step."""
+    """A few digits images and the networks of one pair, for training steps."""
 
     def __init__(self, pair: ReferencePair):
         self.pair = pair
@@ -97,7 +97,7 @@ class Bench:
         """Return why a method does not run on the pair; empty if it ran.
 
         Raises:
-            FloatingPointError: A step gave a number that is not finite.
+            FloatingPointError: A loss is not finite.
         """
         settings = methods.get(name).small
         method = methods.create(name, **settings)
@@ -140,11 +140,11 @@ def _take_steps(member: Member, conditions: Conditions) -> None:
         teacher = conditions.teacher.output(batch) if member.taught else None
         if not member.step(batch, teacher, 0).isfinite().all():
             raise FloatingPointError(
-                f"{member.task.label}: {member.task.method} gives numbers that are not finite"
+                f"{member.task.label}: the loss of {member.task.method} is not finite"
             )
 
 
-def table(names: Sequence[str], say: Callable[[str], None]) -> dict[str, dict[str, str]]:
+def reasons_by_pair(names: Sequence[str], say: Callable[[str], None]) -> dict[str, dict[str, str]]:
     """Run methods on all pairs.
 
     Args:
@@ -170,7 +170,7 @@ def page(say: Callable[[str], None]) -> str:
         say: Receives a line per pair.
     """
     names = methods.names()
-    runs = table(names, say)
+    runs = reasons_by_pair(names, say)
 
     about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]
     about = [_about(name, methods.get(name)) for name in names]
@@ -180,15 +180,15 @@ def page(say: Callable[[str], None]) -> str:
     reasons = list(dict.fromkeys(texts))
     where = [[name, *_marks(row, reasons)] for name, row in runs.items()]
     numbered = "\n".join(
-        f"{number}. {_cell(reason)}" for number, reason in enumerate(reasons, start=1)
+        f"{number}. {inline(reason)}" for number, reason in enumerate(reasons, start=1)
     )
 
     parts = [
         INTRODUCTION.format(count=len(names)),
-        _markdown_table(about_headers, about),
+        table(about_headers, about),
         WHERE,
         pairs,
-        _markdown_table(["method", *(pair.name for pair in PAIRS)], where),
+        table(["method", *(pair.name for pair in PAIRS)], where),
         numbered,
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -215,7 +215,7 @@ def _about(name: str, method: type[Method]) -> list[str]:
     schema = methods.schema(name)
     defaults = [f"{key} {_number(setting.default)}" for key, setting in schema.items()]
     return [
-        f"`{name}`",
+        Markdown(f"`{name}`"),
         kind(method),
         source,
         method.formula,
@@ -225,18 +225,9 @@ def _about(name: str, method: type[Method]) -> list[str]:
 
 
 def _marks(row: Mapping[str, str], reasons: Sequence[str]) -> list[str]:
-    """A mark per pair: `+`, or the number of the reason."""
+    """Return the mark of each pair: `+`, or the number of the reason."""
     texts = (row[pair.name] for pair in PAIRS)
     return [str(reasons.index(text) + 1) if text else "+" for text in texts]
-
-
-def _markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return inspect.cleandoc(text).replace("|", "\\|").replace("\n", " ")
 
 
 def _number(value: object) -> str:

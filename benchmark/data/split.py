@@ -66,8 +66,8 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     val_count = _count(split.val, total)
     if not (split.legacy or 0 < val_count < total):
         raise InputError(
-            f"split.val is {split.val:g}: {val_count} of {total} images for validation; "
-            "leave at least one for validation and one for training"
+            f"split.val: {split.val:g} selects {val_count} of {total} images; leave at least one "
+            "for validation and one for training"
         )
 
     val = stratified(labels, val_count, f"{split.seed}/val")
@@ -78,8 +78,8 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     train_count = _count(split.train_samples, len(train))
     if not 0 < train_count <= len(train):
         raise InputError(
-            f"split.train_samples is {split.train_samples:g}: {train_count} images; "
-            f"choose between 1 and the {len(train)} that the split leaves for training"
+            f"split.train_samples: {split.train_samples:g} selects {train_count} images; choose "
+            f"between 1 and {len(train)}, the number of images left for training"
         )
 
     return train[stratified(labels[train], train_count, f"{split.seed}/train")], val

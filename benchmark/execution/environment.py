@@ -27,7 +27,7 @@ def device(name: str | None) -> torch.device:
         chosen = torch.device(name or default)
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        remedy = "leave it out, or use cpu"
+        remedy = "omit --device, or use cpu"
         raise InputError(
             f"--device: {name!r} cannot be used here ({first_line(error)}); {remedy}"
         ) from None

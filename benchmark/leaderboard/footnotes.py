@@ -51,17 +51,17 @@ def _protocol(plan: Plan) -> list[str]:
     if plan.protocol == "legacy":
         sentences.append(
             "Legacy protocol: networks were trained on all training images, with none held out "
-            "for validation, as for most published tables."
+            "for validation, as in most published tables."
         )
     return sentences
 
 
 def _spread_and_ranks() -> list[str]:
     return [
-        "± is the standard deviation over seeds. Brackets hold the 95 % confidence interval of a "
+        "± is the standard deviation over seeds. Brackets show the 95 % confidence interval of the "
         "mean over seeds, not corrected for the number of rows.",
-        f"Ranks order means and test nothing; a rank needs {MIN_SEEDS} finished seeds and every "
-        "planned cell of the row.",
+        "Ranks only order the means; they are not a significance test. A row is ranked once it "
+        f"has at least {MIN_SEEDS} finished seeds and all its planned cells.",
     ]
 
 
@@ -82,12 +82,13 @@ def _compared_rows(board: pd.DataFrame, plan: Plan) -> list[str]:
     sentences = []
     if compared:
         sentences.append(
-            f"Differences are in percentage points and paired by seed: to {'; to '.join(compared)}."
+            "Differences are in percentage points, paired by seed, and relative to "
+            f"{'; to '.join(compared)}."
         )
     if plan.baseline is None:
         sentences.append(
-            f"The study has no row for {STUDENT_ALONE}, so the table has no differences to it and "
-            "no closed gap."
+            f"The study has no row for {STUDENT_ALONE}, so the table shows neither differences "
+            "from it nor a closed gap."
         )
     return sentences
 
@@ -108,9 +109,9 @@ def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     both = board[_P_VALUES].notna().any().all()
     family = "both comparisons and all rows" if both else "all rows"
     sentences = [
-        f"p is the two-sided p value of a difference under {flips} flips of the signs of its "
-        f"seeds, with Holm's correction over {family} of a pair; rows with missing cells are not "
-        f"tested. † marks p < {SIGNIFICANCE:g}."
+        f"p is the two-sided p value of a sign-flip test over {flips} sign patterns of the "
+        f"per-seed differences, Holm-corrected over {family} of each pair; rows with missing cells "
+        f"are not tested. † marks p < {SIGNIFICANCE:g}."
     ]
     if len(plan.pairs) > 1:
         sentences.append(
@@ -171,8 +172,8 @@ def _tuned_rows(plan: Plan) -> list[str]:
     if plan.unequal:
         return [f"{plan.unequal[0].upper()}{plan.unequal[1:]}."]
     return [
-        f"The settings of tuned rows were searched with {plan.budgets[0]} trials each. Tuned rows "
-        "are ranked apart from rows with published settings, because a search gives an advantage."
+        f"Tuned rows were tuned with {plan.budgets[0]} trials each. They are ranked separately "
+        "from rows with published settings, because tuning gives an advantage."
     ]
 
 
@@ -181,8 +182,9 @@ def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
         return []
 
     sentences = [
-        "Mean ranks are over all pairs, among the rows that have a rank on every pair. Their "
-        "brackets hold 95 % bootstrap intervals over seeds, which say nothing about other pairs."
+        "A mean rank averages a row's ranks over all pairs, among the rows ranked on every pair. "
+        "Brackets show its 95 % bootstrap interval over seeds, which says nothing about other "
+        "pairs."
     ]
     for trials, means in friedman_groups(board, plan).items():
         rows = f"{len(means)} rows"
@@ -195,15 +197,13 @@ def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
 def _friedman(means: dict[str, list[float]], rows: str, pairs: int) -> str:
     statistic, p = friedman(means)
     p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    result = (
-        f"Friedman's test of the {rows} over {pairs} pairs: chi-square {statistic:.2f}, {p_text}"
-    )
+    result = f"Friedman test of the {rows} over {pairs} pairs: chi-square {statistic:.2f}, {p_text}"
 
     apart = f"more than {critical_difference(len(means), pairs):.2f} apart"
     if p < SIGNIFICANCE:
         return f"{result}; mean ranks {apart} differ at the 5 % level (Nemenyi)."
     return (
-        f"{result}, so no mean ranks are claimed to differ, not even those {apart} (Nemenyi's "
+        f"{result}. No mean ranks can be said to differ, not even those {apart} (Nemenyi's "
         "critical difference at the 5 % level)."
     )
 
@@ -214,10 +214,10 @@ def _published(board: pd.DataFrame) -> list[str]:
         return []
 
     return [
-        'The column "published" is copied from other trainings of the same networks, with other '
-        "teachers and seeds: 240 epochs (mlld 480 or more) on all 50,000 training images. It is "
-        "never compared with the other columns, and no other number depends on it. Sources, with "
-        f"the epoch that they tested: {_sources(lines)}."
+        'The "published" column quotes other training runs of the same networks, with different '
+        "teachers and seeds: 240 epochs (480 or more for mlld) on all 50,000 training images. It "
+        "is never compared with the other columns, and no other number depends on it. Sources, "
+        f"with the epoch each one evaluates: {_sources(lines)}."
     ]
 
 

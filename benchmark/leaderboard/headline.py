@@ -64,8 +64,8 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
     groups.sort(key=lambda winners: -len(pairs_by_winners[winners]))
     if not groups:
         return (
-            f"no method is ranked: a rank needs {MIN_SEEDS} finished seeds and every planned cell "
-            "of the row."
+            f"no method is ranked: a row needs at least {MIN_SEEDS} finished seeds and all its "
+            "planned cells."
         )
 
     clauses: list[str] = []
@@ -147,7 +147,7 @@ def _range_of_gains(lines: Sequence[Line], plan: Plan) -> str:
     unclear = {line["pair"] for line in compared if _includes_zero(line)}
     if unclear:
         pairs = {line["pair"] for line in compared}
-        text += f", an interval includes zero on {len(unclear)} of {len(pairs)}"
+        text += f", with an interval that includes zero on {len(unclear)} of {len(pairs)} pairs"
     return f" ({text})"
 
 
@@ -166,7 +166,7 @@ def _gain(line: Line, plan: Plan) -> str:
     preposition = "over" if gain > 0 else "against"
     text += f" {preposition} {student_label([line['method']], plan)}"
     if _includes_zero(line):
-        text += ", an interval that includes zero"
+        text += ", with an interval that includes zero"
     return text
 
 

@@ -78,7 +78,7 @@ def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[st
 
 
 def friedman_groups(board: pd.DataFrame, plan: Plan) -> dict[int, dict[str, list[float]]]:
-    """Return the rows that Friedman's test compares, as far as there are enough of them.
+    """Return the rows that the Friedman test compares, as far as there are enough of them.
 
     Returns:
         Number of trials -> method -> mean accuracy on every pair.

@@ -39,10 +39,10 @@ RANK_PAIRS = 2
 """With fewer pairs there is no mean rank."""
 
 FRIEDMAN_PAIRS = 5
-"""With fewer pairs the chi-square approximation of Friedman's test is too poor to print."""
+"""With fewer pairs the chi-square approximation of the Friedman test is too poor to print."""
 
 FRIEDMAN_METHODS = 3
-"""Fewest methods of Friedman's test; two methods are compared by their paired differences."""
+"""Fewest methods of the Friedman test; two methods are compared by their paired differences."""
 
 Floats = NDArray[np.float64]
 
@@ -174,7 +174,7 @@ def mean_ranks(pairs: Sequence[ArrayLike]) -> list[tuple[float, float, float]]:
 
 
 def friedman(means: Mapping[str, Sequence[float]]) -> tuple[float, float]:
-    """Return statistic and p value of Friedman's test: do the methods' ranks differ over pairs?
+    """Return statistic and p value of the Friedman test: do the methods' ranks differ over pairs?
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, 2006, section
     3.2.2.

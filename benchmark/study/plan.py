@@ -170,7 +170,9 @@ class Plan:
         if len(self.budgets) < 2:
             return ""
         counts = ", ".join(map(str, self.budgets))
-        return f"rows were tuned with different numbers of trials ({counts}); they are not ranked"
+        return (
+            f"rows were tuned with different numbers of trials ({counts}), so they are not ranked"
+        )
 
     def published(self, method: str) -> str | None:
         """Return the row with published settings that a tuned row belongs to, if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.markdown_text import bold, table
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import SearchRecord
 from benchmark.tracking import report_run
@@ -24,7 +25,7 @@ def write_search_report(
     candidates: Sequence[Any],
     times: Sequence[int],
 ) -> Outcome:
-    """Write what the report of a search lacks, or a new report.
+    """Add what the report of a search is missing, or write a new report.
 
     Args:
         client: Client of the store.
@@ -52,11 +53,10 @@ def write_search_report(
 def summary(record: SearchRecord) -> str:
     """Return the result of a search in Markdown; its first line is one sentence."""
     sentence = " ".join(record.gained.split())
-    table = "\n".join(map(_line, _table(record)))
-    return f"{sentence}\n\n{table}\n\n{_progress(record)}\n"
+    return f"{sentence}\n\n{_table(record)}\n\n{_progress(record)}\n"
 
 
-def _table(record: SearchRecord) -> list[list[Any]]:
+def _table(record: SearchRecord) -> str:
     """Return a row per setting with its published value, its best value and its search space."""
     best = next((trial for trial in record.trials if trial.number == record.best), None)
     first = next((trial for trial in record.trials if trial.source == "published"), None)
@@ -65,18 +65,18 @@ def _table(record: SearchRecord) -> list[list[Any]]:
     best_params: Mapping[str, Any] = {} if best is None else best.params
     header = ["setting", "published", best_title, "searched"]
     settings = [
-        [name, record.published.get(name), best_params.get(name), space]
+        [name, _cell(record.published.get(name)), _cell(best_params.get(name)), space]
         for name, space in record.space.items()
     ]
 
     seeds = ", ".join(map(str, record.seeds))
     objective = [
-        f"**{record.objective}**",
-        None if first is None else first.value,
-        None if best is None else best.value,
+        bold(record.objective),
+        _cell(None if first is None else first.value),
+        _cell(None if best is None else best.value),
         f"mean of seeds {seeds}; validation set only",
     ]
-    return [header, ["---"] * len(header), *settings, objective]
+    return table(header, [*settings, objective])
 
 
 def _progress(record: SearchRecord) -> str:
@@ -90,11 +90,6 @@ def _progress(record: SearchRecord) -> str:
         f"{record.row} on {record.pair} ({models}): {len(record.trials)} of {record.budget} trials "
         f"started ({counts}), sampler {record.sampler}."
     )
-
-
-def _line(cells: Sequence[Any]) -> str:
-    texts = [_cell(cell).replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(texts)} |"
 
 
 def _cell(value: Any) -> str:

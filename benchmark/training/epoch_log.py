@@ -1,4 +1,4 @@
-"""What is logged of an epoch, and the check that all of it is finite."""
+"""Averages the losses of an epoch, and checks that they are finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmark.training.losses import Loss
 
 
 class EpochLog:
-    """Collects values of batches, and gives their means when the epoch ends.
+    """Collects the values of each batch, and returns their means when the epoch ends.
 
     The values stay on the device until then, so that no batch waits for a GPU.
     """
@@ -47,7 +47,7 @@ class EpochLog:
         """Return the metrics of the epoch, and forget its batches.
 
         Args:
-            number: Of the epoch, counted from 1, for the message.
+            number: Number of the epoch, counted from 1, for the message.
 
         Raises:
             FloatingPointError: A loss was not finite; the message names the first step and term.
@@ -84,10 +84,10 @@ def check_weights(network: nn.Module, number: int) -> None:
 
     Args:
         network: The network.
-        number: Of the epoch, counted from 1, for the message.
+        number: Number of the epoch, counted from 1, for the message.
 
     Raises:
-        FloatingPointError: One is not.
+        FloatingPointError: A weight is not finite.
     """
     for name, value in network.state_dict().items():
         if not bool(value.isfinite().all()):

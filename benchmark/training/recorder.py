@@ -52,8 +52,8 @@ class Recorder:
             record = checkpointing.record_of(checkpoint)
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.task.folder.path}: its checkpoint does not fit this version of kdbench; "
-                f"delete the folder to train the cell again ({error})"
+                f"{self.task.folder.path}: the checkpoint is incompatible with this version of "
+                f"kdbench; delete the folder to retrain the cell ({error})"
             ) from error
 
         self._append_epoch(record)
@@ -70,7 +70,7 @@ class Recorder:
             changes = _changes(before.environment, environment)
             if changes:
                 self._progress.warn(
-                    f"{self.task.label}: resumes in another environment ({', '.join(changes)})"
+                    f"{self.task.label}: resuming in a different environment ({', '.join(changes)})"
                 )
 
         self._journal.append(Start(epoch=epoch, environment=environment))

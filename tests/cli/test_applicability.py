@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 
 def reasons_on_page():
     """Method -> pair -> the reason on the page, "" where it ran."""
-    lines = PAGE.partition("## Where they run")[2].splitlines()
+    lines = PAGE.partition("## Supported pairs")[2].splitlines()
     reasons = dict(line.split(". ", 1) for line in lines if line[:1].isdigit())
     rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in row] for row in rows]
@@ -49,7 +49,7 @@ def test_the_page_shows_each_of_its_methods_on_every_kind_of_pair():
 
 
 def test_the_texts_of_the_page_are_what_the_program_writes(only_methods_on_page, monkeypatch):
-    monkeypatch.setattr(methods_page, "table", lambda names, say: reasons_on_page())
+    monkeypatch.setattr(methods_page, "reasons_by_pair", lambda names, say: reasons_on_page())
     assert methods_page.page(lambda _: None) == PAGE
 
 

@@ -104,7 +104,7 @@ WRONG_COMMANDS = [
     (("run", "."), r"\.: not a file of at most \d+ bytes"),
     (
         ("run", "my.yaml", "--device", "cpux"),
-        r"--device: 'cpux' cannot be used here \(.*\); leave it out, or use cpu",
+        r"--device: 'cpux' cannot be used here \(.*\); omit --device, or use cpu",
     ),
     (("run", "my.yaml", "--device", "cuda:99"), r"--device: 'cuda:99' cannot be used here .*"),
     (

@@ -317,7 +317,8 @@ def test_labels_that_are_no_classes_are_refused(tmp_path):
     parquet(tmp_path / "mine", labels="string")
     message = refused("hfds/mine", tmp_path)
     assert message.startswith(
-        "dataset: HERE/mine: train: column 'label' holds 'x'; labels are whole numbers from 0"
+        "dataset: HERE/mine: train: column 'label' contains the label 'x'; labels must be "
+        "integers counted from 0"
     )
 
 

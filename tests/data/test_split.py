@@ -37,18 +37,21 @@ def test_a_stratified_choice_depends_on_its_key_alone():
     [
         (
             {"val": 1348},
-            "split.val is 1348: 1348 of 1348 images for validation; "
+            "split.val: 1348 selects 1348 of 1348 images; "
             "leave at least one for validation and one for training",
         ),
-        ({"val": 5000}, "split.val is 5000: 5000 of 1348 images for validation; leave at least"),
-        ({"val": 1e-4}, "split.val is 0.0001: 0 of 1348 images for validation; leave at least"),
-        ({"val": 0.9999}, "split.val is 0.9999: 1348 of 1348 images for validation; leave at"),
+        ({"val": 5000}, "split.val: 5000 selects 5000 of 1348 images; leave at least"),
+        ({"val": 1e-4}, "split.val: 0.0001 selects 0 of 1348 images; leave at least"),
+        ({"val": 0.9999}, "split.val: 0.9999 selects 1348 of 1348 images; leave at"),
         (
             {"train_samples": 1214},
-            "split.train_samples is 1214: 1214 images; "
-            "choose between 1 and the 1213 that the split leaves for training",
+            "split.train_samples: 1214 selects 1214 images; "
+            "choose between 1 and 1213, the number of images left for training",
         ),
-        ({"train_samples": 1e-4}, "split.train_samples is 0.0001: 0 images; choose between 1 and"),
+        (
+            {"train_samples": 1e-4},
+            "split.train_samples: 0.0001 selects 0 images; choose between 1 and",
+        ),
     ],
 )
 def test_a_split_that_the_images_do_not_allow_is_refused(split, message):

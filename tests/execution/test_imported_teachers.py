@@ -299,7 +299,7 @@ def test_the_legacy_protocol_trains_on_all_and_says_so(workspace: Path) -> None:
     table = kdbench(
         "--workspace", workspace, "leaderboard", study, "--results", workspace / "results"
     )
-    assert "Legacy protocol: all training images were trained on" in table.out
+    assert "Legacy protocol: networks were trained on all training images" in table.out
     assert kdbench("--workspace", workspace, "status", study).code == 0
 
 
@@ -307,4 +307,4 @@ def test_the_legacy_protocol_leaves_no_epoch_to_choose(workspace: Path) -> None:
     study = write_study(workspace / "s.yaml", tiny(["student"], split="legacy", select="best_val"))
     done = kdbench("--workspace", workspace, "run", study)
     assert done.code == 2
-    assert "a split without validation images leaves only 'last'" in done.err
+    assert "split 'legacy' has no validation images; use 'last'" in done.err

@@ -83,7 +83,7 @@ def test_no_footnote_is_about_p_values_where_so_few_seeds_show_none():
 def test_six_seeds_need_no_word_about_sign_flips():
     plan = dataclasses.replace(SIX, methods=("student", "kd"))
     runs = [teacher(), *row("student", STUDENT * 2), *row("kd", KD * 2)]
-    assert "sign-flip" not in text(runs, plan)
+    assert "exact sign-flip test" not in text(runs, plan)
 
 
 def test_the_footnote_on_p_tells_of_two_comparisons_only_where_there_are_two():
@@ -91,9 +91,9 @@ def test_the_footnote_on_p_tells_of_two_comparisons_only_where_there_are_two():
     without_kd = dataclasses.replace(SIX, methods=("student", "at"))
     without_student = dataclasses.replace(SIX, methods=("kd", "at"), baseline=None)
 
-    assert "correction over both comparisons and all rows of a pair" in text(runs, SIX)
-    assert "correction over all rows of a pair" in text(runs, without_kd)
-    assert "correction over all rows of a pair" in text(runs, without_student)
+    assert "Holm-corrected over both comparisons and all rows of each pair" in text(runs, SIX)
+    assert "Holm-corrected over all rows of each pair" in text(runs, without_kd)
+    assert "Holm-corrected over all rows of each pair" in text(runs, without_student)
 
 
 def test_several_pairs_are_told_to_be_corrected_separately():
@@ -107,7 +107,8 @@ def test_several_pairs_are_told_to_be_corrected_separately():
 
 def test_the_footnotes_name_the_rows_that_are_compared_with():
     assert (
-        "paired by seed: to the student alone (row student); to the reference (row kd)."
+        "paired by seed, and relative to the student alone (row student); to the reference "
+        "(row kd)."
     ) in text(full())
 
     other = dataclasses.replace(PLAN, reference="at")
@@ -119,8 +120,8 @@ def test_the_footnotes_name_the_rows_that_are_compared_with():
 def test_without_the_student_alone_the_footnotes_say_so():
     plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
     assert (
-        "The study has no row for the student alone, so the table has no differences to it and no "
-        "closed gap."
+        "The study has no row for the student alone, so the table shows neither "
+        "differences from it nor a closed gap."
     ) in text(full(), plan)
 
 
@@ -131,8 +132,8 @@ def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
     assert "(row student, for tuned rows student (tuned))" in shown
     assert "to the reference (row kd, for tuned rows kd (tuned))" in shown
     assert "to the same method with published settings (tuned rows only)" in shown
-    assert "The settings of tuned rows were searched with 20 trials each." in shown
-    assert "Tuned rows are ranked apart from rows with published settings" in shown
+    assert "Tuned rows were tuned with 20 trials each." in shown
+    assert "They are ranked separately from rows with published settings" in shown
 
 
 def test_the_footnotes_say_that_rows_with_unequal_budgets_have_no_rank():
@@ -175,7 +176,7 @@ def test_the_footnotes_deny_significance_only_to_pairs_that_have_too_many_rows()
 
 @pytest.mark.parametrize(
     ("count", "flips"),
-    [(16, "under all flips of the signs"), (17, "under 99,999 random flips of the signs")],
+    [(16, "over all sign patterns"), (17, "over 99,999 random sign patterns")],
 )
 def test_the_footnotes_tell_exact_p_values_from_estimated_ones(count, flips):
     plan = dataclasses.replace(PLAN, methods=("student", "kd"), seeds=tuple(range(count)))
@@ -188,7 +189,7 @@ def test_five_pairs_have_friedmans_test_and_a_critical_difference():
     # Rank sums 15, 8 and 7: 12 / (5 3 4) (225 + 64 + 49) - 3 5 4 = 7.6, p = exp(-3.8).
     # Critical difference: 2.3437 sqrt(12 / 30) = 1.482.
     assert (
-        "Friedman's test of the 3 rows over 5 pairs: chi-square 7.60, p = 0.022; mean ranks more "
+        "Friedman test of the 3 rows over 5 pairs: chi-square 7.60, p = 0.022; mean ranks more "
         "than 1.48 apart differ at the 5 % level (Nemenyi)."
     ) in text(runs, plan)
 
@@ -202,7 +203,7 @@ def test_the_footnotes_claim_no_difference_of_mean_ranks_where_friedmans_test_fi
 
     # Rank sums 11, 9 and 10: 12 / (5 3 4) (121 + 81 + 100) - 3 5 4 = 0.4, p = exp(-0.2)
     assert (
-        "chi-square 0.40, p = 0.819, so no mean ranks are claimed to differ, not even those more "
+        "chi-square 0.40, p = 0.819. No mean ranks can be said to differ, not even those more "
         "than 1.48 apart (Nemenyi's critical difference at the 5 % level)."
     ) in text(runs, plan)
 
@@ -210,7 +211,7 @@ def test_the_footnotes_claim_no_difference_of_mean_ranks_where_friedmans_test_fi
 def test_four_pairs_have_mean_ranks_and_no_friedmans_test():
     runs, plan = over_pairs(4)
     shown = text(runs, plan)
-    assert "Mean ranks are over all pairs" in shown
+    assert "A mean rank averages a row's ranks over all pairs" in shown
     assert "Friedman" not in shown
 
 

@@ -44,16 +44,16 @@ def test_the_headline_of_one_pair_gives_mean_spread_and_paired_gain():
 def test_the_headline_says_when_the_interval_includes_zero_and_when_rows_have_no_rank():
     runs = [teacher(), *row("student", STUDENT), *row("at", AT)]
     assert result(runs) == (
-        "at has the highest mean: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, an "
-        "interval that includes zero; 1 of 3 rows has no rank."
+        "at has the highest mean: 92.0 ± 1.0 (n = 3), +1.0 [-1.5, 3.5] over the student alone, "
+        "with an interval that includes zero; 1 of 3 rows has no rank."
     )
 
 
 def test_an_interval_that_ends_at_zero_includes_it():
     runs = [*row("student", [90] * 3), *row("kd", [90] * 3), *row("at", [89] * 3)]
     expected = (
-        "kd 90.0 ± 0.0 (n = 3), +0.0 [0.0, 0.0] against the student alone, an interval that "
-        "includes zero"
+        "kd 90.0 ± 0.0 (n = 3), +0.0 [0.0, 0.0] against the student alone, with an interval "
+        "that includes zero"
     )
     assert expected in result(runs)
 
@@ -68,7 +68,7 @@ def test_the_headline_says_when_nothing_beats_the_student_alone():
 
 def test_the_headline_says_when_nothing_is_ranked():
     expected = (
-        "No method is ranked: a rank needs 3 finished seeds and every planned cell of the row."
+        "No method is ranked: a row needs at least 3 finished seeds and all its planned cells."
     )
     assert result([]) == expected
     assert result([teacher(), *row("student", STUDENT), run("kd", 0, 99.0)]) == expected
@@ -102,8 +102,8 @@ def test_the_headline_of_a_tie_on_several_pairs_counts_pairs_and_compares_nothin
         runs += row("kd", (90.0, 91.0, 93.0), pair)
         runs += row("at", (90.0, 91.0, 93.0), pair)
     assert result(runs, plan) == (
-        "kd and at share the highest mean on 2 of 2 pairs (+0.3 over the student alone, an "
-        "interval includes zero on 2 of 2)."
+        "kd and at share the highest mean on 2 of 2 pairs (+0.3 over the student alone, "
+        "with an interval that includes zero on 2 of 2 pairs)."
     )
 
     tied = []
@@ -112,7 +112,7 @@ def test_the_headline_of_a_tie_on_several_pairs_counts_pairs_and_compares_nothin
         tied += row("kd", (91.0, 92.0, 93.0), pair)
     assert result(tied, plan).startswith(
         "The student alone and kd share the highest mean on 2 of 2 pairs (+0.0 against the "
-        "student alone, an interval includes zero on 2 of 2)"
+        "student alone, with an interval that includes zero on 2 of 2 pairs)"
     )
 
 

@@ -136,7 +136,7 @@ TUNED_PLAN = dataclasses.replace(
 UNEQUAL_PLAN = dataclasses.replace(
     TUNED_PLAN, trials={"student (tuned)": 20, "kd (tuned)": 5, "at (tuned)": 20}
 )
-UNEQUAL = "rows were tuned with different numbers of trials (20, 5); they are not ranked"
+UNEQUAL = "rows were tuned with different numbers of trials (20, 5), so they are not ranked"
 
 
 def tuned():

@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_its_folder_is_named(
             run(workspace, tiny(["kd"]), Interrupt(after=1))
 
     folder = folders(workspace)["kd/0"]
-    message = f"^{folder}: its checkpoint does not fit this version of kdbench; delete the folder"
+    message = f"^{folder}: the checkpoint is incompatible with this version of kdbench; delete"
     with pytest.raises(InputError, match=message):
         run(workspace, tiny(["kd"]))
 
@@ -171,7 +171,7 @@ def test_a_cell_that_resumes_in_another_environment_says_so(
     run(workspace, tiny(["kd"]), listening)
 
     (warning,) = listening.warnings
-    assert warning.startswith("pair / kd / seed 0: resumes in another environment (")
+    assert warning.startswith("pair / kd / seed 0: resuming in a different environment (")
     assert "-> 3.99" in warning
 
 

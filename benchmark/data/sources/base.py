@@ -160,7 +160,8 @@ def class_labels(values: Sequence[Any], classes: int, where: str) -> Tensor:
         if not isinstance(value, int) or not 0 <= value < classes:
             hint = "set target_key, or a test_split whose labels are public"
             raise InputError(
-                f"dataset: {where} holds {value!r}; labels are whole numbers from 0; {hint}"
+                f"dataset: {where} contains the label {value!r}; labels must be integers "
+                f"counted from 0; {hint}"
             )
 
     return torch.tensor(values, dtype=torch.int64)

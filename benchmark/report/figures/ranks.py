@@ -63,7 +63,7 @@ class _Diagram:
         means: Their mean ranks.
         bars: Bars over methods.
         difference: The critical difference.
-        result: Result of Friedman's test, in words.
+        result: Result of the Friedman test, in words.
     """
 
     methods: Sequence[str]
@@ -95,7 +95,7 @@ def draw(tables: Tables) -> Figure | None:
     """Draw a diagram per number of trials: mean ranks, and bars over methods that do not differ.
 
     Methods do not differ if their mean ranks are no further apart than Nemenyi's critical
-    difference. Where Friedman's test finds no difference at all, a single bar joins all methods.
+    difference. Where the Friedman test finds no difference at all, a single bar joins all methods.
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, 2006, section
     3.2.4.
@@ -155,13 +155,13 @@ def _diagram(
     if p < SIGNIFICANCE:
         bars = _with_levels(joined(means, difference), means)
         result = (
-            f"Friedman's test: {p_text}.\n"
+            f"Friedman test: {p_text}.\n"
             "Bars join methods that do not differ at the 5 % level (Nemenyi)."
         )
     else:
         bars = [Bar(0, len(means) - 1, 0)]
         result = (
-            f"Friedman's test finds no difference: {p_text}.\n"
+            f"the Friedman test finds no difference: {p_text}.\n"
             "So none is claimed, and one bar joins all."
         )
     if trials:

@@ -42,17 +42,25 @@ def overview() -> RenderableType:
 
 
 def card(name: str) -> RenderableType:
-    """Return all that is known of a method, or of one in a wrapper such as `ls(dkd)`.
+    """Return everything about a method, or about each part of a composition such as `kd+at`.
 
     Raises:
         InputError: There is no such method.
     """
-    outer = name.partition("(")[0]
     try:
-        method = methods.get(outer)
-        schema = methods.schema(name)
+        parts = methods.parts(name)
     except methods.UnknownMethodError as error:
         raise InputError(str(error)) from None
+
+    cards = [_card(part) for part in parts]
+    return Group(*(item for shown in cards for item in (shown, Text()))) if cards[1:] else cards[0]
+
+
+def _card(name: str) -> RenderableType:
+    """Return the card of a method, or of a wrapped one such as `ls(dkd)`."""
+    outer = name.partition("(")[0]
+    method = methods.get(outer)
+    schema = methods.schema(name)
 
     facts = []
     if method.paper is not None:

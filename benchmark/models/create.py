@@ -33,8 +33,7 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
     """
     name = network.model
     if not _timm().is_model(name):
-        hint = suggest(name, names(), fallback="search with `kdbench models PATTERN`")
-        raise InputError(f"{where}: timm has no model {name!r}; {hint}")
+        raise InputError(f"{where}: timm has no model {name!r}; {_suggested(name)}")
 
     _check_arguments(network, where)
     try:
@@ -106,6 +105,13 @@ def names(pattern: str = "*") -> list[str]:
     """Return the names of all models that match a pattern with `*`, `?` and `[...]`."""
     matches: list[str] = _timm().list_models(pattern)
     return matches
+
+
+def _suggested(name: str) -> str:
+    """Return a hint for a misspelt model, such as `resnet8`, which lacks the prefix."""
+    if _timm().is_model(f"cifar_{name}"):
+        return f"did you mean 'cifar_{name}'?"
+    return suggest(name, names(), fallback="search with `kdbench models PATTERN`")
 
 
 def head_is_pretrained(network: Network, classes: int) -> bool:

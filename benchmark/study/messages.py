@@ -37,6 +37,9 @@ def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
 
+    if kind == "list_type":
+        return f"is {short_repr(error['input'])}; it must be a list: [{short_repr(error['input'])}]"
+
     message = message.replace("Input should", "it must", 1)
     return f"is {short_repr(error['input'])}; {message[0].lower()}{message[1:]}"
 

@@ -566,6 +566,13 @@ def test_the_card_of_a_method_in_a_wrapper_has_the_wrappers_published_settings()
     assert (wrong.code, "did you mean 'dkd'?" in wrong.err) == (2, True)
 
 
+def test_the_card_of_a_composition_shows_each_of_its_methods() -> None:
+    shown = kdbench("methods", "ls(dkd)+at")
+    lines = shown.out.splitlines()
+    assert (shown.code, shown.err, lines[0]) == (0, "", "ls(dkd)")
+    assert kdbench("methods", "at").out.strip() in shown.out
+
+
 @pytest.fixture
 def port() -> int:
     with socket.socket() as probe:

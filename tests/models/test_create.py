@@ -37,6 +37,7 @@ def test_a_model_is_made_for_the_data_sets_channels_size_and_classes(size, class
     ("name", "kwargs", "message"),
     [
         ("test_resnett", {}, "timm has no model 'test_resnett'; did you mean 'test_resnet'?"),
+        ("resnet8", {}, "timm has no model 'resnet8'; did you mean 'cifar_resnet8'?"),
         ("q" * 30, {}, f"timm has no model {'q' * 30!r}; search with `kdbench models PATTERN`"),
         ("test_resnet", {"flavour": 3}, "timm cannot make 'test_resnet' with {'flavour': 3}: "),
         ("test_vit", {"embed_dim": 31}, "timm cannot make 'test_vit' with {'embed_dim': 31}: "),

@@ -94,7 +94,7 @@ WRONG_TYPES = [
     ("[3, 1]", "[3, yes]", "13:12: 'yes' means different things in YAML 1.1 and YAML 1.2; "),
     ("[3, 1]", "[3, 1.0]", "13:12: seeds[1]: is 1.0; it must be a valid integer"),
     ("[3, 1]", "[3, -1]", "13:12: seeds[1]: is -1; it must be greater than or equal to 0"),
-    ("[3, 1]", "3", "13:1: seeds: is 3; it must be a valid list"),
+    ("[3, 1]", "3", "13:1: seeds: is 3; it must be a list: [3]"),
     ("[3, 1]", "[]", "13:1: seeds: is []; list should have at least 1 item"),
     ("lr: 5e-2", "lr: '5e-2'", "17:26: recipe.optimizer.lr: is '5e-2'; it must be a valid number"),
     ("lr: 5e-2", "lr: .inf", "17:26: recipe.optimizer.lr: is inf; it must be a finite number"),

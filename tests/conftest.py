@@ -24,6 +24,22 @@ def _plain_environment() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _brief_timing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Latency is timed over a single pass: at full length it takes longer than the training."""
+    if request.config.pluginmanager.has_plugin("tests.support.no_heavy"):
+        yield  # no network is trained
+        return
+
+    from benchmark.training import profiling
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiling, "LEAST", 1)
+        patch.setattr(profiling, "SECONDS", 0.0)
+        patch.setattr(profiling, "WARM_UP_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """An empty workspace."""

@@ -299,7 +299,7 @@ def test_the_legacy_protocol_trains_on_all_and_says_so(workspace: Path) -> None:
     table = kdbench(
         "--workspace", workspace, "leaderboard", study, "--results", workspace / "results"
     )
-    assert "Legacy protocol: networks were trained on all training images" in table.out
+    assert "Legacy protocol: networks were trained on all" in " ".join(table.out.split())
     assert kdbench("--workspace", workspace, "status", study).code == 0
 
 

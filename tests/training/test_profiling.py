@@ -21,6 +21,14 @@ pytestmark = pytest.mark.trains
 HALF = (0.5, 0.5, 0.5)
 
 
+@pytest.fixture(autouse=True)
+def _full_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latency is timed as it is outside of tests."""
+    monkeypatch.setattr(profiling, "LEAST", 5)
+    monkeypatch.setattr(profiling, "SECONDS", 2.0)
+    monkeypatch.setattr(profiling, "WARM_UP_SECONDS", 0.5)
+
+
 @pytest.fixture(scope="module")
 def model() -> TappedModel:
     torch.manual_seed(0)

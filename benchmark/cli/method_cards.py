@@ -21,7 +21,7 @@ TAPS = {
     "classifier": "classifier",
     "views": "two views",
 }
-"""What a method can ask for, in words."""
+"""The taps that a method can request, in words."""
 
 COMPANIONS = {
     "peer": "from a peer of the student's architecture",
@@ -42,7 +42,7 @@ def overview() -> RenderableType:
 
 
 def card(name: str) -> RenderableType:
-    """Return all that is known of a method, or of one in a wrapper such as `ls(dkd)`.
+    """Return the card of a method, or of a wrapped method such as `ls(dkd)`.
 
     Raises:
         InputError: There is no such method.
@@ -78,14 +78,14 @@ def card(name: str) -> RenderableType:
 
 
 def needs(needed: Needs) -> str:
-    """Return what a method asks for, in words."""
+    """Return a method's needs in words."""
     taps = [words for tap, words in TAPS.items() if getattr(needed, tap)]
     text = ", ".join(taps) or "no teacher"
     return f"{text} {COMPANIONS[needed.companion]}" if needed.companion else text
 
 
 def _title(name: str) -> str:
-    """The first sentence of a method's docstring."""
+    """Return the first sentence of a method's docstring."""
     first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
     return first.split(". ")[0].rstrip(".")
 

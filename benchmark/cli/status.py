@@ -58,7 +58,7 @@ def progress_of(folder: StudyFolder) -> RenderableType:
 
 
 def _planned(plan: Plan) -> int:
-    """Number of cells of a plan, those included whose teacher is not there yet."""
+    """Return the number of cells of a plan, including those whose teacher does not exist yet."""
     rows = len(plan.pairs) * len(plan.methods) - len(plan.not_applicable)
     return rows * len(plan.seeds)
 
@@ -116,7 +116,7 @@ def teachers(store: TeacherStore) -> RenderableType:
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
-    """Return what a run would do: cells, cohorts, teachers and cost."""
+    """Return the plan of a run: cells, cohorts, teachers and cost."""
     store = TeacherStore(Workspace(workspace))
     cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
@@ -147,7 +147,7 @@ def _plan_rows(
     done: set[str],
     cohorts: Sequence[Sequence[Cell]],
 ) -> list[list[str]]:
-    """A line per cell of the study, with the number of its cohort."""
+    """Return a line per cell of the study, with the number of its cohort."""
     number_of_cohort = {
         str(cell): number for number, cohort in enumerate(cohorts, start=1) for cell in cohort
     }

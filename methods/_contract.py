@@ -61,7 +61,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the engine learned about a pair before training; used to build adapters.
+    """Properties of a pair that the engine determines before training; used to build adapters.
 
     Attributes:
         student: Shapes of the student's taps.

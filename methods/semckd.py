@@ -9,7 +9,7 @@ is average-pooled. `soft` divides the attention's energies; one of the authors' 
 it, at 1.
 
 The published weight 400 (50 on ImageNet) goes with CE 1 and KD 1: `kd+semckd` with the weight 1 for
-KD. All maps are used; the pooled embedding is not. Published for batches of 64.
+KD. All maps are used; the pooled embedding is not. The weight was published for batches of 64.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def similarities(features: Tensor) -> Tensor:
 
 
 class SemanticCalibration(Method):
-    """Let each student stage learn from the teacher stages that see the batch as it does.
+    """Let each student stage learn from teacher stages with similar relations between samples.
 
     Args:
         weight: Weight of the term.

@@ -47,7 +47,7 @@ def wttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.2) -> Tensor
 
 
 class WeightedTransformedTeacherMatching(Method):
-    """Let the student, unsoftened, follow the softened teacher, above all where it is unsure.
+    """Let the student, unsoftened, follow the softened teacher, especially where it is unsure.
 
     Args:
         exponent: 1 / T.

@@ -1,4 +1,4 @@
-"""Promises about settings, seeds, saved state, and outputs that several methods share."""
+"""Tests of settings, seeds, saved state, and outputs that several methods share."""
 
 from __future__ import annotations
 

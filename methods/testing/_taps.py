@@ -1,4 +1,4 @@
-"""Promises about what a method asks of the networks, and about a head that it deploys."""
+"""Tests of the taps that a method requests, and of a head that it deploys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOST_WITH = {
 
 
 class TapConformance(Conformance):
-    """A method uses what it asks for, nothing else, and says why it cannot do without."""
+    """A method uses all taps that it requests and no others, and says why it cannot run without."""
 
     def test_a_tap_that_was_not_asked_for_changes_no_bit(
         self, subject: Subject, pair: Probe

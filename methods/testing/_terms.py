@@ -1,4 +1,4 @@
-"""Promises about the terms of the loss and their gradients."""
+"""Tests of the loss terms and their gradients."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ the settings and the adapters. The engine reads the method's `needs`, checks tha
 pair, calls `build` once with the probed shapes, and then calls the method once per batch.
 The engine adds cross-entropy, weighted by the method's `ce`.
 
-Anything beyond a loss is declared: another network in the teacher's place (`Needs.companion`),
-a second view of the images (`Needs.views`), a stage before the training (`pre_training`), a longer
+Anything beyond a loss is declared: a network that replaces the teacher (`Needs.companion`), a
+second view of the images (`Needs.views`), a stage before the training (`pre_training`), a longer
 training (`length`), another head at inference (`deployed`).
 """
 

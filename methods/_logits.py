@@ -1,4 +1,4 @@
-"""Building blocks of losses on logits. All stay finite where probabilities underflow."""
+"""Building blocks of losses on logits. All remain finite where probabilities underflow."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def module(name: str) -> ModuleType:
         UnknownMethodError: If there is no such file.
     """
     if name not in names():
-        hint = suggest(name, names(), otherwise="there are")
+        hint = suggest(name, names(), otherwise="choose from")
         raise UnknownMethodError(f"unknown method {name!r}; {hint}")
     return importlib.import_module(f"methods.{name}")
 

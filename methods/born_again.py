@@ -3,7 +3,7 @@
 The teacher has the student's own architecture and was trained alone beforehand, with the same
 recipe. This is one generation; the paper continues with further ones and with ensembles of them.
 
-Reduction: KL divergence summed over classes, mean over the batch, at temperature 1. Weight 1 beside
+Reduction: KL divergence summed over classes, mean over the batch, at temperature 1. Weight 1 with
 full cross-entropy is the paper's BAN+L; its plain BAN omits the labels (`ce` 0). At another
 temperature, the factor T^2 applies, as in kd.
 """

@@ -11,7 +11,7 @@ differences that occur together, and is not the correlation of the paper.
 (c) Knowledge-Distillation-Zoo's: mean squared difference of Gaussian matrices of features at unit
 length; weight 100.
 
-The loss depends on the batch in no simple way: a neighbour is whichever sample was drawn next.
+The loss depends on the batch in no simple way: a sample's neighbour is the one drawn next.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Reduction: KL divergence summed over classes, mean over the batch, times T^2. T = start + span *
 sigmoid(g) with one learned number g (the paper's global temperature; the instance-wise variant is
 not implemented). g is trained alongside the student but adversarially: its gradient is multiplied
-by lambda, which falls from 0 to -1 along a cosine, so g climbs the loss while the student descends
-it. The factor T^2 is part of that gradient, as in the authors' code.
+by lambda, which falls from 0 to -1 along a cosine, so g increases the loss while the student
+decreases it. The factor T^2 is part of that gradient, as in the authors' code.
 
 The curriculum lasts 10 of 240 epochs, stored as a fraction so that it carries over to other
 recipes; epochs count from 1, as in the authors' code. The code's highest temperature is start +

@@ -57,7 +57,7 @@ def singular_loss(
 
     Args:
         student: Two or more maps [N, C, H, W].
-        teacher: Equally many maps that agree in channels or in width, as `space` demands; no
+        teacher: Equally many maps that agree in channels or in width, as `space` requires; no
             gradient reaches them.
         k: Number of the teacher's vectors.
         space: What the vectors range over.

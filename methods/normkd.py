@@ -6,9 +6,9 @@ is not removed and nothing is added to the deviation, which is unbiased (C - 1).
 divergence summed over classes, times the square of the sample's teacher temperature, mean over the
 batch, as in the authors' code; the paper does not specify whose temperature its T^2 refers to.
 
-Constant logits have no deviation and give nan in that code. Here their softmax is uniform; a sample
-whose teacher logits are constant contributes nothing, which is the limit of the formula. Defaults
-are the authors' for CIFAR-100.
+Constant logits have zero deviation and result in nan in that code. Here their softmax is uniform; a
+sample whose teacher logits are constant contributes nothing, which is the limit of the formula.
+Defaults are the authors' for CIFAR-100.
 """
 
 from __future__ import annotations

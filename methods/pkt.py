@@ -1,6 +1,6 @@
 """Probabilistic knowledge transfer. Passalis & Tefas, ECCV 2018, arXiv:1803.10837, section 3.
 
-The kernel is the cosine. Reduction: t log(t / s), mean over all N x N pairs, including the
+The kernel is the cosine. Reduction: t log(t / s), averaged over all N x N pairs, including the
 diagonal, as in RepDistiller, the source of the weight; 1e-7 is added to norms and probabilities
 (1e-6 in Knowledge-Distillation-Zoo). A sample whose features are all zero has a finite gradient
 here, and none there.

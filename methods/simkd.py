@@ -138,7 +138,7 @@ class SimKD(Method):
         """Require the teacher's classifier, which is used at inference."""
         reason = super().supports(probe)
         if reason is None and probe.classifier is None:
-            reason = "the teacher's classifier is not given"
+            reason = "the teacher's classifier is not available"
         return reason
 
     def build(self, probe: Probe) -> None:

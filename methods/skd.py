@@ -8,8 +8,8 @@ over classes, mean over the batch, without T^2; mean over the rows of D.
 
 This is the paper's formula. The authors' code multiplies KL by T^2 and restricts it to samples on
 which the teacher is unsure, divides G by the number of classes, and roughly halves the second term.
-The paper gives no T and no diagonal; 4 and 0.1 are the code's. G has a row per sample, so the
-second term depends on the batch in no simple way.
+The paper specifies neither T nor the diagonal; 4 and 0.1 are from the code. G has a row per sample,
+so the second term depends on the batch in no simple way.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Teacher-free knowledge distillation, a control. Yuan et al., CVPR 2020, arXiv:1909.11723.
 
-A virtual teacher gives 0.99 to the label and spreads the rest evenly over the other classes,
+A virtual teacher assigns 0.99 to the label and spreads the rest evenly over the other classes,
 softened as if these probabilities were logits (softmax(u / T)); the student stays at temperature 1
 and there is no T^2, as in the authors' code. Reduction: KL divergence divided by batch * classes,
 which `multiplier` compensates for. Defaults are those of ResNet-18 on CIFAR-100; the authors' total
@@ -46,7 +46,7 @@ def regularisation_loss(
         student: Logits [N, classes].
         labels: [N].
         temperature: T of the virtual teacher.
-        correct: Probability that it gives to the label.
+        correct: Probability that it assigns to the label.
 
     Returns:
         Scalar: mean over batch and classes.

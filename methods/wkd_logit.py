@@ -199,7 +199,7 @@ class WassersteinLogits(Method):
         self.register_buffer("cost", torch.empty(0))
 
     def supports(self, probe: Probe) -> str | None:
-        """Require the teacher's classifier, and two classes beside the label."""
+        """Require the teacher's classifier, and two classes besides the label."""
         reason = super().supports(probe)
 
         if reason is None and probe.classifier is None:

@@ -4,7 +4,7 @@ TTM with samples weighted by the sum over classes of p_teacher^exponent (exponen
 smoother the teacher's prediction, the more it counts. Reduction: weighted mean over the batch
 without dividing by the weights, so that with 100 classes and exponent 0.2 a sample counts up to 40
 times; no T^2. Defaults are the code's example, exponent 0.2 and weight 4, which that example uses
-beside another method's loss.
+together with another method's loss.
 """
 
 from __future__ import annotations

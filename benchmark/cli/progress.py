@@ -91,7 +91,7 @@ class LiveProgress(Progress):
         self._bar_of_cell |= dict.fromkeys(cells, bar)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """Show a cell; one that was not planned (a teacher) gets a bar of its own."""
+        """Show a cell; an unplanned one (a teacher) gets its own bar."""
         if cell not in self._bar_of_cell:
             self._bar_of_cell[cell] = self._bars.add_task(cell, total=epochs)
         self._bars.advance(self._bar_of_cell[cell], epoch)

@@ -60,8 +60,7 @@ class Subject:
     def built(self, pair: Probe, seed: int = 0) -> Method:
         """Create the method with its adapters for a pair; skip the test if it cannot run there.
 
-        A copy of a method that was built once takes as long as building it again, so nothing is
-        cached.
+        Copying a built method takes as long as building it again, so nothing is cached.
         """
         method = self.method()
         if reason := method.supports(pair):
@@ -100,7 +99,7 @@ def classifier_of(network: Shapes, seed: int) -> Classifier:
 
 
 def _network(*maps: tuple[int, ...], pooled: bool = True) -> Shapes:
-    """Return the shapes of a network whose embedding is as long as its last map is deep."""
+    """Return the shapes of a network whose embedding has as many features as its last map."""
     return Shapes((CLASSES,), maps[-1][:1], maps, maps[-1] if pooled else (), classifier=True)
 
 
@@ -201,7 +200,7 @@ def batch(seed: int = 0) -> Batch:
 
 
 def seeded(seed: int) -> None:
-    """Seed the stream of the CPU; `torch.manual_seed` takes longer than most methods."""
+    """Seed the CPU's random stream; `torch.manual_seed` takes longer than most methods."""
     torch.default_generator.manual_seed(seed)
 
 

@@ -104,7 +104,7 @@ def draw(tables: Tables) -> Figure | None:
 def _layout(
     pairs: Sequence[str], contents: Sequence[_Panel], longest_name: float, plan: Plan
 ) -> Layout:
-    # A name has room beside a point in the middle of a panel.
+    # Leaves room for a name beside a point in the middle of a panel.
     panel_width = max(2.9, 2 * longest_name + 1.0)
     columns = len(contents) // len(pairs)
     if panel_width * columns > _WIDEST:

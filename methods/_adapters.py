@@ -1,4 +1,4 @@
-"""Adapters between networks of different shapes: pooling, and projectors that train."""
+"""Adapters between networks of different shapes: pooling, and trainable projectors."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_to(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average-pool a map [N, C, H, W] to a height and a width; a map of that size is returned."""
+    """Average-pool a map [N, C, H, W] to a size, unless it already has that size."""
     return features if features.shape[2:] == size else F.adaptive_avg_pool2d(features, size)
 
 
 def single_position(probe: Probe, pattern: str = "pattern over positions") -> str | None:
     """Return why a method that compares positions cannot run on a pair; None if it can.
 
-    It cannot where each stage has a single position in at least one of the networks.
+    It cannot if every stage has a single position in at least one of the networks.
 
     Args:
         probe: The pair.
@@ -48,9 +48,9 @@ class ConvRegressor(nn.Module):
 
     The convolution is chosen by the sizes as in RepDistiller: 3x3 with stride 2 where the student's
     map is twice as large, a transposed 4x4 with stride 2 where it is half as large, otherwise a
-    kernel of 1 + difference. For maps that are further apart, that kernel would be larger than the
-    teacher's map (25x25 from 32 to 8), and for a smaller map there is none; these are resampled to
-    the teacher's size, pooled or bilinear, and go through a 1x1 convolution.
+    kernel of 1 + difference. For sizes that are further apart, that kernel would be larger than the
+    teacher's map (25x25 from 32 to 8), and for a smaller map it does not exist; such maps are
+    resampled to the teacher's size, by pooling or bilinearly, and go through a 1x1 convolution.
 
     Args:
         student: (C, H, W) of the student's map.

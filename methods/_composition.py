@@ -13,12 +13,12 @@ from methods._taps import Needs, Output
 
 
 class Composition(Method, checked=False):
-    """All terms of several methods together.
+    """The terms of several methods together.
 
     Each part keeps its own weights: `kd+at` is 1 CE + 0.9 KD + 1000 AT, because AT was published
     with full cross-entropy. Cross-entropy counts once, with the largest of the parts' weights
-    unless `ce` is given. The training, and a stage before it, are as long as the part demands that
-    needs them longest. `settings` holds the settings of each part under its name.
+    unless `ce` is given. The training, and the stage before it, are as long as the longest that any
+    part requires. `settings` contains the settings of each part under its name.
     """
 
     def __init__(self, parts: Mapping[str, Method], ce: float | None = None):
@@ -29,7 +29,7 @@ class Composition(Method, checked=False):
             ce: Weight of cross-entropy; None for the largest of the parts' weights.
 
         Raises:
-            SettingError: If `ce` is illegal, or if the parts learn from different networks.
+            SettingError: If `ce` is invalid, or if the parts learn from different networks.
         """
         nn.Module.__init__(self)
         name = "+".join(parts)
@@ -74,7 +74,7 @@ class Composition(Method, checked=False):
             part.build(probe)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return all terms; a name that is taken already is prefixed with its part's name."""
+        """Return all terms; a name that is already taken is prefixed with its part's name."""
         return _union({name: part(student, teacher, batch) for name, part in self.methods.items()})
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
@@ -103,7 +103,7 @@ class Composition(Method, checked=False):
 
 
 class Wrapper(Method, checked=False):
-    """A method that changes what another method sees, and is that method in all other respects.
+    """A method that changes the inputs of another method and otherwise behaves like it.
 
     Attributes:
         published: Settings that the wrapper's paper gives for a method, by the method's name. They

@@ -5,8 +5,8 @@ the settings and the adapters. The engine reads the method's `needs`, checks tha
 pair, calls `build` once with the probed shapes, and then calls the method once per batch.
 The engine adds cross-entropy, weighted by the method's `ce`.
 
-Anything beyond a loss is declared: another network in the teacher's place (`Needs.companion`),
-a second view of the images (`Needs.views`), a stage before the training (`pre_training`), a longer
+Anything beyond a loss is declared: a network that replaces the teacher (`Needs.companion`), a
+second view of the images (`Needs.views`), a stage before the training (`pre_training`), a longer
 training (`length`), another head at inference (`deployed`).
 """
 
@@ -61,7 +61,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the engine learned about a pair before training; used to build adapters.
+    """Properties of a pair that the engine determines before training; used to build adapters.
 
     Attributes:
         student: Shapes of the student's taps.
@@ -104,7 +104,7 @@ class Method(nn.Module):
     minimum: ClassVar[float | None] = None
     """Value of every raw term when student and teacher agree; None if there are adapters."""
     control: ClassVar[bool] = False
-    """Whether this is a control: a method that uses no trained teacher."""
+    """Whether this is a control: without a trained teacher, or without its soft outputs."""
     has_terms: ClassVar[bool] = True
     """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
     adversarial: ClassVar[bool] = False

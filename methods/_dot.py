@@ -1,11 +1,11 @@
 """DOT, the distillation-oriented trainer. Zhao, Cui, Zhou & Liang, ICCV 2023, arXiv:2308.02286.
 
-SGD with two momentum buffers (eq. 3 to 6): the gradient of the distillation terms goes into the one
-with the larger momentum, the gradient of the task (cross-entropy) into the one with the smaller, so
-that distillation dominates the direction. Weight decay belongs to the task's gradient. A parameter
-that only one of the two gradients reaches has the mean momentum, and weight decay either way.
-Published for CIFAR-100 are a mean of 0.9 and a difference of 0.075 in both directions. As in the
-authors' code.
+SGD with two momentum buffers (eq. 3 to 6): the gradient of the distillation terms goes into the
+buffer with the larger momentum, the gradient of the task (cross-entropy) into the buffer with the
+smaller momentum, so that distillation dominates the direction. Weight decay belongs to the task's
+gradient. If only one of the two gradients reaches a parameter, the mean momentum applies, and
+weight decay in either case. For CIFAR-100, the published values are a mean of 0.9 and a difference
+of 0.075 in both directions. The update follows the authors' code.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 class Dot(torch.optim.Optimizer):
     """SGD with one momentum for the task and another for distillation.
 
-    The task's gradients are read from `parameter.grad`, those of distillation are passed to `step`.
+    The gradients of the task are read from `parameter.grad`; those of distillation go to `step`.
 
     Args:
-        parameters: What to optimize.
+        parameters: Parameters to optimize.
         lr: Learning rate.
         momentum: Mean of the two momenta.
         weight_decay: Weight decay.
@@ -61,7 +61,7 @@ class Dot(torch.optim.Optimizer):
         mean = group["momentum"]
         delta = group["delta"] if task is not None and distillation is not None else 0.0
 
-        # Both steps decay the weights as they were before either of them.
+        # Both updates decay the weights as they were before either of them.
         decay = group["weight_decay"] * parameter
         if distillation is not None:
             gradient = distillation + decay if task is None else distillation

@@ -24,7 +24,7 @@ def embeddings(student: Output, teacher: Output) -> tuple[Tensor, Tensor]:
 def final_map(output: Output) -> Tensor:
     """Return the map [N, D, H, W] whose average is the embedding.
 
-    Where a network has none, the embedding is taken as a map of one position.
+    If a network has no such map, the embedding is used as a map with one position.
     """
     if output.pooled is not None:
         return output.pooled

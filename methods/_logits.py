@@ -1,4 +1,4 @@
-"""Building blocks of losses on logits. All stay finite where probabilities underflow."""
+"""Building blocks of losses on logits. All remain finite where probabilities underflow."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def target_and_rest(logits: Tensor, labels: Tensor) -> Tensor:
 def warmed_up(batch: Batch, share: float) -> float:
     """Return the weight of a term that grows linearly over a share of the training.
 
-    It is 1/n in the first of n epochs of the warm-up, and 1 from its last epoch on.
+    It is 1/n in the first of n warm-up epochs, and 1 from the last of them on.
     """
     return min((batch.epoch + 1) / max(share * batch.epochs, 1e-9), 1.0)

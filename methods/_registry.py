@@ -1,4 +1,4 @@
-"""The folder is the registry: each file without a leading underscore holds the method so named."""
+"""The registry: each file here without a leading underscore defines the method of that name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 class UnknownMethodError(LookupError):
-    """No method has this name. The message suggests one."""
+    """No method has this name. The message suggests a similar one."""
 
 
 def names() -> list[str]:
@@ -32,7 +32,7 @@ def module(name: str) -> ModuleType:
         UnknownMethodError: If there is no such file.
     """
     if name not in names():
-        hint = suggest(name, names(), otherwise="there are")
+        hint = suggest(name, names(), otherwise="choose from")
         raise UnknownMethodError(f"unknown method {name!r}; {hint}")
     return importlib.import_module(f"methods.{name}")
 
@@ -56,8 +56,8 @@ def get(name: str) -> type[Method]:
 
     if len(classes) != 1:
         raise TypeError(
-            f"{source.__file__}: a method's file holds one Method subclass, "
-            f"this one has {len(classes)}"
+            f"{source.__file__}: a method's file must define exactly one "
+            f"Method subclass, not {len(classes)}"
         )
     return classes[0]
 
@@ -96,7 +96,7 @@ def parts(name: str) -> list[str]:
     """Split a name into its methods: "kd" -> ["kd"], "ls(dkd)+at" -> ["ls(dkd)", "at"].
 
     Raises:
-        UnknownMethodError: If a part is unknown or stands twice.
+        UnknownMethodError: If a part is unknown or repeated.
     """
     split = [part.strip() for part in name.split("+")]
     for part in split:
@@ -104,7 +104,9 @@ def parts(name: str) -> list[str]:
 
     repeated = sorted({part for part in split if split.count(part) > 1})
     if repeated:
-        raise UnknownMethodError(f"{name!r} holds {repeated[0]!r} twice; raise its weight instead")
+        raise UnknownMethodError(
+            f"{name!r} contains {repeated[0]!r} twice; raise its weight instead"
+        )
     return split
 
 
@@ -116,7 +118,7 @@ def create(name: str, /, **settings: Any) -> Method:
 
     Raises:
         UnknownMethodError: If a method is unknown.
-        SettingError: If a setting is unknown or its value illegal.
+        SettingError: If a setting is unknown or its value invalid.
     """
     split = parts(name)
     if len(split) == 1:
@@ -134,7 +136,8 @@ def schema(name: str) -> dict[str, Setting]:
     """Return the settings of a method by name.
 
     Args:
-        name: A method, or one in a wrapper, whose published values are then the defaults.
+        name: A method, or a wrapped method such as `ls(dkd)`, whose defaults are then those that
+            the wrapper publishes.
 
     Raises:
         UnknownMethodError: If the method is unknown.
@@ -165,7 +168,7 @@ def _create(part: str, settings: dict[str, Any]) -> Method:
 def _unwrap(part: str) -> tuple[str, str]:
     """Split into wrapper and wrapped: "ls(dkd)" -> ("ls", "dkd"), "ls" -> ("ls", "kd").
 
-    A method that is no wrapper has "" in the second place.
+    For a method that is not a wrapper, the second part is "".
     """
     outer, bracket, rest = part.partition("(")
     outer = outer.strip()
@@ -176,9 +179,9 @@ def _unwrap(part: str) -> tuple[str, str]:
     if not kind.wraps or not rest.endswith(")"):
         wrappers = ", ".join(name for name in names() if get(name).wraps)
         raise UnknownMethodError(
-            f"unknown method {part!r}; only wrappers stand before a bracket: {wrappers}"
+            f"unknown method {part!r}; only wrappers take another method in parentheses: {wrappers}"
         )
     inner = rest.removesuffix(")").strip()
     if get(inner).wraps:
-        raise UnknownMethodError(f"unknown method {part!r}; a wrapper wraps one method")
+        raise UnknownMethodError(f"unknown method {part!r}; wrappers cannot be nested")
     return outer, inner

@@ -1,6 +1,6 @@
 """Settings of a method, declared by the signature of its constructor.
 
-`temperature: Annotated[float, Positive, LogUniform(1.0, 20.0)] = 4.0` declares the type, the legal
+`temperature: Annotated[float, Positive, LogUniform(1.0, 20.0)] = 4.0` declares the type, the valid
 range, the search space and the published default. Arguments are checked before a constructor runs.
 """
 
@@ -16,17 +16,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
 class SettingError(ValueError):
-    """Unknown setting or illegal value. The message names both the method and the setting."""
+    """Unknown setting or invalid value. The message names both the method and the setting."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Legal range of a number.
+    """Valid range of a number.
 
     Attributes:
-        low: Smallest legal value.
-        high: Largest legal value.
-        open_low: Whether `low` itself is illegal.
+        low: Smallest valid value.
+        high: Largest valid value.
+        open_low: Whether `low` itself is excluded.
     """
 
     low: float = -math.inf
@@ -34,7 +34,7 @@ class Bound:
     open_low: bool = False
 
     def holds(self, value: float) -> bool:
-        """Return whether `value` lies in the range."""
+        """Return whether `value` is in the range."""
         above_low = value > self.low if self.open_low else value >= self.low
         return above_low and value <= self.high
 
@@ -93,9 +93,9 @@ class Setting:
 
     Attributes:
         name: Name of the parameter.
-        kind: Its type, or a `Literal` of the legal values.
+        kind: Its type, or a `Literal` of the valid values.
         default: The published value.
-        bound: Legal range; None if any value of the type is legal.
+        bound: Valid range; None if any value of the type is valid.
         search: Search space; None if the setting is not searched.
     """
 
@@ -137,7 +137,7 @@ class Setting:
     def _check_choice(self, value: Any, owner: str) -> None:
         options = get_args(self.kind)
         if not any(value == option and type(value) is type(option) for option in options):
-            raise self._error(owner, value, f"it may be {', '.join(map(repr, options))}")
+            raise self._error(owner, value, f"it must be one of {', '.join(map(repr, options))}")
 
     def _as_float(self, value: int, owner: str) -> float:
         try:
@@ -188,12 +188,12 @@ def _setting(name: str, hint: Any, default: Any) -> Setting:
 
 
 def suggest(name: str, choices: Iterable[str], otherwise: str) -> str:
-    """Point from a misspelt name to the closest valid one.
+    """Suggest the closest valid name for a misspelled one.
 
     Args:
-        name: The name as it was written.
+        name: The misspelled name.
         choices: All valid names.
-        otherwise: Introduces the list of all valid names where none is close, e.g. "it has".
+        otherwise: Introduces the list of all valid names if none is close, e.g. "it has".
 
     Returns:
         "did you mean 'temperature'?", or "it has temperature, weight, ce".

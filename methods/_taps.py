@@ -1,6 +1,6 @@
-"""Everything that can be tapped of a network, and how a method asks for it.
+"""The taps of a network, and how a method requests them.
 
-The fields of `Needs` are the one list of taps; `TAPS`, `Output.only` and `Shapes.available` are
+The fields of `Needs` are the only list of taps; `TAPS`, `Output.only` and `Shapes.available` are
 derived from it.
 """
 
@@ -18,13 +18,13 @@ Companion = Literal["", "peer", "earlier", "untrained"]
 
 @dataclass(frozen=True)
 class Tap:
-    """One kind of output that a method can ask for.
+    """A kind of output that a method can request.
 
     Attributes:
-        name: Field of `Needs` that asks for it.
+        name: Field of `Needs` that requests it.
         title: Name in tables and messages.
-        output: Field of `Output` that holds it.
-        shape: Field of `Shapes` that says whether a network has it; "" if no network lacks it.
+        output: Field of `Output` that contains it.
+        shape: Field of `Shapes` that shows whether a network has it; "" if every network does.
         internal: Whether it is tapped inside the network, stage by stage.
     """
 
@@ -36,25 +36,27 @@ class Tap:
 
 
 def _tap(**details: Any) -> Any:
-    """Declare a field of `Needs` that asks for a tap, with details that differ from its name."""
+    """Declare a field of `Needs` that requests a tap, with details that differ from its name."""
     return field(default=False, metadata={"tap": details})
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Outputs that a method asks the engine for. The others stay None or empty in its `Output`.
+    """Outputs that a method requests. All others are None or empty in the `Output` that it gets.
 
     Attributes:
         logits: The teacher's logits. The student's are always given.
         embedding: Pooled penultimate features of both networks.
         maps: Stage maps of both networks, paired from the deepest stage on.
         preactivations: Stage maps before each stage's last activation.
-        pooled: The map whose average over positions is the embedding; None for a network without.
+        pooled: The map whose average over positions is the embedding; None if a network has no such
+            map.
         classifier: The layer from embedding to logits.
         views: Logits of a second, strongly augmented view of the images.
         companion: Network that takes the place of the study's teacher: a `peer` of the student's
-            architecture that learns beside it, an `earlier` one of the same architecture that was
-            trained alone before, or an `untrained` one of the teacher's architecture.
+            architecture that learns alongside it, an `earlier` network of the same architecture
+            that was trained alone beforehand, or an `untrained` network of the teacher's
+            architecture.
     """
 
     logits: bool = _tap()
@@ -74,21 +76,21 @@ class Needs:
         """
         sources = {needs.companion or "teacher" for needs in (self, other) if needs.any}
         if len(sources) > 1:
-            networks = " and one from the ".join(sorted(sources))
-            raise ValueError(f"one learns from the {networks} network")
+            networks = " and ".join(sorted(sources))
+            raise ValueError(f"the methods learn from different networks: {networks}")
 
         union = Needs.of(*(tap.name for tap in (*self.taps, *other.taps)))
         return replace(union, companion=self.companion or other.companion)
 
     @classmethod
     def of(cls, *taps: str) -> Needs:
-        """Ask for taps by name."""
+        """Request taps by name."""
         asked: dict[str, Any] = dict.fromkeys(taps, True)
         return cls(**asked)
 
     @property
     def taps(self) -> tuple[Tap, ...]:
-        """The taps that are asked for."""
+        """The requested taps."""
         return tuple(tap for tap in TAPS if getattr(self, tap.name))
 
     @property
@@ -161,14 +163,14 @@ class Output:
     second: Tensor | None = None
 
     def only(self, needs: Needs) -> Output:
-        """Drop every tap that was not asked for, the logits included."""
+        """Drop every tap that was not requested, including the logits."""
         kept = {tap.output: getattr(self, tap.output) for tap in needs.taps}
         if not needs.logits:
             kept["logits"] = self.logits.new_empty(0)
         return Output(**kept)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Output:
-        """Apply a function to every tensor, those of the classifier included."""
+        """Apply a function to every tensor, including those of the classifier."""
 
         def mapped(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -202,5 +204,5 @@ class Shapes:
 
     @property
     def available(self) -> Needs:
-        """Everything that one forward pass of a network with these shapes can give."""
+        """All taps that one forward pass of a network with these shapes can provide."""
         return Needs.of(*(tap.name for tap in TAPS if tap.shape and getattr(self, tap.shape)))

@@ -5,8 +5,8 @@ from, and where this file differs from the paper or from the authors' code. The 
 the title in the list of methods.
 
 To add a method, copy this file to `methods/<name>.py` and replace everything in it; no list needs
-editing. `kdbench methods <name>` shows its card, and the tests hold it to what every method
-promises. This one is fictitious.
+editing. `kdbench methods <name>` shows its card, and the conformance tests check it like every
+other method. This method is fictitious.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def margin_loss(student: Tensor, teacher: Tensor, margin: float = 0.9) -> Tensor
     return F.relu(margin - cosine).mean()
 
 
-# Then a thin class that holds the settings and the adapters. A file defines exactly one method.
+# Then a thin class with the settings and the adapters. A file defines exactly one method.
 class CosineMargin(Method):
     """Turn the student's projected embedding towards the teacher's until they are close.
 
@@ -61,15 +61,15 @@ class CosineMargin(Method):
     paper = Paper("Title of the Paper", "Author et al.", "VENUE", 2030, "arXiv:0000.00000")
     formula = "mean max(0, margin - cos(W f_student, f_teacher))"
 
-    # What the engine taps of both networks; everything else stays None. `Needs` in `_taps.py` lists
-    # what there is, and `Output` there the shapes.
+    # The taps that the engine provides for both networks; all others are None. `_taps.py` lists
+    # the available taps (`Needs`) and their shapes (`Output`).
     needs = Needs(embedding=True)
 
     # Declare only what applies (see `Method` in `_contract.py`): without adapters, for instance,
-    # `minimum = 0.0` says that every term is 0 where student and teacher agree, and the tests
-    # check it.
+    # `minimum = 0.0` declares that every term is 0 where student and teacher agree; the tests
+    # check this.
 
-    # The signature is the schema of the settings: type, legal range, search space, and published
+    # The signature is the schema of the settings: type, valid range, search space, and published
     # default. Values are checked before the constructor runs. Every method has `ce`, the weight of
     # cross-entropy, which the engine adds.
     def __init__(
@@ -85,10 +85,10 @@ class CosineMargin(Method):
 
         self.projector: nn.Module = nn.Identity()
 
-    # Only for methods with adapters. What is built here trains, and is saved, with the student.
-    # `supports` has made sure that both networks have an embedding; override it to require more.
+    # Only for methods with adapters. Modules built here are trained and saved with the student.
+    # `supports` has checked that both networks have an embedding; override it to require more.
     def build(self, probe: Probe) -> None:
-        """Make the projector to the teacher's dimension."""
+        """Create the projector to the teacher's dimension."""
         self.projector = nn.Linear(probe.student.embedding[0], probe.teacher.embedding[0])
 
     # Name of each term -> (its weight, its raw value). The engine adds and logs them.

@@ -1,15 +1,15 @@
 """Activation boundaries. Heo, Lee, Yun & Choi, AAAI 2019, arXiv:1811.03233, eq. 4 to 6.
 
 Reduction: sum over channels and positions, mean over the batch, as in the authors' code. Stage i of
-n counts 2^(i-n+1), so the deepest one counts fully; `weight` is the factor 3/1000 of the sum.
-Knowledge-Distillation-Zoo takes the mean over all elements, hundreds of times smaller, and a margin
-of 2.
+n has weight 2^(i-n+1), so the deepest stage has full weight; `weight` is the factor 3/1000 of the
+sum. Knowledge-Distillation-Zoo takes the mean over all elements, hundreds of times smaller, and a
+margin of 2.
 
-There are two stages, as published: the student learns the boundaries alone in 30 epochs before its
-240, kept as a share so that it carries over to recipes of other lengths. Then it learns with
-cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is never applied. Connectors
-are the authors', a 1x1 convolution with BatchNorm at every stage; RepDistiller leaves them out
-where shapes agree. The larger of two maps is average-pooled to the smaller.
+There are two phases, as published: in 30 epochs before its 240, the student learns only the
+boundaries; this length is stored as a fraction so that it carries over to other recipes. It then
+learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is never applied.
+Connectors are the authors', a 1x1 convolution with BatchNorm at every stage; RepDistiller omits
+them where shapes agree. The larger of two maps is average-pooled to the smaller.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tens
 
 
 class ActivationBoundaries(Method):
-    """Before its training, the student learns which neurons are active in the teacher.
+    """Before the training, teach the student which neurons are active in the teacher.
 
     Args:
         weight: Weight of the term before the training.
@@ -95,7 +95,7 @@ class ActivationBoundaries(Method):
         self.connectors = nn.ModuleList(_connector(own[0], other[0]) for own, other in stages)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return no terms: cross-entropy is all that is left."""
+        """Return no terms: only cross-entropy is left."""
         return {}
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:

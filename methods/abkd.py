@@ -4,10 +4,10 @@ The alpha-beta divergence of both softmaxes: alpha = 1, beta = 0 is KL(teacher |
 0, beta = 1 is KL(student || teacher). Reduction: sum over classes, mean over the batch, without
 T^2, hence the large weight.
 
-Where alpha, beta or their sum is 0, the divergence is a limit. There the authors' code divides by
-the other exponent once, and not by its square as the limit does, which differs unless that exponent
-is 1; this file follows the code. It computes from log-probabilities, so that value and gradient
-stay finite where the code's are not (a gap of 120 at T = 1).
+Where alpha, beta or their sum is 0, the divergence is a limit. In that case the authors' code
+divides by the other exponent, whereas the limit divides by its square; the two differ unless that
+exponent is 1, and this file follows the code. It computes from log-probabilities, so that value and
+gradient stay finite where the code's are not (a gap of 120 at T = 1).
 
 Defaults are those of resnet56/resnet20 on CIFAR-100; the training script's own example has weight
 64.
@@ -95,8 +95,8 @@ class AlphaBetaDistillation(Method):
     """Distil logits by a divergence between forward and reverse KL.
 
     Args:
-        alpha: How much large errors count.
-        beta: How much classes count that the student is sure of.
+        alpha: Emphasis on large errors.
+        beta: Emphasis on classes of which the student is confident.
         temperature: T.
         weight: Weight of the term.
     """

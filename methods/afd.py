@@ -1,11 +1,11 @@
 """Attentive feature distillation. Wang, Gao, Zhao, Zhang & Xu, ICLR 2020, openreview ryxyCeHtPB.
 
-The formula is that of Knowledge-Distillation-Zoo and not of the authors (section 3), who published
-it for transfer learning: each channel's map is divided by its length (+ 1e-6), and the squared
+The formula is from Knowledge-Distillation-Zoo, not from the authors (section 3), who published it
+for transfer learning: each channel's map is divided by its length (+ 1e-6), and the squared
 difference is averaged over positions and weighted by the channel's share of attention. Attention
 comes from the teacher's pooled channels through two layers and a sigmoid; the shares of the
 channels sum to 1 in each sample. Reduction: sum over channels, mean over the batch, mean over
-stages. Weight 500 and a hidden width of 1 (times the channels) are that repository's. Another
+stages. Weight 500 and a hidden width of 1 (times the channels) are from that repository. Another
 method with the same initials (Ji et al., AAAI 2021) matches features by attention; this is not it.
 
 In that repository channels must agree; here a 1x1 convolution maps the student's channels to the
@@ -56,7 +56,7 @@ def attentive_loss(
 
 
 class AttentiveFeatureDistillation(Method):
-    """Let the student's channels imitate the teacher's, above all those with high attention.
+    """Let the student's channels imitate the teacher's, especially those with high attention.
 
     Args:
         weight: Weight of the term.

@@ -1,9 +1,9 @@
 """Attention transfer. Zagoruyko & Komodakis, ICLR 2017, arXiv:1612.03928, eq. 2 (activation-based).
 
 Reduction: squared difference, mean over samples and positions, summed over stages, as in the
-authors' code. The paper writes a sum of unsquared norms, which is over a hundred times larger, so
-`beta` is the code's. Where the maps of a stage differ in size, the larger one is average-pooled to
-the smaller. All stages count; the pooled embedding does not.
+authors' code. The paper uses a sum of unsquared norms, which is over a hundred times larger, so
+`beta` is taken from the code. Where the maps of a stage differ in size, the larger one is
+average-pooled to the smaller. All stages are used, but not the pooled embedding.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from methods._adapters import pooled_alike, single_position
 
 
 def attention_map(features: Tensor, p: int = 2) -> Tensor:
-    """Compute where a map is active: the mean over channels of |f|^p, scaled to unit length.
+    """Compute the attention map: the mean over channels of |f|^p, scaled to unit length.
 
     Args:
         features: [N, C, H, W].
@@ -58,7 +58,7 @@ def attention_loss(student: Tensor, teacher: Tensor, p: int = 2) -> Tensor:
 
 
 class AttentionTransfer(Method):
-    """Let the student look where the teacher looks, at every stage.
+    """Match the student's attention maps to the teacher's at every stage.
 
     Args:
         beta: Weight of the term.

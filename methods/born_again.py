@@ -1,11 +1,11 @@
 """Born-again networks. Furlanello et al., ICML 2018, arXiv:1805.04770.
 
-The teacher has the student's own architecture and was trained alone before, with the same recipe.
-This is one generation; the paper continues with further ones and with ensembles of them.
+The teacher has the student's own architecture and was trained alone beforehand, with the same
+recipe. This is one generation; the paper continues with further ones and with ensembles of them.
 
-Reduction: KL divergence summed over classes, mean over the batch, at temperature 1. Weight 1 beside
-full cross-entropy is the paper's BAN+L; its plain BAN leaves the labels out (`ce` 0). Another
-temperature brings the factor T^2, as in kd.
+Reduction: KL divergence summed over classes, mean over the batch, at temperature 1. Weight 1 with
+full cross-entropy is the paper's BAN+L; its plain BAN omits the labels (`ce` 0). At another
+temperature, the factor T^2 applies, as in kd.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from methods.kd import kd_loss
 
 
 class BornAgain(Method):
-    """Teach the student by what it became without a teacher.
+    """Distil from an earlier copy of the student, trained without a teacher.
 
     Args:
         temperature: T.

@@ -1,11 +1,11 @@
 """Class attention transfer (CAT-KD). Guo et al., CVPR 2023, arXiv:2304.12777, section 3.
 
-The activation map of a class is the classifier's weights for it, without bias, applied at each
-position of the last map. The maps of student and teacher are average-pooled to 2x2 and each scaled
-to unit length. Reduction: squared difference, mean over all elements.
+The activation map of a class results from applying the classifier's weights for it, without bias,
+at each position of the last map. The maps of student and teacher are average-pooled to 2x2 and each
+scaled to unit length. Reduction: squared difference, mean over all elements.
 
 Published weights differ per pair. The default, 400 on scaled maps, is the authors' configuration
-without a pair's own changes, since the size of unscaled maps depends on the pair (ResNet32x4 and
+without pair-specific changes, since the size of unscaled maps depends on the pair (ResNet32x4 and
 ResNet8x4: weight 15, not scaled).
 """
 
@@ -92,7 +92,7 @@ def of_likely_classes(
 
 
 class ClassAttentionTransfer(Method):
-    """Let the student see each class where the teacher sees it.
+    """Match the student's class activation maps to the teacher's.
 
     Args:
         weight: Weight of the term.

@@ -2,16 +2,16 @@
 
 Three different losses have this name; the default is RepDistiller's.
 
-(a) RepDistiller's, called the authors' code there: |f_s - f_t| of each sample times that of the
-next sample in the batch, summed over features and averaged over the N - 1 neighbours. It compares
-two linear embeddings of 128 features, which both train; weight 0.02. It penalises differences that
-come together and is not the correlation of the paper.
+(a) RepDistiller's variant, called the authors' code there: |f_s - f_t| of each sample times that of
+the next sample in the batch, summed over features and averaged over the N - 1 neighbours. It
+compares two linear embeddings of 128 features, both of which are trained; weight 0.02. It penalises
+differences that occur together, and is not the correlation of the paper.
 (b) torchdistill's: Frobenius distance of correlation matrices over N^2, with a bilinear or Gaussian
 (Taylor series) kernel of the raw features; weight 0.003.
 (c) Knowledge-Distillation-Zoo's: mean squared difference of Gaussian matrices of features at unit
 length; weight 100.
 
-The loss depends on the batch in no simple way: a neighbour is whichever sample was drawn next.
+The loss depends on the batch in no simple way: a sample's neighbour is the one drawn next.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Args:
         student: Embedded features [N, D].
-        teacher: Embedded features [N, D]. They receive a gradient, because their embedding learns:
-            detach what is embedded.
+        teacher: Embedded features [N, D]. They receive a gradient, because their embedding is
+            trained; detach its input instead.
 
     Returns:
         Scalar: mean over pairs of consecutive samples.
@@ -87,7 +87,7 @@ def frobenius_loss(
     Args:
         student: [N, D].
         teacher: [N, D']; no gradient reaches it.
-        kernel: How samples are compared.
+        kernel: Kernel that compares samples.
         gamma: Inverse width of the Gaussian.
         order: Highest power of the Taylor series.
 
@@ -123,7 +123,7 @@ def taylor_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int
 
 
 class CorrelationCongruence(Method):
-    """Keep embedded features of student and teacher from differing twice in a row in one place.
+    """Penalise embedded features in which two consecutive samples both differ from the teacher.
 
     Args:
         weight: Weight of the term.

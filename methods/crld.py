@@ -7,8 +7,8 @@ view, and in those across views where it is confident on the strong one. Reducti
 over classes, mean over all samples of the batch, including those that take no part.
 
 `logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
-the strong view's is a term here with the same weight. No published configuration was at hand:
-weights 1, T 4 and the thresholds 0.7 and 0.5 are plausible, not the authors'.
+the strong view's is a term here with the same weight. No published configuration was available:
+weights 1, T 4 and the thresholds 0.7 and 0.5 are plausible values, not the authors'.
 """
 
 from __future__ import annotations

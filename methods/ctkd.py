@@ -1,13 +1,13 @@
 """Curriculum temperature. Li et al., AAAI 2023, arXiv:2211.16231, section 3.
 
 Reduction: KL divergence summed over classes, mean over the batch, times T^2. T = start + span *
-sigmoid(g) with one learned number g (the paper's global temperature; its instance-wise one is not
-implemented). g is trained beside the student but against it: its gradient is multiplied by lambda,
-which falls from 0 to -1 along a cosine, so g climbs the loss while the student descends it. The
-factor T^2 takes part in that gradient, as in the authors' code.
+sigmoid(g) with one learned number g (the paper's global temperature; the instance-wise variant is
+not implemented). g is trained alongside the student but adversarially: its gradient is multiplied
+by lambda, which falls from 0 to -1 along a cosine, so g increases the loss while the student
+decreases it. The factor T^2 is part of that gradient, as in the authors' code.
 
-The curriculum lasts 10 of 240 epochs, kept as a share so that it carries over to recipes of other
-lengths; epochs count from 1, as in the authors' code. The code's highest temperature is start +
+The curriculum lasts 10 of 240 epochs, stored as a fraction so that it carries over to other
+recipes; epochs count from 1, as in the authors' code. The code's highest temperature is start +
 span = 21; the paper says 20.
 """
 
@@ -85,7 +85,7 @@ def ctkd_loss(
 
 
 class CurriculumTemperature(Method):
-    """Distil at a temperature that learns to make the student's task harder.
+    """Distil at a learned temperature that makes the student's task harder.
 
     Args:
         start: Lowest temperature.
@@ -103,7 +103,7 @@ class CurriculumTemperature(Method):
     )
     formula = (
         "T^2 * KL(softmax(teacher/T) || softmax(student/T)), "
-        "T = start + range * sigmoid(g), g climbs the loss"
+        "T = start + span * sigmoid(g), g climbs the loss"
     )
     needs = Needs(logits=True)
     minimum = 0.0

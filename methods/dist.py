@@ -4,13 +4,13 @@ Reduction: 1 - Pearson correlation, mean over samples (inter: between the class 
 sample) or over classes (intra: between the probabilities of a class in the batch), times T^2. The
 factor T^2 is in the authors' code and not in the paper. The correlation's denominator is
 |a||b| + 1e-8 as in that code; torchdistill takes the larger of the two instead (up to 1.5e-3 apart
-with extreme logits). So the gradient of constant logits, as of a classifier that starts at zero, is
-finite but millions of times the usual one, as in that code.
+with extreme logits). The gradient of constant logits, such as those of a zero-initialised
+classifier, is therefore finite but millions of times larger than usual, as in that code.
 
-Weight 2 for the sum is that of all the authors' configurations; T = 4 is that of CIFAR-100, T = 1
-that of ImageNet. The intra part compares within a batch, but its size does not change with the
-batch. DIST+, which adds relations of channels, is left out: its only public code rewards channels
-that disagree.
+All of the authors' configurations use weight 2 for the sum, with T = 4 for CIFAR-100 and T = 1 for
+ImageNet. The intra part compares within a batch, but its size does not change with the batch.
+DIST+, which adds relations of channels, is not included: its only public code rewards channels that
+disagree.
 """
 
 from __future__ import annotations

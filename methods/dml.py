@@ -1,10 +1,10 @@
 """Deep mutual learning. Zhang et al., CVPR 2018, arXiv:1706.00384, section 3.
 
-Two students of one architecture learn beside each other, each from the labels and from the other's
+Two students of one architecture learn side by side, each from the labels and from the other's
 predictions on the same batch: the engine calls this once for each of them, with the roles
 exchanged. Reduction: KL divergence summed over classes, mean over the batch, at temperature 1;
-weight 1 with full cross-entropy, as published. In the paper the two step in turn, the second from
-the first's renewed predictions; here both learn from the same ones.
+weight 1 with full cross-entropy, as published. In the paper the two take turns, and the second
+learns from the first's updated predictions; here both learn from the predictions before the update.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """FitNets: hints from an intermediate map. Romero et al., ICLR 2015, arXiv:1412.6550, eq. 3.
 
 Reduction: mean squared error over all elements, after a regressor that maps the student's map to
-the teacher's shape. There is one stage of training, with cross-entropy beside the hint and weight
-100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first and
+the teacher's shape. Training has a single phase, with cross-entropy in addition to the hint and
+weight 100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first and
 distils logits afterwards. The hint is the second-deepest stage (`feats[2]` of RepDistiller's
 three-stage networks).
 """
@@ -63,7 +63,7 @@ class FitNet(Method):
         reason = super().supports(probe)
         count = len(probe.student.maps)
         if reason is None and not -count <= self.stage < count:
-            reason = f"stage {self.stage} of {count}: there is no such map"
+            reason = f"stage {self.stage} is out of range; number of stages: {count}"
         return reason
 
     def build(self, probe: Probe) -> None:

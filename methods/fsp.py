@@ -1,15 +1,15 @@
 """FSP, the flow of solution procedure. Yim, Joo, Bae & Kim, CVPR 2017, eq. 1 and 2.
 
 Reduction: mean over samples and over all pairs of channels, summed over pairs of consecutive maps,
-as in RepDistiller. torchdistill pools by maximum and sums the norms of columns, which is over a
+as in RepDistiller. torchdistill uses max pooling and sums the norms of columns, which is over a
 hundred times larger; Knowledge-Distillation-Zoo divides the sum of three by 3. Of two consecutive
-maps the larger is average-pooled to the smaller. Sizes of student and teacher need not agree,
-channels must.
+maps the larger is average-pooled to the smaller. The sizes of student and teacher need not agree,
+but their channels must.
 
-There are two stages, as published: the student learns the flow alone in 30 epochs before its 240,
-kept as a share so that it carries over to recipes of other lengths. Then it learns with
+There are two phases, as published: in 30 epochs before its 240, the student learns only the flow;
+this length is stored as a fraction so that it carries over to other recipes. It then learns from
 cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 50` is never applied: the loss of
-the first stage is the bare sum.
+the first phase is the unweighted sum.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 class FlowOfSolutionProcedure(Method):
-    """Before its training, the student learns how features of one stage relate to the next.
+    """Before the training, teach the student how features of one stage relate to the next.
 
     Args:
         weight: Weight of the term before the training.
@@ -117,7 +117,7 @@ class FlowOfSolutionProcedure(Method):
         return None
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return no terms: cross-entropy is all that is left."""
+        """Return no terms: only cross-entropy is left."""
         return {}
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:

@@ -1,15 +1,15 @@
 """Factor transfer. Kim, Park & Kwak, NeurIPS 2018, arXiv:1802.04977, section 3.
 
 Reduction: absolute difference of two factors, mean over samples and positions, as in RepDistiller,
-whose weight this is. Two losses have this name. RepDistiller reduces a factor to an attention map
-first (mean of squares over channels, unit length over positions). The paper, torchdistill and
+the source of the weight. Two losses have this name. RepDistiller reduces a factor to an attention
+map first (mean of squares over channels, unit length over positions). The paper, torchdistill and
 Knowledge-Distillation-Zoo compare the whole factors at unit length, up to 2.6 times smaller:
 `whole_factor_loss`. torchdistill's weight for that is 1000.
 
-There are two stages, as published: the paraphraser learns to rebuild the teacher's last map in 30
-epochs before the 240, kept as a share so that it carries over to recipes of other lengths, and is
-frozen then; the student's translator learns with the student. As in RepDistiller, the paraphraser
-has no BatchNorm and the translator has.
+There are two phases, as published: in 30 epochs before the 240, the paraphraser learns to rebuild
+the teacher's last map; this length is stored as a fraction so that it carries over to other
+recipes. The paraphraser is then frozen, and the student's translator learns with the student. As in
+RepDistiller, the translator has BatchNorm but the paraphraser does not.
 """
 
 from __future__ import annotations

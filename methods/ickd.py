@@ -1,12 +1,12 @@
 """Inter-channel correlation. Liu et al., ICCV 2021, arXiv:2202.03680, section 3 (ICKD-C).
 
 `channel_loss` is reduced as in torchdistill: squared differences of the channels' Gram matrices,
-with rows at unit length, summed, over channels * batch^2. So it halves when the batch is doubled by
-copies, and a weight only has a meaning for a batch size: torchdistill's 500 for ImageNet belongs to
-batches of 256, about 2 for a mean over the batch. The authors' CIFAR weight 2.5 is of that size, so
-it is taken as the weight of the mean over samples: the term's weight is 2.5 * the batch size, and
-the loss does not depend on the batch. (With 2.5 for the sum over batch^2 as it stands, the term
-would be some fifty times weaker than on ImageNet.)
+with rows at unit length, summed, over channels * batch^2. It therefore halves when the batch is
+doubled by copies, and a weight is meaningful only for a given batch size: torchdistill's 500 for
+ImageNet belongs to batches of 256, about 2 for a mean over the batch. The authors' CIFAR weight 2.5
+is of that size, so it is taken as the weight of the mean over samples: the term's weight is 2.5 *
+the batch size, and the loss does not depend on the batch. (If 2.5 applied to the sum over batch^2
+directly, the term would be about fifty times weaker than on ImageNet.)
 
 The last map is compared; a 3x3 convolution with BatchNorm maps the student's channels to the
 teacher's. Sizes may differ. The published settings add KD, which is `kd+ickd` here.

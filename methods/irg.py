@@ -6,9 +6,9 @@ three); and of the squared distance from each sample's map at one of these stage
 other, divided by the batch's largest (its transformation). Where two stages differ, the larger map
 is average-pooled and neighbouring channels of the wider one are averaged.
 
-This is Knowledge-Distillation-Zoo's reading, with its weights 0.1, 5 and 5. The SemCKD repository
-has another, in which transformations are compared too, weighted 0.005. The batch's largest distance
-depends on its size in no simple way.
+This is the version of Knowledge-Distillation-Zoo, with its weights 0.1, 5 and 5. The SemCKD
+repository has another version, in which transformations are compared too, weighted 0.005. The
+batch's largest distance depends on its size in no simple way.
 """
 
 from __future__ import annotations

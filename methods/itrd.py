@@ -4,7 +4,7 @@ Reduction (section 3): the correlation term is the logarithm (base 2) of a sum o
 mutual term a sum over all pairs of samples of squared, trace-normalised Gram matrices. Embeddings
 are standardised over the batch with the unbiased deviation and divided by N, so a correlation is at
 most (N - 1) / N and the loss has no zero. As in the authors' code, one linear layer serves both
-terms, the mutual one only where the dimensions differ.
+terms, the mutual term only where the dimensions differ.
 
 Published code has alpha 1.01 as well as 1.5; the default 1.01 is the authors' for CIFAR-100. The
 weights 2 and 1 were found with batches of 64. A dimension that is constant over the batch, where

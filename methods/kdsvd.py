@@ -2,17 +2,17 @@
 
 Reduction: squared differences of radial-basis relations between consecutive maps, summed over all
 pairs of elements, mean over the batch, summed over the pairs of maps. The two public
-implementations decompose different matrices and cannot be compared. RepDistiller: [positions,
-channels], vectors over channels, so channels of student and teacher must agree; this is the
-paper's. mdistiller: [channels * height, width], vectors over the width. The default is mdistiller's
-with its weight 1, because it runs on pairs with any channels; maps are average-pooled to the same
-size first.
+implementations decompose different matrices and cannot be compared. RepDistiller uses [positions,
+channels], with vectors over channels, so channels of student and teacher must agree; this is the
+paper's version. mdistiller uses [channels * height, width], with vectors over the width. The
+default is mdistiller's with its weight 1, because it runs on pairs with any channels; maps are
+average-pooled to the same size first.
 
-The sign of a singular vector is a convention of the library, and the value depends on the
-teacher's: it may differ from one card to the next. Here the elements of a vector have a positive
+The sign of a singular vector is a convention of the library, and the loss depends on the signs of
+the teacher's vectors, so it may differ between GPUs. Here the elements of a vector have a positive
 sum; the references leave the sign to the library (`fixed_signs=False`). The gradient through the
 decomposition is exact where singular values are apart, and bounded where they meet or are zero, as
-for a map of zeros; references give inf or nan there. The decomposition synchronises with the
+for a map of zeros; the references give inf or nan there. The decomposition synchronises with the
 device.
 """
 
@@ -53,15 +53,15 @@ def singular_loss(
     """Compare how the leading singular vectors of consecutive maps relate.
 
     The teacher has k vectors, each scaled by its singular value. The student's k + 3 vectors are
-    turned and assigned to the teacher's by the largest cosine.
+    assigned to the teacher's by the largest absolute cosine, and flipped to the same side.
 
     Args:
         student: Two or more maps [N, C, H, W].
-        teacher: Equally many maps that agree in channels or in width, as `space` demands; no
+        teacher: Equally many maps that agree in channels or in width, as `space` requires; no
             gradient reaches them.
         k: Number of the teacher's vectors.
         space: What the vectors range over.
-        fixed_signs: Whether to turn the teacher's vectors so that their elements have a positive
+        fixed_signs: Whether to flip the teacher's vectors so that their elements have a positive
             sum.
 
     Returns:
@@ -128,11 +128,11 @@ class SingularValueDistillation(Method):
         if len(stages) < 2:
             return "a single map: there is no relation of one stage to the next"
         if self.space == "channels" and any(own[0] != other[0] for own, other in stages):
-            return "channels of the maps differ; settings space: width compares over the width"
+            return "channels of the maps differ; set space: width to compare over the width"
 
         rank = min(_rank(own, other, self.space) for own, other in stages)
         if rank < self.k:
-            return f"a map with {rank} singular vectors, k is {self.k}"
+            return f"a map has only {rank} singular vectors, but k is {self.k}"
         if self.space == "width" and all(min(own[2], other[2]) == 1 for own, other in stages):
             return "all maps have a width of 1, so there are no vectors over it"
         return None
@@ -151,8 +151,8 @@ class SingularValueDistillation(Method):
 class _RightVectors(torch.autograd.Function):
     """Leading right singular vectors and values of a batch of matrices.
 
-    Only the vectors have a gradient. Where it divides by a difference d of squared singular values,
-    it multiplies by d / (d^2 + e^2) instead, with e a few roundings of the largest value.
+    Only the vectors have a gradient. Instead of dividing by a difference d of squared singular
+    values, it multiplies by d / (d^2 + e^2), where e is a few rounding errors of the largest value.
     """
 
     @staticmethod
@@ -200,7 +200,7 @@ def _rank(student: tuple[int, ...], teacher: tuple[int, ...], space: Space) -> i
 
 
 def _aligned(vectors: Tensor, targets: Tensor) -> Tensor:
-    """Pick for each target the vector of the largest absolute cosine, turned to its side.
+    """Pick for each target the vector with the largest absolute cosine, flipped to its side.
 
     Vectors that tie are added.
     """

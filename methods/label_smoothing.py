@@ -1,6 +1,6 @@
 """Label smoothing, a control. Szegedy et al., CVPR 2016, arXiv:1512.00567, section 7.
 
-It tells what a teacher's soft labels are worth beyond being soft. A share of the target is spread
+It shows what a teacher's soft labels are worth beyond being soft. A share of the target is spread
 evenly over all classes, including the label's own; Tf-KD's code spreads it over the other classes
 only (0.9985 of the value with 10 classes). Reduction: cross-entropy summed over classes, mean over
 the batch. It replaces the plain cross-entropy, so `ce` is 0.

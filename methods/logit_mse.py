@@ -1,8 +1,8 @@
 """Logit regression. Ba & Caruana, NeurIPS 2014, arXiv:1312.6184, eq. 1.
 
-Reduction: squared error of the raw logits, mean over batch and classes. The paper writes half the
-sum over classes, with no labels beside it; weight 0.1 with full cross-entropy is that of the public
-method collection (Knowledge-Distillation-Zoo) that has it next to the others.
+Reduction: squared error of the raw logits, mean over batch and classes. The paper uses half the sum
+over classes, without labels; weight 0.1 with full cross-entropy is that of
+Knowledge-Distillation-Zoo.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class LogitRegression(Method):
-    """Let the student's logits equal the teacher's, number by number.
+    """Regress the student's logits onto the teacher's.
 
     Args:
         weight: Weight of the term.

@@ -1,7 +1,7 @@
 """The student alone for longer, a control.
 
-Distillation pays for the teacher's forward passes; this tells what the student gains if the same
-time is spent on more epochs. The recipe is stretched as a whole, with its schedule.
+Distillation pays for the teacher's forward passes; this control shows what the student gains if the
+same time is spent on more epochs. The whole recipe is stretched, including its schedule.
 """
 
 from __future__ import annotations

@@ -2,15 +2,14 @@
 
 Each sample's logits, the student's and the teacher's, are centred and divided by their standard
 deviation over the classes, so that the student learns the order and the proportions of the
-teacher's logits and not their size. The deviation is unbiased (C - 1), with 1e-7 added, as in the
+teacher's logits but not their size. The deviation is unbiased (C - 1), with 1e-7 added, as in the
 authors' code. Where logits are constant, the result is zero and its gradient is finite, but
-millions of times the usual one: a student whose classifier starts at zero is thrown far off.
+millions of times larger than usual, which derails a student whose classifier starts at zero.
 
 `ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and
-weight 9 beside 0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); a method that
-they did not combine it with keeps its own. Cross-entropy sees the raw logits. The authors'
-combination with MLLD standardises one of its three parts alone, which is mlld's own setting
-`standardised`.
+weight 9 with 0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); other methods
+keep their own defaults. Cross-entropy uses the raw logits. The authors' combination with MLLD
+standardises only one of its three parts, which is mlld's own setting `standardised`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 class LogitStandardisation(Wrapper):
-    """Show the wrapped method the logits of both networks without their mean and scale.
+    """Pass the wrapped method the logits of both networks without their mean and scale.
 
     Args:
         inner: A method that compares logits alone.
@@ -60,11 +59,11 @@ class LogitStandardisation(Wrapper):
         needs = inner.tapped()
         if not needs.logits or needs.embedding or needs.stages:
             raise SettingError(
-                "ls: only methods that compare logits alone, like kd, can be wrapped"
+                "ls: only methods that compare nothing but logits, like kd, can be wrapped"
             )
         if needs.views:
             raise SettingError(
-                "ls: methods with two views cannot be wrapped; mlld has a setting standardised"
+                "ls: methods with two views cannot be wrapped; for mlld, set standardised: true"
             )
         super().__init__(inner)
 

@@ -1,11 +1,11 @@
-"""LumiNet: logits as they stand out in the batch. Hossain et al., 2023, arXiv:2310.03669.
+"""LumiNet: logits standardised over the batch. Hossain et al., 2023, arXiv:2310.03669.
 
 The logits of each class are standardised over the batch (biased deviation, 1e-5 added to the
 variance). Reduction: KL at temperature T, summed over classes, mean over the batch, times alpha^2
 in place of T^2. Defaults are the authors' for ResNet32x4 and ResNet8x4: alpha 34, T 4, CE 2. Mean
-and deviation depend on the batch in no simple way. A linear warm-up belongs to the method; 20 of
-240 epochs, kept as a share so that it carries over to recipes of other lengths, is that of DKD, on
-which the authors' code builds.
+and deviation depend on the batch in no simple way. The method includes a linear warm-up; its length
+is that of DKD, on which the authors' code builds: 20 of 240 epochs, stored as a fraction so that it
+carries over to other recipes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def luminet_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        alpha: Its square takes the place of T^2.
+        alpha: Its square replaces T^2.
         temperature: T.
 
     Returns:

@@ -6,8 +6,8 @@ ImageNet (7x7 maps); 1.2e-3 is given for CIFAR-100. The last map is compared. A 
 channels of each sample, drawn anew each time, is masked, as in the authors' classification code;
 their detection code masks positions: `mask: position`.
 
-The alignment, a 1x1 convolution, is left out where channels agree, as in that code. The larger of
-two maps is average-pooled to the smaller; the authors need equal sizes.
+The alignment, a 1x1 convolution, is omitted where channels agree, as in that code. The larger of
+two maps is average-pooled to the smaller; the authors' code requires equal sizes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def masked(
     Args:
         features: [N, C, H, W].
         share: Probability that a channel or position is masked, drawn for each sample.
-        over: What is masked as a whole.
+        over: Whether whole channels or whole positions are masked.
 
     Returns:
         The masked map, [N, C, H, W].
@@ -70,7 +70,7 @@ class MaskedGenerativeDistillation(Method):
     Args:
         alpha: Weight of the term.
         share: Share of the map that is masked.
-        mask: What is masked as a whole.
+        mask: Whether whole channels or whole positions are masked.
     """
 
     paper = Paper("Masked Generative Distillation", "Yang et al.", "ECCV", 2022, "arXiv:2205.01529")

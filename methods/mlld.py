@@ -6,18 +6,18 @@ classes, mean over the batch; the squared differences of P P^T are summed and di
 of samples, those of P^T P by the number of classes.
 
 The numbers follow the authors' code, oddities included, since the published weights belong to it.
-The code masks what the teacher is sure of only after each loss is reduced to a number, so the loss
-is multiplied by the share of samples (or, for P^T P, of classes) whose confidence is not above the
-median: about a half. Of the strong view only three of five KL terms are its own; those at T = 2 and
-6 use the weak view. Its comparisons of samples and of classes are not counted. The default
-temperature 4 and weights 0.1 CE + 0.9 are the code's configuration.
+The code masks confident predictions of the teacher only after each loss is reduced to a scalar, so
+the loss is multiplied by the share of samples (or, for P^T P, of classes) whose confidence is not
+above the median: about a half. Only three of the strong view's five KL terms use that view; those
+at T = 2 and 6 use the weak view. Its similarities of samples and of classes do not enter the loss.
+The default temperature 4 and weights 0.1 CE + 0.9 are the code's configuration.
 
-`standardised` is the combination with logit standardisation (Sun et al., CVPR 2024), in which the
-KL terms alone see standardised logits; a temperature of 2 and a weight of 9 are published for it.
+`standardised` is the combination with logit standardisation (Sun et al., CVPR 2024), in which only
+the KL terms use standardised logits; a temperature of 2 and a weight of 9 are published for it.
 
 `logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
-the strong view's is a term here with the same weight. How the parts grow with the batch follows no
-simple law; the weights assume 64.
+the strong view's is a term here with the same weight. The parts do not scale with the batch size in
+any simple way; the weights assume 64.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from methods._logits import divergence
 from methods.ls import standardised as standardised_logits
 
 FIXED = (3.0, 5.0, 2.0, 6.0)
-"""Temperatures beside the one that is a setting."""
+"""The temperatures that are not a setting."""
 
 
 def sample_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
@@ -127,7 +127,7 @@ def sample_losses(
     first = sum(sample_loss(weak, teacher_weak, t) for t in (temperature, *FIXED)) * share
     second = sum(sample_loss(strong, teacher_strong, t) for t in (temperature, 3.0, 5.0))
 
-    # The authors' code takes the weak view here; see the module's docstring.
+    # The authors' code uses the weak view here; see the module's docstring.
     at_two = sample_loss(weak, teacher_weak, 2.0)
     at_six = sample_loss(weak, teacher_weak, 6.0)
     return first + second + at_two + at_six
@@ -164,12 +164,12 @@ def class_losses(weak: Tensor, teacher: Tensor, share: Tensor, temperature: floa
 
 
 class MultiLevelLogitDistillation(Method):
-    """Compare predictions as such, and as relations within the batch, at five temperatures.
+    """Compare predictions directly, and as relations within the batch, at five temperatures.
 
     Args:
         temperature: One of the temperatures; the others are fixed.
         weight: Weight of each of the three comparisons.
-        standardised: Whether the comparison of samples sees standardised logits.
+        standardised: Whether the comparison of samples uses standardised logits.
         ce: Weight of cross-entropy for each of the views.
     """
 

@@ -1,10 +1,10 @@
 """Normalised knowledge distillation. Yang et al., ICCV 2023, arXiv:2303.13005, section 3.
 
-Reduction: two cross-entropies (not KL divergences: the teacher's entropy stays in), summed over
-classes, mean over the batch. The label's term is at temperature 1 whatever T is; the other classes
-are a distribution of their own at T, times T^2. SDD's copy of this loss leaves the label among the
-other classes (0.99 to 1.04 of the value); this file follows the authors' code. Defaults T = 1 and
-gamma = 1.5 are the code's and those of ImageNet; on CIFAR-100 they are T = 3 and gamma = 3.5.
+Reduction: two cross-entropies (not KL divergences: the teacher's entropy is not subtracted), summed
+over classes, mean over the batch. The label's term is at temperature 1 whatever T is; the other
+classes form their own distribution at T, times T^2. SDD's copy of this loss keeps the label among
+the other classes (0.99 to 1.04 of the value); this file follows the authors' code. Defaults T = 1
+and gamma = 1.5 are the code's and those of ImageNet; on CIFAR-100 they are T = 3 and gamma = 3.5.
 """
 
 from __future__ import annotations

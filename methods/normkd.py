@@ -4,11 +4,11 @@ Each sample has two temperatures, `tau` times the standard deviation of its logi
 for the teacher, and the student's for the student, through which the gradient flows too. The mean
 is not removed and nothing is added to the deviation, which is unbiased (C - 1). Reduction: KL
 divergence summed over classes, times the square of the sample's teacher temperature, mean over the
-batch, as in the authors' code; the paper does not say whose temperature its T^2 is.
+batch, as in the authors' code; the paper does not specify whose temperature its T^2 refers to.
 
-Constant logits have no deviation and give nan in that code. Here their softmax is uniform; a sample
-whose teacher logits are constant does not count, which is the limit of the formula. Defaults are
-the authors' for CIFAR-100.
+Constant logits have zero deviation and result in nan in that code. Here their softmax is uniform; a
+sample whose teacher logits are constant contributes nothing, which is the limit of the formula.
+Defaults are the authors' for CIFAR-100.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def normalised(logits: Tensor, tau: float = 2.0) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: [N, classes].
-        tau: Temperature over standard deviation.
+        tau: Ratio of temperature to standard deviation.
 
     Returns:
         The divided logits, [N, classes], and the temperatures, [N], which are 0 where logits are
@@ -48,7 +48,7 @@ def normkd_loss(student: Tensor, teacher: Tensor, tau: float = 2.0) -> Tensor:
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        tau: Temperature over standard deviation.
+        tau: Ratio of temperature to standard deviation.
 
     Returns:
         Scalar: mean over the batch.
@@ -61,13 +61,13 @@ def normkd_loss(student: Tensor, teacher: Tensor, tau: float = 2.0) -> Tensor:
 def normkd_dkd_losses(
     student: Tensor, teacher: Tensor, labels: Tensor, tau: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Compute the same for both parts of DKD, TCKD and NCKD.
+    """Compute the normalised losses for both parts of DKD, TCKD and NCKD.
 
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
         labels: [N].
-        tau: Temperature over standard deviation.
+        tau: Ratio of temperature to standard deviation.
 
     Returns:
         Two scalars: each a mean over the batch.
@@ -82,7 +82,7 @@ class NormKD(Method):
     """Soften every sample by the spread of its logits.
 
     Args:
-        tau: Temperature over standard deviation.
+        tau: Ratio of temperature to standard deviation.
         weight: Weight of the term.
     """
 

@@ -1,10 +1,10 @@
 """Neuron selectivity transfer. Huang & Wang, arXiv 2017, arXiv:1707.01219, section 4.
 
 The kernel is polynomial. Reduction: each of the three kernel terms is a mean over samples and pairs
-of channels; stages are summed, as in RepDistiller, whose weight this is. The squared discrepancy
-does not depend on the numbers of channels, nor on the size of the batch. The larger of two maps is
-average-pooled to the smaller. Knowledge-Distillation-Zoo compares the last stage only, with weight
-10.
+of channels; stages are summed, as in RepDistiller, the source of the weight. The squared
+discrepancy does not depend on the numbers of channels, nor on the size of the batch. The larger of
+two maps is average-pooled to the smaller. Knowledge-Distillation-Zoo compares the last stage only,
+with weight 10.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def selectivity_loss(
 
 
 class NeuronSelectivityTransfer(Method):
-    """Distribute the student's channels, as patterns over positions, like the teacher's.
+    """Match the distribution of channels, as patterns over positions, to the teacher's.
 
     Args:
         weight: Weight of the term.

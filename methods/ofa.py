@@ -1,16 +1,16 @@
 """One for all (OFA-KD). Hao et al., NeurIPS 2023, arXiv:2310.19444, section 3.
 
-Teacher and student may be of any kind: each stage of the student gets a small classifier of its
-own, and all of these, like the student's own logits, learn from the teacher's logits. Reduction:
-summed over classes, mean over the batch, summed over stages; no T^2. The exponent strengthens the
-label's share of the teacher's prediction: 1, the default, leaves plain soft cross-entropy; the
-authors use 1.5 in one ImageNet setting. The teacher's entropy is not subtracted, so the loss does
-not end at 0.
+Teacher and student may have any architectures: each stage of the student gets its own small
+classifier, and all of these, like the student's own logits, learn from the teacher's logits.
+Reduction: summed over classes, mean over the batch, summed over stages; no T^2. The exponent
+strengthens the label's share of the teacher's prediction: 1, the default, leaves plain soft
+cross-entropy; the authors use 1.5 in one ImageNet setting. The teacher's entropy is not subtracted,
+so the minimum of the loss is not 0.
 
-A head is the authors' for convolutional students: as many separable convolutions of stride 2 as
-stages follow, the last of which has as many channels as the wider of both embeddings, then an
+The heads are the authors' for convolutional students: a separable convolution of stride 2 for each
+stage that follows, the last with as many channels as the wider of the two embeddings, then an
 average over positions and a linear layer. Transformers get the same heads here, on their maps; the
-authors give those a block on tokens instead.
+authors use a block on tokens instead.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class OneForAll(Method):
         self.heads = nn.ModuleList()
 
     def supports(self, probe: Probe) -> str | None:
-        """Require the student's maps; of the teacher, logits are enough."""
+        """Require the student's maps; the teacher's logits are enough."""
         return missing(probe, "student", ["maps"])
 
     def build(self, probe: Probe) -> None:

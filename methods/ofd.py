@@ -1,16 +1,16 @@
 """Overhaul of feature distillation. Heo et al., ICCV 2019, arXiv:1904.01866, section 3.
 
 Reduction: partial squared distance summed over channels and positions, mean over the batch; stages
-are added with 1/2^(n-i-1), so the deepest counts once. The published weights, 1e-3 for CIFAR and
-1e-4 for ImageNet, belong to that sum (one implementation takes the mean over all elements, with
-0.5). Features are taken before the activation. The larger of two maps is average-pooled. The
-connector is a 1x1 convolution without bias, then BatchNorm.
+are summed with weights 1/2^(n-i-1), so the deepest has weight 1. The published weights, 1e-3 for
+CIFAR and 1e-4 for ImageNet, belong to that sum (one implementation takes the mean over all
+elements, with 0.5). Features are taken before the activation. The larger of two maps is
+average-pooled. The connector is a 1x1 convolution without bias, then BatchNorm.
 
 There are two differences from the authors' code. The margin, the mean of a channel's negative
-values, is derived there from the teacher's BatchNorm (`margin_of`), as for normally distributed
-values; not every network has one, so here it is the mean of all negative values that the teacher
-has given so far. And the teacher stays in evaluation mode here, whereas the authors deliberately
-leave its BatchNorm in training mode.
+values, is derived there from the teacher's BatchNorm (`margin_of`), assuming normally distributed
+values; not every network has BatchNorm, so here it is the mean of all negative values that the
+teacher has output so far. And the teacher stays in evaluation mode here, whereas the authors
+deliberately leave its BatchNorm in training mode.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from methods._adapters import pooled_alike
 
 
 def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Compare the student with max(teacher, margin), where it is above that or that is positive.
+    """Compare the student with max(teacher, margin) where it exceeds it or the target is positive.
 
     Args:
         student: The connected map, [N, C, H, W].
@@ -44,8 +44,8 @@ def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
     """Estimate the mean of the negative part of a BatchNorm's output.
 
-    The output is taken to be normal: E[x | x < 0] with x ~ N(bias, weight^2), or -3 |weight| where
-    less than a thousandth is negative.
+    The output is assumed to be normal: E[x | x < 0] with x ~ N(bias, weight^2), or -3 |weight|
+    where less than a thousandth of it is negative.
 
     Args:
         weight: Scale of each channel, [C].
@@ -64,7 +64,7 @@ def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class FeatureOverhaul(Method):
-    """Match what passes the teacher's activations, and stay low where nothing passes.
+    """Match the teacher where its activations are positive, and stay low where they are not.
 
     Args:
         weight: Weight of the term.

@@ -1,12 +1,12 @@
 """Probabilistic knowledge transfer. Passalis & Tefas, ECCV 2018, arXiv:1803.10837, section 3.
 
-The kernel is the cosine. Reduction: t log(t / s), mean over all N x N pairs, including the
-diagonal, as in RepDistiller, whose weight this is; 1e-7 is added to norms and probabilities (1e-6
-in Knowledge-Distillation-Zoo). A sample whose features are all zero has a finite gradient here, and
-none there.
+The kernel is the cosine. Reduction: t log(t / s), averaged over all N x N pairs, including the
+diagonal, as in RepDistiller, the source of the weight; 1e-7 is added to norms and probabilities
+(1e-6 in Knowledge-Distillation-Zoo). A sample whose features are all zero has a finite gradient
+here, and none there.
 
 The loss depends on the batch: it halves when the batch is doubled by copies, so the published
-weight, found with 64, is scaled by the batch size / 64.
+weight, found with batches of 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from methods._features import embeddings
 
 
 def affinities(features: Tensor, eps: float = 1e-7) -> Tensor:
-    """Compute the cosines of all pairs of samples, mapped to 0..1.
+    """Compute the cosines of all pairs of samples, mapped to [0, 1].
 
     Args:
         features: [N, D].
         eps: Added to the length of a row.
 
     Returns:
-        [N, N], each row of which sums to 1.
+        [N, N]; each row sums to 1.
     """
     unit: Tensor = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + eps)
     affinity = (unit @ unit.T).add(1).div(2)
@@ -51,7 +51,7 @@ def transfer_loss(student: Tensor, teacher: Tensor, eps: float = 1e-7) -> Tensor
 
 
 class ProbabilisticKnowledgeTransfer(Method):
-    """Give the student's neighbourhoods of samples the teacher's probabilities.
+    """Match the student's probabilities of neighbouring samples to the teacher's.
 
     Args:
         weight: Weight of the term at a batch size of 64.

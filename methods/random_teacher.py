@@ -1,9 +1,9 @@
 """Distillation from an untrained teacher, a control.
 
-KD as published, from a network of the teacher's architecture with its initial weights: it tells
-what the loss does to a student when the teacher knows nothing. Reduction as in kd: KL summed over
-classes, mean over the batch, times T^2. The teacher's BatchNorm takes the statistics of each batch,
-since it has none of its own.
+KD as published, from a network of the teacher's architecture with its initial weights: it shows
+what the loss does to a student when the teacher has learned nothing. Reduction as in kd: KL summed
+over classes, mean over the batch, times T^2. The teacher's BatchNorm uses the statistics of each
+batch, since it has none of its own.
 """
 
 from __future__ import annotations

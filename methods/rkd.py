@@ -37,7 +37,7 @@ def distances(features: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Compare pairwise distances, each over their mean (section 3.2.1).
+    """Compare pairwise distances, divided by their mean (section 3.2.1).
 
     Args:
         student: [N, D].
@@ -82,7 +82,7 @@ def relational_loss(
 def rank_loss(
     student: Tensor, teacher: Tensor, alpha: float = 3.0, beta: float = 3.0, length: int = 4
 ) -> Tensor:
-    """Compute how unlikely the student ranks each sample's neighbours as the teacher does.
+    """Compute how unlikely the student is to rank each sample's neighbours as the teacher does.
 
     The score of a neighbour is -alpha * distance^beta.
 
@@ -91,7 +91,7 @@ def rank_loss(
         teacher: [N, D'], of unit length as the authors use it; no gradient reaches it.
         alpha: Factor of the score.
         beta: Exponent of the score.
-        length: How many of the teacher's nearest neighbours are ranked.
+        length: Number of the teacher's nearest neighbours to rank.
 
     Returns:
         Scalar: negative log-likelihood, mean over samples.

@@ -1,16 +1,16 @@
 """Refined logit distillation. Sun et al., 2024, arXiv:2408.07703.
 
-A teacher that is wrong must not pull the student away from the label. Reduction: two KL
-divergences, summed over classes, mean over the batch, times the square of their temperatures, as in
-the authors' code. SCD moves the student's probability of the label towards the teacher's largest
-probability (at `alpha_temperature`). MCD compares only classes whose teacher logit is below the
-label's (at `temperature`), so a sample whose label the teacher finds least likely does not count
-there. Computed from log-probabilities: the authors' logarithm of a summed softmax is infinite where
-it underflows, this one is not.
+A wrong teacher must not pull the student away from the label. Reduction: two KL divergences, summed
+over classes, mean over the batch, times the square of their temperatures, as in the authors' code.
+SCD moves the student's probability of the label towards the teacher's largest probability (at
+`alpha_temperature`). MCD compares only the classes whose teacher logit is below the label's (at
+`temperature`), so a sample whose label is the teacher's least likely class does not contribute to
+it. Both are computed from log-probabilities: the authors' logarithm of a summed softmax is infinite
+where the sum underflows, whereas this version stays finite.
 
-Both terms grow linearly over the first 20 of 240 epochs, kept as a share so that it carries over to
-recipes of other lengths. The functions after `rld_loss` are the losses that the authors compare
-with; no method here trains with them.
+Both terms grow linearly over the first 20 of 240 epochs, stored as a fraction so that it carries
+over to other recipes. The functions after `rld_loss` are the losses that the authors compare with;
+no method here trains with them.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def revision_loss(
 ) -> Tensor:
     """Compute label revision.
 
-    It is CE and lambda1 * MSE of logits where the teacher is right, and lambda2 * MSE to `revised`
+    It is CE + lambda1 * MSE of logits where the teacher is right, and lambda2 * MSE to `revised`
     probabilities elsewhere.
 
     Args:

@@ -3,17 +3,17 @@
 Each region of a network's last map, the whole, its 2x2 and its 4x4 cells, is averaged and fed to
 the network's own classifier, and the student's prediction for each region learns from the
 teacher's. A region counts twice where the teacher is right about it and wrong about the whole, or
-the reverse. Reduction: weighted sum over samples and regions, divided by samples * regions.
+vice versa. Reduction: weighted sum over samples and regions, divided by samples * regions.
 
 The comparison is KD (T^2 * KL, the default, with 0.1 CE + 0.9 at T = 4), DKD (published with CE 1,
 weight 1, alpha 1, beta 8, T 4) or NKD (beta is its gamma). The linear warm-up of DKD and NKD is 20
-of 240 epochs, kept as a share so that it carries over to recipes of other lengths; the KD variant
-has none. The authors' NKD leaves the label among the non-target classes by an error in its mask;
+of 240 epochs, stored as a fraction so that it carries over to other recipes; the KD variant has
+none. The authors' NKD keeps the label among the non-target classes because of an error in its mask;
 here it is left out, as in the papers of NKD and of this method, unless `label_kept` asks for the
 authors' numbers.
 
-The authors pool the coarse grids from the 4x4 one, which is the same wherever a side is a multiple
-of 4. Levels with more cells than one of the maps has positions are left out.
+The authors pool the coarse grids from the 4x4 grid, which is equivalent if a side is a multiple of
+4. Levels that are finer than one of the maps are left out.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def region_logits(
 
 
 def consistency_weights(teacher: Tensor, labels: Tensor) -> Tensor:
-    """Weight regions on which the teacher's success differs from that on the whole by 2, else 1.
+    """Return 2 for regions where the teacher's success differs from that on the whole, else 1.
 
     Args:
         teacher: Region logits [N, classes, regions], the whole first.
@@ -176,7 +176,7 @@ class ScaleDecoupled(Method):
     """Let the student's prediction for each region of the image follow the teacher's.
 
     Args:
-        variant: How predictions are compared.
+        variant: Loss that compares predictions.
         finest: Cells per side of the finest grid.
         temperature: T.
         alpha: Weight of the label in the DKD variant.

@@ -5,11 +5,11 @@ attention of a sample's student stage to the teacher's stages, summed over teach
 averaged over samples and student stages. As in the authors' code: queries and keys are computed
 from the rows of the batch's Gram matrices, so their input is as wide as the batch and only full
 batches work (the authors skip others); each pair of stages has a projector; the larger of two maps
-is average-pooled. `soft` divides the attention's energies; one of the authors' two repositories has
-it, at 1.
+is average-pooled. `soft` divides the attention's energies; it exists in one of the authors' two
+repositories, where it is 1.
 
-The published weight 400 (50 on ImageNet) goes with CE 1 and KD 1: `kd+semckd` with the weight 1 for
-KD. All maps are used; the pooled embedding is not. Published for batches of 64.
+The published weight 400 (50 on ImageNet) goes with CE 1 and KD 1: use `kd+semckd` with weight 1 for
+KD. All maps are used; the pooled embedding is not. The weight was published for batches of 64.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def similarities(features: Tensor) -> Tensor:
 
 
 class SemanticCalibration(Method):
-    """Let each student stage learn from the teacher stages that see the batch as it does.
+    """Let each student stage learn from teacher stages with similar relations between samples.
 
     Args:
         weight: Weight of the term.

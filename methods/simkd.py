@@ -2,13 +2,14 @@
 
 Reduction (section 3): squared error between the student's projected map and the teacher's, both at
 the smaller size, mean over all elements. As in the authors' code: this loss alone, without
-cross-entropy and without distillation of logits, and a projector of 1x1, 3x3, 1x1 convolutions with
-BatchNorm and ReLU after each, its width that of the teacher divided by 2. The larger of two maps is
-average-pooled. Where a network has no map whose average is its embedding, the embedding is taken as
-a map of one position.
+cross-entropy and without distillation of logits, and a projector of 1x1, 3x3, 1x1 convolutions,
+half as wide as the teacher's map, with BatchNorm and ReLU after each. The larger of two maps is
+average-pooled. If a network has no map whose average is its embedding, the embedding is used as a
+map with one position.
 
 At inference the student's own classifier is replaced by the projector and the teacher's classifier,
-which stays unchanged. The student's is never trained unless another method, or `ce`, does so.
+which stays unchanged. The student's own classifier is not trained unless another method, or `ce`,
+does so.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class ReusedClassifier(nn.Module):
 
     Args:
         probe: The pair.
-        classifier: The teacher's, which is copied and stays unchanged.
+        classifier: The teacher's classifier, which is copied and stays unchanged.
         factor: The teacher's channels over those of the projector's bottleneck.
     """
 
@@ -137,7 +138,7 @@ class SimKD(Method):
         """Require the teacher's classifier, which is used at inference."""
         reason = super().supports(probe)
         if reason is None and probe.classifier is None:
-            reason = "the teacher's classifier is not given"
+            reason = "the teacher's classifier is not available"
         return reason
 
     def build(self, probe: Probe) -> None:

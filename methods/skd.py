@@ -6,10 +6,10 @@ length. The length of a row of D is its Mahalanobis length under the covariance 
 whose diagonal 0.1 is added; the gradient flows through the covariance too. Reductions: KL summed
 over classes, mean over the batch, without T^2; mean over the rows of D.
 
-This is the paper's formula. The authors' code multiplies KL by T^2 and restricts it to samples of
+This is the paper's formula. The authors' code multiplies KL by T^2 and restricts it to samples on
 which the teacher is unsure, divides G by the number of classes, and roughly halves the second term.
-The paper gives no T and no diagonal; 4 and 0.1 are the code's. G has a row per sample, so the
-second term depends on the batch in no simple way.
+The paper specifies neither T nor the diagonal; 4 and 0.1 are from the code. G has a row per sample,
+so the second term depends on the batch in no simple way.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def direction_loss(student: Tensor, teacher: Tensor, diagonal: float = 0.1) -> T
     identity = torch.eye(count, dtype=student.dtype, device=student.device)
     covariance = covariance + diagonal * identity
 
-    # The `_ex` form skips the check of success, for which a GPU would have to synchronise.
+    # The `_ex` form skips the error check, which would synchronise with a GPU.
     factor = torch.linalg.cholesky_ex(covariance).L
     whitened: Tensor = torch.linalg.solve_triangular(factor, difference.T, upper=False)
     lengths: Tensor = whitened.norm(dim=0)

@@ -1,12 +1,13 @@
 """Similarity preserving. Tung & Mori, ICCV 2019, arXiv:1907.09682, section 3.
 
 Reduction: sum of squared differences of the two N x N matrices, over N^2, as in the paper and
-RepDistiller, whose weight this is. Rows have unit Euclidean length; torchdistill gives them unit L1
-length by an error in the arguments, up to six times smaller. The last map is compared, all channels
-and positions; `tap: embedding` takes the pooled feature instead, where networks have no maps.
+RepDistiller, the source of the weight. Rows have unit Euclidean length; torchdistill gives them
+unit L1 length because of an error in the arguments, up to six times smaller. The last map is
+compared, all channels and positions; `tap: embedding` uses the pooled feature instead, for networks
+without maps.
 
 The loss depends on the batch: it halves when the batch is doubled by copies, so the published
-weight, found with 64, is scaled by the batch size / 64.
+weight, found with batches of 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class SimilarityPreserving(Method):
 
     Args:
         weight: Weight of the term at a batch size of 64.
-        tap: What is compared.
+        tap: Whether to compare the last map or the embedding.
     """
 
     paper = Paper(
@@ -78,7 +79,7 @@ class SimilarityPreserving(Method):
         self.scale = 1.0
 
     def tapped(self) -> Needs:
-        """Return maps, or the embedding if `tap` says so."""
+        """Return the need for maps, or for the embedding if `tap` is set to it."""
         return Needs(embedding=True) if self.tap == "embedding" else self.needs
 
     def build(self, probe: Probe) -> None:

@@ -4,8 +4,8 @@ The student's embedding goes through a linear layer to the teacher's size, and b
 by a BatchNorm without scale and shift. Reduction: 2 * natural logarithm of the sum, over samples
 and features, of |difference|^4; and KL of logits, summed over classes, mean over the batch. Inside
 the logarithm, a larger batch only adds a constant, so the gradient does not depend on its size. The
-logarithm has no lowest value; where there is no difference at all, it is that of the smallest
-positive number, without a gradient.
+logarithm has no minimum; if the two are identical, its value is that of the smallest positive
+number, without a gradient.
 """
 
 from __future__ import annotations

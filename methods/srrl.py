@@ -1,11 +1,11 @@
 """Softmax regression representation learning. Yang et al., ICLR 2021, openreview ZzwDy_wiWv.
 
 Reduction (section 3): both terms are mean squared errors, of the embedding over batch and
-dimensions, and of the logits over batch and classes. The teacher's classifier, which is frozen,
-reads the student's connected features. As in the authors' code, the connector (1x1 convolution
-without bias, BatchNorm, ReLU) works on the map before pooling, with the weight 1 for both terms.
-Another implementation connects the pooled vector, which is done here where a network has no such
-map, and others give the second term the weight 5.
+dimensions, and of the logits over batch and classes. The teacher's classifier, which is frozen, is
+applied to the student's connected features. As in the authors' code, the connector (1x1 convolution
+without bias, BatchNorm, ReLU) is applied to the map before pooling, with weight 1 for both terms.
+Another implementation connects the pooled vector, which is done here if a network has no such map,
+and others use weight 5 for the second term.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def feature_loss(connected: Tensor, teacher: Tensor) -> Tensor:
 
 
 def regression_loss(connected: Tensor, classifier: Classifier, logits: Tensor) -> Tensor:
-    """Compare the teacher's logits with those that its classifier gives to the student.
+    """Compare the teacher's logits with those of its classifier for the student's features.
 
     Args:
         connected: The student's features after the connector, [N, D, H, W] or [N, D].
-        classifier: The teacher's; no gradient reaches it.
-        logits: The teacher's, [N, classes]; no gradient reaches them.
+        classifier: The teacher's classifier; no gradient reaches it.
+        logits: The teacher's logits, [N, classes]; no gradient reaches them.
 
     Returns:
         Scalar: mean squared error.
@@ -60,7 +60,7 @@ def regression_loss(connected: Tensor, classifier: Classifier, logits: Tensor) -
 
 
 class SoftmaxRegression(Method):
-    """Give the student the teacher's features, as the teacher's classifier reads them.
+    """Match the student's features to the teacher's, also through the teacher's classifier.
 
     Args:
         feature: Weight of the comparison of features.

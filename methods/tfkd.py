@@ -1,13 +1,14 @@
 """Teacher-free knowledge distillation, a control. Yuan et al., CVPR 2020, arXiv:1909.11723.
 
-A virtual teacher gives 0.99 to the label and spreads the rest evenly over the other classes,
+A virtual teacher assigns 0.99 to the label and spreads the rest evenly over the other classes,
 softened as if these probabilities were logits (softmax(u / T)); the student stays at temperature 1
 and there is no T^2, as in the authors' code. Reduction: KL divergence divided by batch * classes,
-which `multiplier` makes up for. Defaults are those of ResNet-18 on CIFAR-100; the authors' total is
-(1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. Other networks
-have alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50 (GoogLeNet).
+which `multiplier` compensates for. Defaults are those of ResNet-18 on CIFAR-100; the authors' total
+is (1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. Other
+networks have alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50 (GoogLeNet).
 
-`self_loss` is the paper's other half, Tf-KD_self, where the student's own trained copy teaches.
+`self_loss` is the paper's other half, Tf-KD_self, in which a trained copy of the student is the
+teacher.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from methods.kd import kd_loss
 
 
 def virtual_teacher(labels: Tensor, like: Tensor, correct: float = 0.99) -> Tensor:
-    """Make the probabilities of the virtual teacher.
+    """Return the probabilities of the virtual teacher.
 
     Args:
         labels: [N].
@@ -45,7 +46,7 @@ def regularisation_loss(
         student: Logits [N, classes].
         labels: [N].
         temperature: T of the virtual teacher.
-        correct: Probability that it gives to the label.
+        correct: Probability that it assigns to the label.
 
     Returns:
         Scalar: mean over batch and classes.
@@ -69,12 +70,12 @@ def self_loss(student: Tensor, teacher: Tensor, temperature: float = 6.0) -> Ten
 
 
 class TeacherFree(Method):
-    """Learn from a virtual teacher that is always right and does not tell other classes apart.
+    """Learn from a virtual teacher that is always right and treats all other classes alike.
 
     Args:
         alpha: Weight of the loss within the authors' total.
         temperature: T of the virtual teacher.
-        multiplier: Makes up for the mean over classes.
+        multiplier: Compensates for the mean over classes.
     """
 
     paper = Paper(

@@ -1,8 +1,8 @@
 """Variational information distillation. Ahn, Hu, Damianou, Lawrence & Dai, CVPR 2019.
 
 arXiv:1904.05835, eq. 5 and 6. Reduction: mean over samples, channels and positions, summed over
-stages, as in RepDistiller, whose weight this is. The variance of each channel is softplus(rho) +
-1e-5, starts at 5 and is trained; mdistiller never trains it, because it hides the parameter from
+stages, as in RepDistiller, the source of the weight. The variance of each channel is softplus(rho)
++ 1e-5, starts at 5 and is trained; mdistiller never trains it, because it hides the parameter from
 the optimizer, and Knowledge-Distillation-Zoo adds 1e-6. The larger of two maps is average-pooled to
 the smaller. The value may be negative: it is a likelihood without its constant.
 """

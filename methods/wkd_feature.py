@@ -2,14 +2,14 @@
 
 Reduction (section 3.2): squared differences of the channels' means and of their deviations, over
 the positions of a map (or of each cell of a grid), summed over channels, averaged over the batch
-and the cells; the means count `ratio` times. Deviations are sqrt(unbiased variance + 1e-5), as in
-the authors' code; a cell of one position, where that is nan, has variance 0. Statistics need no
-equal sizes, so neither map is resampled.
+and the cells; the means are weighted by `ratio`. Deviations are sqrt(unbiased variance + 1e-5), as
+in the authors' code; a cell of one position, where that is nan, has variance 0. The statistics do
+not require equal sizes, so neither map is resampled.
 
 Defaults are the authors' for resnet32x4 to resnet8x4 on CIFAR-100: weight 0.08, ratio 4, no grid,
 last stage, projector of 1x1 convolution, BatchNorm and ReLU; elsewhere 0.02, ratio 2 and a grid of
-4. The weight falls along a cosine after epoch 150 of 240, kept as a share so that it carries over
-to recipes of other lengths.
+4. The weight falls along a cosine after epoch 150 of 240, stored as a fraction so that it carries
+over to other recipes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class WassersteinFeatures(Method):
         weight: Weight of the term.
         ratio: Weight of the means within the term.
         grid: Cells per side.
-        stage: Stage that is compared; negative numbers count from the deepest stage.
+        stage: Stage to compare; negative numbers count from the deepest stage.
         decay_from: Share of the training after which the weight falls.
     """
 
@@ -121,7 +121,7 @@ class WassersteinFeatures(Method):
         reason = super().supports(probe)
         count = len(probe.student.maps)
         if reason is None and not -count <= self.stage < count:
-            reason = f"stage {self.stage} of {count}: there is no such map"
+            reason = f"stage {self.stage} is out of range; number of stages: {count}"
         return reason
 
     def build(self, probe: Probe) -> None:
@@ -139,7 +139,7 @@ class WassersteinFeatures(Method):
 
 
 def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Compute means and deviations over the cells of a grid, cut as adaptive pooling cuts.
+    """Compute means and deviations over the cells of a grid, cut as in adaptive pooling.
 
     Args:
         features: [N, C, H, W].

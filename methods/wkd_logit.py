@@ -5,13 +5,13 @@ classes but the label take part in the transport; the label's own probability is
 cross-entropy, -p_t log p_s at temperature 1. Reduction: transport cost per sample, mean over the
 batch. The plan is Sinkhorn's, from u = 1 / classes, through whose 10 unrolled iterations the
 gradient flows; 1e-8 is added to its denominators and to the cost, as in the authors' code. That
-code casts probabilities to float32, this one does not.
+code casts probabilities to float32; this file does not.
 
 The cost of two classes is 1 - exp(-sharpen * d), d = 1 - cosine of the teacher's classifier
 weights. The authors' first choice is d = 1 - CKA of the classes' features over the training set,
 which needs a pass over the data; the cosine of the weights is their second. Weight 600 is theirs
 for CIFAR-100 and CKA (30 at T = 2 for ImageNet). It falls to 0 along a cosine after 150 of 240
-epochs, kept as a share so that it carries over to recipes of other lengths.
+epochs, stored as a fraction so that it carries over to other recipes.
 """
 
 from __future__ import annotations
@@ -199,13 +199,13 @@ class WassersteinLogits(Method):
         self.register_buffer("cost", torch.empty(0))
 
     def supports(self, probe: Probe) -> str | None:
-        """Require the teacher's classifier, and two classes beside the label."""
+        """Require the teacher's classifier, and two classes besides the label."""
         reason = super().supports(probe)
 
         if reason is None and probe.classifier is None:
             reason = lacking(probe, "teacher", "classifier")
         if reason is None and probe.student.logits[0] < 3:
-            reason = "two classes: without the label there is nothing to move"
+            reason = "with two classes, nothing is left to transport without the label"
         return reason
 
     def build(self, probe: Probe) -> None:

@@ -1,10 +1,10 @@
 """Weighted soft labels. Zhou et al., ICLR 2021, arXiv:2102.00650, section 4.
 
-Reduction: cross-entropy with the teacher's soft labels (the teacher's entropy stays in), summed
-over classes, times each sample's weight, mean over the batch, times T^2. A sample's weight is
-1 - exp(-CE_student / CE_teacher), both at temperature 1, without a gradient, with 1e-7 added to the
-denominator as in the authors' code: samples that the student already knows better than the teacher
-count less. Defaults are the code's, for CIFAR-100; ImageNet takes T 2, alpha 2.5.
+Reduction: cross-entropy with the teacher's soft labels (the teacher's entropy is not subtracted),
+summed over classes, times each sample's weight, mean over the batch, times T^2. A sample's weight
+is 1 - exp(-CE_student / CE_teacher), both at temperature 1, without a gradient, with 1e-7 added to
+the denominator as in the authors' code: samples that the student already knows better than the
+teacher count less. Defaults are the code's, for CIFAR-100; for ImageNet they are T 2 and alpha 2.5.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def wsld_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: flo
 
 
 class WeightedSoftLabels(Method):
-    """Count soft labels most where the student is worse than the teacher.
+    """Weight soft labels most where the student is worse than the teacher.
 
     Args:
         alpha: Weight of the term.

@@ -4,7 +4,7 @@ TTM with samples weighted by the sum over classes of p_teacher^exponent (exponen
 smoother the teacher's prediction, the more it counts. Reduction: weighted mean over the batch
 without dividing by the weights, so that with 100 classes and exponent 0.2 a sample counts up to 40
 times; no T^2. Defaults are the code's example, exponent 0.2 and weight 4, which that example uses
-beside another method's loss.
+together with another method's loss.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def wttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.2) -> Tensor
 
 
 class WeightedTransformedTeacherMatching(Method):
-    """Let the student, unsoftened, follow the softened teacher, above all where it is unsure.
+    """Let the student, unsoftened, follow the softened teacher, especially where it is unsure.
 
     Args:
         exponent: 1 / T.

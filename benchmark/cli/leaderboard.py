@@ -28,11 +28,11 @@ class Tables:
 
     Attributes:
         experiment: Its name in MLflow.
-        store: The store that holds it.
+        store: The MLflow store that contains it.
         board: The leaderboard.
         costs: Costs of the same rows.
         plan: What the study set out to compare.
-        provenance: Where the numbers were made, one line per environment.
+        provenance: Where the networks were trained, one line per environment.
     """
 
     experiment: str
@@ -47,7 +47,7 @@ def leaderboard(
     context: typer.Context,
     study: StudyName,
     results: Annotated[
-        Path, typer.Option(help="Folder in which the study's folder of tables is written.")
+        Path, typer.Option(help="Folder for results; each study has a subfolder in it.")
     ] = Path("results"),
     mix_environments: Annotated[
         bool,
@@ -57,7 +57,7 @@ def leaderboard(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print a study's table, made from its MLflow runs alone, and write all its files."""
+    """Print a study's leaderboard, made from its MLflow runs alone, and write its files."""
     experiment, store = study_experiment(context, study, tracking_uri)
     tables = print_leaderboard(experiment, store, mix_environments)
 
@@ -69,7 +69,7 @@ def leaderboard(
 
 def gallery(
     results: Annotated[
-        Path, typer.Option(help="Folder that holds a folder of tables per study.")
+        Path, typer.Option(help="Folder with a subfolder of tables per study.")
     ] = Path("results"),
     studies: Annotated[Path, typer.Option(help="Folder of the study files.")] = Path("studies"),
 ) -> None:
@@ -88,7 +88,7 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
     """Print the table of an experiment.
 
     Raises:
-        InputError: The store has no such experiment, or its runs make no table.
+        InputError: The store has no such experiment, or its runs cannot form a table.
         TrackingError: The store cannot be reached.
     """
     from benchmark.leaderboard import table
@@ -109,13 +109,13 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
 
 
 def publish_leaderboard(tables: Tables, files: Sequence[Path] | None = None) -> None:
-    """Publish a leaderboard in MLflow: its files, a description, saved views.
+    """Publish a leaderboard in MLflow: its files, a description, and saved views.
 
-    A failure is a warning, because no result depends on it.
+    A failure only causes a warning, because no result depends on it.
 
     Args:
         tables: The tables.
-        files: The leaderboard's files; they are made for this purpose if None.
+        files: The leaderboard's files; if None, they are written to a temporary folder.
     """
     from benchmark.report.markdown import to_note
     from benchmark.tracking.report_run import publish

@@ -12,11 +12,11 @@ from benchmark.errors import InputError
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method; shows its card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Method whose card to show.")] = None,
     page: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.md", help="Write the page of all methods and the pairs they run on."
+            metavar="FILE.md", help="Write a page of all methods and the pairs that they support."
         ),
     ] = None,
 ) -> None:
@@ -27,7 +27,7 @@ def methods(
         print_wide(method_cards.overview() if name is None else method_cards.card(name))
         return
     if name is not None:
-        raise typer.BadParameter("the page holds all methods; omit NAME", param_hint="--page")
+        raise typer.BadParameter("the page lists all methods; omit NAME", param_hint="--page")
 
     from benchmark.cli import methods_page
 
@@ -38,7 +38,7 @@ def methods(
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="Part of a name, or a name with * in it.")],
+    pattern: Annotated[str, typer.Argument(help="Part of a model's name, or a pattern with *.")],
     size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 100,
 ) -> None:

@@ -1,6 +1,6 @@
-"""The command line: its commands in their order, and how errors end it.
+"""The command line: its commands in order, and its error handling.
 
-Heavy packages are imported inside the commands, so that `--help` answers at once.
+Heavy packages are imported inside the commands, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def set_options(
         ),
     ] = False,
 ) -> None:
-    """Take the options that stand before the command."""
+    """Store the options given before the command."""
     if workspace.exists() and not workspace.is_dir():
         raise InputError(f"{workspace}: not a folder; choose another --workspace")
 
@@ -89,7 +89,7 @@ def main() -> None:
     input, 128 + N after signal N.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # tables hold letters that a terminal may lack
+        if isinstance(stream, io.TextIOWrapper):  # tables have characters that a terminal may lack
             stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
@@ -111,7 +111,7 @@ def _stop(number: int, _: object) -> None:
 
 
 def _is_usage(error: Exception) -> bool:
-    """Whether the command line itself was wrong. Typer's own class for such errors is private."""
+    """Return whether the command line itself is wrong. Typer's class for such errors is private."""
     return hasattr(error, "format_message")
 
 

@@ -21,7 +21,7 @@ TAPS = {
     "classifier": "classifier",
     "views": "two views",
 }
-"""What a method can ask for, in words."""
+"""The taps that a method can request, in words."""
 
 COMPANIONS = {
     "peer": "from a peer of the student's architecture",
@@ -67,7 +67,7 @@ def _card(name: str) -> RenderableType:
         facts.append(["paper", str(method.paper)])
     facts += [["formula", method.formula], ["needs", needs(method.needs)]]
     if method.control:
-        facts.append(["kind", "control (no teacher signal)"])
+        facts.append(["kind", "control (a baseline for distillation)"])
     if method.wraps:
         facts.append(["kind", f"wrapper, written {outer}(METHOD); default: {method.wraps}"])
 
@@ -86,14 +86,14 @@ def _card(name: str) -> RenderableType:
 
 
 def needs(needed: Needs) -> str:
-    """Return what a method asks for, in words."""
+    """Return a method's needs in words."""
     taps = [words for tap, words in TAPS.items() if getattr(needed, tap)]
     text = ", ".join(taps) or "no teacher"
     return f"{text} {COMPANIONS[needed.companion]}" if needed.companion else text
 
 
 def _title(name: str) -> str:
-    """The first sentence of a method's docstring."""
+    """Return the first sentence of a method's docstring."""
     first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
     return first.split(". ")[0].rstrip(".")
 

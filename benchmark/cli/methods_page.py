@@ -1,4 +1,4 @@
-"""Writes the page of all methods: what each one is, and which kinds of pairs it supports.
+"""Writes the page of all methods: a summary of each, and the kinds of pairs it supports.
 
 A method supports a pair if it can take a real training step on it.
 """
@@ -81,7 +81,7 @@ PAIRS = (
 
 
 class Bench:
-    """A few digits images and the networks of one pair, for training steps."""
+    """The networks of one pair and a few images of digits, for training steps."""
 
     def __init__(self, pair: ReferencePair):
         self.pair = pair

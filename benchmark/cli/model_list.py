@@ -42,7 +42,7 @@ class Entry:
 
 
 def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[Entry]:
-    """Yield the models whose names match, one after the other, because many take minutes.
+    """Yield the models whose names match one at a time, because many models take minutes.
 
     Args:
         pattern: A name with wildcards (`*`, `?`, `[...]`), or a name or part of one.
@@ -83,13 +83,13 @@ def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
         try:
             with torch.device(device):
                 return _measured(Entry(name, fixed, parameters), network, size, classes)
-        except Exception as error:  # models raise anything on a device without numbers
+        except Exception as error:  # on the meta device, models may raise anything
             reason = _reason(error, name)
     return Entry(name, fixed, parameters, reason=reason)
 
 
 def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classes: int) -> Entry:
-    """The entry with MACs and taps, found by forward passes on torch's default device."""
+    """Return the entry with MACs and taps, from forward passes on torch's default device."""
     grey = [0.5] * size[0]
     model = tapped(network, entry.name, size, classes, grey, grey)
     notes = {tap: why for tap, why in model.notes.items() if tap in ("embedding", "maps")}

@@ -1,4 +1,4 @@
-"""What several commands take: the options before a command, studies, runs, devices and stores."""
+"""Options and arguments that several commands share: studies, runs, devices and stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ StudyName = Annotated[
 ]
 RunName = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="Identity of a cell or an MLflow run; its start is enough."),
+    typer.Argument(
+        metavar="RUN", help="Identity of a cell or an MLflow run; a unique prefix is enough."
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
@@ -55,7 +57,7 @@ TrackingUri = Annotated[
 
 
 def workspace_of(context: typer.Context) -> Path:
-    """Return the workspace that the command line names."""
+    """Return the workspace given on the command line."""
     options: Options = context.obj
     return options.workspace
 
@@ -66,10 +68,10 @@ def mlflow_store(context: typer.Context, study: Study | None, uri: str | None) -
     Args:
         context: The command's context.
         study: The study, whose file may name a store.
-        uri: The option or environment variable, which goes first.
+        uri: The option or environment variable, which takes precedence.
 
     Raises:
-        InputError: The address names no store that can be used.
+        InputError: The address is not that of a usable store.
     """
     from benchmark.tracking.store import open_store
 
@@ -81,7 +83,7 @@ def load_study(path: Path) -> Study:
     """Load a study file and check its methods.
 
     Raises:
-        InputError: The file holds a mistake.
+        InputError: The file contains an error.
     """
     import methods
     from benchmark.study.study import load
@@ -93,7 +95,7 @@ def loaded_study(study: str) -> Study | None:
     """Load the study if a file is given; return None for a name.
 
     Raises:
-        InputError: The argument is empty, or the file holds a mistake.
+        InputError: The argument is empty, or the file contains an error.
     """
     if not study.strip():
         raise InputError("STUDY: empty; give a study file or the name of a study")
@@ -125,7 +127,7 @@ def study_folder(context: typer.Context, study: str) -> StudyFolder:
 
 
 def study_experiment(context: typer.Context, study: str, uri: str | None) -> tuple[str, Store]:
-    """Return the MLflow experiment of a study, and the store that holds it."""
+    """Return the MLflow experiment of a study, and the store that contains it."""
     loaded = loaded_study(study)
     if loaded is not None:
         return loaded.experiment, mlflow_store(context, loaded, uri)

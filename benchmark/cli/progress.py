@@ -1,4 +1,4 @@
-"""Progress of a training on the screen: lines for a log, or a live display for a terminal."""
+"""Progress of training on the screen: lines for a log, or a live display for a terminal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rich.text import Text
 from benchmark.training.progress import Progress
 
 QUIET_SECONDS = 5.0
-"""Least time between two lines about epochs."""
+"""Minimum time between two lines about epochs."""
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every result and failure, and an epoch now and then."""
+    """Lines for a log: every result and failure, and occasional epochs."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -38,7 +38,7 @@ class PlainProgress(Progress):
             self._print(f"{cell}: resumes at epoch {epoch + 1} of {epochs}")
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Print a line, unless there was one a moment ago."""
+        """Print a line, unless one was printed within the last `QUIET_SECONDS`."""
         if time.monotonic() - self._last_epoch >= QUIET_SECONDS:
             self._print(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}")
             self._last_epoch = time.monotonic()
@@ -60,7 +60,7 @@ class PlainProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """Bars with the time left, and the accuracy of each cell that trains now."""
+    """Bars with the time left, and the accuracy of each cell that is training."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -91,7 +91,7 @@ class LiveProgress(Progress):
         self._bar_of_cell |= dict.fromkeys(cells, bar)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """Show a cell; one that was not planned (a teacher) gets a bar of its own."""
+        """Show a cell; an unplanned one (a teacher) gets its own bar."""
         if cell not in self._bar_of_cell:
             self._bar_of_cell[cell] = self._bars.add_task(cell, total=epochs)
         self._bars.advance(self._bar_of_cell[cell], epoch)
@@ -103,18 +103,18 @@ class LiveProgress(Progress):
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """Move the cell's result above the live part."""
+        """Print the cell's result above the live display."""
         self._state_of_cell.pop(cell, None)
         if "test/acc1" in metrics:
             self.console.print(Text(f"{cell}: {_result(metrics)}"))
 
     def failed(self, cell: str, reason: str) -> None:
-        """Move the cell's failure above the live part."""
+        """Print the cell's failure above the live display."""
         self._state_of_cell.pop(cell, None)
         self.console.print(Text(f"{cell}: failed: {reason}", style="red"))
 
     def warn(self, text: str) -> None:
-        """Print a warning above the live part."""
+        """Print a warning above the live display."""
         self.console.print(Text(f"warning: {text}", style="yellow"))
 
     def _screen(self) -> Group:
@@ -125,12 +125,12 @@ class LiveProgress(Progress):
 
 
 def _result(metrics: Mapping[str, float]) -> str:
-    """The result of a cell; cells of a search have no test accuracy."""
+    """Return the result of a cell; cells of a search have no test accuracy."""
     return f"test {metrics['test/acc1']:.2f} %" if "test/acc1" in metrics else "done"
 
 
 def _accuracies(metrics: Mapping[str, float]) -> str:
-    """The accuracies of an epoch: the legacy protocol has no validation, the early stage a loss."""
+    """Return the accuracies of an epoch (legacy: no validation), or the loss in the early stage."""
     if "early/loss/total" in metrics:
         return f"early stage, loss {metrics['early/loss/total']:.3g}"
 

@@ -1,4 +1,4 @@
-"""`run`: trains what a study asks for, while a second process writes its journals to MLflow."""
+"""`run`: trains the cells of a study, while a second process writes their journals to MLflow."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
+from benchmark.cli.tables import counted
 from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Choices(StrEnum):
-    """Which settings a comparison uses."""
+    """The settings that a comparison uses."""
 
     published = "published"
     tuned = "tuned"
@@ -54,12 +55,12 @@ def run(
     ] = True,
     cohort_size: CohortSize = None,
     settings: Annotated[
-        Choices, typer.Option(help="tuned: add a row with the settings that `kdbench tune` found.")
+        Choices, typer.Option(help="tuned: add rows with the settings that `kdbench tune` found.")
     ] = Choices.published,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Train the cells of a study that are not done, then show its leaderboard."""
+    """Train the unfinished cells of a study, then show its leaderboard."""
     from benchmark.execution import environment, prepare
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
@@ -98,7 +99,7 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
         publish_leaderboard(print_leaderboard(loaded.experiment, store))
         tell(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/")
     except InputError as error:
-        # The training is complete and recorded; only its table is refused.
+        # Training is complete and recorded; only the table cannot be made.
         tell(f"no table: {error}")
     tell("`kdbench ui` opens the runs in MLflow")
 
@@ -109,8 +110,8 @@ def _follower(
 ) -> Iterator[Callable[[], bool]]:
     """Run a process that writes journals to MLflow while this one trains.
 
-    It ends when its standard input does, however this process ends. Yields a function that says,
-    afterwards, whether everything is recorded.
+    It exits when its standard input closes, however this process ends. Yields a function that
+    returns, once the context has been left, whether everything was recorded.
     """
     if store is None:
         yield lambda: False
@@ -123,9 +124,9 @@ def _follower(
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # The address may hold a password, which every user could read among the arguments.
+        # The address may contain a password, which every user could read in the arguments.
         env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
-        # Ctrl+C would reach it in this group before it has learnt to ignore the signal.
+        # In this process group, Ctrl+C could reach it before it ignores the signal.
         process_group=0,
     )
     assert process.stdin is not None
@@ -154,9 +155,8 @@ def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) ->
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
-    plural = "" if summary.trained == 1 else "s"
     tell(
-        f"{summary.trained} cell{plural} trained, {summary.already_done} already done, "
+        f"{counted(summary.trained, 'cell')} trained, {summary.already_done} already done, "
         f"{len(summary.failed)} failed"
     )
     for label, reason in summary.failed.items():

@@ -22,20 +22,20 @@ messages = Console(stderr=True, highlight=False)
 def print_wide(content: RenderableType) -> None:
     """Print tables.
 
-    A terminal folds them at its width; a file or a pipe gets whole lines, because programs search
-    them for whole words.
+    They wrap at the width of a terminal, but not in a file or a pipe, so that programs can search
+    the output for whole words.
     """
     console = output if output.is_terminal else Console(highlight=False, width=UNFOLDED)
     console.print(content)
 
 
 def print_line(text: str) -> None:
-    """Print one line of a result, without folding it."""
+    """Print one line of a result, without wrapping it."""
     output.print(text, markup=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:
-    """Print one message, without folding it."""
+    """Print one message, without wrapping it."""
     messages.print(text, markup=False, soft_wrap=True)
 
 
@@ -45,7 +45,7 @@ def warn(text: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error at once, whatever rich is drawing."""
+    """Print a line on standard error immediately, bypassing rich."""
     print(line, file=sys.stderr, flush=True)
 
 

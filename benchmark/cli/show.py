@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.cli.tables import table
+from benchmark.cli.tables import counted, table
 from benchmark.errors import InputError
 from benchmark.redact import shown
 from benchmark.tracking import server
@@ -33,13 +33,13 @@ TAGS = (
     "source",
     "cell",
 )
-"""Tags that say what a run is."""
+"""Tags that identify a run."""
 
 RESULTS = ("test/", "objective", "val/", "train/", "loss/", "early/loss/", "cost/")
-"""First parts of the metrics that are shown, in this order."""
+"""Prefixes of the metrics to show, in this order."""
 
 CURVES = ("val/acc1", "train/acc1", "loss/total")
-"""Metrics whose curve is shown, the preferred one first."""
+"""Metrics whose curve may be shown, in order of preference."""
 
 EMPTY = "-"
 LISTED = 4
@@ -74,12 +74,12 @@ def find(names: Sequence[str], store: Store) -> list[RecordedRun]:
     """Find runs by name.
 
     Args:
-        names: Identities of cells or of MLflow runs, or the start of one. If a cell has several
-            runs, for instance in two studies, its newest is taken.
+        names: Identities of cells or of MLflow runs, or prefixes of them. If a cell has several
+            runs, for instance in two studies, the newest is taken.
         store: The store to search.
 
     Raises:
-        InputError: No run has such a name, or runs of different cells have it.
+        InputError: No run matches a name, or runs of different cells match it.
         TrackingError: The store cannot be reached.
     """
     if store.database is not None and not store.database.exists():
@@ -101,7 +101,7 @@ def _find(name: str, client: Client, experiments: Mapping[str, str], store: Stor
         matches = sorted(f"{_identity(run, name)[:12]} ({run.info.run_name})" for run in runs)
         more = f" and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
         listed = ", ".join(matches[:LISTED])
-        raise InputError(f"{name}: matches {listed}{more}; give more digits, or the run's own")
+        raise InputError(f"{name}: matches {listed}{more}; give more digits, or the run's own id")
 
     newest, *others = runs
     info, data = newest.info, newest.data
@@ -121,7 +121,7 @@ def _find(name: str, client: Client, experiments: Mapping[str, str], store: Stor
 
 
 def _matching(name: str, client: Client, experiments: list[str]) -> list[Any]:
-    """The runs whose identity, or whose cell's, starts with a name; whole matches go first."""
+    """Return the runs whose own or cell's identity starts with a name; exact matches win."""
     if not re.fullmatch("[0-9a-f]+", name) or not experiments:
         return []
 
@@ -138,13 +138,13 @@ def _matching(name: str, client: Client, experiments: list[str]) -> list[Any]:
 
 
 def _identity(run: Any, name: str) -> str:
-    """The identity of a run that starts with a name: MLflow's or its cell's."""
+    """Return the identity of a run that starts with a name: MLflow's or its cell's."""
     run_id = str(run.info.run_id)
     return run_id if run_id.startswith(name) else str(run.data.tags["cell"])
 
 
 def show(run: RecordedRun, store: Store) -> RenderableType:
-    """Return what a run is, its settings, results, curve and address."""
+    """Return the identity of a run, its settings, results, curve and address."""
     headline = [f"{run.name} in {run.experiment}: {run.status.lower()}"]
     if run.tags.get("reason"):
         headline.append(run.tags["reason"])
@@ -169,7 +169,7 @@ def show(run: RecordedRun, store: Store) -> RenderableType:
 
 
 def compare(runs: Sequence[RecordedRun], store: Store) -> RenderableType:
-    """Return a line for everything in which runs differ; below, each run's curve and address.
+    """Return a line for each difference between runs, then each run's curve and address.
 
     Raises:
         InputError: A run is given twice.
@@ -213,7 +213,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _curve(run: RecordedRun, store: Store) -> str:
-    """The accuracy of a run over its epochs as a line; empty if none is recorded."""
+    """Return the accuracy of a run over its epochs as a line; empty if none is recorded."""
     key = next((key for key in CURVES if key in run.metrics), None)
     if key is None:
         return ""
@@ -224,13 +224,12 @@ def _curve(run: RecordedRun, store: Store) -> str:
     if not values:
         return ""
 
-    plural = "" if len(values) == 1 else "s"
-    span = f"{values[0]:.4g} to {values[-1]:.4g} over {len(values)} epoch{plural}"
+    span = f"{values[0]:.4g} to {values[-1]:.4g} over {counted(len(values), 'epoch')}"
     return f"{key}  {sparkline(values)}  {span}"
 
 
 def _link(run: RecordedRun, store: Store) -> str:
-    """The address of a run's page."""
+    """Return the address of a run's page."""
     local = store.database is not None
     base = "http://127.0.0.1:5000" if local else store.uri
     runs = server.addresses(base, run.experiment_id)["runs"]
@@ -239,7 +238,7 @@ def _link(run: RecordedRun, store: Store) -> str:
 
 
 def _heads(runs: Sequence[RecordedRun]) -> list[str]:
-    """Names of runs as column headers; runs with the same name get their identity."""
+    """Return run names as column headers; the identity is added to runs with the same name."""
     names = [run.name for run in runs]
     heads = []
     for run in runs:
@@ -249,7 +248,7 @@ def _heads(runs: Sequence[RecordedRun]) -> list[str]:
 
 
 def _differences(runs: Sequence[RecordedRun]) -> list[list[str]]:
-    """A line per status, tag, setting and metric that is not the same in all runs."""
+    """Return a line per status, tag, setting and metric that is not the same in all runs."""
     settings = sorted({key for run in runs for key in run.params})
     metrics = dict.fromkeys(
         key
@@ -280,7 +279,7 @@ def _differing(
 
 
 def _result_keys(run: RecordedRun) -> list[str]:
-    """The metrics of a run that are shown, in order."""
+    """Return the metrics of a run that are shown, in order."""
     keys = sorted(run.metrics)
     return [key for start in RESULTS for key in keys if key.startswith(start)]
 

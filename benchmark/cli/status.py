@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+import methods
 from benchmark import locks
-from benchmark.cli.tables import table
+from benchmark.cli.tables import counted, table
 from benchmark.execution.estimate import Estimate, estimate
-from benchmark.execution.plan_file import identities
+from benchmark.execution.plan_file import identities, row_of
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
@@ -58,7 +59,7 @@ def progress_of(folder: StudyFolder) -> RenderableType:
 
 
 def _planned(plan: Plan) -> int:
-    """Number of cells of a plan, those included whose teacher is not there yet."""
+    """Return the number of cells of a plan, including those whose teacher does not exist yet."""
     rows = len(plan.pairs) * len(plan.methods) - len(plan.not_applicable)
     return rows * len(plan.seeds)
 
@@ -116,7 +117,7 @@ def teachers(store: TeacherStore) -> RenderableType:
 
 
 def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
-    """Return what a run would do: cells, cohorts, teachers and cost."""
+    """Return the plan of a run: cells, cohorts, teachers and cost."""
     store = TeacherStore(Workspace(workspace))
     cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
@@ -130,14 +131,18 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     rows = _plan_rows(prepared, ids, done, cohorts)
     missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
     lines = [
-        f"{len(pending)} cells to train in {len(cohorts)} cohorts, {len(done)} done",
+        f"{counted(len(pending), 'cell')} to train in {counted(len(cohorts), 'cohort')}, "
+        f"{len(done)} done",
         *(
             f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
             for teacher in prepared.teachers
         ),
         _cost(estimate(prepared, cohorts, missing)),
     ]
-    headers = ["pair", "method", "seed", "cell", "plan"]
+    if row_of(prepared.study, methods.baseline()) is None:
+        lines.append(f"no row {methods.baseline()}: the leaderboard will have no gains over it")
+
+    headers = ["pair", "method", "seed", "cell", "state"]
     return Group(table("", headers, rows), Text("\n".join(lines)))
 
 
@@ -147,7 +152,7 @@ def _plan_rows(
     done: set[str],
     cohorts: Sequence[Sequence[Cell]],
 ) -> list[list[str]]:
-    """A line per cell of the study, with the number of its cohort."""
+    """Return a line per cell of the study, with the number of its cohort."""
     number_of_cohort = {
         str(cell): number for number, cohort in enumerate(cohorts, start=1) for cell in cohort
     }

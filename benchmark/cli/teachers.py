@@ -1,4 +1,4 @@
-"""`teachers`: trains, imports, lists and verifies them."""
+"""`teachers`: trains, imports, lists and verifies teachers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 
 @teachers.command("train")
 def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
-    """Train or fetch the teachers of a study that the store lacks, and no student."""
+    """Train or fetch the missing teachers of a study, but train no students."""
     from benchmark.execution import environment, prepare, run
     from benchmark.execution.session import Session
 
@@ -90,7 +90,7 @@ def import_teacher(
     if wanted is None:
         tell(f"to use it, write `weights: {digits}` under the teacher in {study}")
     elif not card.sha256.startswith(wanted):
-        tell(f"{study} asks for other weights, {wanted}")
+        tell(f"{study} specifies other weights: {wanted}")
 
 
 @teachers.command("list")
@@ -142,7 +142,7 @@ def verify_teachers(
 
 
 def _pair(study: Study, file: Path, name: str | None) -> Pair:
-    """The pair of a study with this name; the first one for None."""
+    """Return the pair of a study with this name; the first one for None."""
     if name is None:
         return study.pairs[0]
 
@@ -155,7 +155,7 @@ def _pair(study: Study, file: Path, name: str | None) -> Pair:
 def _verified(
     card: TeacherCard, store: TeacherStore, workspace: Workspace, device: torch.device
 ) -> float:
-    """The test accuracy that a stored teacher reaches now, in percent."""
+    """Return the test accuracy that a stored teacher reaches now, in percent."""
     from benchmark.execution.prepare import load_data
     from benchmark.execution.teachers import current_accuracy
     from benchmark.study.schema import Split

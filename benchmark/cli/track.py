@@ -20,6 +20,7 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_line, print_wide, say
+from benchmark.cli.tables import counted
 from benchmark.errors import TrackingError
 
 
@@ -49,8 +50,8 @@ def sync(
 
     counts = tracking_sync.sync(study_folder(context, study).path, store)
     print_line(
-        f"{counts.created} runs added, {counts.updated} updated, {counts.unchanged} unchanged "
-        f"in {shown(store.uri)}"
+        f"{counted(counts.created, 'run')} added, {counts.updated} updated, "
+        f"{counts.unchanged} unchanged in {shown(store.uri)}"
     )
 
 

@@ -89,13 +89,13 @@ def tune(
     for name, reason in prepared.not_applicable.items():
         tell(f"not applicable: {name}: {reason}")
     for label in outcome.failed:
-        tell(f"failed: {label}: no trial is complete; see the journals in {folder.cells}")
+        tell(f"failed: {label}: no trial was completed; see the journals in {folder.cells}")
     if outcome.failed:
         raise SystemExit(1)
 
 
 def summary(outcome: Outcome) -> RenderableType:
-    """Return a line per search, and what sharing the teacher's forward passes saved."""
+    """Return a line per search, and the compute saved by sharing the teacher's forward passes."""
     rows = []
     for best in outcome.best:
         settings = [f"{name} {value:.4g}" for name, value in _numbers(best.settings)]
@@ -107,14 +107,14 @@ def summary(outcome: Outcome) -> RenderableType:
     headers = ["pair", "method", "published", "best", "where", "TMAC", "settings"]
     ratio = outcome.alone / max(outcome.tmac, 1e-12)
     saved = (
-        f"{outcome.tmac:.2f} TMAC in cohorts; separate trainings would take {outcome.alone:.2f}, "
+        f"{outcome.tmac:.2f} TMAC in cohorts; training separately would take {outcome.alone:.2f}, "
         f"{ratio:.2f} times as much"
     )
     return Group(table("", headers, rows), Text(), Text(saved))
 
 
-def _numbers(found: TunedSettings) -> Iterator[tuple[str, float]]:
-    """The numbers among the settings that were found, by flat name."""
+def _numbers(settings: TunedSettings) -> Iterator[tuple[str, float]]:
+    """Yield the numeric settings by flattened name."""
 
     def walk(name: str, value: object) -> Iterator[tuple[str, float]]:
         if isinstance(value, dict):
@@ -123,13 +123,13 @@ def _numbers(found: TunedSettings) -> Iterator[tuple[str, float]]:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield name, float(value)
 
-    content = found.model_dump(exclude_none=True)
+    content = settings.model_dump(exclude_none=True)
     yield from walk("", content.pop("settings"))
     yield from walk("", content)
 
 
 def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]:
-    """Return a function that writes a search to MLflow, and warns if that fails."""
+    """Return a function that writes a search to MLflow and warns if that fails."""
 
     def record(folder: Path) -> None:
         from benchmark.tracking.sync_search import sync_search

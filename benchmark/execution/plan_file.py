@@ -45,8 +45,8 @@ def write_plan(
         datasets={pair.name: study.dataset.name for pair in study.pairs},
         select=study.select,
         protocol="legacy" if study.split.legacy else "validated",
-        baseline=_row_of(study, methods.baseline()),
-        reference=_row_of(study, methods.reference()),
+        baseline=row_of(study, methods.baseline()),
+        reference=row_of(study, methods.reference()),
         pairs=tuple(pair.name for pair in study.pairs),
         methods=tuple(row.name for row in study.methods),
         seeds=tuple(study.seeds),
@@ -113,7 +113,7 @@ def is_altered(row: Row) -> bool:
     return row.name != row.method or settings != methods.create(row.method).settings
 
 
-def _row_of(study: Study, method: str) -> str | None:
+def row_of(study: Study, method: str) -> str | None:
     """Return the study's first row with a method."""
     return next((row.name for row in study.methods if row.method == method), None)
 

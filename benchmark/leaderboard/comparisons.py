@@ -13,7 +13,7 @@ from benchmark.measures import BY_COLUMN
 PARAMETERS = BY_COLUMN["params"]
 
 STUDENT_ALONE = "the student alone"
-"""How texts name the row that trains the student alone, with published settings."""
+"""Name, in texts, of the row that trains the student alone with published settings."""
 
 
 def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
@@ -22,8 +22,8 @@ def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
     Rows with equal numbers of trials are compared: a tuned row with the tuned student alone.
 
     Returns:
-        The columns `vs_student`, `gap_closed`, `vs_untuned` and `vs_kd` with their intervals, as
-        far as there is something to compare with, and notes on what the comparisons leave out.
+        The columns `vs_student`, `gap_closed`, `vs_untuned` and `vs_kd` with their intervals, where
+        there is a row to compare with, and notes on what the comparisons leave out.
     """
     columns: dict[str, float] = {}
     notes: list[str] = []
@@ -48,7 +48,7 @@ def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
     if reference is not None:
         gains = paired_gains(row, reference)
         columns |= _difference("vs_kd", gains)
-        # The row of the reference has this note already if it is compared with this very row.
+        # If the reference is itself compared with this row, its own row already has this note.
         if rows.rival(reference, rows.plan.baseline) is not row:
             notes += _pairing_notes(gains, row, reference.method)
 
@@ -58,7 +58,7 @@ def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
 def p_values(rows: PairRows) -> dict[str, dict[str, Any]]:
     """Return the columns `p_student`, `p_kd` and `significant` of every method.
 
-    Holm's correction is over both comparisons and all rows of the pair.
+    Holm's correction covers both comparisons and all rows of the pair.
     """
     references = {"student": rows.plan.baseline, "kd": rows.plan.reference}
     tests = [(row, name) for name in references for row in rows.methods.values()]
@@ -77,14 +77,14 @@ def p_values(rows: PairRows) -> dict[str, dict[str, Any]]:
 
 
 def paired_gains(row: Row, other: Row) -> list[float]:
-    """Return how much more accurate a row is than another, for every seed that both have."""
+    """Return a row's accuracy minus another's, in percentage points, for every shared seed."""
     own = row.accuracies
     others = other.accuracies
     return [own[seed] - others[seed] for seed in own if seed in others]
 
 
 def network_notes(row: Row, student: Row | None) -> list[str]:
-    """Return a note on a row that ends with another network than the student alone."""
+    """Return a note if a row's network at inference differs from the student alone's."""
     if student is None:
         return []
 

@@ -1,4 +1,4 @@
-"""What a row costs: its size and compute, the search for its settings, times and memory."""
+"""The costs of a row: size and compute, the search for its settings, times and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.measures import BY_COLUMN, MEASURES, in_groups
 from benchmark.study.plan import TEACHER
 
 COMPUTED = tuple(measure for measure in MEASURES if measure.in_costs)
-"""Costs that follow from the networks and the recipe. The leaderboard has them too."""
+"""Costs determined by the networks and the recipe. They are in the leaderboard as well."""
 
 MEASURED = in_groups("measured")
 """Times and memory, which differ between two identical trainings."""

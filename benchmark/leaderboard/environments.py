@@ -13,17 +13,17 @@ class MixedEnvironmentsError(ValueError):
 
 
 def usual_environment(rows: PairRows, mix: bool) -> str:
-    """Return the fingerprint that most finished runs of a pair have.
+    """Return the most common fingerprint of a pair's finished runs.
 
     Args:
         rows: The rows of the pair.
         mix: Whether other fingerprints are allowed.
 
     Returns:
-        The most frequent fingerprint, the first by name of several; empty if no run has one.
+        The most common fingerprint, on a tie the first by name; empty if no run has one.
 
     Raises:
-        MixedEnvironmentsError: There are several, and they must not be mixed.
+        MixedEnvironmentsError: There are several fingerprints, and `mix` is False.
     """
     counts = Counter(
         fingerprint
@@ -37,8 +37,8 @@ def usual_environment(rows: PairRows, mix: bool) -> str:
             f"{counts[name]} in {_distinguishing_parts(name, ordered)}" for name in ordered
         )
         raise MixedEnvironmentsError(
-            f"the runs of {rows.pair} were made in different environments ({listed}): train them "
-            "again in one, or show them in one table, marked, with --mix-environments"
+            f"the runs of {rows.pair} were made in different environments ({listed}): retrain "
+            "them in one, or pass --mix-environments to show them in one table, marked"
         )
     return ordered[0] if ordered else ""
 

@@ -1,4 +1,4 @@
-"""States where the numbers of a table were made."""
+"""Lists the environments in which the networks of a table were trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _count(number: int, noun: str) -> str:
-    """Return "2 students", or nothing for none."""
+    """Return a count such as "2 students"; empty for zero."""
     if not number:
         return ""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,12 +1,12 @@
-"""Accuracies that others published. They come from other trainings and are shown, never computed.
+"""Accuracies published by others. They come from other training runs and are only displayed.
 
 `published.csv` has a line for each method, pair of networks and source: top-1 accuracy on the test
 images in percent, its standard deviation if one was given, and the rule that chose the tested
 epoch, one of `RULES`. Lines of one method and pair are in the order in which they are shown: the
 table of the method's authors, then RepDistiller, mdistiller, logit-standardization-KD, TTM and
 ITRD. All of them train for 240 epochs (`mlld` for 480 or more) on all 50,000 training images.
-Tables whose teachers differ from RepDistiller's, and methods with other settings than this
-project's, are left out.
+Tables whose teachers differ from RepDistiller's, and methods with settings other than this
+project's, are omitted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RULES = ("last", "best on test", "unknown")
 """How the tested epoch was chosen: the last, the best on the test images, or not stated."""
 
 NETWORKS = ("dataset", "teacher", "student")
-"""Tags of a run that decide which published accuracies it is shown beside."""
+"""Tags of a run that determine which published accuracy is shown beside it."""
 
 
 def read() -> pd.DataFrame:
@@ -36,10 +36,10 @@ def read() -> pd.DataFrame:
 
 
 def of(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
-    """Return the lines for one method and pair, the one to show first.
+    """Return the lines for one method and pair; the first is the one to show.
 
     Args:
-        dataset: Name of the data set; only its last part counts, after any source.
+        dataset: Name of the data set; a source prefix such as `torch/` is ignored.
         teacher: Name of the teacher's network.
         student: Name of the student's network.
         method: Name of the method.
@@ -56,7 +56,7 @@ def of(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
 
 
 def published_columns(row: Row, plan: Plan) -> dict[str, Any]:
-    """Return what others published for a row's networks and method, by the first source.
+    """Return the published accuracy for a row's networks and method, from the first source.
 
     Rows that were tuned, or whose settings the study changed, have no published accuracy.
     """

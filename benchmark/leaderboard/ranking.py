@@ -41,7 +41,7 @@ def why_unranked(row: Row, plan: Plan) -> list[str]:
 
 
 def ranks_of_pair(rows: PairRows) -> dict[str, int | None]:
-    """Return the rank of every method among the rows with as many trials; None without a rank."""
+    """Return the rank of every method among the rows with equally many trials; None if unranked."""
     budgets = {method: rows.plan.trials.get(method, 0) for method in rows.methods}
     means = {
         method: comparable_mean(row)
@@ -59,7 +59,7 @@ def ranks_of_pair(rows: PairRows) -> dict[str, int | None]:
 def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[str, float]]:
     """Return the columns `mean_rank` of every method that has a rank on every pair.
 
-    Methods are ranked among those with as many trials.
+    Methods are ranked among those with equally many trials.
     """
     if len(pairs) < RANK_PAIRS:
         return {}
@@ -78,7 +78,7 @@ def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[st
 
 
 def friedman_groups(board: pd.DataFrame, plan: Plan) -> dict[int, dict[str, list[float]]]:
-    """Return the rows that the Friedman test compares, as far as there are enough of them.
+    """Return the groups of rows that are large enough for the Friedman test.
 
     Returns:
         Number of trials -> method -> mean accuracy on every pair.
@@ -104,7 +104,7 @@ def comparable_mean(row: Row) -> float:
 
 
 def _failures(row: Row) -> str:
-    """Return the reasons of a row's failed cells, by seed, with counts if there are several."""
+    """Return the reasons why a row's cells failed, ordered by seed, with counts if they differ."""
     counts = Counter(row.failed[seed] for seed in sorted(row.failed))
     if len(counts) == 1:
         return next(iter(counts))

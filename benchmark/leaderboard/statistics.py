@@ -1,9 +1,9 @@
 """Statistics of paired results: intervals, sign flips, Holm's correction, mean ranks, Friedman.
 
 Pure functions of accuracies or their differences. Random draws have a fixed seed, so equal input
-gives equal output. SciPy and statsmodels offer some of these tests; these versions give the same
-bits whatever the order of the seeds and the version of the library, and the tests compare them
-with the libraries.
+gives equal output. SciPy and statsmodels offer some of these tests; the versions here are
+bit-identical for any order of the seeds and any library version, and are tested against those
+libraries.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SIGNIFICANCE = 0.05
 """A p value below this is significant."""
 
 EXACT_SEEDS = 16
-"""Most seeds of an exact sign-flip test; its 2^n sums take too long for more."""
+"""Maximum number of seeds in an exact sign-flip test; with more, its 2^n sums take too long."""
 
 FLIPS = 99_999
-"""Random sign patterns of an estimated p value; its standard error at p = 0.05 is 0.0007."""
+"""Random sign patterns for an estimated p value; its standard error at p = 0.05 is 0.0007."""
 
 SIGN_FLIP_SEEDS = 6
 """With fewer seeds the smallest two-sided p of an exact sign-flip test, 2/2^n, is above 0.05."""
 
 RESAMPLES = 2000
-"""Bootstrap samples behind the interval of a mean rank."""
+"""Number of bootstrap samples for the interval of a mean rank."""
 
 RANK_PAIRS = 2
 """With fewer pairs there is no mean rank."""
@@ -42,7 +42,7 @@ FRIEDMAN_PAIRS = 5
 """With fewer pairs the chi-square approximation of the Friedman test is too poor to print."""
 
 FRIEDMAN_METHODS = 3
-"""Fewest methods of the Friedman test; two methods are compared by their paired differences."""
+"""Minimum number of methods in the Friedman test; two are compared by paired differences."""
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return Student's t interval of the mean; (NaN, NaN) under two values."""
+    """Return Student's t interval of the mean; (NaN, NaN) for fewer than two values."""
     if len(values) < 2:
         return math.nan, math.nan
 
@@ -68,10 +68,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def sign_flip(differences: ArrayLike) -> Any:
     """Return the two-sided p value of paired differences by flipping their signs.
 
-    Under the null hypothesis each difference is as likely with the other sign. The statistic is
-    the mean difference. The test is exact, over all 2^n sign patterns, for up to `EXACT_SEEDS`
-    differences. For more it is (1 + extreme) / (1 + `FLIPS`) over patterns drawn with a fixed
-    seed. Sums that differ by a rounding error only count as equal.
+    Under the null hypothesis, each difference is equally likely to have either sign. The statistic
+    is the mean difference. The test is exact, over all 2^n sign patterns, for up to `EXACT_SEEDS`
+    differences. For more it is (1 + extreme) / (1 + `FLIPS`) over patterns drawn with a fixed seed.
+    Sums that differ only by rounding errors count as equal.
 
     Sources: Fisher, The Design of Experiments, 1935, section 21. For the estimate Phipson and
     Smyth, Permutation P-values Should Never Be Zero, 2010.
@@ -95,7 +95,7 @@ def sign_flip(differences: ArrayLike) -> Any:
         signs = np.random.default_rng(0).choice((-1.0, 1.0), (n, FLIPS))
         return (1 + (np.abs(values @ signs) >= extreme).sum(-1)) / (1 + FLIPS)
 
-    # The first sign stays, because a pattern and its mirror image have sums of equal size.
+    # The first sign is fixed, because a pattern and its mirror image have sums of equal size.
     sums = values[..., :1]
     for seed in range(1, n):
         value = values[..., seed : seed + 1]
@@ -138,7 +138,7 @@ def smallest_p(seeds: int, tests: int) -> float:
 def ranks(accuracies: ArrayLike) -> Floats:
     """Return ranks along the first axis, 1 for the highest accuracy.
 
-    Equal accuracies share the mean of the ranks that they take up.
+    Equal accuracies share the mean of the ranks that they occupy.
     """
     # Equal decimal accuracies may differ in the last bit once averaged.
     rounded = np.round(np.asarray(accuracies, dtype=np.float64), 9)
@@ -149,9 +149,10 @@ def ranks(accuracies: ArrayLike) -> Floats:
 def mean_ranks(pairs: Sequence[ArrayLike]) -> list[tuple[float, float, float]]:
     """Return each method's mean rank over pairs, and its 95 % bootstrap interval over seeds.
 
-    A bootstrap sample draws, for every pair, seeds with replacement, the same for all methods. So
-    the interval shows how seeds move the ranks on these pairs, and nothing about other pairs. It
-    is the percentile interval, widened where needed to hold the mean rank itself.
+    For every pair, a bootstrap sample draws seeds with replacement, the same ones for all methods.
+    The interval therefore shows how the seeds affect the ranks on these pairs, and does not extend
+    to other pairs. It is the percentile interval, widened if needed to include the mean rank
+    itself.
 
     Args:
         pairs: For every pair the accuracies, of shape (methods, seeds).
@@ -197,7 +198,7 @@ def critical_difference(methods: int, pairs: int) -> float:
     """Return Nemenyi's critical difference of mean ranks at the 5 % level.
 
     It is q sqrt(k (k + 1) / (6 N)) for k methods and N pairs, where q is the 95 % quantile of the
-    studentized range over sqrt(2). Source: as `friedman`, section 3.2.2.
+    studentized range over sqrt(2). Source: the paper cited in `friedman`, section 3.2.2.
     """
     q = float(stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf))
     return q / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * pairs))

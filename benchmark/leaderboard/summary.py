@@ -14,7 +14,7 @@ from benchmark.study.plan import Plan, from_dict, to_dict
 FILE = "summary.json"
 
 FORMAT = 1
-"""Version of the content; a change that this reader could not read takes the next number."""
+"""Version of the file format; incremented by changes that older readers cannot handle."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Summary:
     """The result of a study.
 
     Attributes:
-        plan: What the study set out to compare; cells and teachers are not written.
+        plan: The study's plan; its cells and teachers are not written.
         headline: The result in one sentence.
         provenance: A line for every environment in which networks were trained.
     """

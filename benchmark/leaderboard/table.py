@@ -1,8 +1,8 @@
 """Computes the tables of a study from its runs: the leaderboard and the costs.
 
-Pure functions of the runs and the plan: no tracker, no clock, no unseeded randomness. The order of
-the runs changes no bit of the result. Accuracies and other shares are in percent, differences in
-percentage points; nothing is rounded.
+Pure functions of the runs and the plan: no tracker, no clock, no unseeded randomness. The result
+does not depend on the order of the runs, down to the bit. Accuracies and other shares are in
+percent, differences in percentage points; nothing is rounded.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _OPTIONAL_COUNTS = ("rank", "trials")
 
 
 def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) -> pd.DataFrame:
-    """Return the table of a study: per pair the teacher, then the methods by falling accuracy.
+    """Return the table of a study: per pair the teacher, then the methods by decreasing accuracy.
 
     Only finished runs with a finite accuracy count. Every mean is over all runs that count, and NaN
     where one of them lacks the metric. Standard deviations have ddof 1, intervals are Student's t
@@ -78,7 +78,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
     Args:
         runs: One line per run; columns of metrics that no run has logged may be missing.
         plan: What the study set out to compare.
-        mix_environments: Whether to compare runs of one pair although their fingerprints differ.
+        mix_environments: Whether to compare runs of one pair even if their fingerprints differ.
             The note of a row then says how many were made outside the usual environment. A run
             without a fingerprint always counts.
 
@@ -152,7 +152,7 @@ def _rows_of_pairs(runs: pd.DataFrame, plan: Plan) -> list[PairRows]:
 
 
 def _by_accuracy(rows: PairRows) -> list[Row]:
-    """Return the rows by falling mean accuracy, those without a finished run last."""
+    """Return the rows by decreasing mean accuracy, those without a finished run last."""
     return sorted(
         rows.methods.values(), key=lambda row: -comparable_mean(row) if row.n else math.inf
     )
@@ -172,7 +172,7 @@ def _teacher_line(rows: PairRows) -> dict[str, Any]:
 
 
 def _method_line(row: Row, rows: PairRows, usual_environment: str) -> dict[str, Any]:
-    """Return all columns of a method's line but its ranks and p values."""
+    """Return all columns of a method's line except its ranks and p values."""
     line = _line(row, rows)
     accuracies = list(row.accuracies.values())
     if row.n >= 2:

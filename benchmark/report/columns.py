@@ -29,10 +29,10 @@ class Column:
     """A column of a printed table.
 
     Attributes:
-        name: Column of the results that it shows, and by whose exact values the table is sorted.
+        name: Column of the results to show; the table sorts by its exact values.
         title: Header.
         cell: Returns the text for a line, rounded; empty where the line has no value.
-        short: Header where there is little room; the title if empty.
+        short: Header for narrow tables; the title if empty.
         importance: Columns of low importance are the first that a narrow table omits.
     """
 
@@ -44,7 +44,7 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """Header where there is little room."""
+        """Header for narrow tables."""
         return self.short or self.title
 
     @property
@@ -133,7 +133,7 @@ def _difference(name: str) -> Callable[[Line], str]:
 
 
 def _p_value(name: str) -> Callable[[Line], str]:
-    """Empty where the seeds are too few for any difference to be significant."""
+    """Return a function that formats a p value; empty with too few seeds for significance."""
 
     def cell(line: Line) -> str:
         p = line[name]
@@ -155,7 +155,7 @@ def _mean_rank(line: Line) -> str:
 
 
 def _rank(line: Line) -> str:
-    """Rank among the rows with equal budgets: `2`, or `tuned 2` among the tuned rows."""
+    """Return the rank among rows with equal budgets: `2`, or `tuned 2` for a tuned row."""
     if pd.isna(line["rank"]):
         return ""
     return f"tuned {line['rank']}" if line["trials"] else str(line["rank"])

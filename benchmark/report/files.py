@@ -35,7 +35,7 @@ PAGE_TITLES = {
     COSTS: "costs as CSV",
     "leaderboard.tex": "LaTeX",
 }
-"""Text of links to the files of a leaderboard that are no figures."""
+"""Link texts for the files of a leaderboard, except figures."""
 
 MACHINE_DEPENDENT = (
     COSTS,
@@ -58,7 +58,7 @@ def write(
     provenance: Sequence[str] = (),
     histories: pd.DataFrame | None = None,
 ) -> list[Path]:
-    """Write all files, each atomically, and delete figures that this leaderboard does not have.
+    """Write all files, each atomically, and delete figures that no longer apply.
 
     Args:
         board: The results.
@@ -162,11 +162,11 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _value(column: str, text: str) -> str | None:
-    """A value as text; None where a number is missing."""
+    """Return a value as text; None where a number is missing."""
     return text if text or column in TEXT_COLUMNS else None
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    r"""Return a table in full precision: empty where a value is missing, lines end in `\n`."""
+    r"""Return a table as CSV in full precision; missing values are empty, lines end in `\n`."""
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text

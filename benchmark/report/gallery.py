@@ -36,11 +36,11 @@ class Entry:
 
     Attributes:
         name: Name of its folder.
-        question: The question that it asks.
+        question: Its question.
         answer: The headline of its leaderboard.
         study: Its study file, if there is one.
-        files: Files of its folder that a reader may want.
-        picture_shape: Height of the main figure over its width, if it has one.
+        files: Files of its folder to link to.
+        picture_shape: Height-to-width ratio of the main figure; None if there is none.
     """
 
     name: str
@@ -91,7 +91,7 @@ def _entry(folder: Path, study: Path | None) -> Entry:
 
 
 def _file_titles() -> dict[str, str]:
-    """Text of the links to the files of a leaderboard."""
+    """Return link texts by file name."""
     figures = {f"{kind.name}.png": kind.title for kind in all_figures() if kind.name != MAIN}
     return PAGE_TITLES | figures
 
@@ -112,7 +112,7 @@ def unpublished(shown: Sequence[Entry], studies: Path) -> list[Path]:
 
 
 def _targets(entry: Entry, studies: str) -> dict[str, str]:
-    """Paths of the files of an entry, by the texts of their links."""
+    """Return the paths of an entry's files by link text."""
     titles = _file_titles()
     targets = {titles[name]: f"{entry.name}/{name}" for name in entry.files}
     if entry.study is not None:
@@ -159,7 +159,7 @@ def _link(text: str, path: str) -> markdown_text.Markdown:
 
 @dataclass(frozen=True)
 class _Study:
-    """What the template shows of an entry."""
+    """The content of an entry for the template."""
 
     name: str
     question: str
@@ -171,7 +171,7 @@ class _Study:
 
 
 def to_html(shown: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
-    """Return the same page for a browser; its figures are files beside it.
+    """Return the same page for a browser; its figures are separate files.
 
     Args:
         shown: Studies with results.

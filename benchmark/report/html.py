@@ -77,7 +77,7 @@ def to_html(
         board: The results.
         costs: The measured costs.
         plan: The study's plan.
-        figures: Caption -> SVG. The first one stands above the tables.
+        figures: Caption -> SVG. The first figure is placed above the tables.
         provenance: Where the numbers come from, a line per environment.
         files: Text -> path of other files of the leaderboard, relative to the page.
     """
@@ -103,7 +103,7 @@ def to_html(
 
 
 def _figure(caption: str, svg: bytes) -> _Figure:
-    """A figure as a data: address, shown at most a third larger than it was drawn."""
+    """Return a figure as a `data:` URL, shown at most a third larger than drawn."""
     width = _READABLE
     if in_points := re.search(rb'<svg[^>]* width="([\d.]+)pt"', svg):
         width = round(float(in_points.group(1)) * 4 / 3)
@@ -161,7 +161,7 @@ def _cell(column: Column, text: str, line: Line) -> _Cell:
 
 
 def _sort_value(column: Column, text: str, line: Line) -> str:
-    """The exact value behind the text; empty cells stay last in both orders."""
+    """Return the exact value behind the text; empty cells stay last in both orders."""
     if text == NONE:
         return ""
     if column.is_text:

@@ -1,4 +1,4 @@
-"""HTML pages from the templates beside this file: each is one file that loads nothing else."""
+"""Renders HTML pages from `templates/`. A page loads nothing from any server."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Link(NamedTuple):
     """A link.
 
     Attributes:
-        text: What is shown.
-        address: Where it leads, quoted for a URL.
+        text: Text of the link.
+        address: Target of the link, quoted for a URL.
     """
 
     text: str
@@ -48,7 +48,7 @@ def render(template: str, title: str, context: Mapping[str, Any], *, script: boo
         template: File in `templates/`.
         title: Title of the page.
         context: Names that the template uses. All text is escaped.
-        script: Whether the page holds `page.js`, which sorts its tables.
+        script: Whether to include `page.js`, which sorts the tables.
     """
     return _TEMPLATES.get_template(template).render(
         context,
@@ -59,6 +59,6 @@ def render(template: str, title: str, context: Mapping[str, Any], *, script: boo
 
 
 def _trusted(name: str) -> Markup:
-    """One of our own files, which is not escaped."""
+    """Return a template file as markup that is not escaped."""
     path = files("benchmark.report") / "templates" / name
     return Markup(path.read_text(encoding="utf-8").rstrip())

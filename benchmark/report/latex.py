@@ -1,8 +1,8 @@
 r"""The results as LaTeX: a booktabs table per pair, to be used in a paper with `\input`.
 
-The tables are put together here and not by `pandas.io.formats.style.Styler.to_latex`, which knows
-neither a rule below the teacher's row nor a `longtable` without sentences of its own, and whose
-escaping leaves characters to pdfLaTeX that its fonts lack.
+`pandas.io.formats.style.Styler.to_latex` is not used: it cannot draw a rule below the teacher's
+row, adds sentences of its own to a `longtable`, and does not escape characters that the fonts of
+pdfLaTeX lack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmark.report.tables import OMITTED, TextTable, is_bold, pair_tables
 from benchmark.study.plan import TEACHER, Plan
 
 LONGEST = 40
-"""Rows of a table that fit a page; a longer table may break."""
+"""Maximum number of rows that fit on a page; longer tables may break across pages."""
 
 PAGE_WIDTH = 345.0
 """Width of the text in points, in LaTeX's article class; most journals have more."""
@@ -41,11 +41,11 @@ _PRINTED = (
 """Columns of a printed table."""
 
 _OMITTED_FIRST = ("gap_closed", "compute_tmac", "vs_kd", "vs_untuned")
-"""Columns to omit in turn while a table is too wide. `vs_kd` stays longer than in a terminal,
+"""Columns to omit in turn while a table is too wide. `vs_kd` is kept longer than in a terminal,
 because the marks of a row refer to it."""
 
 _SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
-"""Font sizes to try in turn, and their em in points: letters of small sizes are broader."""
+"""Font sizes to try in turn, and their em in points: small letters are relatively wide."""
 
 _MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
 """Mark of a significant p value, and what the row is compared with."""
@@ -137,7 +137,7 @@ def _fitting(table: TextTable, marks: list[str]) -> _Layout:
 
 
 def _width(table: TextTable, layout: _Layout) -> float:
-    """Estimate the width of a table in points, rather too wide than too narrow."""
+    """Estimate the width of a table in points, erring on the wide side."""
     letters = 0.5 * len(layout.marks)
     for column in layout.columns:
         index = table.columns.index(column)
@@ -157,7 +157,7 @@ def _letters(text: str) -> float:
 
 
 def _table(table: TextTable, layout: _Layout, label: str, study: str) -> list[str]:
-    """The lines of a table, with its caption and notes."""
+    """Return the lines of a table, with its caption and notes."""
     label = re.sub(r"[^A-Za-z0-9:.-]", "-", label)
     caption = rf"\caption{{{_caption(table, layout, study)}}}\label{{{label}}}"
     size = rf"{layout.size}\setlength{{\tabcolsep}}{{{COLUMN_GAP}pt}}"
@@ -254,7 +254,7 @@ def _caption(table: TextTable, layout: _Layout, study: str) -> str:
 
 
 def _description(table: TextTable, layout: _Layout) -> str:
-    """What the columns show."""
+    """Return a description of the columns."""
     parts = [
         "top-1 accuracy, mean and standard deviation over seeds",
         r"differences in percentage points with 95 \% intervals",
@@ -267,7 +267,7 @@ def _description(table: TextTable, layout: _Layout) -> str:
 
 
 def _explained(marks: Sequence[str]) -> str:
-    """What the marks mean, and how the differences were tested."""
+    """Return an explanation of the marks and of the test behind them."""
     if not marks:
         return ""
 

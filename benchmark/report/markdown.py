@@ -87,7 +87,7 @@ def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
     Args:
         board: The results.
         plan: The study's plan.
-        longest: Number of characters it may have. The last rows of each pair are dropped until
+        longest: Maximum number of characters. The last rows of each pair are dropped until
             the page fits; if no row is left, so are the tables.
     """
     answer = block(headline(board, plan))
@@ -123,7 +123,7 @@ def _table(results: TextTable) -> str:
 
 
 def _short_table(results: TextTable, count: int) -> str:
-    """The first rows, in few columns."""
+    """Return the first rows, with only the columns of a note."""
     columns = [column for column in results.columns if column.name in _IN_NOTE]
     rows = [
         [text for column, text in cells if column.name in _IN_NOTE] for _, cells in results.rows()
@@ -136,5 +136,5 @@ def _short_table(results: TextTable, count: int) -> str:
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:
-    """Cells with space between them: MLflow leaves none, and trims every other kind of space."""
+    """Put em spaces between cells: MLflow adds no padding and trims other kinds of space."""
     return [texts[0], *(Markdown(f"&emsp;{inline(text)}") for text in texts[1:])]

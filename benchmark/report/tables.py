@@ -25,10 +25,10 @@ from benchmark.report.columns import (
 from benchmark.study.plan import TEACHER, Plan
 
 NOTE_WIDTH = 240
-"""Characters of a note that a page shows; the CSV has all of them."""
+"""Maximum length of a note on a page, in characters; the CSV contains the full note."""
 
 NAME_WIDTH = 22
-"""Characters of a name that always stand on one line; longer names wrap where there is no room."""
+"""Maximum length of a name that never wraps, in characters; longer names may wrap."""
 
 OVER_PAIRS_TITLE = "Mean rank over pairs"
 COMPUTED_TITLE = "Computed costs"
@@ -37,7 +37,7 @@ MEASURED_NOTE = "Medians over the seeds. They depend on the machine and its load
 NOTHING_MEASURED = "Nothing was measured."
 
 OMITTED = "columns omitted (too narrow)"
-"""Starts the list of columns that a narrow table lacks."""
+"""Introduces the list of columns that a narrow table omits."""
 
 GUIDE_ADDRESS = f"../../{GUIDE}"
 """The guide to leaderboards, relative to the folder of a study in `results/`."""
@@ -171,10 +171,10 @@ def row_notes(lines: Sequence[Line]) -> list[str]:
 
 
 def is_best(line: Line) -> bool:
-    """Whether the row has rank 1: no ranked row with an equal budget has a higher mean."""
+    """Return whether the row has rank 1: no ranked row with an equal budget has a higher mean."""
     return not pd.isna(line["rank"]) and bool(line["rank"] == 1)
 
 
 def is_bold(column: Column, line: Line) -> bool:
-    """Whether a cell is printed bold: the accuracy of the best row."""
+    """Return whether a cell is printed in bold: the accuracy of the best row."""
     return column.name == "acc1" and is_best(line)

@@ -1,6 +1,6 @@
-"""Conformance tests: what every method promises, as a pytest class.
+"""Conformance tests: the requirements on every method, as a pytest class.
 
-A file of tests for methods of your own:
+A test file for your own methods:
 
     from methods.testing import MethodConformance, Subject
     from my_methods import MyMethod
@@ -8,7 +8,7 @@ A file of tests for methods of your own:
     class TestMyMethods(MethodConformance):
         subjects = [Subject.of_class(MyMethod)]
 
-The methods see what the engine gives them: float32, and nothing that they did not ask for.
+Methods get the same inputs as from the engine: float32, and only the taps that they request.
 """
 
 import pytest
@@ -38,4 +38,4 @@ __all__ = [
 
 
 class MethodConformance(TermConformance, MinimumConformance, StateConformance, TapConformance):
-    """All that a method promises. Subclass it with `subjects`."""
+    """All conformance tests. Subclass it and set `subjects`."""

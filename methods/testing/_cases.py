@@ -25,7 +25,7 @@ class Subject:
 
     Attributes:
         name: Name in the identifiers of the tests.
-        create: Makes the method from settings.
+        create: Creates the method from settings.
         settings: Settings that keep tests quick.
     """
 
@@ -49,7 +49,7 @@ class Subject:
         return cls(name, functools.partial(methods.create, name), settings)
 
     def method(self) -> Method:
-        """Make the method, without adapters yet."""
+        """Create the method, without its adapters."""
         return self.create(**self.settings)
 
     def supported(self) -> list[Probe]:
@@ -58,10 +58,9 @@ class Subject:
         return [pair for pair in PAIRS.values() if method.supports(pair) is None]
 
     def built(self, pair: Probe, seed: int = 0) -> Method:
-        """Make the method with its adapters for a pair; skip the test if it cannot run there.
+        """Create the method with its adapters for a pair; skip the test if it cannot run there.
 
-        A copy of a method that was built once takes as long as building it again, so nothing is
-        cached.
+        Copying a built method takes as long as building it again, so nothing is cached.
         """
         method = self.method()
         if reason := method.supports(pair):
@@ -100,7 +99,7 @@ def classifier_of(network: Shapes, seed: int) -> Classifier:
 
 
 def _network(*maps: tuple[int, ...], pooled: bool = True) -> Shapes:
-    """Return the shapes of a network whose embedding is as long as its last map is deep."""
+    """Return the shapes of a network whose embedding has as many features as its last map."""
     return Shapes((CLASSES,), maps[-1][:1], maps, maps[-1] if pooled else (), classifier=True)
 
 
@@ -135,7 +134,7 @@ PAIRS = {
 
 
 def drawn(seed: int, network: Shapes, scale: float = 1.0) -> Output:
-    """Draw everything that a network of these shapes could give for a batch."""
+    """Draw all taps that a network of these shapes could provide for a batch."""
     return _drawn(seed, network, scale).map(Tensor.clone)
 
 
@@ -159,17 +158,17 @@ def _drawn(seed: int, network: Shapes, scale: float) -> Output:
 
 
 def seen_of_student(method: Method, output: Output) -> Output:
-    """Drop what the method did not ask for of the student, whose logits are always given."""
+    """Drop the student's taps that were not requested, except the logits."""
     return output.only(replace(method.tapped(), logits=True))
 
 
 def seen_of_teacher(method: Method, output: Output) -> Output:
-    """Drop what the method did not ask for of the teacher."""
+    """Drop the teacher's taps that were not requested."""
     return output.only(method.tapped())
 
 
 def outputs_of(method: Method, pair: Probe, seed: int = 0) -> tuple[Output, Output]:
-    """Draw the student's output and the teacher's as the engine gives them."""
+    """Draw the student's output and the teacher's as the engine passes them."""
     student = seen_of_student(method, drawn(seed, pair.student))
     teacher = seen_of_teacher(method, drawn(seed + 1, pair.teacher))
     return student, teacher
@@ -201,7 +200,7 @@ def batch(seed: int = 0) -> Batch:
 
 
 def seeded(seed: int) -> None:
-    """Seed the stream of the CPU; `torch.manual_seed` takes longer than most methods."""
+    """Seed the CPU's random stream; `torch.manual_seed` takes longer than most methods."""
     torch.default_generator.manual_seed(seed)
 
 

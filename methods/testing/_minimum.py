@@ -1,4 +1,4 @@
-"""Promises of methods that declare a `minimum`: no adapters stand between the networks."""
+"""Tests of methods that declare a `minimum` and so have no adapters between the networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from methods.testing._cases import (
 
 
 class MinimumConformance(Conformance):
-    """The declared minimum is reached where student and teacher agree, and nowhere undercut."""
+    """The declared minimum is reached where student and teacher agree, and no value is below it."""
 
     def test_every_term_is_at_its_minimum_where_student_and_teacher_agree(
         self, bounded: Subject

@@ -1,4 +1,4 @@
-"""Promises about settings, seeds, saved state, and outputs that several methods share."""
+"""Tests of settings, seeds, saved state, and outputs that several methods share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from methods.testing._cases import (
 
 
 class StateConformance(Conformance):
-    """A training can be repeated, resumed, and run beside others."""
+    """Training can be repeated, resumed, and run alongside others."""
 
     def test_the_same_seed_gives_the_same_bits_whatever_other_streams_do(
         self, subject: Subject, pair: Probe
@@ -43,7 +43,7 @@ class StateConformance(Conformance):
     def test_settings_make_the_same_method_again_even_after_a_round_trip_through_json(
         self, subject: Subject
     ) -> None:
-        """`settings` holds all arguments of the constructor."""
+        """`settings` contains all arguments of the constructor."""
         method = subject.method()
         again = subject.create(**json.loads(json.dumps(method.settings)))
         assert again.settings == method.settings
@@ -91,7 +91,7 @@ class StateConformance(Conformance):
 def _trained(
     subject: Subject, pair: Probe, stream: int
 ) -> tuple[dict[str, tuple[float, float]], list[Tensor], dict[str, Tensor]]:
-    """Train on one batch, after the streams that a method must not use were reseeded."""
+    """Train on one batch after reseeding the random streams that a method must not use."""
     random.seed(stream)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(stream)

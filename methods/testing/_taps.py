@@ -1,4 +1,4 @@
-"""Promises about what a method asks of the networks, and about a head that it deploys."""
+"""Tests of the taps that a method requests, and of a head that it deploys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOST_WITH = {
 
 
 class TapConformance(Conformance):
-    """A method uses what it asks for, nothing else, and says why it cannot do without."""
+    """A method uses all taps that it requests and no others, and says why it cannot run without."""
 
     def test_a_tap_that_was_not_asked_for_changes_no_bit(
         self, subject: Subject, pair: Probe
@@ -50,7 +50,7 @@ class TapConformance(Conformance):
     def test_a_tap_that_is_asked_for_makes_a_difference(self, subject: Subject, tap: Tap) -> None:
         """In one of the networks, on one of the pairs: OFA uses the student's maps only."""
         if tap not in subject.method().tapped().taps:
-            pytest.skip(f"it does not ask for {tap.title}")
+            pytest.skip(f"it does not request {tap.title}")
         assert any(
             _results(subject, pair, tap, side, changed=False)
             != _results(subject, pair, tap, side, changed=True)
@@ -63,7 +63,7 @@ class TapConformance(Conformance):
     def test_a_method_runs_without_a_tap_or_says_in_one_line_why_it_cannot(
         self, subject: Subject, side: Side, shape: str
     ) -> None:
-        """`supports` gives the reason, and only for a tap that was asked for."""
+        """`supports` returns the reason, and only for a tap that was requested."""
         method = subject.method()
         pair = _without(subject.supported()[0], side, shape)
         if reason := method.supports(pair):
@@ -114,7 +114,7 @@ def _results(subject: Subject, pair: Probe, tap: Tap, side: Side, changed: bool)
 
 
 def _without(pair: Probe, side: Side, shape: str) -> Probe:
-    """Return the pair with a network that lacks a tap, and all that depends on it.
+    """Return the pair with a network that lacks a tap and all taps that depend on it.
 
     Stages are paired, so without the maps of one network those of the other are lost too.
     """

@@ -1,4 +1,4 @@
-"""Promises about the terms of the loss and their gradients."""
+"""Tests of the loss terms and their gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from methods.testing._cases import (
 
 
 class TermConformance(Conformance):
-    """Terms are finite numbers that the student, and the adapters, can learn from."""
+    """Terms are finite numbers that the student and the adapters can learn from."""
 
     def test_a_method_runs_on_at_least_one_pair(self, subject: Subject) -> None:
         """Otherwise all of its other cases would be skipped, and nothing would be tested."""
@@ -37,7 +37,7 @@ class TermConformance(Conformance):
     def test_terms_are_finite_scalars_in_float32_with_plain_weights(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Terms are given exactly where the method declares them."""
+        """Terms are returned exactly where the method declares them."""
         method = subject.built(pair)
         student, teacher = outputs_of(method, pair)
         terms = terms_of(method, student, teacher)
@@ -100,7 +100,7 @@ class TermConformance(Conformance):
     def test_networks_in_bf16_give_finite_terms_in_float32(
         self, subject: Subject, scale: float
     ) -> None:
-        """The engine runs networks in bfloat16 and gives their outputs in float32."""
+        """The engine runs networks in bfloat16 and passes their outputs in float32."""
         pair = subject.supported()[0]
         method = subject.built(pair)
         layer = torch.nn.Linear(CLASSES, CLASSES)

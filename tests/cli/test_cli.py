@@ -272,6 +272,13 @@ def test_a_dry_run_shows_cells_cohorts_and_cost_and_writes_nothing(
     assert not list(here.iterdir())
 
 
+def test_a_dry_run_says_if_no_row_trains_the_student_alone(tracked: Tracked, here: Path) -> None:
+    study = write_study(here / "kd.yaml", tiny(["kd"]))
+    note = "\nno row student: the leaderboard will have no gains over it\n"
+    assert note in kdbench("run", study, "--dry-run").out
+    assert note not in kdbench("run", tracked.study, "--dry-run").out
+
+
 def test_a_dry_run_of_a_finished_study_names_its_cells_and_leaves_nothing_to_do(
     tracked: Tracked,
 ) -> None:

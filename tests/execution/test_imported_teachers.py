@@ -172,7 +172,7 @@ def test_an_import_that_is_not_what_the_study_asks_for_is_told(
     study = write_study(workspace / "s.yaml", study_with({"weights": "0123456789ab"}))
     done = kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     assert done.code == 0
-    assert f"{study} asks for other weights, 0123456789ab" in done.err
+    assert f"{study} specifies other weights: 0123456789ab" in done.err
 
 
 def test_an_imported_teacher_below_its_gate_on_the_test_images_teaches_nobody(

@@ -100,7 +100,9 @@ def test_a_setting_that_no_pair_allows_is_not_applicable_with_the_methods_reason
 ) -> None:
     deep = {"name": "deep", "method": "fitnet", "settings": {"stage": 7}}
     assert run(workspace, tiny([deep])) == Summary(planned=0)
-    assert plan(workspace)["not_applicable"] == {"pair/deep": "stage 7 of 4: there is no such map"}
+    assert plan(workspace)["not_applicable"] == {
+        "pair/deep": "stage 7 is out of range; number of stages: 4"
+    }
 
 
 def test_a_second_run_trains_nothing_and_changes_no_byte(ran: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_union_of_needs_asks_for_all_taps_of_both_and_keeps_the_companion():
     first, second = Needs(logits=True, companion="peer"), Needs(maps=True, companion="peer")
     assert first | second == Needs(logits=True, maps=True, companion="peer")
     assert first | Needs() == first
-    with pytest.raises(ValueError, match="one learns from the peer and one from the teacher"):
+    with pytest.raises(ValueError, match="learn from different networks: peer and teacher"):
         _ = first | Needs(views=True)
 
 

@@ -462,7 +462,7 @@ def test_kdsvd_runs_on_any_channels_over_the_width_and_says_why_it_cannot_elsewh
     assert reason("kdsvd", first, second) is None
     assert "channels" in reason("kdsvd", first, second, space="channels")
     assert "single map" in reason("kdsvd", first[:1], second[:1])
-    assert reason("kdsvd", first, second, k=5) == "a map with 4 singular vectors, k is 5"
+    assert reason("kdsvd", first, second, k=5) == "a map has only 4 singular vectors, but k is 5"
     assert "width of 1" in reason("kdsvd", ((4, 1, 1), (6, 1, 1)), ((4, 1, 1), (6, 1, 1)))
 
 

@@ -90,12 +90,12 @@ def test_a_methods_file_says_where_it_comes_from(name):
         ("studnet", "unknown method 'studnet'; did you mean 'student'?"),
         ("fitnets", "unknown method 'fitnets'; did you mean 'fitnet'?"),
         ("kd+fitnt", "unknown method 'fitnt'; did you mean 'fitnet'?"),
-        ("zzzzzz", f"unknown method 'zzzzzz'; there are {', '.join(methods.names())}"),
-        ("kd+", f"unknown method ''; there are {', '.join(methods.names())}"),
+        ("zzzzzz", f"unknown method 'zzzzzz'; choose from {', '.join(methods.names())}"),
+        ("kd+", f"unknown method ''; choose from {', '.join(methods.names())}"),
         ("_settings", None),
         ("../kd", None),
         ("kd\0", None),
-        ("kd+at+kd", "'kd+at+kd' holds 'kd' twice; raise its weight instead"),
+        ("kd+at+kd", "'kd+at+kd' contains 'kd' twice; raise its weight instead"),
     ],
 )
 def test_an_unknown_method_is_refused_with_a_suggestion(name, message):
@@ -198,7 +198,7 @@ def test_a_compositions_adapters_train_with_it():
         (
             "fitnet",
             Probe(Shapes((3,), maps=MAPS[:1]), Shapes((3,), maps=MAPS[:1]), 16, 4),
-            "stage -2 of 1: there is no such map",
+            "stage -2 is out of range; number of stages: 1",
         ),
         (
             "kd+at",

@@ -53,9 +53,9 @@ WRONG = [
     ("count", True, "must be of type int"),
     ("normed", 1, "must be of type bool"),
     ("normed", "yes", "must be of type bool"),
-    ("mode", "maen", "it may be 'mean', 'sum', 1"),
-    ("mode", True, "it may be 'mean', 'sum', 1"),
-    ("mode", ["mean"], "it may be 'mean', 'sum', 1"),
+    ("mode", "maen", "it must be one of 'mean', 'sum', 1"),
+    ("mode", True, "it must be one of 'mean', 'sum', 1"),
+    ("mode", ["mean"], "it must be one of 'mean', 'sum', 1"),
     ("ce", -0.1, "must be >= 0"),
 ]
 

@@ -213,7 +213,7 @@ def test_a_row_without_a_complete_trial_is_named_and_the_others_are_written(
     file = write_study(tmp_path / "study.yaml", searched(["at", "kd"], search={"trials": 2}))
     done = kdbench("--workspace", tmp_path / "runs", "tune", file, *LOCAL)
     assert done.code == 1
-    assert "failed: pair / at: no trial is complete; see the journals in " in done.err
+    assert "failed: pair / at: no trial was completed; see the journals in " in done.err
     searches = tuned.read(tuned.settings_file(file)).searches
     assert [entry.row for entry in searches] == ["kd"]
 

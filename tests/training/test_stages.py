@@ -186,7 +186,7 @@ def test_a_plan_with_every_kind_of_method_lists_all_cells(kinds: Path) -> None:
 
 
 def test_methods_that_learn_from_different_networks_cannot_be_one() -> None:
-    message = r"^dml\+kd: one learns from the peer and one from the teacher"
+    message = r"^dml\+kd: the methods learn from different networks: peer and teacher"
     with pytest.raises(methods.SettingError, match=message):
         methods.create("dml+kd")
     needs = methods.create("dml+label_smoothing").tapped()

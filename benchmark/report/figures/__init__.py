@@ -1,6 +1,6 @@
 """The figures of a leaderboard, one per file: to add a figure, add a file here.
 
-A figure's file defines `FIGURE`. The others hold what several figures share.
+A figure's file defines `FIGURE`. The other files contain code that several figures share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from benchmark.report.figures.base import FigureKind
 
 MAIN = "leaderboard"
-"""Name of the figure that stands above the tables."""
+"""Name of the figure above the tables."""
 
 
 @cache

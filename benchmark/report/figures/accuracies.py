@@ -40,13 +40,13 @@ from benchmark.study.plan import TEACHER, Plan
 CAPTION = "Top-1 accuracy of every method, mean and 95 % interval"
 
 _PLOT_WIDTH = 3.1
-"""Inches that the title of the accuracy axis takes."""
+"""Width of the accuracy axis title, in inches."""
 
 _SIDE_BY_SIDE = 6.0
-"""Width in inches up to which two panels stand side by side."""
+"""Maximum width of a panel, in inches, for two panels side by side."""
 
 _KEY_WIDTH = 1.75
-"""Inches that an entry of the legend takes."""
+"""Width of a legend entry, in inches."""
 
 PairLines = Sequence[tuple[str, Sequence[Line]]]
 
@@ -198,7 +198,7 @@ def _reference_label(line: Line, plan: Plan) -> str:
 
 
 def _legend_keys(pairs: PairLines, plan: Plan) -> list[Line2D]:
-    """The entries of the legend: only what the figure shows."""
+    """Return the legend entries, only for what the figure shows."""
     drawn = [(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]]
 
     references: dict[str, _Look] = {}
@@ -230,7 +230,7 @@ def _marker_key(marker: str, label: str, markerfacecolor: str = GREY) -> Line2D:
 
 
 def caption(plan: Plan) -> str:
-    """Return what the figure shows."""
+    """Return the caption of the figure."""
     return CAPTION
 
 

@@ -1,4 +1,4 @@
-"""Which accuracies an axis shows, how it marks the others, and the labels of its ticks."""
+"""Limits of an accuracy axis, marks for values beyond them, and tick labels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmark.report.columns import Line
 
 _LOWEST = -2.0
 _HIGHEST = 102.0
-"""Limits of an axis. An interval may leave the possible range, and the axis does not follow it."""
+"""Limits of an axis, even if an interval extends beyond the possible range."""
 
 
 def limits(lines: Sequence[Line]) -> tuple[float, float]:
     """Return the ends of an axis for means and intervals.
 
-    The axis holds all of them, unless failures and their intervals would take more than half of
-    it: then it begins near the lowest mean that is no failure. A mean is a failure if it is below
-    the lower quartile of the means by more than three times their interquartile range (Tukey's
-    outer fence).
+    The axis includes all of them, unless failures and their intervals would take up more than half
+    of it; it then begins near the lowest mean that is not a failure. A mean is a failure if it is
+    below the lower quartile of the means by more than three times their interquartile range
+    (Tukey's outer fence).
     """
     means: list[float] = []
     for line in lines:
@@ -51,7 +51,7 @@ def _finite(line: Line, names: Sequence[str]) -> list[float]:
 
 
 def ends_passed(line: Line, ends: tuple[float, float]) -> list[float]:
-    """Return the ends of an axis that the mean or the interval of a row passes."""
+    """Return the ends of an axis that the mean or interval of a row extends beyond."""
     low, high = ends
     values = _finite(line, ("acc1", "ci_low", "ci_high"))
     if not values:
@@ -66,7 +66,7 @@ def ends_passed(line: Line, ends: tuple[float, float]) -> list[float]:
 
 
 def mark_ends_passed(panel: Axes, y: float, line: Line, colour: str) -> None:
-    """Draw an arrowhead at each end of the axis that a row passes."""
+    """Draw an arrowhead at each end of the axis that a row extends beyond."""
     low, high = panel.get_xlim()
     for end in ends_passed(line, (low, high)):
         arrowhead = "<" if end == low else ">"

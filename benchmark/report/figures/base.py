@@ -1,4 +1,4 @@
-"""What a figure file provides, and what it is given."""
+"""The interface of a figure file: its inputs and its definition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.study.plan import Plan
 
 @dataclass(frozen=True)
 class Tables:
-    """What figures are drawn from.
+    """The data that figures are drawn from.
 
     Attributes:
         board: The results, a line per pair and method.
@@ -39,8 +39,8 @@ class FigureKind:
     Attributes:
         name: Stem of the figure's files.
         title: Text of links to it.
-        caption: Returns what the figure of a study shows, in a sentence.
-        draw: Draws it; returns None for a study that lacks what it would show.
+        caption: Returns a one-sentence caption for a study.
+        draw: Draws the figure; returns None if the study has no data for it.
         shows_measured_costs: Whether it differs between two trainings with equal results.
     """
 
@@ -52,7 +52,7 @@ class FigureKind:
 
 
 def render(figure: Figure) -> tuple[bytes, bytes]:
-    """Return a figure as SVG and as PNG, the same bytes every time."""
+    """Return a figure as SVG and as PNG, byte-identical every time."""
     svg, png = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(svg, format="svg", metadata={"Date": None})

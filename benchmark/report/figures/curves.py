@@ -1,4 +1,4 @@
-"""How the networks learned: validation accuracy by epoch."""
+"""Learning curves: validation accuracy by epoch."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ LOOKS: tuple[Look, ...] = (
     ("#56B4E9", "v"),
     (VERMILION, "P"),
 )
-"""Each differs from the others in colour and in marker."""
+"""Looks of labelled curves, which differ in both colour and marker."""
 
 _STUDENT_ALONE: Look = (GREEN, "")
 _OTHERS = "#c8c8c8"
 
 _LONG_LABEL = 3.8
-"""Width of a label in inches from which only one panel stands in a row."""
+"""Width of a label, in inches, above which each row has only one panel."""
 
 
 def labelled_rows(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
@@ -75,7 +75,7 @@ def draw(tables: Tables) -> Figure | None:
     Curves without a label are grey. The legend counts the rows without a curve.
 
     Returns:
-        The figure, or None if no row has values of two epochs.
+        The figure, or None if there are no values for at least two epochs.
     """
     if tables.histories is None:
         return None
@@ -136,7 +136,7 @@ def _counted(others: int) -> str:
 
 
 def _looks(best: Sequence[str], earlier: Mapping[str, Look]) -> dict[str, Look]:
-    """The looks of the best methods of a pair, where possible those of earlier pairs."""
+    """Return the looks of the best methods of a pair, where possible those of earlier pairs."""
     looks: dict[str, Look] = {}
     for name in best:
         if name in earlier and earlier[name] not in looks.values():
@@ -217,7 +217,7 @@ def _draw_legend(panel: Axes, missing: int, columns: int) -> None:
 
 
 def caption(plan: Plan) -> str:
-    """Return what the figure shows."""
+    """Return the caption of the figure."""
     return "Validation accuracy during training"
 
 

@@ -1,4 +1,4 @@
-"""Differences to the student alone, methods by pairs."""
+"""Differences from the student alone, methods by pairs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from benchmark.report.figures.style import (
 from benchmark.study.plan import TEACHER, Plan
 
 _COLOURS = "PuOr_r"
-"""Purple to orange: colour-blind readers tell the two apart."""
+"""Purple to orange, which colour-blind readers can tell apart."""
 
 
 @styled
@@ -71,7 +71,7 @@ def draw(tables: Tables) -> Figure | None:
 
 
 def _differences(board: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Differences by method (rows, by falling mean) and pair (columns, in plan order)."""
+    """Return differences by method (rows, by decreasing mean) and pair (columns, in plan order)."""
     rows = board[~board["method"].isin({TEACHER, *plan.alone})]
     table = rows.pivot(index="method", columns="pair", values="vs_student")
     table = table.reindex(columns=list(plan.pairs))
@@ -89,7 +89,7 @@ def _longest_pair(plan: Plan) -> float:
 
 
 def _width(differences: pd.DataFrame, plan: Plan) -> float:
-    """The width in inches: the fields, and the names beside them or slanting below them."""
+    """Return the width in inches of the fields and the names beside or below them."""
     count = len(plan.pairs)
     fields = min(1.15 * count, max(6.0, 0.62 * count))
     slanting = 0.9 * _longest_pair(plan) - fields / count / 2  # at 30 degrees
@@ -119,17 +119,17 @@ def _write_value(panel: Axes, x: int, y: int, value: float, ground: Sequence[flo
 
 
 def _is_dark(colour: Sequence[float]) -> bool:
-    """Whether white text has more contrast on it than black text, as WCAG 2 defines contrast.
+    """Return whether white text has more contrast on a colour than black text (WCAG 2).
 
     Args:
-        colour: Red, green and blue from 0 to 1; further parts are ignored.
+        colour: Red, green and blue from 0 to 1; further components are ignored.
     """
     red, green, blue = map(_linear, colour[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
 
 
 def _linear(part: float) -> float:
-    """The light intensity of a part of an sRGB colour."""
+    """Return the linear intensity of an sRGB component."""
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
@@ -138,7 +138,7 @@ def _scale_title(plan: Plan) -> str:
 
 
 def caption(plan: Plan) -> str:
-    """Return what the figure shows, and what tuned rows are compared with."""
+    """Return the caption of the figure, which names the row that others are compared with."""
     return f"Points against {student_label(plan.methods, plan)}, methods by pairs"
 
 

@@ -1,8 +1,7 @@
-"""Placing the names of points in a panel, so that none covers another name or point.
+"""Places the names of points in a panel so that none covers another name or point.
 
-Names stand in columns beside their points, in the same order. All lengths are typographic points;
-y points up. This is code of our own because matplotlib has no such placement, and a figure must be
-the same in every run.
+Names are stacked in columns beside their points, in the same order. All lengths are in typographic
+points; y points up. Matplotlib has no such placement, and figures must be identical in every run.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _ASIDE = 7.0
 """Distance from a point to its name."""
 
 _ASIDE_WITH_LEADERS = 18.0
-"""The same where lines lead from points to names."""
+"""The same distance if leader lines connect points and names."""
 
 _REACH = 16.0
 """How far up or down a name may move from its point."""
@@ -46,9 +45,9 @@ class Point:
 
     Attributes:
         name: The name.
-        x: Position.
-        y: Position.
-        important: Whether its name gets room before others.
+        x: Horizontal position.
+        y: Vertical position.
+        important: Whether its name is placed before others.
     """
 
     name: str
@@ -116,7 +115,7 @@ def place_labels(points: Sequence[Point], area: Box) -> list[Label]:
 
 
 def _columns(points: Sequence[Point]) -> list[list[Point]]:
-    """The points, grouped by nearness in x."""
+    """Group points that are close in x."""
     columns: list[list[Point]] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
         if columns and point.x - columns[-1][0].x <= _SAME_COLUMN:
@@ -127,7 +126,7 @@ def _columns(points: Sequence[Point]) -> list[list[Point]]:
 
 
 def _place_column(column: Sequence[Point], area: Box, obstacles: Sequence[Box]) -> list[Label]:
-    """The best of the tried placements of a column of names."""
+    """Return the best of the placements tried for a column of names."""
     important = sum(point.important for point in column)
 
     best: list[Label] = []
@@ -148,7 +147,7 @@ def _score(labels: Sequence[Label]) -> tuple[int, int]:
 def _place_beside(
     column: Sequence[Point], side: float, shift: float, area: Box, obstacles: Sequence[Box]
 ) -> list[Label]:
-    """Add the names of a column one by one, and keep each for which all have room.
+    """Add the names of a column one by one, keeping each name that leaves room for all.
 
     Args:
         column: The points.
@@ -170,7 +169,7 @@ def _place_beside(
 def _labels_of(
     points: Sequence[Point], column: Sequence[Point], side: float, shift: float, area: Box
 ) -> list[Label]:
-    """Names one above the other; none if the area is not high enough for all."""
+    """Stack names vertically; return none if the area is not high enough for all."""
     low, high = area[1] + LINE_HEIGHT / 2, area[3] - LINE_HEIGHT / 2
     middles = spread([point.y + shift for point in points], low, high)
     if not middles:
@@ -201,7 +200,7 @@ def spread(heights: Sequence[float], low: float, high: float) -> list[float]:
     """Return the nearest heights that are at least a line apart and within the limits.
 
     Args:
-        heights: The wanted heights, falling.
+        heights: The desired heights, decreasing.
         low: Lower limit.
         high: Upper limit.
 
@@ -228,7 +227,7 @@ def spread(heights: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def overlap(first: Box, second: Box) -> bool:
-    """Whether two boxes share more than an edge."""
+    """Return whether two boxes share more than an edge."""
     in_x = first[0] < second[2] and second[0] < first[2]
     in_y = first[1] < second[3] and second[1] < first[3]
     return in_x and in_y

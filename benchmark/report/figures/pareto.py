@@ -1,4 +1,4 @@
-"""What accuracy costs: accuracy over latency, parameters and training compute."""
+"""Accuracy over cost: latency, parameters and training compute."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from benchmark.report.figures.style import (
 from benchmark.study.plan import TEACHER, Plan
 
 COSTS = ("latency_ms", "params", "compute_tmac")
-"""Costs that accuracy is shown over."""
+"""Costs on the horizontal axes."""
 
 _WIDEST = 11.0
-"""Inches that panels side by side may take."""
+"""Maximum total width of panels side by side, in inches."""
 
 _LEADER = "#999999"
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """What a panel shows: the rows of a pair, over a cost."""
+    """The content of a panel: the rows of a pair over a cost."""
 
     pair: str
     cost: str
@@ -55,7 +55,7 @@ class _Panel:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The Pareto-optimal rows, by rising cost."""
+        """The Pareto-optimal rows, by increasing cost."""
         points = list(zip(self.rows[self.cost], self.rows["acc1"], strict=True))
         return self.rows.iloc[pareto_front(points)]
 
@@ -104,7 +104,7 @@ def draw(tables: Tables) -> Figure | None:
 def _layout(
     pairs: Sequence[str], contents: Sequence[_Panel], longest_name: float, plan: Plan
 ) -> Layout:
-    # A name has room beside a point in the middle of a panel.
+    # Leaves room for a name beside a point in the middle of a panel.
     panel_width = max(2.9, 2 * longest_name + 1.0)
     columns = len(contents) // len(pairs)
     if panel_width * columns > _WIDEST:
@@ -119,7 +119,7 @@ def _layout(
 
 
 def _with_costs(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The rows with an accuracy, and their costs."""
+    """Return the rows that have an accuracy, with their costs."""
     rows = board[["pair", "method", "n", "acc1", "params", "macs", "compute_tmac"]]
     latencies = costs[["pair", "method", "latency_ms"]]
     points = rows.merge(latencies, on=["pair", "method"], how="left")
@@ -216,9 +216,9 @@ def _draw_points(panel: Axes, rows: pd.DataFrame, content: _Panel, plan: Plan) -
 
 
 def _accuracy_range(content: _Panel, plan: Plan) -> tuple[float, float]:
-    """The accuracies around those of the teacher, the student alone and the Pareto front.
+    """Return a range around the accuracies of the teacher, the student alone and the front.
 
-    A few failures must not crowd these together.
+    A few failures must not compress the part of the axis that contains these.
     """
     rows = content.rows
     important = {TEACHER, plan.baseline, *content.front["method"]}
@@ -231,7 +231,7 @@ def _accuracy_range(content: _Panel, plan: Plan) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """At most five round values of an axis."""
+    """Return at most five round values on an axis."""
     if not logarithmic:
         values = MaxNLocator(4).tick_values(low, high)
         return [float(value) for value in values if low <= value <= high]
@@ -300,7 +300,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
 
 
 def caption(plan: Plan) -> str:
-    """Return what the figure shows."""
+    """Return the caption of the figure."""
     return (
         "Accuracy over latency, parameters and compute; a line joins the Pareto-optimal rows "
         "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost"

@@ -36,12 +36,12 @@ _ABOVE = 4.3
 """Rows above the axis."""
 
 _AXIS_WIDTH = 4.6
-"""Inches of the diagram without the labels on both sides."""
+"""Width of the diagram without the labels on both sides, in inches."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that joins methods which do not differ.
+    """A bar that joins methods that do not differ.
 
     Attributes:
         first: Index of the first method.
@@ -56,10 +56,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class _Diagram:
-    """What a diagram shows.
+    """The content of a diagram.
 
     Attributes:
-        methods: Names, by rising mean rank.
+        methods: Names, by increasing mean rank.
         means: Their mean ranks.
         bars: Bars over methods.
         difference: The critical difference.
@@ -131,7 +131,7 @@ def draw(tables: Tables) -> Figure | None:
 
 
 def _diagrams(board: pd.DataFrame, plan: Plan) -> list[_Diagram]:
-    """A diagram per number of trials; only rows with equal budgets are compared."""
+    """Return a diagram per number of trials; only rows with equal budgets are compared."""
     ranked = board[board["mean_rank"].notna()]
     mean_ranks = ranked.groupby("method")["mean_rank"].first()
     return [
@@ -170,10 +170,10 @@ def _diagram(
 
 
 def joined(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Return the longest runs (first, last) whose ends are at most a difference apart.
+    """Return the longest runs (first, last) whose ends are at most `difference` apart.
 
     Args:
-        means: Rising mean ranks.
+        means: Mean ranks, increasing.
         difference: The critical difference.
     """
     runs: list[tuple[int, int]] = []
@@ -186,7 +186,7 @@ def joined(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
 
 
 def _with_levels(runs: Sequence[tuple[int, int]], means: Sequence[float]) -> list[Bar]:
-    """The runs as bars, each at the highest level where it does not touch an earlier one."""
+    """Convert runs to bars, each at the highest level where it touches no earlier bar."""
     gap = 0.05 * len(means)
     ends: list[float] = []  # by level
     bars = []
@@ -201,7 +201,7 @@ def _with_levels(runs: Sequence[tuple[int, int]], means: Sequence[float]) -> lis
 def _draw_diagram(panel: Axes, diagram: _Diagram, plan: Plan) -> None:
     """Draw the axis at height 0, the bars, and below them the labels.
 
-    The better half of the methods has its labels on the left, the other on the right.
+    The better half of the methods has its labels on the left, the other half on the right.
     """
     count = len(diagram.methods)
     margin = 0.04 * (count - 1)
@@ -238,7 +238,7 @@ def _draw_axis(panel: Axes, count: int, pairs: int) -> None:
 
 
 def _draw_critical_difference(panel: Axes, difference: float, gap: float) -> None:
-    """A line as long as the critical difference, above the axis."""
+    """Draw a line as long as the critical difference, above the axis."""
     end = 1 + difference
     middle, top, bottom = -3.1, -3.4, -2.8
     panel.plot(
@@ -258,7 +258,7 @@ def _draw_critical_difference(panel: Axes, difference: float, gap: float) -> Non
 
 
 def _draw_methods(panel: Axes, diagram: _Diagram, plan: Plan) -> None:
-    """A dot on the axis per method, and a line from it to the label."""
+    """Draw a dot on the axis per method, and a line from it to the label."""
     count = len(diagram.methods)
     half = math.ceil(count / 2)
     low, high = panel.get_xlim()
@@ -299,7 +299,7 @@ def _draw_bar(panel: Axes, bar: Bar, means: Sequence[float]) -> None:
 
 
 def caption(plan: Plan) -> str:
-    """Return what the figure shows."""
+    """Return the caption of the figure."""
     return "Mean ranks over pairs; bars join methods that do not differ at the 5 % level (Nemenyi)"
 
 

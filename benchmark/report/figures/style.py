@@ -1,4 +1,4 @@
-"""The look of all figures: type, sizes of text, and colours for colour-blind readers.
+"""The style of all figures: font, text sizes, and colours safe for colour-blind readers.
 
 The colours are those of Okabe and Ito.
 """
@@ -54,9 +54,9 @@ class Layout:
         width: Width in inches.
         height: Height in inches.
         columns: Panels side by side.
-        title: Title of the figure, broken to fit it.
-        titles: Titles of the pairs, broken to fit their panels.
-        key_columns: Entries of a legend side by side.
+        title: Title of the figure, wrapped to fit.
+        titles: Titles of the pairs, wrapped to fit their panels.
+        key_columns: Number of legend entries side by side.
     """
 
     width: float
@@ -73,7 +73,7 @@ class Layout:
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate a function that draws, so that it uses `STYLE` and leaves matplotlib as it was."""
+    """Decorate a drawing function to use `STYLE` and to restore matplotlib's settings."""
 
     @functools.wraps(draw)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -110,7 +110,7 @@ def tidy(
     spines: Sequence[str] = ("bottom", "left"),
     grid: Literal["x", "y", "both"] | None = "both",
 ) -> None:
-    """Remove what a panel does not need.
+    """Apply the common style to a panel: tick labels, spines and grid.
 
     Args:
         panel: The panel.

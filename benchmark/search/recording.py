@@ -1,4 +1,4 @@
-"""Describes searches as they stand, for the records that MLflow is fed from."""
+"""Describes the current state of searches, for the records that are copied to MLflow."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class BestTrial:
 
 
 def search_record(row_search: RowSearch, cells: TrialCells) -> SearchRecord:
-    """Describe a search as it stands.
+    """Describe the current state of a search.
 
     Args:
         row_search: The search.
-        cells: The trainings of all trials.
+        cells: The training runs of all trials.
     """
     study, search = cells.prepared.study, cells.search
     pair, row = row_search.pair, row_search.row
@@ -135,7 +135,7 @@ def _trial_record(row_search: RowSearch, trial: FrozenTrial, cells: TrialCells) 
 def _compute(
     row_search: RowSearch, trial: FrozenTrial, cells: TrialCells, begun: Sequence[CellFiles]
 ) -> float:
-    """Return what a trial has computed so far, in 10^12 multiply-accumulates."""
+    """Return the compute of a trial so far, in 10^12 multiply-accumulates."""
     prepared = cells.prepared
     recipe, pair = prepared.study.recipe, row_search.pair.name
     method = row_search.method(trial.params)
@@ -152,7 +152,7 @@ def _compute(
 
 
 def _best(trials: Sequence[TrialRecord], search: Search) -> TrialRecord | None:
-    """Return the best complete trial, the first of equal ones."""
+    """Return the best complete trial, or the first one if several are equal."""
     best: TrialRecord | None = None
     for trial in trials:
         if trial.state != "COMPLETE" or trial.value is None:
@@ -167,7 +167,7 @@ def _is_better(value: float, other: float, search: Search) -> bool:
 
 
 def _sentence(trials: Sequence[TrialRecord], best: TrialRecord | None, search: Search) -> str:
-    """Return the result of a search in a sentence."""
+    """Describe the result of a search in one sentence."""
     ended = sum(trial.state in ("COMPLETE", "PRUNED", "FAIL") for trial in trials)
     if best is None:
         return f"{ended} of {search.trials} trials, none complete."

@@ -60,7 +60,7 @@ def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, tem
         remote = open_store(tmp_path, f"http://127.0.0.1:{port}")
         check_remote_sync(remote, store, Study(workspace, "through").finish())
 
-        with pytest.raises(InputError, match="is a server already"):
+        with pytest.raises(InputError, match="is already a server"):
             server.serve(remote, port=free_port())
         in_use = f"port {port} on 127.0.0.1 cannot be used .*choose another one"
         with pytest.raises(InputError, match=in_use):

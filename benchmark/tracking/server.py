@@ -143,7 +143,7 @@ def _wait(
 
         time.sleep(0.2)
 
-    problem = "does not answer" if server.poll() is None else "died"
+    problem = "does not answer" if server.poll() is None else "exited"
     raise TrackingError(f"MLflow's server {problem}; its last message: {_last_error(log)}")
 
 

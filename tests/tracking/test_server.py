@@ -101,7 +101,7 @@ def test_a_server_that_dies_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "Client", lambda _: None)  # it would refuse the store before
     store = open_store(tmp_path, None)
     store.database.write_text("no database at all, whatever its name says")
-    message = r"died; its last message: .*file is not a database"
+    message = r"exited; its last message: .*file is not a database"
     with pytest.raises(TrackingError, match=message):
         server.serve(store, port=free_port())
 

@@ -109,11 +109,11 @@ def best_trial(row_search: RowSearch, record: SearchRecord) -> BestTrial | None:
 
 
 def _trial_record(row_search: RowSearch, trial: FrozenTrial, cells: TrialCells) -> TrialRecord:
-    begun: dict[int, CellFiles] = {}
+    started: dict[int, CellFiles] = {}
     for seed in cells.search.seeds:
         files = cells.cell(row_search, trial, seed).files
         if files.journal.exists():
-            begun[seed] = files
+            started[seed] = files
 
     values = {
         str(seed): value
@@ -127,13 +127,13 @@ def _trial_record(row_search: RowSearch, trial: FrozenTrial, cells: TrialCells) 
         values=values,
         params=trial.params,
         source=trial.user_attrs.get("source", "search"),
-        cells={str(seed): cells.folder.relative(files) for seed, files in begun.items()},
-        compute_tmac=_compute(row_search, trial, cells, list(begun.values())),
+        cells={str(seed): cells.folder.relative(files) for seed, files in started.items()},
+        compute_tmac=_compute(row_search, trial, cells, list(started.values())),
     )
 
 
 def _compute(
-    row_search: RowSearch, trial: FrozenTrial, cells: TrialCells, begun: Sequence[CellFiles]
+    row_search: RowSearch, trial: FrozenTrial, cells: TrialCells, started: Sequence[CellFiles]
 ) -> float:
     """Return the compute of a trial so far, in 10^12 multiply-accumulates."""
     prepared = cells.prepared
@@ -145,7 +145,7 @@ def _compute(
     whole = cost.compute(method, recipe, images, student, teacher)
 
     epochs = 0
-    for files in begun:
+    for files in started:
         records = read_journal(files.journal)
         epochs += sum(isinstance(record, EarlyEpoch | Epoch) for record in records)
     return whole * epochs / cost.length(method, recipe).total / 1e12

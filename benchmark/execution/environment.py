@@ -66,7 +66,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the processor's name, from /proc where available: Python's is less precise."""
+    """Return the processor's name, preferably from /proc: Python's is less precise."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Estimates what a run will cost: multiply-accumulates are counted, seconds are measured."""
+"""Estimates the cost of a run: multiply-accumulates are counted, seconds are measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmark.training import cost
 from methods import Method, Needs
 
 REPETITIONS = 5
-"""Batches that are timed; the fastest one counts."""
+"""Number of batches to time; the fastest one counts."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Estimate:
 
     Attributes:
         tmac: Compute in 10^12 multiply-accumulates.
-        alone: The same if no cells shared the passes of a teacher.
+        alone: The same, if no cells shared a teacher's forward passes.
         seconds: Time on this machine.
     """
 
@@ -40,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BatchSeconds:
-    """Time per batch, in seconds, of the networks of a pair.
+    """Time per batch, in seconds, for the networks of a pair.
 
     Attributes:
         teacher_pass: A forward pass of the teacher.
@@ -105,7 +105,7 @@ def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tu
 
 
 def _own_macs(prepared: Prepared, pair: str, method: Method) -> float:
-    """Count what a cell computes apart from the passes of the teacher that its cohort shares."""
+    """Count a cell's multiply-accumulates, without the teacher passes that its cohort shares."""
     passes_are_shared = method.tapped().teacher
     teacher = 0 if passes_are_shared else prepared.macs[pair, "teacher"]
     student = prepared.macs[pair, "student"]

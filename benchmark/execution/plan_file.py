@@ -1,4 +1,4 @@
-"""Writes plan.json: what a study set out to compare, and the identity of each of its cells."""
+"""Writes plan.json: the comparisons of a study, and the identity of each of its cells."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def write_plan(
 
     Args:
         prepared: The study.
-        folder: Gets the plan.
-        hashes: SHA-256 of the teachers' weights by key, as far as they are known.
+        folder: The folder to write the plan to.
+        hashes: SHA-256 of the teachers' weights by key, for the teachers that are known.
 
     Returns:
-        Identities by the cells' names, for the cells whose teacher is known.
+        Identities by cell name, for the cells whose teacher is known.
 
     Raises:
         InputError: The file cannot be written.
@@ -73,7 +73,7 @@ def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
         hashes: SHA-256 of the teachers' weights by key.
 
     Returns:
-        Identities by the cells' names.
+        Identities by cell name.
     """
     return {
         str(cell): identity(configuration(prepared, cell, hashes))
@@ -83,7 +83,7 @@ def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
 
 
 def configuration(prepared: Prepared, cell: Cell, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything that decides a cell's numbers.
+    """Return everything that determines a cell's results.
 
     Args:
         prepared: The cell's study.
@@ -104,22 +104,21 @@ def method_of(cell: Cell) -> Method:
 
 
 def is_altered(row: Row) -> bool:
-    """Return whether a study changes what the row's name promises.
+    """Return whether a row differs from the method of the same name with its published settings.
 
-    That is the method of this name with its published settings. Settings that a search chose don't
-    count as a change.
+    Settings that a search chose don't count as a difference.
     """
     settings = methods.create(row.method, **row.settings).settings
     return row.name != row.method or settings != methods.create(row.method).settings
 
 
 def row_of(study: Study, method: str) -> str | None:
-    """Return the study's first row with a method."""
+    """Return the name of the study's first row with a method, if there is one."""
     return next((row.name for row in study.methods if row.method == method), None)
 
 
 def _search_costs(study: Study) -> dict[str, float]:
-    """Return "pair/row" -> compute of the search, in 10^12 multiply-accumulates."""
+    """Return the compute of each search by "pair/row", in 10^12 multiply-accumulates."""
     return {
         f"{pair}/{row.name}": tmac
         for row in study.methods

@@ -26,7 +26,7 @@ from methods import Method
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that was checked against its data and networks.
+    """A study that has been checked against its data and networks.
 
     Attributes:
         study: The study.
@@ -34,8 +34,8 @@ class Prepared:
         data: The study's data.
         teachers: The required teachers, in the order of the pairs.
         cells: The cells that can run, in the order of the study.
-        not_applicable: "pair/row" -> why the method cannot run on the pair.
-        macs: Multiply-accumulates of one image's forward pass, by pair and `teacher` or `student`.
+        not_applicable: Why a method cannot run on a pair, by "pair/row".
+        macs: Multiply-accumulates of a forward pass per image, by pair and `teacher` or `student`.
     """
 
     study: Study
@@ -55,11 +55,11 @@ class Prepared:
         return next(teacher for teacher in self.teachers if pair in teacher.pairs)
 
     def cohorts(self, cells: Sequence[Cell], size: int | None) -> list[list[Cell]]:
-        """Divide cells into cohorts: cells of one cohort share teacher and seed.
+        """Divide cells into cohorts that share a teacher and a seed.
 
         Args:
             cells: Some of the study's cells.
-            size: Most cells of a cohort; None for no limit.
+            size: Maximum number of cells per cohort; None for no limit.
 
         Returns:
             The cohorts, in the order in which the study first needs each teacher and seed.
@@ -88,18 +88,18 @@ def prepare(
     workspace: Workspace,
     say: Callable[[str], None],
 ) -> Prepared:
-    """Load the data of a study, build each of its networks once, and ask each method for support.
+    """Load the data of a study, build each network once, and check that the methods apply.
 
     Args:
         study: The study.
         text: Content of its file.
         source: Name of its file, for messages.
         device: Device for the data.
-        workspace: Holds decoded data and stored teachers.
-        say: Gets a line when something slow begins, or when there is something to know.
+        workspace: Contains decoded data and stored teachers.
+        say: Receives a line when something slow begins, and other notices for the user.
 
     Raises:
-        InputError: The study demands something impossible. The message names file and key.
+        InputError: The study cannot run as specified. The message names the file and the key.
     """
     with errors_in(source):
         data = load_data(study.dataset, study.split, device, workspace, say)
@@ -132,14 +132,14 @@ def load_data(
     workspace: Workspace,
     say: Callable[[str], None],
 ) -> Data:
-    """Load the data of a study. Decoded images are kept in the workspace.
+    """Load the data of a study, and keep the decoded images in the workspace.
 
     Args:
         dataset: The data set.
         split: How its training images are divided.
         device: Device for the images.
         workspace: The workspace.
-        say: Gets a line when something slow begins.
+        say: Receives a line when something slow begins.
 
     Raises:
         InputError: The data are missing or damaged, or the split leaves no images.
@@ -156,7 +156,7 @@ def network_of(data: Data, network: Network, location: str) -> TappedModel:
         location: Where the study names it, for messages.
 
     Raises:
-        InputError: There is no such network, or it cannot take the images.
+        InputError: There is no such network, or it cannot process the images.
     """
     return create.tapped(network, location, data.size, data.classes, data.mean, data.std)
 
@@ -173,7 +173,7 @@ def errors_in(source: str) -> Iterator[None]:
 def _networks(
     study: Study, index: int, network: Network, data: Data
 ) -> tuple[TappedModel, TappedModel]:
-    """Build the teacher and the student of a pair, without touching PyTorch's random stream."""
+    """Build the teacher and the student of a pair, without changing PyTorch's random state."""
     with seeds.seeded(0, "probe"):
         teacher = network_of(data, network, f"pairs[{index}].teacher")
         student = network_of(data, study.pairs[index].student, f"pairs[{index}].student")
@@ -183,7 +183,7 @@ def _networks(
 def _unsupported(
     study: Study, pair: Pair, teacher: TappedModel, student: TappedModel, data: Data
 ) -> dict[str, str]:
-    """Return "pair/row" -> reason for every method that cannot run on a pair."""
+    """Return the reason by "pair/row" for every method that cannot run on a pair."""
     batch_size = study.recipe.batch_size
     reasons: dict[str, str] = {}
 
@@ -197,7 +197,7 @@ def _unsupported(
 
 
 def _refuse_duplicates(study: Study) -> None:
-    """Raise InputError if two rows, or two pairs, would train the same."""
+    """Raise InputError if two rows or two pairs are identical."""
     rows = {
         row.name: [row.method, methods.create(row.method, **row.settings).settings]
         for row in study.methods
@@ -210,11 +210,11 @@ def _refuse_duplicates(study: Study) -> None:
         for name, content in contents.items():
             first = names.setdefault(identity(content), name)
             if first != name:
-                raise InputError(f"{key}: {first!r} and {name!r} are the same; remove one")
+                raise InputError(f"{key}: {first!r} and {name!r} are identical; remove one")
 
 
 def _report_batch_sizes(study: Study, say: Callable[[str], None]) -> None:
-    """Name the rows whose published weights belong to another batch size than the recipe's."""
+    """Report the rows whose published loss weights were chosen for another batch size."""
     batch_size = study.recipe.batch_size
     rows: dict[int, list[str]] = {}
     for row in study.methods:
@@ -225,6 +225,6 @@ def _report_batch_sizes(study: Study, say: Callable[[str], None]) -> None:
 
     for other_size, names in rows.items():
         say(
-            f"{', '.join(names)}: the published weights were chosen for batches of {other_size}; "
-            f"this recipe has batches of {batch_size}"
+            f"{', '.join(names)}: the published loss weights were chosen for batches of "
+            f"{other_size}; this recipe uses batches of {batch_size}"
         )

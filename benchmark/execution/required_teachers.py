@@ -22,14 +22,14 @@ class RequiredTeacher:
 
     Attributes:
         key: Its folder in the store: the hash of `configuration`, or the key of stored weights.
-        configuration: Everything that decides its weights.
+        configuration: Everything that determines its weights.
         network: The network that its weights belong to.
         pair: The first pair that it teaches.
         location: Where the study names it first, such as `pairs[0].teacher`.
         pairs: Names of all pairs that it teaches.
         recipe: Recipe of its training, or None if its weights come from elsewhere.
-        min_accuracy: The highest accuracy that any pair demands, in percent.
-        gate_location: Where the study demands that accuracy.
+        min_accuracy: The highest minimum accuracy of its pairs, in percent.
+        gate_location: Where the study sets that minimum.
     """
 
     key: str
@@ -53,7 +53,7 @@ def required_teachers(study: Study, data: Data, store: TeacherStore) -> list[Req
 
     Raises:
         InputError: The store lacks weights that the study names, or they belong to another
-            network or to other classes.
+            network or a data set with other classes.
     """
     by_key: dict[str, RequiredTeacher] = {}
     for index, pair in enumerate(study.pairs):
@@ -108,7 +108,7 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
 
 
 def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> RequiredTeacher:
-    """Return a teacher that teaches one more pair, with the stricter gate of both."""
+    """Return the first teacher with one more pair, and with the stricter gate of the two."""
     merged = replace(first, pairs=(*first.pairs, pair.name))
     if second.min_accuracy is None:
         return merged
@@ -120,7 +120,7 @@ def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> Requ
 
 
 def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data) -> None:
-    """Raise InputError if the study says something else of the network than its card does."""
+    """Raise InputError if the study describes the network differently from its card."""
     for key in ("model", "kwargs", "image_size", "mean", "std"):
         stated, stored = getattr(teacher, key), getattr(card.network, key)
         optional = key not in ("model", "kwargs")

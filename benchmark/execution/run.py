@@ -1,7 +1,7 @@
 """Trains the cells of a study that are not finished yet.
 
 A workspace is a folder with one folder per study (journals, plan) and the teachers that they share.
-Running a study again trains what is missing and nothing else.
+Running a study again trains only what is missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Summary:
         planned: Number of cells that can run.
         trained: Number of cells that this run finished.
         already_done: Number of cells that were finished before.
-        failed: Reasons by the names of the other cells.
+        failed: Why each remaining cell is not finished, by cell name.
     """
 
     planned: int
@@ -49,11 +49,11 @@ def run(prepared: Prepared, session: Session, cohort_size: int | None = None) ->
     Args:
         prepared: The study.
         session: The session.
-        cohort_size: Most cells that train side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for no limit.
 
     Raises:
-        InputError: Another process trains the study, a teacher is below its gate, or a file cannot
-            be read or written.
+        InputError: Another process is training the study, a teacher is below its gate, or a file
+            cannot be read or written.
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
@@ -77,14 +77,14 @@ def run(prepared: Prepared, session: Session, cohort_size: int | None = None) ->
 
 
 def obtain_teachers(prepared: Prepared, session: Session) -> None:
-    """Train or fetch the teachers of a study that the store lacks, and no student.
+    """Train or fetch the teachers of a study that the store lacks, but train no student.
 
     Args:
         prepared: The study.
         session: The session.
 
     Raises:
-        InputError: See `load_teachers`; or another process trains the study.
+        InputError: See `load_teachers`; or another process is training the study.
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
@@ -94,8 +94,8 @@ def obtain_teachers(prepared: Prepared, session: Session) -> None:
 def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> dict[str, Teacher]:
     """Load every teacher of a study, training or fetching it if needed.
 
-    Before that, the folder gets what its journals belong to: a copy of the study's file, the split,
-    and a plan without cells.
+    First, the context of the journals is written to the folder: a copy of the study's file, the
+    split, and a plan without cells.
 
     Args:
         prepared: The study.
@@ -124,9 +124,9 @@ def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> 
 
 
 def _distinct(cells: Sequence[Cell], ids: Mapping[str, str]) -> list[Cell]:
-    """Return one cell of each identity.
+    """Return one cell for each identity.
 
-    A search may choose the published settings; then two rows of the table share one cell on disk.
+    If a search chose the published settings, two rows of the table share one cell on disk.
     """
     distinct: dict[str, Cell] = {}
     for cell in cells:

@@ -1,4 +1,4 @@
-"""How one command trains: where, on which device, by which executor, and who listens."""
+"""The context of a command that trains: workspace, device, executor and progress listener."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmark.training.progress import Progress
 
 @dataclass(frozen=True)
 class Session:
-    """What the steps of one command have in common, apart from the study itself.
+    """The context shared by the steps of one command, apart from the study itself.
 
     Attributes:
         workspace: Folder of studies and teachers.
         source: Name of the study's file, for messages.
         device: Device that everything is trained on.
         environment: Versions and machine, recorded whenever a cell starts.
-        progress: Gets the events of all cells.
+        progress: Receives the events of all cells.
         executor: Trains the cohorts.
     """
 

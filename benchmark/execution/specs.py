@@ -1,4 +1,4 @@
-"""Describes cells and cohorts as the plain data that executors get."""
+"""Describes cells and cohorts as plain data for executors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cell_spec(
         session: The session.
         label: The cell's name in messages and progress events.
         files: The cell's files, in the session's workspace.
-        configuration: Everything that decides the cell's numbers.
+        configuration: Everything that determines the cell's results.
     """
     folder = files.path.relative_to(session.workspace.path).as_posix()
     return CellSpec(label=label, folder=folder, configuration=configuration)
@@ -65,7 +65,7 @@ def cohort_spec(
 
 
 def _with_absolute_root(dataset: Dataset) -> Dataset:
-    """Return a data set that a process finds in whichever folder it works."""
+    """Return a data set whose root doesn't depend on the working directory of a process."""
     if isinstance(dataset, Digits):
         return dataset
 

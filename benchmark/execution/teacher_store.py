@@ -30,7 +30,7 @@ def _stored(value: Any) -> Any:
 
 
 class TeacherDescription(BaseModel):
-    """What a teacher is and where it comes from.
+    """The identity and the origin of a teacher.
 
     Attributes:
         key: Name of its folder in the store.
@@ -60,12 +60,12 @@ class TeacherDescription(BaseModel):
 
 
 class TeacherCard(TeacherDescription):
-    """A teacher of the store, as `card.json` holds it.
+    """A stored teacher, as described in `card.json`.
 
     Attributes:
-        sha256: Digest of its weights' file.
+        sha256: SHA-256 of its weights file.
         test_acc1: Top-1 accuracy on the test images, in percent.
-        val_acc1: Top-1 accuracy on the validation images in percent, if it was trained with some.
+        val_acc1: Top-1 accuracy on the validation images in percent, if there were any.
     """
 
     sha256: str
@@ -74,7 +74,7 @@ class TeacherCard(TeacherDescription):
 
     @property
     def best_known(self) -> tuple[float, str]:
-        """Validation accuracy if there is one, else test accuracy; and the name of the images."""
+        """The validation accuracy if known, else the test accuracy; and the name of the images."""
         if self.val_acc1 is not None:
             return self.val_acc1, "validation"
         return self.test_acc1, "test"
@@ -95,7 +95,7 @@ class TeacherStore:
         return CellFiles(self.folder / key)
 
     def lock(self, key: str) -> Path:
-        """Return the lock that is held while a teacher is made."""
+        """Return the path of the lock that is held while a teacher is created."""
         return self.folder / f"{key}.lock"
 
     def card(self, key: str) -> TeacherCard | None:
@@ -131,10 +131,10 @@ class TeacherStore:
         return cards, messages
 
     def find(self, digits: str, location: str) -> TeacherCard:
-        """Return the only teacher whose weights' SHA-256 begins with some digits.
+        """Return the only teacher whose weights' SHA-256 starts with the given digits.
 
         Args:
-            digits: The first digits.
+            digits: The first hexadecimal digits.
             location: Where the user wrote them, for messages.
 
         Raises:
@@ -144,13 +144,15 @@ class TeacherStore:
         matches = [card for card in cards if card.sha256.startswith(digits)]
         if not matches:
             remedy = (
-                "list them with `kdbench teachers list`, add one with `kdbench teachers import`"
+                "list them with `kdbench teachers list` or add one with `kdbench teachers import`"
             )
             raise InputError(f"{location}: no teacher in {self.folder} matches {digits}; {remedy}")
 
         if len(matches) > 1:
             keys = ", ".join(card.key for card in matches)
-            raise InputError(f"{location}: {digits} matches several teachers ({keys}); add digits")
+            raise InputError(
+                f"{location}: {digits} matches several teachers ({keys}); give more digits"
+            )
 
         return matches[0]
 
@@ -158,17 +160,17 @@ class TeacherStore:
         """Read a teacher's state dict.
 
         Raises:
-            InputError: The file is missing, or isn't the one that was measured.
+            InputError: The file is missing, or differs from the one that was measured.
         """
         files = self.files(card.key)
         return CellFolder(files.path).read_weights(card.sha256)
 
     def publish(self, record: CellFiles, description: TeacherDescription) -> None:
-        """Copy a finished training into the store. The whole folder appears at once.
+        """Copy a finished training into the store. The complete folder appears at once.
 
         Args:
-            record: The training's files, weights included.
-            description: What its files don't say.
+            record: The training's files, including the weights.
+            description: The information that its files don't contain.
         """
         card = TeacherCard.model_validate({**dict(description), **_results(record)})
         files = self.files(card.key)
@@ -184,7 +186,7 @@ class TeacherStore:
         partial.path.rename(files.path)
 
     def copy_record(self, key: str, record: CellFiles) -> None:
-        """Copy a teacher's record, without weights, into a study, whose runs include it."""
+        """Copy a teacher's record, without weights, into a study, so that its runs include it."""
         if record.done.exists():
             return
 
@@ -194,14 +196,14 @@ class TeacherStore:
 
 
 def _copy_record(source: CellFiles, target: CellFiles) -> None:
-    """Copy configuration and journal, and last the marker that makes the record valid."""
+    """Copy the configuration and the journal, then the marker that makes the record valid."""
     shutil.copyfile(source.config, target.config)
     shutil.copyfile(source.journal, target.journal)
     shutil.copyfile(source.done, target.done)
 
 
 def _results(record: CellFiles) -> dict[str, Any]:
-    """Return the part of a card that the training's own files say."""
+    """Return the fields of a card that come from the training's own files."""
     done = read_done(record.done)
     results: dict[str, Any] = {"sha256": done.sha256, "test/acc1": done.metrics["test/acc1"]}
 
@@ -213,7 +215,7 @@ def _results(record: CellFiles) -> dict[str, Any]:
 
 
 def _reason(error: ValidationError) -> str:
-    """Return the first problem of a card in one line."""
+    """Describe the first problem of a card in one line."""
     problem = error.errors()[0]
     key = ".".join(map(str, problem["loc"]))
     return f"{key}: {problem['msg']}" if key else problem["msg"]

@@ -1,4 +1,4 @@
-"""Loads teachers from the store, and trains, downloads or imports those that it lacks."""
+"""Loads teachers from the store, and trains, downloads or imports missing ones."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from benchmark.training.teacher import Teacher
 
 
 def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> Teacher:
-    """Load a teacher, and make it first if the store lacks it.
+    """Load a teacher, creating it first if the store lacks it.
 
     Args:
         required: The teacher.
-        record: Gets the study's own record of the teacher: how it was made, and its accuracy.
+        record: Receives the study's own record of the teacher: its origin and its accuracy.
         data: The study's data.
         session: The session.
 
     Raises:
-        InputError: Its accuracy is below what the study demands, it could not be trained, or its
-            files are damaged.
+        InputError: Its accuracy is below the study's minimum, it could not be trained, or its files
+            are damaged.
     """
     store = session.store
     store.folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
         card: Its card.
         location: Where the study names it, for messages.
         store: The store.
-        data: The data that it will see.
+        data: The data that it will be run on.
 
     Raises:
         InputError: Its weights are missing or damaged, or don't belong to its network.
@@ -92,13 +92,13 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
 def import_weights(
     file: Path, source: str, pair: Pair, study: Study, data: Data, session: Session
 ) -> TeacherCard:
-    """Put weights that were trained elsewhere into the store, measured on the test images.
+    """Import weights that were trained elsewhere, and measure them on the test images.
 
-    Weights that the store has already are measured again.
+    Weights that are already in the store are measured again.
 
     Args:
         file: The file with the weights.
-        source: Where the file comes from, for the card.
+        source: The origin of the file, for the card.
         pair: The pair whose teacher they belong to.
         study: The study.
         data: The study's data.
@@ -156,7 +156,7 @@ def current_accuracy(card: TeacherCard, store: TeacherStore, data: Data) -> floa
 def _check_gate(
     required: RequiredTeacher, card: TeacherCard, record: CellFiles, same_data: bool
 ) -> None:
-    """Raise InputError if a teacher is less accurate than its study demands."""
+    """Raise InputError if a teacher is less accurate than its study requires."""
     if same_data:
         accuracy, images = card.best_known
     else:
@@ -173,7 +173,7 @@ def _check_gate(
 
 
 def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> None:
-    """Train a teacher, or download its pretrained weights; then publish it."""
+    """Train a teacher, or download its pretrained weights, and publish it."""
     if required.recipe is not None:
         _train(required, required.recipe, record, data, session)
         return
@@ -186,7 +186,7 @@ def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Ses
 def _train(
     required: RequiredTeacher, recipe: Recipe, record: CellFiles, data: Data, session: Session
 ) -> None:
-    """Train a teacher in this process, as a cohort of one with a seed of its own; publish it."""
+    """Train a teacher in this process, as a cohort of one with its own seed, and publish it."""
     folder = CellFolder(record.path)
     if folder.done and not record.weights.exists():
         shutil.rmtree(record.path)
@@ -250,7 +250,7 @@ def _measure(
     data: Data,
     session: Session,
 ) -> None:
-    """Evaluate a network, and leave the same files as a training that ends here."""
+    """Evaluate a network, and write the same files as a training that finishes."""
     folder = CellFolder(record.path)
     folder.begin(configuration)
     journal = folder.journal()
@@ -279,14 +279,14 @@ def _describe(
 
 
 def _with_normalisation(network: Network, model: TappedModel) -> Network:
-    """Return the untrained network with its normalisation written out: other data have another."""
+    """Return the untrained network with explicit normalisation: the default depends on the data."""
     normalisation = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
     return Network(**{**normalisation, **network.untrained.identity})
 
 
 @contextmanager
 def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
-    """Hold a lock. If another process has it, say so and wait."""
+    """Hold a lock. If another process holds it, warn and wait."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

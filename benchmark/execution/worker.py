@@ -1,4 +1,4 @@
-"""Trains one cohort from its plain description, in whichever process it is called."""
+"""Trains one cohort from its plain-data description, in any process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmark.training.teacher import Teacher
 
 @dataclass(frozen=True)
 class Resources:
-    """What the cohorts of a study share in the memory of one process.
+    """The data and teachers that the cohorts of a study share in one process.
 
     Attributes:
         data: The study's images.
@@ -42,10 +42,10 @@ def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> 
     Args:
         spec: The cohort.
         resources: The cohort's data, and at least its teacher.
-        progress: Gets the events of all cells.
+        progress: Receives the events of all cells.
 
     Raises:
-        InputError: The data or the teacher are not those that the spec was made for, or a file
+        InputError: The data set or the teacher has changed since the spec was created, or a file
             cannot be read or written.
     """
     teacher = resources.teachers[spec.teacher]
@@ -66,15 +66,15 @@ def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> 
 
 
 def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
-    """Train a cohort in a process that has loaded nothing: the entry point of a worker.
+    """Train a cohort in a fresh process: the entry point of a worker.
 
-    The process computes with the number of threads that the spec's environment names, because the
-    last bits of the results depend on it.
+    The process uses the number of threads in the spec's environment, because the last bits of the
+    results depend on it.
 
     Args:
         spec: The cohort.
-        progress: Gets the events of all cells.
-        say: Gets a line when something slow begins, such as decoding all images.
+        progress: Receives the events of all cells.
+        say: Receives a line when something slow begins, such as decoding all images.
 
     Raises:
         InputError: See `train_cohort`; or the store has no such teacher.
@@ -89,7 +89,7 @@ def load_resources(spec: CohortSpec, say: Callable[[str], None]) -> Resources:
 
     Args:
         spec: The cohort.
-        say: Gets a line when something slow begins.
+        say: Receives a line when something slow begins.
 
     Raises:
         InputError: The data cannot be read, or the store has no such teacher.
@@ -114,7 +114,7 @@ def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
 
 
 def _task(workspace: Path, cell: CellSpec) -> Task:
-    """Return the cell as the training loop takes it, rebuilt from its configuration."""
+    """Rebuild the training loop's task from the configuration of a cell."""
     configuration = cell.configuration
     method = configuration["method"]
     teacher = {key: value for key, value in configuration["teacher"].items() if key != "sha256"}

@@ -1,1 +1,1 @@
-"""Searches settings with Optuna, and keeps what the searches found."""
+"""Searches settings with Optuna, and stores the results."""

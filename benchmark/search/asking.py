@@ -1,4 +1,4 @@
-"""Chooses the settings of trials, reproducibly: each choice has a seed of its own."""
+"""Chooses the settings of trials reproducibly: each choice has its own seed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmark.study.schema import Search
 
 
 def ask(row_search: RowSearch, count: int, search: Search) -> None:
-    """Choose settings until a number of trials have some. The storage gets each trial as a whole.
+    """Choose settings until a number of trials have them. Each trial is stored in one step.
 
     Args:
         row_search: The search.
         count: Number of trials.
-        search: What the study asks for.
+        search: The search settings of the study.
     """
     distributions = {name: distribution(setting) for name, setting in row_search.space.items()}
 
@@ -46,16 +46,16 @@ def ask(row_search: RowSearch, count: int, search: Search) -> None:
 def choose(
     row_search: RowSearch, number: int, distributions: dict[str, BaseDistribution], search: Search
 ) -> dict[str, Any]:
-    """Choose the settings of one trial from the results of those before it.
+    """Choose the settings of one trial from the results of earlier trials.
 
-    The sampler works on a copy of the study in memory. Optuna would store a trial first and its
-    settings one by one, and a crash between would leave half a trial.
+    The sampler works on an in-memory copy of the study. Optuna itself would store a trial first and
+    then its settings one by one, so a crash in between would leave an incomplete trial.
 
     Args:
         row_search: The search.
         number: Number of the trial.
-        distributions: What each setting is drawn from.
-        search: What the study asks for.
+        distributions: The distribution of each setting, by flat name.
+        search: The search settings of the study.
 
     Returns:
         The settings by flat name.

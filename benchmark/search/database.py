@@ -1,4 +1,4 @@
-"""Optuna's storage. No message shows its password."""
+"""Opens Optuna's storage, and keeps its password out of all messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     """Open a storage, and create its tables if it is empty.
 
     Args:
-        url: Address of a database, as SQLAlchemy takes it.
+        url: SQLAlchemy URL of a database.
 
     Raises:
         InputError: The database cannot be used.
@@ -34,14 +34,13 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     try:
         is_local = make_url(url).get_backend_name() == "sqlite"
         options = {"connect_args": {"timeout": 60}} if is_local else {"pool_pre_ping": True}
-        with warnings.catch_warnings(action="ignore"):  # of options that a driver doesn't know
+        with warnings.catch_warnings(action="ignore"):  # unsupported options of a driver
             return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except (SQLAlchemyError, RuntimeError, ImportError, OSError, ValueError) as error:
         reason = _without_password(error, url)
         raise InputError(
-            f"--storage: {shown(url)}: cannot be used ({reason}); give a database as SQLAlchemy "
-            "names it, such as postgresql+psycopg2://user@host/name, or leave it out for a file in "
-            "the workspace"
+            f"--storage: {shown(url)}: cannot be used ({reason}); give an SQLAlchemy URL, such "
+            "as postgresql+psycopg2://user@host/name, or omit --storage for a file in the workspace"
         ) from None
 
 
@@ -53,20 +52,20 @@ def storage_errors(url: str) -> Iterator[None]:
         url: Its address.
 
     Raises:
-        InputError: The database refused a request.
+        InputError: The database rejected a request.
     """
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = _without_password(error.__cause__ or error, url)
         raise InputError(
-            f"--storage: {shown(url)}: refused a request ({reason}); run the same command again to "
-            "resume"
+            f"--storage: {shown(url)}: rejected a request ({reason}); run the same command again "
+            "to resume"
         ) from None
 
 
 def _without_password(error: BaseException, url: str) -> str:
-    """Return the first line of an error. Drivers repeat addresses and passwords in it."""
+    """Return the first line of an error without the password, which drivers may repeat."""
     try:
         password = make_url(url).password
     except (ArgumentError, ValueError):  # ValueError: the port is not a number

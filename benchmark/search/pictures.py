@@ -1,4 +1,4 @@
-"""Pictures of a search: history, importance of the settings, slices."""
+"""Draws the figures of a search: history, importance of the settings, slices."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmark.study.schema import Search
 
 
 def draw_pictures(row_search: RowSearch, folder: SearchFolder, search: Search) -> None:
-    """Draw a search with Optuna, and leave out pictures that its trials don't allow.
+    """Draw the figures of a search with Optuna, except those that its trials don't allow.
 
     Args:
         row_search: The search.
         folder: Folder of the study's searches.
-        search: What the study asks for.
+        search: The search settings of the study.
     """
     import matplotlib
 
@@ -35,7 +35,7 @@ def draw_pictures(row_search: RowSearch, folder: SearchFolder, search: Search) -
 
     for name, draw in drawings.items():
         try:
-            with warnings.catch_warnings(action="ignore"):  # it warns if all importances are equal
+            with warnings.catch_warnings(action="ignore"):  # Optuna warns about equal importances
                 axes = draw(row_search.study, target_name=search.objective)
         except (RuntimeError, ValueError):  # too few trials, or all of them are equal
             continue

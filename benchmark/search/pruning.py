@@ -15,13 +15,13 @@ from benchmark.training import cost
 from benchmark.training.progress import Progress
 
 Running = list[tuple[RowSearch, FrozenTrial]]
-"""Trials that share a training, because they have the same settings."""
+"""Trials that share a training run, because they have the same settings."""
 
 
 class PruningListener(Progress):
-    """Reports the epochs of one seed's trainings, and takes pruned trials out of their cohort.
+    """Reports the epochs of one seed's training runs, and removes pruned trials from their cohort.
 
-    All other events are passed on to the session's own listener, and so are epochs.
+    All events, including epochs, are passed on to the session's own listener.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class PruningListener(Progress):
         running: Sequence[tuple[RowSearch, FrozenTrial]],
         seed: int,
     ):
-        """Listen to the trainings of running trials.
+        """Listen to the training runs of running trials.
 
         Args:
-            progress: Gets every event.
-            cells: The trainings of all trials.
+            progress: Receives every event.
+            cells: The training runs of all trials.
             running: The trials of this round.
-            seed: The seed whose trainings are reported.
+            seed: The seed whose training runs are reported.
         """
         self._progress = progress
         self._search = cells.search
@@ -56,10 +56,10 @@ class PruningListener(Progress):
             self._early_epochs[row_search.key] = length.early
 
     def catch_up(self) -> None:
-        """Report epochs that the journals hold and Optuna doesn't: the process was stopped between.
+        """Report epochs that a crash left in the journals but not in Optuna.
 
-        A training that has ended is reported but not judged again: Optuna judged it when it knew
-        fewer trials of its round than it knows now.
+        A training run that has ended is reported, but not considered for pruning again: the first
+        decision was based on fewer trials of its round than are available now.
         """
         if self._search.pruner == "none":
             return
@@ -89,7 +89,7 @@ class PruningListener(Progress):
         """Pass the event on, and report it.
 
         Raises:
-            LeaveCohort: Every trial that shares this training is pruned.
+            LeaveCohort: Every trial that shares this training run is pruned.
         """
         self._progress.epoch(cell, epoch, epochs, metrics)
         if self._search.pruner == "none" or self._search.objective not in metrics:

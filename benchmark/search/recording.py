@@ -1,4 +1,4 @@
-"""Describes searches as they stand, for the records that MLflow is fed from."""
+"""Describes the current state of searches, for the records that are copied to MLflow."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class BestTrial:
 
 
 def search_record(row_search: RowSearch, cells: TrialCells) -> SearchRecord:
-    """Describe a search as it stands.
+    """Describe the current state of a search.
 
     Args:
         row_search: The search.
-        cells: The trainings of all trials.
+        cells: The training runs of all trials.
     """
     study, search = cells.prepared.study, cells.search
     pair, row = row_search.pair, row_search.row
@@ -109,11 +109,11 @@ def best_trial(row_search: RowSearch, record: SearchRecord) -> BestTrial | None:
 
 
 def _trial_record(row_search: RowSearch, trial: FrozenTrial, cells: TrialCells) -> TrialRecord:
-    begun: dict[int, CellFiles] = {}
+    started: dict[int, CellFiles] = {}
     for seed in cells.search.seeds:
         files = cells.cell(row_search, trial, seed).files
         if files.journal.exists():
-            begun[seed] = files
+            started[seed] = files
 
     values = {
         str(seed): value
@@ -127,15 +127,15 @@ def _trial_record(row_search: RowSearch, trial: FrozenTrial, cells: TrialCells) 
         values=values,
         params=trial.params,
         source=trial.user_attrs.get("source", "search"),
-        cells={str(seed): cells.folder.relative(files) for seed, files in begun.items()},
-        compute_tmac=_compute(row_search, trial, cells, list(begun.values())),
+        cells={str(seed): cells.folder.relative(files) for seed, files in started.items()},
+        compute_tmac=_compute(row_search, trial, cells, list(started.values())),
     )
 
 
 def _compute(
-    row_search: RowSearch, trial: FrozenTrial, cells: TrialCells, begun: Sequence[CellFiles]
+    row_search: RowSearch, trial: FrozenTrial, cells: TrialCells, started: Sequence[CellFiles]
 ) -> float:
-    """Return what a trial has computed so far, in 10^12 multiply-accumulates."""
+    """Return the compute of a trial so far, in 10^12 multiply-accumulates."""
     prepared = cells.prepared
     recipe, pair = prepared.study.recipe, row_search.pair.name
     method = row_search.method(trial.params)
@@ -145,14 +145,14 @@ def _compute(
     whole = cost.compute(method, recipe, images, student, teacher)
 
     epochs = 0
-    for files in begun:
+    for files in started:
         records = read_journal(files.journal)
         epochs += sum(isinstance(record, EarlyEpoch | Epoch) for record in records)
     return whole * epochs / cost.length(method, recipe).total / 1e12
 
 
 def _best(trials: Sequence[TrialRecord], search: Search) -> TrialRecord | None:
-    """Return the best complete trial, the first of equal ones."""
+    """Return the best complete trial, or the first one if several are equal."""
     best: TrialRecord | None = None
     for trial in trials:
         if trial.state != "COMPLETE" or trial.value is None:
@@ -167,7 +167,7 @@ def _is_better(value: float, other: float, search: Search) -> bool:
 
 
 def _sentence(trials: Sequence[TrialRecord], best: TrialRecord | None, search: Search) -> str:
-    """Return the result of a search in a sentence."""
+    """Describe the result of a search in one sentence."""
     ended = sum(trial.state in ("COMPLETE", "PRUNED", "FAIL") for trial in trials)
     if best is None:
         return f"{ended} of {search.trials} trials, none complete."

@@ -1,4 +1,4 @@
-"""The search for one row's settings on one pair, as a study of Optuna."""
+"""The search for one row's settings on one pair, as an Optuna study."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RowSearch:
     Attributes:
         pair: The pair.
         row: The row.
-        key: Identity of the search: the hash of everything that decides it.
+        key: Identity of the search: the hash of everything that determines it.
         space: The searched settings by flat name.
         published: The settings of trial 0, by flat name.
-        study: Optuna's study.
-        storage: The storage that holds it.
+        study: The Optuna study.
+        storage: The storage that contains it.
     """
 
     pair: Pair
@@ -57,7 +57,7 @@ class RowSearch:
         return self.study.get_trials(deepcopy=False)
 
     def running(self, numbers: range) -> list[FrozenTrial]:
-        """Return the trials with some numbers whose result Optuna hasn't been told."""
+        """Return the trials with the given numbers whose results are not reported to Optuna yet."""
         return [
             trial
             for trial in self.trials()
@@ -65,7 +65,7 @@ class RowSearch:
         ]
 
     def stored(self, trial: FrozenTrial) -> FrozenTrial:
-        """Return a trial as the storage holds it now."""
+        """Return the current state of a trial in the storage."""
         return self.storage.get_trial(trial._trial_id)
 
     def method(self, params: Mapping[str, Any]) -> Method:
@@ -84,13 +84,13 @@ def open_searches(
 
     Args:
         prepared: The study.
-        search: What it asks for.
+        search: Its search settings.
         hashes: SHA-256 of the teachers' weights by key.
-        storage: Holds the trials.
+        storage: The storage for the trials.
 
     Raises:
-        InputError: A search already has more trials than the study asks for, or a published
-            setting lies outside its search space.
+        InputError: A search already has more trials than the study requests, or a published
+            setting is outside its search space.
     """
     searches: list[RowSearch] = []
     for pair in prepared.study.pairs:
@@ -103,8 +103,8 @@ def open_searches(
             if count > search.trials:
                 raise InputError(
                     f"search.trials: is {search.trials}, but {row_search.label} already has "
-                    f"{count} trials; ask for {count} or more, or begin a new search with another "
-                    "search.seed"
+                    f"{count} trials; set it to {count} or more, or start a new search with "
+                    "another search.seed"
                 )
             searches.append(row_search)
     return searches
@@ -118,7 +118,7 @@ def _open(
     hashes: Mapping[str, str],
     storage: optuna.storages.BaseStorage,
 ) -> RowSearch:
-    """Open the search of the row with an index, on a pair."""
+    """Open the search of the row at an index on a pair."""
     study = prepared.study
     row = study.methods[index]
     settings = space(row, search)
@@ -143,7 +143,7 @@ def _definition(
     settings: Mapping[str, Setting],
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return everything that decides a search, except its number of trials: it may be raised."""
+    """Return everything that determines a search, except its number of trials, which may grow."""
     study = prepared.study
     teacher = prepared.teacher_of(pair.name)
     return {

@@ -1,4 +1,4 @@
-"""Optuna's distributions, samplers and pruners for what a study asks for."""
+"""Creates Optuna's distributions, samplers and pruners for the search settings of a study."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from benchmark.study.schema import Search
 from methods import Choice, Setting
 
 GP_LIMIT = 6
-"""Most continuous settings that a Gaussian process searches."""
+"""Maximum number of settings for the Gaussian process sampler."""
 
 STARTUP = 8
-"""Trials before a sampler models them."""
+"""Number of trials before a sampler models their results."""
 
 
 def distribution(setting: Setting) -> BaseDistribution:
@@ -40,7 +40,7 @@ def sampler_name(search: Search, space: Mapping[str, Setting]) -> str:
     """Return the name of the sampler for a search space; `Search` documents the choice.
 
     Args:
-        search: What the study asks for.
+        search: The search settings of the study.
         space: The searched settings by flat name.
     """
     if search.sampler != "auto":
@@ -68,10 +68,10 @@ def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def pruner(search: Search, epochs: int) -> optuna.pruners.BasePruner:
-    """Create the pruner that a study asks for.
+    """Create the pruner that a study chooses.
 
     Args:
-        search: What the study asks for.
+        search: The search settings of the study.
         epochs: Epochs of the study's recipe.
     """
     if search.pruner == "median":

@@ -1,4 +1,4 @@
-"""Search spaces of rows: settings by flat name, and the way back to a method's settings.
+"""Search spaces of rows: settings by flat name, and their conversion to a method's settings.
 
 Flat names are `temperature` for a plain method, `kd.temperature` for a part of a composition, and
 `recipe.lr` for a setting of the optimizer.
@@ -17,15 +17,15 @@ from benchmark.study.schema import Recipe, Row, Search, TunedSettings
 from methods import Choice, LogUniform, Setting
 
 RECIPE = "recipe."
-"""Begins the flat names of the optimizer's settings."""
+"""Prefix of the flat names of the optimizer's settings."""
 
 
 def space(row: Row, search: Search) -> dict[str, Setting]:
-    """Return the settings that are searched for a row, by flat name.
+    """Return the settings to search for a row, by flat name.
 
     Args:
         row: The row.
-        search: What the study asks for.
+        search: The search settings of the study.
     """
     settings: dict[str, Setting] = {}
     composed = _is_composed(row)
@@ -44,11 +44,11 @@ def space(row: Row, search: Search) -> dict[str, Setting]:
 
 
 def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
-    """Return settings by flat name as those of the method and the recipe.
+    """Convert settings by flat name to settings of the method and the recipe.
 
     Args:
         flat: The settings by flat name.
-        row: Their row, whose own settings are kept.
+        row: The row that they belong to, whose own settings are kept.
     """
     composed = _is_composed(row)
     settings = deepcopy(row.settings)
@@ -78,7 +78,7 @@ def published(
         location: Where the study names the row, for messages.
 
     Raises:
-        InputError: A value lies outside its search space.
+        InputError: A value is outside its search space.
     """
     values: dict[str, Any] = {}
     composed = _is_composed(row)
@@ -96,7 +96,7 @@ def published(
         if not _contains(setting, value):
             raise InputError(
                 f"{value_location}: {value} is outside the search space ({setting.search}); "
-                "trial 0 uses this value, so choose one inside"
+                "trial 0 uses this value, so choose one inside it"
             )
         values[name] = value
 
@@ -118,7 +118,7 @@ def _is_composed(row: Row) -> bool:
 
 
 def _contains(setting: Setting, value: Any) -> bool:
-    """Return whether a value lies in the search space of its setting."""
+    """Return whether a value is in the search space of its setting."""
     search = setting.search
     if isinstance(search, Choice):
         return value in search.options

@@ -1,4 +1,4 @@
-"""The cells of trials: what trains a trial with a seed, and the objective that it reached."""
+"""The cells of trials: the training run of each trial and seed, and its objective."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from benchmark.study.study import Cell
 
 @dataclass(frozen=True)
 class TrialCell:
-    """One training of a trial.
+    """One training run of a trial.
 
     Attributes:
         files: Its files; two trials with the same settings share them.
-        configuration: Everything that decides its numbers.
+        configuration: Everything that determines its results.
     """
 
     files: CellFiles
@@ -34,11 +34,11 @@ class TrialCell:
 
 @dataclass(frozen=True)
 class TrialCells:
-    """The trainings of all trials of a study.
+    """The training runs of all trials of a study.
 
     Attributes:
         prepared: The study.
-        search: What it asks for.
+        search: Its search settings.
         folder: Folder of its searches.
         hashes: SHA-256 of the teachers' weights by key.
     """
@@ -49,7 +49,7 @@ class TrialCells:
     hashes: Mapping[str, str]
 
     def cell(self, row_search: RowSearch, trial: FrozenTrial, seed: int) -> TrialCell:
-        """Return the training of a trial with a seed."""
+        """Return the training run of a trial with a seed."""
         pair = row_search.pair
         chosen = {pair.name: nested(trial.params, row_search.row)}
         row = row_search.row.model_copy(update={"found": chosen})
@@ -60,7 +60,7 @@ class TrialCells:
         return TrialCell(self.folder.cell(identity(configuration)), configuration)
 
     def values(self, row_search: RowSearch, trial: FrozenTrial) -> dict[int, float | None]:
-        """Return the objective by seed; None for a training that isn't finished."""
+        """Return the objective by seed; None for a training run that isn't finished."""
         return {
             seed: self._value(self.cell(row_search, trial, seed).files)
             for seed in self.search.seeds

@@ -1,4 +1,4 @@
-"""Makes the trials of a pair, round by round: chosen by Optuna, trained side by side, told."""
+"""Runs the trials of a pair in rounds: chooses settings, trains side by side, reports results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from benchmark.search.trial_cells import TrialCells
 
 @dataclass(frozen=True)
 class Trials:
-    """Makes the trials of all rows of a pair.
+    """Runs the trials of all rows of a pair.
 
     Attributes:
-        cells: The trainings of all trials.
+        cells: The training runs of all trials.
         row_searches: The searches of the pair.
         session: The session.
         resources: Data and teachers in this process's memory.
-        cohort_size: Most trainings side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for no limit.
     """
 
     cells: TrialCells
@@ -40,12 +40,13 @@ class Trials:
     cohort_size: int | None
 
     def make(self, numbers: range) -> None:
-        """Make the trials with some numbers: one round.
+        """Run the trials of one round.
 
-        Trials that were chosen before a stop are trained to their end, and told in the same order.
+        Trials that were chosen before an interruption are trained to the end, and reported to
+        Optuna in the same order.
 
         Args:
-            numbers: The numbers of the round.
+            numbers: The trial numbers of the round.
         """
         search = self.cells.search
         for row_search in self.row_searches:
@@ -68,13 +69,13 @@ class Trials:
             write_search(self.cells.folder.record(row_search.key), record)
 
     def _running(self, numbers: range) -> Iterator[tuple[RowSearch, FrozenTrial]]:
-        """Yield the trials of a round whose result Optuna hasn't been told."""
+        """Yield the trials of a round whose results are not reported to Optuna yet."""
         for row_search in self.row_searches:
             for trial in row_search.running(numbers):
                 yield row_search, trial
 
     def _cohorts(self, numbers: range, seed: int) -> list[CohortSpec]:
-        """Return what remains to be trained with a seed."""
+        """Return the cohorts that remain to be trained with a seed."""
         pending: dict[CellFiles, CellSpec] = {}
         for row_search, trial in self._running(numbers):
             cell = self.cells.cell(row_search, trial, seed)
@@ -95,7 +96,7 @@ class Trials:
         return cohort_spec(prepared, self.session, teacher, seed, specs, tested=False)
 
     def _tell(self, row_search: RowSearch, trial: FrozenTrial) -> None:
-        """Tell Optuna the mean objective over the seeds, or that a training failed."""
+        """Report the mean objective over the seeds to Optuna, or that a training run failed."""
         values = self.cells.values(row_search, trial).values()
         complete = [value for value in values if value is not None]
 

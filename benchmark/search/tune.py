@@ -1,12 +1,12 @@
-"""Searches settings: the same budget for every method, on validation images alone.
+"""Searches settings with the same budget for every method, on validation images only.
 
-Optuna chooses and the cohort engine trains. The trials of one round, of all methods of a pair,
-share one data stream and each forward pass of the teacher. The networks of a trial are cells with
-journals like any others, but they never meet test images.
+Optuna chooses the settings, and the cohort engine trains the trials. All trials of a round, across
+the methods of a pair, share one data stream and the teacher's forward passes. The networks of a
+trial are cells with journals like any others, but they are never evaluated on test images.
 
-One process asks and tells. What it asks depends only on the trials told before and on a seed per
-trial, so a search that was killed resumes with the same trials, settings and values as one that
-never was.
+A single process chooses trials and reports their results to Optuna. Its choices depend only on the
+results reported so far and on one seed per trial, so an interrupted search resumes with the same
+trials, settings and values as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Outcome:
         best: The best trial of every search that has a complete one.
         failed: Labels of the other searches.
         tmac: Compute of all trials, in 10^12 multiply-accumulates.
-        alone: The same if no trainings shared the passes of a teacher.
+        alone: The same, if no cells shared a teacher's forward passes.
     """
 
     best: list[BestTrial] = field(default_factory=list)
@@ -62,18 +62,18 @@ def tune(
     cohort_size: int | None = None,
     on_round: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
-    """Make all trials that a study asks for and that aren't made yet.
+    """Run all trials of a study that are not finished yet.
 
     Args:
         prepared: The study.
         session: The session.
         storage: Address of Optuna's database; by default a file in the study's search folder.
-        cohort_size: Most trainings side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for no limit.
         on_round: Called after every round with the folder of the records.
 
     Raises:
-        InputError: The study asks for no search, a row has nothing to search, the storage cannot be
-            used, or what `run` raises it for.
+        InputError: The study has no search settings, a row has nothing to search, the storage
+            cannot be used, or for any of the reasons given for `run`.
     """
     folder = session.workspace.study(prepared.study.name).search
     with errors_in(session.source):
@@ -118,10 +118,12 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def _required_search(prepared: Prepared) -> Search:
-    """Return what the study asks for. Raises InputError if it, or a row, leaves nothing to do."""
+    """Return the search settings. Raise InputError if there are none, or nothing to search."""
     search = prepared.study.search
     if search is None:
-        raise InputError("search: missing; `kdbench tune` needs it, such as `search: {trials: 20}`")
+        raise InputError(
+            "search: missing; add it for `kdbench tune`, such as `search: {trials: 20}`"
+        )
 
     for index, row in enumerate(prepared.study.methods):
         if not space(row, search):
@@ -141,7 +143,7 @@ def _rounds(search: Search) -> Iterator[range]:
 def _planned(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
 ) -> dict[str, int]:
-    """Return the epochs of all trainings whose trials aren't told, by label."""
+    """Return the epochs of the training runs of all unfinished trials, by label."""
     planned: dict[str, int] = {}
     for row_search in row_searches:
         ended = sum(trial.state.is_finished() for trial in row_search.trials())
@@ -172,7 +174,7 @@ def _add_compute(
 
 
 def _conclude(row_search: RowSearch, cells: TrialCells, outcome: Outcome) -> None:
-    """Draw a search's pictures, write its record, and add its best trial to the outcome."""
+    """Draw a search's figures, write its record, and add its best trial to the outcome."""
     draw_pictures(row_search, cells.folder, cells.search)
     record = search_record(row_search, cells)
     write_search(cells.folder.record(row_search.key), record)

@@ -37,7 +37,7 @@ class Entry(Strict):
         row: Name of the row.
         search: Identity of the search.
         trials: Number of its trials.
-        trial: Number of the best one; 0 has the published settings.
+        trial: Number of the best trial; trial 0 has the published settings.
         published: Objective of trial 0; None if it isn't complete.
         value: Objective of the best trial.
         compute_tmac: Compute of all trials, in 10^12 multiply-accumulates.
@@ -56,11 +56,11 @@ class Entry(Strict):
 
 
 class Settings(Strict):
-    """The whole file.
+    """The content of the file.
 
     Attributes:
         study: Name of the study.
-        objective: What was compared.
+        objective: The metric that the searches optimised.
         seeds: Seeds of every trial.
         epochs: Epochs of the study's recipe.
         searches: The results.
@@ -79,7 +79,7 @@ def settings_file(study: Path) -> Path:
 
 
 def write(path: Path, study: Study, best: Sequence[BestTrial]) -> None:
-    """Write what searches found.
+    """Write the settings that searches found.
 
     Args:
         path: The file.
@@ -116,10 +116,10 @@ def read(path: Path) -> Settings:
     """Read tuned settings.
 
     Raises:
-        InputError: There is no such file, or its content is wrong.
+        InputError: There is no such file, or its content is invalid.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file; `kdbench tune` writes it")
+        raise InputError(f"{path}: no such file; run `kdbench tune` to create it")
 
     try:
         return Settings.model_validate(yamlfile.read(path).data)
@@ -131,14 +131,14 @@ def read(path: Path) -> Settings:
 
 
 def with_tuned_rows(study: Study, path: Path) -> Study:
-    """Return a study with a second row for each row that was searched.
+    """Return a study with an additional tuned row for each row that was searched.
 
     Args:
         study: The study.
         path: The file of tuned settings.
 
     Raises:
-        InputError: The file belongs to another study, doesn't fit this one any more, or its rows
+        InputError: The file belongs to another study, no longer fits this one, or its rows
             had different numbers of trials.
     """
     settings = read(path)
@@ -147,9 +147,7 @@ def with_tuned_rows(study: Study, path: Path) -> Study:
         raise InputError(f"{path}: study: is {settings.study!r}, not {study.name!r}; {AGAIN}")
     if len(budgets) > 1:
         counts = " and ".join(map(str, budgets))
-        raise InputError(
-            f"{path}: rows had {counts} trials; unequal budgets are not compared, {AGAIN}"
-        )
+        raise InputError(f"{path}: rows had {counts} trials, but must have equal budgets; {AGAIN}")
 
     for index, entry in enumerate(settings.searches):
         _check_entry(study, entry, index, path)
@@ -192,18 +190,17 @@ def _check_entry(study: Study, entry: Entry, index: int, path: Path) -> None:
     rows = {row.name: row for row in study.methods}
     if entry.row not in rows:
         raise InputError(
-            f"{path}: holds settings of {entry.row!r}, which is no row of the study; {AGAIN}"
+            f"{path}: contains settings for {entry.row!r}, which is not a row of the study; {AGAIN}"
         )
     if entry.pair not in [pair.name for pair in study.pairs]:
         raise InputError(
-            f"{path}: holds settings for {entry.pair!r}, which is no pair of the study; {AGAIN}"
+            f"{path}: contains settings for {entry.pair!r}, which is not a pair of the "
+            f"study; {AGAIN}"
         )
 
     tuned_name = f"{entry.row}{SUFFIX}"
     if tuned_name in rows:
-        raise InputError(
-            f"{path}: the study already has a row {tuned_name!r}; give it another name"
-        )
+        raise InputError(f"{path}: the study already has a row {tuned_name!r}; rename that row")
 
     row = rows[entry.row]
     try:
@@ -213,15 +210,15 @@ def _check_entry(study: Study, entry: Entry, index: int, path: Path) -> None:
 
 
 def _check_pairs_and_seeds(study: Study, settings: Settings, path: Path) -> None:
-    """Raise InputError if a pair has no settings, or a seed was used to choose them."""
+    """Raise InputError if a pair has no settings, or if the study uses a seed of the search."""
     searched = {entry.pair for entry in settings.searches}
     for pair in study.pairs:
         if pair.name not in searched:
-            raise InputError(f"{path}: holds no settings for the pair {pair.name!r}; {AGAIN}")
+            raise InputError(f"{path}: contains no settings for the pair {pair.name!r}; {AGAIN}")
 
     shared = sorted(set(study.seeds) & set(settings.seeds))
     if shared:
         raise InputError(
-            f"{path}: seeds: the settings were chosen with seed {shared[0]}, which the study uses "
-            "too; give the study fresh seeds"
+            f"{path}: seeds: the settings were chosen with seed {shared[0]}, which the study "
+            "also uses; choose other seeds for the study"
         )

@@ -1,4 +1,4 @@
-"""MLflow: runs are written to it from journals, and read from it for leaderboards.
+"""Writes runs to MLflow from journals, and reads them for leaderboards.
 
 This is the only package that imports MLflow.
 """

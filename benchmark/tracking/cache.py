@@ -85,6 +85,6 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError, InputError):  # a full disk must not hide a table
+    with contextlib.suppress(OSError, InputError):  # a full disk must not prevent a table
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content).encode())

@@ -1,4 +1,4 @@
-"""The run in MLflow of a cell or a teacher."""
+"""The MLflow run of a cell or a teacher."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from benchmark.tracking.tags import (
 )
 
 _ENVIRONMENT = "environment.json"
-"""Name of a run's file."""
+"""Name of the run's file with its environment."""
 
 Key = tuple[str, ...]
-"""What runs are matched by: rows with the same settings share a cell on disk, but not a run."""
+"""Key that runs are matched by; rows with the same settings share a cell on disk, but no run."""
 
 
 def run_key(tags: Mapping[str, str]) -> Key:
@@ -51,7 +51,7 @@ def run_key(tags: Mapping[str, str]) -> Key:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """The run of a cell or teacher, as far as the plan describes it.
+    """The run of a cell or teacher, as described by the plan.
 
     Attributes:
         name: Its name in MLflow.
@@ -67,7 +67,7 @@ class PlannedRun:
 
     @property
     def key(self) -> Key:
-        """What it is matched by."""
+        """The key that it is matched by."""
         return run_key(self.tags)
 
 
@@ -93,7 +93,7 @@ def _run_of_cell(study: StudyFolder, cell: PlannedCell, common: Mapping[str, str
         "cell": cell.id,
     }
 
-    # The settings of a sum of methods are grouped by method already.
+    # The settings of a sum of methods are already grouped by method.
     settings = cell.settings if "+" in cell.method else {cell.method: cell.settings}
     content = {**settings, "recipe": cell.recipe, "length": cell.length}
 
@@ -123,7 +123,7 @@ def _run_of_teacher(
 
 
 def _params(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield name and text of each setting; names of nested settings are joined by dots."""
+    """Yield the name and text of each setting; names of nested settings are joined by dots."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _params(value, f"{prefix}{name}.")
@@ -138,9 +138,9 @@ class CellRun(Projection):
 
     Attributes:
         study: Folder of the study.
-        planned: What the plan says of the run.
+        planned: The run as described by the plan.
         records: All records of the journal, at least one.
-        running: Whether a process trains the study.
+        running: Whether a process is training the study.
     """
 
     study: StudyFolder
@@ -149,9 +149,9 @@ class CellRun(Projection):
     running: bool
 
     def is_shown_by(self, run: Any) -> bool:
-        """Whether a run began at the same moment and shows no more records than there are.
+        """Return whether a run started at the same time and shows no more records than exist.
 
-        Otherwise it shows an earlier training of the cell.
+        Otherwise, it shows an earlier training of the cell.
         """
         same_start = run.info.start_time == self.records[0].time
         return same_start and _shown_records(run) <= len(self.records)
@@ -174,10 +174,10 @@ class CellRun(Projection):
         return written or labelled or ended
 
     def _write_records(self, run: Any) -> bool:
-        """Write files and metrics of the records that a run does not show.
+        """Write the files and metrics of records that a run does not show yet.
 
-        The tag that counts the records is written later. After a crash in between, the same is
-        written again: of two points with equal key, step, time and value MLflow keeps one.
+        The tag that counts the records is written afterwards. After a crash in between, they are
+        written again: MLflow keeps one of two points with equal key, step, time and value.
         """
         new = self.records[_shown_records(run) :]
         if len(new) == len(self.records):
@@ -193,7 +193,7 @@ class CellRun(Projection):
         return bool(new)
 
     def _points(self, records: Sequence[Record]) -> Iterator[Point]:
-        """Yield the finite metrics of records. Results belong to the last epoch."""
+        """Yield the finite metrics of records. Results are logged at the last epoch."""
         epochs = sum(isinstance(record, Epoch) for record in self.records)
 
         for record in records:

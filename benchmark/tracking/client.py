@@ -23,26 +23,26 @@ from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, REVISION, SUPERSEDED
 
 ATTEMPTS = 3
-"""How often a busy store is asked before a call fails."""
+"""Number of attempts on a busy store before a call fails."""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""Environment variables that make MLflow quiet."""
+"""Environment variables that silence MLflow."""
 
-# By default MLflow keeps asking a dead server for four minutes.
+# By default, MLflow retries an unreachable server for four minutes.
 _TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 
 _PAGE_SIZE = 5000
-"""Runs per request."""
+"""Maximum number of runs per request."""
 
 _READING = ("get_", "search_", "list_", "download_")
-"""Prefixes of MLflow's calls that change nothing."""
+"""Prefixes of MLflow's read-only calls."""
 
 _LONGEST_REASON = 400
-"""Characters of MLflow's own message in an error."""
+"""Maximum number of characters of MLflow's own message in an error."""
 
 
 class Point(NamedTuple):
@@ -52,7 +52,7 @@ class Point(NamedTuple):
         key: Name of the metric.
         value: Its value.
         time: When it was recorded, in milliseconds since 1970.
-        step: Number of epochs that were trained by then.
+        step: Number of epochs trained by then.
     """
 
     key: str
@@ -62,7 +62,7 @@ class Point(NamedTuple):
 
 
 def mlflow_name(name: str) -> str:
-    """Return a name of a setting or metric as MLflow accepts it.
+    """Return the name of a setting or metric in a form that MLflow accepts.
 
     `ls(dkd).temperature` becomes `ls.dkd.temperature`.
     """
@@ -71,27 +71,27 @@ def mlflow_name(name: str) -> str:
 
 
 def import_mlflow() -> Any:
-    """Return the package `mlflow`, made quiet, with short timeouts."""
+    """Return the package `mlflow`, silenced and with short timeouts."""
     os.environ.update(ENVIRONMENT)
     for name, value in _TIMEOUTS.items():
         os.environ.setdefault(name, value)
 
-    # The table definitions of MLflow 3.17 do this with SQLAlchemy 2.1.
+    # The table definitions of MLflow 3.17 trigger this warning with SQLAlchemy 2.1.
     warnings.filterwarnings(
         "ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning
     )
     import mlflow
 
-    # It logs the creation of tables, and every error with a traceback. Users get TrackingError.
+    # MLflow logs the creation of tables, and tracebacks of errors that are raised anyway.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     return mlflow
 
 
 class Client:
-    """MLflow's own client, which tries again while the store is busy.
+    """MLflow's own client, with retries while the store is busy.
 
     All calls of `mlflow.MlflowClient` are available. They raise `TrackingError` if the store
-    cannot be reached or refuses, and `InputError` if another version of MLflow wrote it.
+    cannot be reached or fails, and `InputError` if another version of MLflow created it.
     """
 
     def __init__(self, store: Store):
@@ -100,7 +100,7 @@ class Client:
         self._client = self._call(import_mlflow().MlflowClient, store.uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return a call of MLflow's client."""
+        """Return a method of MLflow's client, with retries."""
         if self._revised is not None and not name.startswith(_READING):
             experiment_id = self._revised
             self._revised = None
@@ -110,7 +110,7 @@ class Client:
 
     @contextlib.contextmanager
     def revising(self, experiment: Any) -> Iterator[None]:
-        """Change an experiment's `REVISION` if anything is written to its runs in the context.
+        """Change an experiment's `REVISION` if anything is written to its runs within the context.
 
         The tag is empty from before the first write until after the last, and stays empty if the
         process is killed in between.
@@ -129,7 +129,7 @@ class Client:
         return self._all_pages([experiment_id], condition)
 
     def deleted(self, experiment_id: str) -> list[str]:
-        """Return the sorted ids of the runs of an experiment that a person has deleted."""
+        """Return the sorted ids of the deleted runs of an experiment."""
         from mlflow.entities import ViewType
 
         runs = self._all_pages([experiment_id], run_view_type=ViewType.DELETED_ONLY)
@@ -169,7 +169,7 @@ class Client:
     def label(self, run: Any, params: Mapping[str, str], tags: Mapping[str, str]) -> bool:
         """Write the params and tags that a run lacks; return whether it lacked any.
 
-        An empty tag is written only over one that is not.
+        An empty tag is written only to replace one that is not empty.
         """
         old_tags = run.data.tags
         return self.log(
@@ -179,12 +179,12 @@ class Client:
         )
 
     def set_status(self, run: Any, status: str, end: int) -> bool:
-        """Set the status and end of a run; return whether it had others.
+        """Set the status and end of a run; return whether they changed.
 
         Args:
             run: MLflow's run.
-            status: MLflow's status. A run that is RUNNING has no end.
-            end: In milliseconds since 1970.
+            status: MLflow's status. A RUNNING run has no end.
+            end: End of the run, in milliseconds since 1970.
         """
         running = status == "RUNNING"
         if status == run.info.status and (running or end == run.info.end_time):
@@ -198,7 +198,7 @@ class Client:
         return True
 
     def supersede(self, run: Any) -> bool:
-        """Tag a run as superseded; return whether it was not."""
+        """Tag a run as superseded; return whether it was not yet."""
         if run.data.tags[KIND] == SUPERSEDED:
             return False
 
@@ -215,7 +215,7 @@ class Client:
                 self.set_experiment_tag(experiment.experiment_id, key, value)
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call MLflow, again while the store is busy."""
+        """Call MLflow, with retries while the store is busy."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -225,12 +225,12 @@ class Client:
             raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> InputError | TrackingError:
-        """Return an error in the user's words."""
+        """Return an error that states the cause and the remedy."""
         address = shown(self._uri)
         if "database schema" in str(error):
             return InputError(
-                f"{address}: made by another version of MLflow than the one installed here; "
-                "install that version, or, if it is older, keep a copy and run "
+                f"{address}: created by another version of MLflow than the one installed; "
+                "install that version or, if it is older, make a backup and run "
                 f"`mlflow db upgrade {address}`"
             )
 
@@ -238,7 +238,7 @@ class Client:
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Whether the same call may succeed in a moment."""
+    """Return whether the same call may succeed shortly."""
     return getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
 
 
@@ -261,5 +261,5 @@ def _reason(error: Exception) -> str:
     innermost = text.rpartition(": ")[2].rstrip("\"')")
     return (
         f"the server cannot be reached: {innermost[:_LONGEST_REASON]}; "
-        "start it, or name another one with --tracking-uri"
+        "start it, or choose another one with --tracking-uri"
     )

@@ -19,7 +19,7 @@ _SUMMARY = {
     "device_name": "on",
     "threads": "threads",
 }
-"""What readers of a table ask for first, and how it is named in a sentence."""
+"""The entries of an environment that a table shows in words, with their labels."""
 
 _DECISIVE = (
     "device",
@@ -33,10 +33,10 @@ _DECISIVE = (
     "timm",
     "numpy",
 )
-"""What results depend on: runs that differ in it are compared only on request.
+"""Entries that results depend on: runs that differ in them are compared only on request.
 
 Data and teacher are not listed, because they are part of a cell's identity. Commit and number of
-threads are named beside a table, but exclude no run from it.
+threads are shown next to a table, but exclude no run from it.
 """
 
 

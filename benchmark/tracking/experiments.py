@@ -1,4 +1,4 @@
-"""Opening the experiment of a study for writing, creating it and a local store where needed."""
+"""Opens the experiment of a study for writing; creates it, and a local store, if needed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchmark.tracking.tags import STUDY
 
 
 def open_experiment(store: Store, name: str, tags: Mapping[str, str]) -> tuple[Client, Any]:
-    """Return a client and an experiment, which is created if there is none.
+    """Return a client and an experiment, which is created if it does not exist.
 
     Args:
-        store: The store; a local one is created as well.
+        store: The store; a local one is created if it does not exist.
         name: Name of the experiment.
-        tags: Tags that the experiment gets, among them `STUDY`, the study that it belongs to.
+        tags: Tags to write to the experiment, including `STUDY`, the study that it belongs to.
 
     Raises:
         InputError: The experiment belongs to another study.
@@ -71,7 +71,7 @@ def _creating(store: Store) -> Iterator[None]:
 def _create_tables(store: Store, database: Path) -> None:
     """Create a database with all tables at once.
 
-    If MLflow is killed while it creates them, it cannot continue in the same file.
+    If MLflow is killed while creating them, it cannot resume in the same file.
     """
     import_mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

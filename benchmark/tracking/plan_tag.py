@@ -1,4 +1,4 @@
-"""The plan of a study as the value of a tag."""
+"""Converts the plan of a study to the value of a tag, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.tracking.tags import LONGEST_TAG
 
 
 def pack(plan: Plan) -> str:
-    """Return what tables need of a plan, as JSON that is compressed if it is long."""
+    """Return the parts of a plan that tables need, as JSON, compressed if it is long."""
     text = json.dumps(to_dict(plan.for_tables()), sort_keys=True)
     if len(text) <= LONGEST_TAG:
         return text

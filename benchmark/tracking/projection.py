@@ -1,7 +1,7 @@
-"""How records on disk become a run in MLflow.
+"""Projects records on disk to runs in MLflow.
 
-The journals are the truth and MLflow is a picture of them. So a projection may be written at any
-time and any number of times, may be killed at any moment, and fills a store that was lost again.
+The journals are the source of truth, and MLflow shows a copy. A projection can therefore be written
+at any time and any number of times, can be killed at any moment, and can refill a lost store.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from benchmark.tracking.client import Client
 from benchmark.tracking.tags import KIND, SUPERSEDED
 
 Outcome = Literal["created", "updated", "unchanged"]
-"""What was done to a run."""
+"""The effect of a sync on a run."""
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did to an experiment.
+    """The effect of a sync on an experiment.
 
     Attributes:
         experiment_id: MLflow's id of the experiment; None if there is nothing to show yet.
         created: Number of new runs.
-        updated: Number of runs that were written to, among them those that were superseded.
+        updated: Number of runs that were written to, including newly superseded ones.
         unchanged: Number of runs that were up to date.
     """
 
@@ -66,11 +66,11 @@ class Projection(ABC):
     experiment_id: str
 
     def write(self, candidates: Sequence[Any]) -> Outcome:
-        """Write what the run lacks, or a new run.
+        """Write what the run lacks, or create a new run.
 
         Args:
-            candidates: Runs of the same cell or trial. Those that show something else than the
-                records are superseded.
+            candidates: Runs of the same cell or trial. Those that contradict the records are
+                superseded.
         """
         run = next(filter(self.is_shown_by, candidates), None)
         others = [candidate for candidate in candidates if candidate is not run]
@@ -84,11 +84,11 @@ class Projection(ABC):
 
     @abstractmethod
     def is_shown_by(self, run: Any) -> bool:
-        """Whether nothing in a run contradicts the records; it may lack some."""
+        """Return whether nothing in a run contradicts the records; it may lack some."""
 
     @abstractmethod
     def create(self) -> Any:
-        """Create a run that shows nothing yet."""
+        """Create a run without records."""
 
     @abstractmethod
     def update(self, run: Any) -> bool:
@@ -96,5 +96,5 @@ class Projection(ABC):
 
 
 def superseded_last(runs: Sequence[Any]) -> list[Any]:
-    """Return runs in a fixed order in which superseded runs come last."""
+    """Return runs in a fixed order, with superseded runs last."""
     return sorted(runs, key=lambda run: (run.data.tags.get(KIND) == SUPERSEDED, run.info.run_id))

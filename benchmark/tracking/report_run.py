@@ -1,7 +1,7 @@
-"""What MLflow shows of a study or a search beside its runs: a report, a description and views.
+"""Writes a study's or a search's report, description and views to MLflow, next to its runs.
 
-All of it is derived from what is recorded, and written only where it changed. No number depends on
-it, so `publish` warns if something fails, and raises nothing.
+They are derived from the records, and written only if they have changed. No result depends on them,
+so `publish` warns about failures and raises nothing.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report run holds.
+    """The content of a report run.
 
     Attributes:
         tags: Its tags.
         note: Its description, in Markdown.
-        files: Files that are copied into it.
+        files: Files to copy into it.
         texts: Further files by name.
         times: Moments in milliseconds since 1970; the run spans them.
     """
@@ -68,7 +68,7 @@ class Report:
 def write_report(
     client: Client, experiment_id: str, candidates: Sequence[Any], report: Report
 ) -> tuple[str, Outcome]:
-    """Write what a report run lacks, or a new run.
+    """Write what a report run lacks, or create a new run.
 
     Args:
         client: Client of the store.
@@ -76,10 +76,10 @@ def write_report(
         candidates: Runs of the same report. The first is updated, the others are superseded. The
             first is superseded as well if it has a file that the report no longer has, because
             MLflow's client cannot delete a file.
-        report: What the run must hold.
+        report: The content of the run.
 
     Returns:
-        MLflow's id of the run, and what was done.
+        MLflow's id of the run, and the effect on it.
     """
     contents = report.contents()
     digest = _digest(contents)
@@ -142,7 +142,7 @@ def _file_names(client: Client, run: Any) -> set[str]:
 
 
 def write_views(client: Client, experiment: Any, new_views: Sequence[View]) -> None:
-    """Save views; those that are saved already stay as they are."""
+    """Save views; those that are already saved remain unchanged."""
     now = time.time_ns() // 1_000_000
     tags = {view.tag: views.pack(view, experiment.tags.get(view.tag), now) for view in new_views}
     client.tag_experiment(experiment, tags)
@@ -160,11 +160,11 @@ def publish(
 
     Args:
         experiment: Name of the study's experiment.
-        store: The store that holds it.
+        store: The store that contains it.
         plan: Plan of the study.
         note: The description, in Markdown; its first line is the result in one sentence.
         files: The files of the report.
-        warn: Receives a message for everything that fails.
+        warn: Receives a message for every failure.
     """
     failures: dict[str, str] = {}
 
@@ -193,7 +193,7 @@ def publish(
 
 @contextlib.contextmanager
 def _noting(failures: dict[str, str], part: str) -> Iterator[None]:
-    """Note a failure instead of raising it, once for each reason."""
+    """Record a failure instead of raising it, once for each reason."""
     try:
         yield
     except Exception as error:
@@ -226,7 +226,7 @@ def _views(trained: Sequence[Any]) -> list[View]:
 def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
     """Return the addresses of each study and search of a store, by experiment and by page.
 
-    A study whose views are not written yet has only the page `runs`.
+    A study whose views have not been written has only the page `runs`.
 
     Args:
         base: Address of MLflow's server.
@@ -243,7 +243,7 @@ def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
 
 
 def _experiment_addresses(base: str, experiment: Any) -> dict[str, str]:
-    """Return the addresses of the views that an experiment has; without any, that of its runs."""
+    """Return the addresses of an experiment's views; if it has none, the address of its runs."""
     pages = {
         "leaderboard": (study_views.LEADERBOARD, False),
         "runs": (study_views.RUNS, False),

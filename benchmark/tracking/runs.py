@@ -1,4 +1,4 @@
-"""What MLflow has recorded of a study, as tables: all that a leaderboard is made from."""
+"""Reads the runs of a study from MLflow as tables, from which leaderboards are made."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
 
     Args:
         experiment: Name of the experiment.
-        store: The store that holds it.
+        store: The store that contains it.
 
     Returns:
-        A table as `leaderboard.table` takes it, with the columns `run_id`, `kind` (`run` or
+        A table for `leaderboard.table`, with the columns `run_id`, `kind` (`run` or
         `teacher`), `status`, `reason`, `environment` (in words), `fingerprint` (the parts of the
-        environment that numbers depend on), those of `IDENTITY`, and a column for each measure of
+        environment that results depend on), those of `IDENTITY`, and a column for each measure of
         `benchmark.measures` that any run has logged (NaN for runs that have not).
 
     Raises:
@@ -89,13 +89,13 @@ def histories(
     rows: Mapping[str, Collection[str]],
     limit: int = 200,
 ) -> pd.DataFrame:
-    """Return every value that the finished runs of an experiment have logged of a metric.
+    """Return every value of a metric that the finished runs of an experiment have logged.
 
     Args:
         experiment: Name of the experiment.
-        store: The store that holds it.
+        store: The store that contains it.
         metric: Name of the metric.
-        rows: Methods by pair whose histories are read in any case.
+        rows: Methods by pair whose histories are always read.
         limit: If more runs than this are finished, only those of `rows` are read, because each
             takes a request.
 
@@ -125,7 +125,7 @@ def histories(
 
 
 def plan(experiment: str, store: Store) -> Plan:
-    """Return the plan of the study that an experiment holds.
+    """Return the plan of the study in an experiment.
 
     Raises:
         InputError: The store has no such experiment, or it belongs to no study.
@@ -133,7 +133,7 @@ def plan(experiment: str, store: Store) -> Plan:
     """
     _, entity = _experiment(experiment, store)
     if PLAN not in entity.tags:
-        raise InputError(f"{shown(store.uri)}: experiment {experiment!r} holds no study of kdbench")
+        raise InputError(f"{shown(store.uri)}: experiment {experiment!r} contains no kdbench study")
 
     return plan_tag.unpack(entity.tags[PLAN])
 
@@ -150,7 +150,7 @@ def _experiment(name: str, store: Store) -> tuple[Client, Any]:
 
         names = list(experiments(store))
 
-    hint = suggest(name, names) if names else "it holds no study yet"
+    hint = suggest(name, names) if names else "it contains no study yet"
     raise InputError(f"{shown(store.uri)}: no experiment {name!r}; {hint}")
 
 
@@ -164,7 +164,7 @@ def experiments(store: Store) -> dict[str, str]:
 
 
 def studies(store: Store) -> list[Any]:
-    """Return MLflow's experiments that hold a study or a search.
+    """Return MLflow's experiments that contain a study or a search.
 
     Raises:
         TrackingError: The store cannot be reached.
@@ -178,8 +178,8 @@ def fetch(address: str, store: Store, folder: Path) -> Path:
 
     Args:
         address: `runs:/RUN/PATH`.
-        store: The store that holds the run.
-        folder: Where the copy is written.
+        store: The store that contains the run.
+        folder: Folder for the copy.
 
     Raises:
         InputError: The address names no file of a run.

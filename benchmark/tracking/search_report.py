@@ -14,7 +14,7 @@ from benchmark.tracking.projection import Outcome
 from benchmark.tracking.trial_run import STATES, as_text, search_tags
 
 _MISSING = "-"
-"""Cell without a value."""
+"""Text of a cell without a value."""
 
 
 def write_search_report(
@@ -32,7 +32,7 @@ def write_search_report(
         experiment_id: MLflow's id of the search's experiment.
         folder: Folder of the study's searches.
         record: The search.
-        candidates: Runs that hold its report.
+        candidates: Runs that contain its report.
         times: Moments in milliseconds since 1970; the report spans them.
     """
     note = summary(record)
@@ -80,7 +80,7 @@ def _table(record: SearchRecord) -> str:
 
 
 def _progress(record: SearchRecord) -> str:
-    """Return how many trials have which state, in a sentence."""
+    """Describe the number of trials in each state in one sentence."""
     words = [STATES[trial.state].word for trial in record.trials]
     words = ["not finished" if word == "running" else word for word in words]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

@@ -22,10 +22,10 @@ CURVES = "search-curves"
 """Key of the view with curves over the epochs."""
 
 _MOST_CHARTS = 6
-"""Charts of one kind in a view."""
+"""Maximum number of charts of one kind in a view."""
 
 _CURVE_PREFIXES = ("val/", "loss/", "train/")
-"""Start of the names of metrics that are drawn over the epochs."""
+"""Prefixes of the metrics that are drawn over the epochs."""
 
 
 def seed_objective(seed: int | str) -> str:
@@ -38,7 +38,7 @@ def search_views(record: SearchRecord, curves: Collection[str]) -> list[View]:
 
     Args:
         record: The search.
-        curves: All metrics that its trials have by epoch.
+        curves: All metrics that its trials have for each epoch.
     """
     seeds = [seed_objective(seed) for seed in record.seeds]
     metrics = {*curves, OBJECTIVE, COMPUTE, *seeds}
@@ -93,7 +93,7 @@ def _curves(record: SearchRecord, curves: Collection[str], metrics: Collection[s
     table = _table(CURVES, "Search: curves", record, columns)
 
     def rank(name: str) -> tuple[bool, bool, str]:
-        """The objective first, then validation metrics, then the others."""
+        """Rank the objective first, then validation metrics, then the others."""
         return (name != record.objective, not name.startswith("val/"), name)
 
     drawn = [name for name in sorted(curves, key=rank) if name.startswith(_CURVE_PREFIXES)]

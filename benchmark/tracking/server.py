@@ -1,4 +1,4 @@
-"""MLflow's own server, with its pages, over a local store."""
+"""Runs MLflow's own server for a local store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from benchmark.tracking.client import ENVIRONMENT, Client
 from benchmark.tracking.store import Store
 
 _MODE = "?workflowType=machine_learning"
-"""Without this after the #, MLflow opens in its mode for language models, which shows no runs."""
+"""Without this suffix, MLflow opens in its mode for language models, which shows no runs."""
 
 _END_PATIENCE = 10.0
-"""Seconds that a server has to end by itself before it is killed."""
+"""Seconds to wait for a server to stop before it is killed."""
 
 
 def without_password(base_url: str) -> str:
@@ -54,18 +54,18 @@ def serve(
         patience: Seconds to wait for an answer.
 
     Returns:
-        The server. It and its children are a process group of their own; end them with `end`.
+        The server. It and its children form their own process group; stop them with `end`.
 
     Raises:
-        InputError: The store is a server itself, there is no store yet, or the port is in use.
-        TrackingError: The server died or does not answer; the message holds its last error.
+        InputError: The store is itself a server, there is no store yet, or the port is in use.
+        TrackingError: The server exited or does not answer; the message contains its last error.
     """
     if store.database is None or store.artifacts is None:
-        raise InputError(f"{shown(store.uri)}: is a server already; open it in a browser")
+        raise InputError(f"{shown(store.uri)}: is already a server; open it in a browser")
     if not store.database.exists():
         raise InputError(f"{store.database}: nothing is recorded there yet")
 
-    Client(store)  # explains a damaged store better than the server does
+    Client(store)  # reports a damaged store more clearly than the server
     _check_port(host, port)
 
     with tempfile.TemporaryFile() as log:
@@ -105,7 +105,7 @@ def _start(
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
-    """End a server that `serve` started, with its children."""
+    """Stop a server that `serve` started, and its children."""
     deadline = time.monotonic() + _END_PATIENCE
 
     with contextlib.suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ def _check_port(host: str, port: int) -> None:
 def _wait(
     server: subprocess.Popen[bytes], host: str, port: int, log: IO[bytes], patience: float
 ) -> None:
-    """Wait until a server answers. Raise TrackingError if it doesn't."""
+    """Wait until a server answers; raise TrackingError if it doesn't."""
     deadline = time.monotonic() + patience
 
     while time.monotonic() < deadline and server.poll() is None:
@@ -143,7 +143,7 @@ def _wait(
 
         time.sleep(0.2)
 
-    problem = "does not answer" if server.poll() is None else "died"
+    problem = "does not answer" if server.poll() is None else "exited"
     raise TrackingError(f"MLflow's server {problem}; its last message: {_last_error(log)}")
 
 

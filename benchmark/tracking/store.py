@@ -10,7 +10,7 @@ from benchmark.records.layout import Workspace
 from benchmark.redact import shown
 
 _SQLITE = "sqlite:///"
-"""Start of the address of a local store."""
+"""Prefix of the address of a local store."""
 
 _SIGNATURE = b"SQLite format 3\0"
 """First bytes of an SQLite database."""
@@ -20,12 +20,12 @@ _EXAMPLE = f"{_SQLITE}{Workspace(Path('path/to')).database}"
 
 @dataclass(frozen=True)
 class Store:
-    """Where MLflow keeps runs.
+    """A place where MLflow stores runs.
 
     Attributes:
         uri: `sqlite:////absolute/path`, or the address of a server.
         artifacts: `file:///` address of the folder for the files of runs; None if a server decides.
-        run_cache: Folder for runs that were read; None to keep none.
+        run_cache: Folder for the cache of runs; None for no cache.
     """
 
     uri: str
@@ -37,7 +37,7 @@ class Store:
 
     @property
     def database(self) -> Path | None:
-        """The database of a local store."""
+        """The database of a local store; None for a server."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
 
@@ -45,11 +45,11 @@ def open_store(workspace: Path, uri: str | None) -> Store:
     """Return the store of a workspace, or the store at an address.
 
     Args:
-        workspace: Folder with studies; it holds the store unless an address is given.
+        workspace: Folder with studies; it contains the store unless an address is given.
         uri: `sqlite:///path`, `http://...` or `https://...`.
 
     Raises:
-        InputError: The address is of another kind, or its file is no database.
+        InputError: The address has another form, or its file is not a database.
     """
     folder = Workspace(workspace)
     address = uri or f"{_SQLITE}{folder.database.absolute()}"
@@ -71,7 +71,7 @@ def open_store(workspace: Path, uri: str | None) -> Store:
 
 
 def _check_database(database: Path) -> None:
-    """Raise InputError if a file is no database: MLflow would try to open it again and again."""
+    """Raise InputError if a file is not a database: MLflow would keep trying to open it."""
     try:
         with database.open("rb") as file:
             start = file.read(len(_SIGNATURE))

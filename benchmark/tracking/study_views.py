@@ -28,7 +28,7 @@ GROUPS = ("method", "pair")
 """Tags that runs are grouped by."""
 
 PAGE_SIZE = 100
-"""Runs that MLflow's page loads at once."""
+"""Number of runs that MLflow's page loads at once."""
 
 _ACCURACY = BY_COLUMN["acc1"]
 _QUALITY = [measure.key for measure in MEASURES if measure.group == "quality"]
@@ -47,9 +47,9 @@ def study_views(
     Args:
         metrics: All metrics that any of its runs has logged.
         groups: Method and pair of all its runs.
-        crowded: Whether there are more runs than MLflow's page loads at once. It computes means of
-            the loaded runs only. So runs are then loaded by method: in order of accuracy, only
-            the best runs of a method would count.
+        crowded: Whether there are more runs than MLflow's page loads at once. The runs are then
+            sorted by method, because means include only the loaded runs: sorted by accuracy, these
+            would be the best runs of each method.
     """
     return [
         _leaderboard(metrics, groups, crowded),
@@ -121,5 +121,5 @@ def _bars(names: Sequence[str], metrics: Collection[str]) -> list[views.Chart]:
 
 
 def _logged(names: Sequence[str], metrics: Collection[str]) -> list[str]:
-    """Return the metrics of a list that any run has logged."""
+    """Return the metrics in a list that any run has logged."""
     return [name for name in names if name in metrics]

@@ -1,6 +1,6 @@
-"""Bringing a study's journals into MLflow, once or while it is trained.
+"""Copies a study's journals to MLflow, once or while it is trained.
 
-A training never waits for its tracking: it writes journals, and `sync` reads them.
+Training never waits for tracking: it writes journals, and `sync` reads them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, PLAN, RUN, STUDY, SUPERSEDED, TEACHER
 
 LONGEST_WAIT = 60.0
-"""Seconds between two attempts to reach a store that does not answer."""
+"""Maximum seconds between two attempts to reach a store that does not answer."""
 
 
 def sync(folder: Path, store: Store) -> Synced:
-    """Bring what a study's plan and journals hold into MLflow; write only what is missing there.
+    """Copy a study's plan and journals to MLflow; write only what is missing there.
 
     Cells that have not started get no run. Runs of cells that were trained again, or that are no
     longer planned, are kept as `superseded`.
@@ -41,10 +41,10 @@ def sync(folder: Path, store: Store) -> Synced:
         store: Where the runs are written.
 
     Returns:
-        How many runs were created, updated and unchanged.
+        The number of runs that were created, updated and left unchanged.
 
     Raises:
-        TrackingError: The store cannot be reached or refuses. What was written so far is kept, and
+        TrackingError: The store cannot be reached or fails. What was written so far is kept, and
             the next sync writes the rest.
         InputError: A journal is damaged, or the experiment belongs to another study.
     """
@@ -93,7 +93,7 @@ def _supersede_unplanned(
     journals: dict[Key, list[Record]],
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
-    """Supersede the runs of cells that have left the plan."""
+    """Supersede the runs of cells that are no longer in the plan."""
     # While teachers are trained, the plan does not list its cells yet.
     if not all(teacher.teacher_id for teacher in plan.teachers):
         return []
@@ -112,15 +112,15 @@ def follow(
 ) -> bool:
     """Keep MLflow up to date while a study is trained, and sync once more at the end.
 
-    MLflow is called only if a journal has grown. A store that fails is asked less and less often.
+    MLflow is called only if a journal has grown. A failing store is retried less and less often.
 
     Args:
         folder: Folder of the study.
         store: Where the runs are written.
-        stop: Returns whether the training is over. Release the study's lock before, so that the
-            last sync shows an interrupted cell as KILLED.
+        stop: Returns whether training is over. Release the study's lock first, so that the last
+            sync shows an interrupted cell as KILLED.
         warn: Receives a message when the store first fails.
-        every: Seconds between two looks at the journals.
+        every: Seconds between two checks of the journals.
 
     Returns:
         Whether the last sync succeeded.
@@ -142,7 +142,7 @@ def follow(
                 wait = min(2 * wait, LONGEST_WAIT)
                 if not warned:
                     later = f"`kdbench sync {folder.name}` will record these runs later"
-                    warn(f"{error}; training goes on, and {later}")
+                    warn(f"{error}; training continues, and {later}")
                 warned = True
 
             due = time.monotonic() + wait
@@ -161,7 +161,7 @@ def _try_sync(folder: Path, store: Store) -> Exception | None:
 
 
 def _state(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return size and time of change of the plan and of every journal."""
+    """Return the size and modification time of the plan and of every journal."""
     study = StudyFolder(folder)
     state = {}
 

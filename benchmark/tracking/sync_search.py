@@ -1,7 +1,6 @@
-"""Bringing the searches of a study into MLflow: a run for each trial, a report and saved views.
+"""Copies the searches of a study to MLflow: a run for each trial, a report and saved views.
 
-As with a study's own runs, the files are the truth and MLflow is a picture of them: see
-`benchmark.tracking.projection`.
+As with a study's own runs, the files are the source of truth: see `benchmark.tracking.projection`.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ def _print_warning(line: str) -> None:
 
 
 def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> dict[str, Synced]:
-    """Bring the records and journals of searches into MLflow; write only what is missing there.
+    """Copy the records and journals of searches to MLflow; write only what is missing there.
 
-    Trials that have not started get no run. If several searches on the same pair and row are
-    there, the newest gets the experiment's description and views.
+    Trials that have not started get no run. If several searches have the same pair and row, the
+    experiment's description and views show the newest one.
 
     Args:
         folder: Folder of a study's searches.
@@ -51,10 +50,10 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> d
         warn: Receives a message if views cannot be written.
 
     Returns:
-        What was done, by name of the experiment. Reports count as runs.
+        The effect on each experiment, by name. Reports count as runs.
 
     Raises:
-        TrackingError: The store cannot be reached or refuses. What was written so far is kept, and
+        TrackingError: The store cannot be reached or fails. What was written so far is kept, and
             the next sync writes the rest.
         InputError: A record or a journal is damaged, or an experiment belongs to another study.
     """
@@ -93,7 +92,7 @@ def _sync_one(
     newest: bool,
     warn: Warn,
 ) -> Synced:
-    """Bring one search into MLflow."""
+    """Copy one search to MLflow."""
     client, experiment = open_experiment(store, record.experiment, {STUDY: record.study})
     identity = experiment.experiment_id
     recorded = _recorded_runs(client, identity, record.key)
@@ -138,7 +137,7 @@ def _recorded_runs(client: Client, experiment_id: str, key: str) -> dict[str, li
 
 
 def _journals(folder: SearchFolder, trial: TrialRecord) -> Sequence[Sequence[Record]]:
-    """Return the journals of those seeds of a trial that have begun."""
+    """Return the journals of the seeds of a trial that have started."""
     cells = [folder.files(cell) for _, cell in sorted(trial.cells.items())]
     journals = [read_journal(cell.journal) for cell in cells]
     return [records for records in journals if records]
@@ -147,7 +146,7 @@ def _journals(folder: SearchFolder, trial: TrialRecord) -> Sequence[Sequence[Rec
 def _write_views(
     client: Client, experiment: Any, record: SearchRecord, curves: Collection[str], warn: Warn
 ) -> None:
-    """Write the views of a search. Their format is MLflow's own, so a failure stops nothing."""
+    """Write the views of a search. Their format is undocumented, so a failure only warns."""
     try:
         report_run.write_views(client, experiment, search_views(record, curves))
     except Exception as error:

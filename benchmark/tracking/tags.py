@@ -1,6 +1,6 @@
 """Names of tags, kinds of runs and metrics in MLflow.
 
-Stores of older versions hold the same names, so none of them may change.
+Stores of older versions contain the same names, so none of them may change.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TRIAL = "trial"
 """Kind of a run that shows a trial of a search."""
 
 REPORT = "report"
-"""Kind of a run that holds the files of a study or a search, and no training."""
+"""Kind of a run that contains the files of a study or a search, and shows no training."""
 
 SUPERSEDED = "superseded"
-"""Kind of a run that no table shows: its cell was trained again, or has left the study."""
+"""Kind of a run that no table shows: its cell was trained again, or removed from the study."""
 
 STUDY = "kdbench.study"
 """Tag of an experiment: the name of its study."""
@@ -38,7 +38,7 @@ It is empty while a sync writes.
 """
 
 REPORT_RUN = "kdbench.report"
-"""Tag of a study's experiment: the run that holds its report."""
+"""Tag of a study's experiment: the run that contains its report."""
 
 SEARCH = "kdbench.search"
 """Tag of a search's experiment and of its runs: the key of the search."""
@@ -68,10 +68,13 @@ IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "se
 """Tags that identify a run of a study; columns of the table of runs."""
 
 PROVENANCE = ("reason", "environment", "fingerprint")
-"""Tags that tell how a run ended and where it ran; columns of the table of runs."""
+"""Tags that describe how a run ended and where it ran; columns of the table of runs."""
 
 LONGEST_TAG = 5000
-"""Characters. MLflow 3.17 takes 8,000 for a run, 20,000 for an experiment; older servers 5,000."""
+"""Maximum number of characters in a tag, as allowed by older servers.
+
+MLflow 3.17 allows 8,000 for a run and 20,000 for an experiment.
+"""
 
 VALIDATION_ACCURACY = "val/acc1"
 """Metric of an epoch: top-1 accuracy on the validation set, in percent."""
@@ -83,7 +86,7 @@ TOTAL_LOSS = "loss/total"
 """Metric of an epoch: the loss that was minimised."""
 
 OBJECTIVE = "objective"
-"""Metric of a trial: what the search optimises, mean over seeds."""
+"""Metric of a trial: the value that the search optimises, averaged over seeds."""
 
 BEST_MINUS_LAST = BY_COLUMN["best_minus_last"].key
 """Metric of a finished run, computed from its validation curve."""

@@ -1,4 +1,4 @@
-"""The run in MLflow of a trial: its settings, its objective, and means over its seeds."""
+"""The MLflow run of a trial: its settings, its objective, and means over its seeds."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class TrialRun(Projection):
     Attributes:
         search: The search that it belongs to.
         trial: Its record.
-        journals: Journals of the seeds that have begun.
-        running: Whether a process trains the search.
+        journals: Journals of the seeds that have started.
+        running: Whether a process is running the search.
     """
 
     search: SearchRecord
@@ -85,7 +85,7 @@ class TrialRun(Projection):
     running: bool
 
     def is_shown_by(self, run: Any) -> bool:
-        """Whether nothing in a run contradicts the record and the journals."""
+        """Return whether nothing in a run contradicts the record and the journals."""
         count, _, checksum = run.data.tags.get(SYNCED, "").partition(" ")
         if count:
             shown = self.epochs[: int(count)]
@@ -127,9 +127,9 @@ class TrialRun(Projection):
 
     @functools.cached_property
     def epochs(self) -> list[list[Point]]:
-        """Means over the seeds: the points of every epoch that all seeds have.
+        """The means over the seeds, as points, for every epoch that all seeds have.
 
-        A trial in progress has none until all of its seeds have begun.
+        A trial in progress has none until all of its seeds have started.
         """
         waits = self.trial.state == "RUNNING" and len(self.journals) < len(self.search.seeds)
         if waits or not self.journals:
@@ -150,8 +150,8 @@ class TrialRun(Projection):
     def _new_points(self, run: Any) -> list[Point]:
         """Return the points that a run lacks.
 
-        The tag that counts the epochs is written later. After a crash in between, the same points
-        are written again: of two points with equal key, step, time and value MLflow keeps one.
+        The tag that counts the epochs is written afterwards. After a crash in between, the points
+        are written again: MLflow keeps one of two points with equal key, step, time and value.
         """
         count = int(run.data.tags.get(SYNCED, "0").partition(" ")[0])
         points = [point for epoch in self.epochs[count:] for point in epoch]
@@ -166,7 +166,7 @@ class TrialRun(Projection):
         return points
 
     def _objectives(self) -> dict[str, float]:
-        """Return the objective and its value for each seed, as far as they are finite."""
+        """Return the objective and its value for each seed, if they are finite."""
         values = {seed_objective(seed): value for seed, value in self.trial.values.items()}
         if self.trial.value is not None:
             values[OBJECTIVE] = self.trial.value
@@ -201,7 +201,7 @@ class TrialRun(Projection):
         }
 
     def _reason(self) -> str:
-        """Return why seeds failed."""
+        """Return the reasons why seeds failed."""
         last = [records[-1] for records in self.journals]
         reasons = {record.reason for record in last if isinstance(record, Failed)}
         return "; ".join(sorted(reasons))[:LONGEST_TAG]
@@ -232,7 +232,7 @@ def _by_epoch(records: Sequence[Record]) -> dict[_EpochKey, EarlyEpoch | Epoch]:
 def _means(records: Sequence[EarlyEpoch | Epoch]) -> list[Point]:
     """Return the means of one epoch over all seeds, at the time when the last seed finished it.
 
-    Metrics that are missing or not finite for any seed are left out.
+    Metrics that are missing or not finite for any seed are omitted.
     """
     moment = max(record.time for record in records)
     step = records[0].epoch + 1

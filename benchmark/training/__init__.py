@@ -1,1 +1,1 @@
-"""One cohort, from its first batch to its test."""
+"""Trains a cohort, from its first batch to its final test."""

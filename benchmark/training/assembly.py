@@ -1,4 +1,4 @@
-"""The parts of a member, built from its task and fitted together."""
+"""Builds the parts of a member from its task."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from benchmark.training.schedule import Schedule
 from methods import Method
 
 HEAD = "deployed."
-"""Before the names of the weights that a method's own head adds to a student's."""
+"""Prefix of the weight names of a method's own head, saved along with the student's weights."""
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a member trains, and how.
+    """The parts that a member trains, and how it trains them.
 
     Attributes:
         method: The method, with its adapters.
         student: The student.
-        companion: What it learns from.
-        model: What is evaluated: the student, with the method's own head if it has one.
+        companion: Provides the network that the student learns from.
+        model: The network to evaluate: the student, with the method's own head if it has one.
         criterion: Computes the losses.
-        length: Epochs of both stages.
+        length: Number of epochs in each stage.
         recipe: The recipe of the training, stretched to its length.
         schedule: Learning rates.
     """
@@ -51,10 +51,10 @@ class Assembly:
     schedule: Schedule
 
     def enter(self, early: bool) -> Optimizer:
-        """Set who learns in a stage.
+        """Set which networks learn in a stage.
 
         Returns:
-            A fresh optimizer of their parameters.
+            A fresh optimizer for their parameters.
         """
         self.companion.enter(early)
         learners = self.companion.learners([self.student, self.method], early)
@@ -68,7 +68,7 @@ class Assembly:
         return compute(self.criterion, self.student, step)
 
     def modules(self) -> dict[str, nn.Module]:
-        """Return all modules that learn or hold state, by the name of their part of checkpoints."""
+        """Return all modules that learn or hold state, by their prefix in checkpoints."""
         return {
             "student": self.student.network,
             "method": self.method,

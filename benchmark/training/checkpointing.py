@@ -1,4 +1,4 @@
-"""The state of a member as named tensors and JSON, and back."""
+"""Converts the state of a member to named tensors and JSON, and back."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
 from benchmark.training.optimizers import Optimizer
 
 OPTIMIZER = "optimizer"
-"""Before the names of the optimizer's tensors in a checkpoint."""
+"""Prefix of the names of the optimizer's tensors in a checkpoint."""
 
 
 @dataclass
 class Tally:
-    """What a member sums up and compares from epoch to epoch.
+    """The training time of a member and its best epoch so far.
 
     Attributes:
-        own_seconds: Time of its own steps.
-        teacher_seconds: Time of the teacher's passes in the epochs that it needed them.
-        best_epoch: The first epoch with the highest validation accuracy so far; -1 before any.
-        best_accuracy: That accuracy, in percent.
+        own_seconds: Time of its own steps, in seconds.
+        teacher_seconds: Time of the teacher's forward passes in the epochs that needed them.
+        best_epoch: The first epoch with the highest validation accuracy so far; -1 if none yet.
+        best_accuracy: Validation accuracy of that epoch, in percent.
     """
 
     own_seconds: float = 0.0
@@ -39,7 +39,7 @@ class Tally:
         self.teacher_seconds += teacher_seconds
 
     def improved(self, epoch: int, accuracy: float) -> bool:
-        """Compare a validation accuracy with the best one, and keep the better."""
+        """Return whether a validation accuracy is the best so far, and record it if it is."""
         if accuracy <= self.best_accuracy:
             return False
 
@@ -49,17 +49,17 @@ class Tally:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Tally:
-        """Return the tally in the state of a checkpoint.
+        """Read the tally from the state of a checkpoint.
 
         Raises:
-            KeyError: There is none.
+            KeyError: The state contains no tally.
         """
         seconds = state["seconds"]
         best = state["best"]
         return cls(seconds["own"], seconds["teacher"], best["epoch"], best["val/acc1"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return the tally in the form that `from_json` reads."""
         return {
             "seconds": {"own": self.own_seconds, "teacher": self.teacher_seconds},
             "best": {"epoch": self.best_epoch, "val/acc1": self.best_accuracy},
@@ -80,7 +80,7 @@ def take(
         optimizer: The optimizer.
         tally: The tally.
         record: The journal record of the epoch.
-        epoch: Counted from 0 with those of the early stage.
+        epoch: Index of the epoch, counted from 0 at the start of the early stage.
     """
     tensors: Tensors = {}
     for part, module in modules.items():
@@ -99,7 +99,7 @@ def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> No
     """Load the weights in a checkpoint.
 
     Raises:
-        RuntimeError: They don't fit the modules.
+        RuntimeError: The weights don't fit the modules.
     """
     for part, module in modules.items():
         module.load_state_dict(_part(checkpoint, part))
@@ -109,7 +109,7 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
     """Load the state of the optimizer in a checkpoint.
 
     Raises:
-        ValueError: It doesn't fit.
+        ValueError: The state doesn't fit the optimizer.
     """
     optimizer.load(_part(checkpoint, OPTIMIZER))
 

@@ -1,9 +1,9 @@
 """The training loop: one data stream and one teacher pass for many students.
 
-A member's numbers depend on its own configuration alone. Every random draw comes from a stream
-that is named by the study's seed and a role, the teacher runs the same way whatever the members
-need, and members share no state. So a cell that is trained in company, alone, or in pieces with
-crashes between them gives the same bits on one CPU.
+A member's results depend only on its own configuration. Every random draw comes from a stream
+derived from the study's seed and a role, the teacher runs the same way whatever the members need,
+and members share no state. A cell therefore gives the same bits on one CPU whether it is trained
+alone, with others, or in pieces with crashes in between.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from benchmark.training.stopwatch import Stopwatch
 
 
 def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> None:
-    """Train, evaluate and record all tasks side by side, each from where its folder says it is.
+    """Train, evaluate and record all tasks side by side, each resuming from its folder.
 
-    A task that raises, or whose loss is not finite, is recorded as failed and leaves; the others
-    go on.
+    A task that raises an error or whose loss is not finite is recorded as failed and removed; the
+    others continue.
 
     Args:
         tasks: The members of the cohort.
-        conditions: What they share.
+        conditions: Data and settings that they share.
         progress: Receives their progress.
 
     Raises:
@@ -95,9 +95,9 @@ def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) 
 
 @contextmanager
 def _isolated(member: Member) -> Iterator[None]:
-    """Let an error of one member end that member only.
+    """Confine an error of one member to that member.
 
-    Errors of the disk and of the seal concern the whole cohort, and are raised.
+    Errors of the disk and of the seal affect the whole cohort and are re-raised.
     """
     try:
         yield

@@ -27,7 +27,7 @@ TRAINING_PASSES = 3
 class Companion(ABC):
     """Decides which network the student learns from, and which modules learn.
 
-    In all methods, `early` tells the early stage, before the training, from the training itself.
+    In all methods, `early` is true in the early stage, which precedes the main training.
 
     Attributes:
         trains_first: Whether the early stage trains the companion alone, for a whole recipe.
@@ -41,15 +41,15 @@ class Companion(ABC):
         """Build the companion of a task.
 
         Raises:
-            InputError: The task lacks what this companion is built from.
+            InputError: The task lacks something that the companion needs.
         """
 
     @staticmethod
     @abstractmethod
     def macs(student: int, teacher: int) -> int:
-        """Return the multiply-accumulates for one sample of the training.
+        """Return the companion's multiply-accumulates for one training sample.
 
-        Those of the student itself, and of the study's teacher, are not counted.
+        Those of the student and of the study's teacher are not included.
 
         Args:
             student: Multiply-accumulates of the student's forward pass.
@@ -66,7 +66,7 @@ class Companion(ABC):
 
     @abstractmethod
     def output(self, criterion: Criterion, step: Step) -> Output:
-        """Return the output of that network for a batch; without logits if there is none."""
+        """Return the source's output for a batch; its logits are empty if there is no source."""
 
     def enter(self, early: bool) -> None:  # noqa: B027  (most companions have nothing to do)
         """Set the mode of the companion's network for a stage."""
@@ -76,22 +76,22 @@ class Companion(ABC):
 
         Args:
             own: The student and the method.
-            early: The stage.
+            early: Whether the stage is the early one.
         """
         return own
 
     def checkpointed(self) -> dict[str, nn.Module]:
-        """Return the modules whose weights a checkpoint must hold, by name."""
+        """Return the modules whose weights a checkpoint must contain, by name."""
         return {}
 
     def loss(self, criterion: Criterion, student: TappedModel, step: Step) -> Loss:
-        """Compute the loss of a batch of the training."""
+        """Compute the loss of a batch in the main training."""
         learner = criterion.output(student, step.loaded)
         source = self.output(criterion, step)
         return criterion.training(learner, source, step)
 
     def early_loss(self, criterion: Criterion, student: TappedModel, step: Step) -> Loss:
-        """Compute the loss of a batch of the early stage."""
+        """Compute the loss of a batch in the early stage."""
         learner = criterion.output(student, step.loaded)
         source = self.output(criterion, step)
         return criterion.early(learner, source, step)
@@ -102,12 +102,12 @@ class NoCompanion(Companion):
 
     @classmethod
     def build(cls, task: Task, conditions: Conditions) -> Self:
-        """There is nothing to build."""
+        """Return the companion; there is no network to build."""
         return cls()
 
     @staticmethod
     def macs(student: int, teacher: int) -> int:
-        """There is nothing to compute."""
+        """Return 0: there is nothing to compute."""
         return 0
 
     def source(self, teacher: Teacher | None) -> TappedModel | None:
@@ -122,7 +122,7 @@ class NoCompanion(Companion):
 
 
 class SecondNetwork(Companion):
-    """Base of the companions that have a network of their own.
+    """Base class of companions with a network of their own.
 
     Attributes:
         network: The network, on the device of the data.
@@ -146,7 +146,7 @@ class SecondNetwork(Companion):
         return self.network
 
     def enter(self, early: bool) -> None:
-        """Set the network to train mode where it learns; otherwise freeze it in eval mode."""
+        """Enter train mode if the network learns in the stage; otherwise freeze it in eval mode."""
         learns = self.learns(early)
         self.network.train(learns).requires_grad_(learns)
 
@@ -156,19 +156,19 @@ class SecondNetwork(Companion):
 
 
 class Peer(SecondNetwork):
-    """A network of the student's architecture that learns beside it, each from the other."""
+    """A network of the student's architecture; it and the student learn from each other."""
 
     @staticmethod
     def macs(student: int, teacher: int) -> int:
-        """Count a training step of the peer."""
+        """Return the cost of a training step of the peer."""
         return TRAINING_PASSES * student
 
     def learns(self, early: bool) -> bool:
-        """It always learns."""
+        """Return True: the peer always learns."""
         return True
 
     def learners(self, own: list[nn.Module], early: bool) -> list[nn.Module]:
-        """Add the peer."""
+        """Return the student, the method and the peer."""
         return [*own, self.network]
 
     def output(self, criterion: Criterion, step: Step) -> Output:
@@ -176,7 +176,7 @@ class Peer(SecondNetwork):
         return criterion.output(self.network, step.loaded)
 
     def loss(self, criterion: Criterion, student: TappedModel, step: Step) -> Loss:
-        """Add the loss of the peer, for which the student is the source."""
+        """Compute the losses of the student and the peer, each with the other as its source."""
         own = criterion.output(student, step.loaded)
         peer = self.output(criterion, step)
 
@@ -192,15 +192,15 @@ class Earlier(SecondNetwork):
 
     @staticmethod
     def macs(student: int, teacher: int) -> int:
-        """Count a forward pass."""
+        """Return the cost of a forward pass."""
         return student
 
     def learns(self, early: bool) -> bool:
-        """It learns before the training."""
+        """Return True in the early stage only."""
         return early
 
     def learners(self, own: list[nn.Module], early: bool) -> list[nn.Module]:
-        """Only one of the two networks learns in each stage."""
+        """Return the network in the early stage, and the student and the method afterwards."""
         return [self.network] if early else own
 
     def output(self, criterion: Criterion, step: Step) -> Output:
@@ -217,7 +217,7 @@ class Earlier(SecondNetwork):
 class Untrained(SecondNetwork):
     """A network of the teacher's architecture with random weights.
 
-    Checkpoints don't hold it: the seed gives the same weights again.
+    Checkpoints don't contain it, because the seed reproduces its weights.
     """
 
     @classmethod
@@ -226,7 +226,7 @@ class Untrained(SecondNetwork):
         if task.teacher is None:
             raise InputError(
                 f"{task.label}: method {task.method} needs the architecture of a teacher, "
-                "but there is none; leave the method out"
+                "but there is none; remove the method"
             )
 
         network = conditions.build_network(task.teacher.untrained, "companion", task.label)
@@ -234,26 +234,27 @@ class Untrained(SecondNetwork):
 
     @staticmethod
     def macs(student: int, teacher: int) -> int:
-        """Count a forward pass."""
+        """Return the cost of a forward pass."""
         return teacher
 
     def learns(self, early: bool) -> bool:
-        """It never learns."""
+        """Return False: the network never learns."""
         return False
 
     def enter(self, early: bool) -> None:
-        """Freeze the network, but let it normalise by the statistics of each batch.
+        """Freeze the network, but normalise with the statistics of each batch.
 
-        It has no statistics of its own, and without normalisation its activations would explode.
+        An untrained network has no running statistics, and without normalisation its activations
+        would explode.
         """
         super().enter(early)
         for module in self.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.train()
-                module.momentum = 0.0  # keeps the running statistics as they are
+                module.momentum = 0.0  # leaves the running statistics unchanged
 
     def checkpointed(self) -> dict[str, nn.Module]:
-        """Return nothing."""
+        """Return no modules."""
         return {}
 
     def output(self, criterion: Criterion, step: Step) -> Output:
@@ -268,7 +269,7 @@ COMPANIONS: dict[str, type[Companion]] = {
     "earlier": Earlier,
     "untrained": Untrained,
 }
-"""By the value of `Needs.companion`."""
+"""Companion classes by the value of `Needs.companion`."""
 
 
 def companion_of(method: Method) -> type[Companion]:

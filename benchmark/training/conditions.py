@@ -21,15 +21,15 @@ class Task:
     """One cell to train.
 
     Attributes:
-        folder: Where it is recorded.
+        folder: Folder in which it is recorded.
         label: Its name in messages.
-        configuration: All that decides its numbers; written to its folder.
+        configuration: Everything that determines its results; written to its folder.
         student: The network to train.
         method: Name of the method.
         settings: Settings of the method.
         teacher: The architecture of the pair's teacher, for methods with an untrained teacher.
-        recipe: The cell's own recipe; None for that of the conditions. Only the learning rate and
-            the weight decay may differ.
+        recipe: The cell's own recipe, in which only the learning rate and the weight decay may
+            differ; None to use that of the conditions.
     """
 
     folder: CellFolder
@@ -44,14 +44,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the members of a cohort share.
+    """The data and settings that the members of a cohort share.
 
     Attributes:
         data: Training, validation and test data.
-        recipe: How long and with which optimizer to train.
+        recipe: Length, optimizer and other settings of the training.
         seed: The seed that all random streams derive from.
         select: Which epoch's weights are evaluated: `last` or `best_val`.
-        teacher: None if no method needs a trained teacher.
+        teacher: The trained teacher; None if no method needs one.
         environment: Versions and machine, recorded at each start of a cell.
         tested: Whether finished cells are evaluated on the test data; trials of a search never are.
     """
@@ -71,7 +71,7 @@ class Conditions:
 
     @property
     def samples_per_epoch(self) -> int:
-        """Samples in the batches of an epoch; the last incomplete batch is left out."""
+        """Samples in the batches of an epoch; an incomplete last batch is dropped."""
         return self.steps * self.recipe.batch_size
 
     def autocast(self) -> torch.autocast:
@@ -88,8 +88,8 @@ class Conditions:
 
         Args:
             network: Its description in the study.
-            role: Name of the random stream of its weights.
-            where: What to call it in messages.
+            role: Name of the random stream that initialises its weights.
+            where: Its name in messages.
 
         Raises:
             InputError: The network cannot be built.

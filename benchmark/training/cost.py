@@ -1,4 +1,4 @@
-"""How long a cell trains, and how much it computes."""
+"""Computes the number of epochs and the multiply-accumulates of a cell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Length:
 
 
 def length(method: Method, recipe: Recipe) -> Length:
-    """Return how long a method trains under a recipe."""
+    """Return the number of epochs of a method under a recipe."""
     if companion_of(method).trains_first:
         early = recipe.epochs
     else:
@@ -41,24 +41,24 @@ def length(method: Method, recipe: Recipe) -> Length:
 
 
 def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: int) -> float:
-    """Return the multiply-accumulates of a training on its own, without that of its teacher.
+    """Return the multiply-accumulates of training a cell alone, excluding its teacher's training.
 
     Args:
         method: The method.
         recipe: The recipe.
         images: Images per epoch.
         student: Multiply-accumulates of the student's forward pass of one image.
-        teacher: The same of the teacher.
+        teacher: The same for the teacher.
     """
     epochs = length(method, recipe)
     companion = companion_of(method)
     views = _views(method)
-    own = TRAINING_PASSES * student * views
-    beside = companion.macs(student * views, teacher * views)
+    student_macs = TRAINING_PASSES * student * views
+    companion_macs = companion.macs(student * views, teacher * views)
 
     def per_image(early: bool) -> int:
-        taught = teacher * views if method.taught(early) else 0
-        return own + beside + taught
+        teacher_macs = teacher * views if method.taught(early) else 0
+        return student_macs + companion_macs + teacher_macs
 
     early_macs = TRAINING_PASSES * student if companion.trains_first else per_image(early=True)
     late_macs = per_image(early=False)
@@ -66,9 +66,9 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
 
 
 def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
-    """Return the teacher's forward passes for each image, in a cohort of methods that share them.
+    """Return the teacher's forward passes per image in a cohort of methods that share them.
 
-    An epoch in which any method needs two views of the images takes two passes.
+    An epoch in which any method needs two views of the images counts as two passes.
     """
     passes: dict[int, int] = {}
     for method in methods:

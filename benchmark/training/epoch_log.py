@@ -24,10 +24,11 @@ class EpochLog:
 
         Args:
             loss: Its loss.
-            labels: [N], of which the training accuracy is computed.
+            labels: [N], used to compute the training accuracy.
 
         Returns:
-            The logged values: total, raw values in the order of the loss, share of hits.
+            The logged values: total, raw values in the order of the loss, share of correct
+            predictions.
         """
         correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
         values = [loss.total, *loss.raw.values(), correct]
@@ -40,11 +41,11 @@ class EpochLog:
         return row
 
     def clear(self) -> None:
-        """Forget all batches."""
+        """Discard all batches."""
         self._rows = []
 
     def close(self, number: int) -> dict[str, float]:
-        """Return the metrics of the epoch, and forget its batches.
+        """Return the metrics of the epoch, and discard its batches.
 
         Args:
             number: Number of the epoch, counted from 1, for the message.
@@ -71,7 +72,7 @@ class EpochLog:
         step = int(steps[0])
         finite = table[step].isfinite().tolist()
 
-        # A term is named before the total that it spoils.
+        # The total comes last, because a non-finite term makes it non-finite too.
         terms = [*range(1, len(self._names)), 0]
         name = next(self._names[column] for column in terms if not finite[column])
         raise FloatingPointError(

@@ -1,6 +1,6 @@
-"""Quality of a trained network: accuracy, F1, calibration, agreement with its teacher.
+"""Measures the quality of a trained network: accuracy, F1, calibration, agreement with its teacher.
 
-All of them are functions of logits, and shares are in percent.
+All measures are computed from logits and given in percent.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
         labels: [N].
         top: How many of the highest logits count.
     """
-    # Stable, so that equal logits are taken in the order in which argmax takes them.
+    # A stable sort breaks ties between equal logits in the same way as argmax.
     order = logits.argsort(dim=1, descending=True, stable=True)
     hits = (order[:, :top] == labels[:, None]).any(dim=1)
     return 100 * float(hits.double().mean())
 
 
 def macro_f1(logits: Tensor, labels: Tensor) -> float:
-    """Return the mean of the classes' F1 scores.
+    """Return the mean of the per-class F1 scores.
 
     A class that is neither present nor predicted counts as 0, as in scikit-learn with
-    `zero_division=0`, but for every class of the network and on its device.
+    `zero_division=0`, but over all classes of the network and on its device.
 
     Args:
         logits: [N, classes].
@@ -63,7 +63,7 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
-    """Return the expected calibration error over bins of confidence of equal width.
+    """Return the expected calibration error over equal-width confidence bins.
 
     Guo et al., ICML 2017, arXiv:1706.04599, eq. 3.
 
@@ -86,8 +86,8 @@ def agreement(logits: Tensor, teacher: Tensor) -> float:
     Stanton et al., NeurIPS 2021, arXiv:2106.05945, eq. 5.
 
     Args:
-        logits: The student's, [N, classes].
-        teacher: The teacher's, [N, classes].
+        logits: The student's logits, [N, classes].
+        teacher: The teacher's logits, [N, classes].
     """
     same = logits.argmax(dim=1) == teacher.argmax(dim=1)
     return 100 * float(same.double().mean())
@@ -99,7 +99,7 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
     Args:
         logits: [N, classes].
         labels: [N].
-        teacher: The teacher's logits; without them there is no agreement.
+        teacher: The teacher's logits; None to omit the agreement.
     """
     scores = {
         "acc1": accuracy(logits, labels),
@@ -115,12 +115,12 @@ def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str,
 
 
 def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> dict[str, float]:
-    """Return the quality on the test data, by the key under which it is logged.
+    """Return the quality on the test data, by metric key.
 
     Args:
         model: The network.
         inputs: The test data.
-        teacher: The teacher's logits on them, if there is a teacher.
+        teacher: The teacher's logits on the test data; None if there is no teacher.
     """
     scores = quality(predict(model, inputs), inputs.labels, teacher)
     return {BY_COLUMN[column].key: score for column, score in scores.items()}

@@ -40,7 +40,7 @@ class Member:
         """Build all parts, and resume from the newest checkpoint if there is one.
 
         Raises:
-            InputError: A part cannot be built, or a file can be neither read nor written.
+            InputError: A part cannot be built, or a file cannot be read or written.
         """
         self.task = task
         self.conditions = conditions
@@ -82,7 +82,7 @@ class Member:
         return not self.left and self.epoch == epoch < self.length.epochs
 
     def enter(self, epoch: int) -> None:
-        """Enter a stage at an epoch: choose which networks train, and make a fresh optimizer."""
+        """Enter a stage at an epoch: choose which networks train, and create a fresh optimizer."""
         self.epoch = epoch
         self.optimizer = self.parts.enter(early=epoch < 0)
 

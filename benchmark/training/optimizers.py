@@ -1,4 +1,4 @@
-"""The optimizers of a recipe, each with its own way from a loss to gradients."""
+"""The optimizers that a recipe can choose, and how each computes gradients from a loss."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Optimizer:
             group["lr"] = rate
 
     def step(self, loss: Loss) -> None:
-        """Update the parameters by the gradient of a loss."""
+        """Update the parameters with the gradient of a loss."""
         self._optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self._optimizer.step()
 
     def state(self) -> Tensors:
-        """Return the state of all parameters, by `<index of the parameter>/<name>`."""
+        """Return the state of all parameters, by `<parameter index>/<name>`."""
         tensors = {}
         for index, state in self._optimizer.state_dict()["state"].items():
             for name, value in state.items():
@@ -46,10 +46,10 @@ class Optimizer:
         return tensors
 
     def load(self, tensors: Tensors) -> None:
-        """Restore what `state` returned.
+        """Restore a state that `state` returned.
 
         Raises:
-            ValueError: A name is not one that `state` gives.
+            ValueError: A name doesn't have the form that `state` uses.
         """
         states: dict[int, Tensors] = {}
         for name, value in tensors.items():
@@ -60,7 +60,7 @@ class Optimizer:
 
 
 class DotOptimizer(Optimizer):
-    """Minimises a loss with DOT, which takes the gradients of task and distillation apart.
+    """Minimises a loss with DOT, which keeps the gradients of task and distillation separate.
 
     See `methods.Dot`; Zhao et al., ICCV 2023, arXiv:2308.02286.
     """
@@ -70,7 +70,7 @@ class DotOptimizer(Optimizer):
         self._dot = optimizer
 
     def step(self, loss: Loss) -> None:
-        """Update the parameters by the two gradients of a loss."""
+        """Update the parameters with the two gradients of a loss."""
         self._dot.zero_grad(set_to_none=True)
         parameters = [
             parameter for group in self._dot.param_groups for parameter in group["params"]

@@ -1,4 +1,4 @@
-"""Costs of a trained network: size, computation, latency, memory.
+"""Measures the costs of a trained network: size, compute, latency, memory.
 
 Latency and memory depend on the machine.
 """
@@ -18,15 +18,15 @@ from methods import Needs
 
 WARM_UPS = 5
 WARM_UP_SECONDS = 0.5
-"""The warm-up ends with this number of passes, or after this time."""
+"""The warm-up ends after `WARM_UPS` passes or `WARM_UP_SECONDS`, whichever comes first."""
 
 LEAST, MOST = 5, 30
 SECONDS = 2.0
-"""Passes are timed until there are `MOST`, or until `SECONDS` are over and there are `LEAST`."""
+"""Timing ends after `MOST` passes, or after `SECONDS` if there are at least `LEAST` passes."""
 
 
 def costs(model: Evaluated) -> dict[str, float]:
-    """Return the costs of a network, by the key under which they are logged."""
+    """Return the costs of a network, by metric key."""
     values = {
         "peak_memory_mb": peak_memory(model.device),
         "params": float(model.parameter_count()),
@@ -41,7 +41,7 @@ def costs(model: Evaluated) -> dict[str, float]:
 def latency(model: Evaluated, batch_size: int) -> float:
     """Return the median time of a forward pass, in milliseconds.
 
-    In eval mode and float32, on the model's device, after a warm-up.
+    The passes run in eval mode and float32, on the model's device, after a warm-up.
     """
     inputs = model.example(batch_size)
     mode = model.training
@@ -56,16 +56,16 @@ def latency(model: Evaluated, batch_size: int) -> float:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the most memory that this process has held so far, in MiB.
+    """Return the peak memory of this process so far, in MiB.
 
-    On a GPU, that of its tensors there; otherwise its resident memory.
+    On a GPU, it is the memory of the process's tensors there; otherwise, its resident memory.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
 
     import resource
 
-    # macOS counts bytes, Linux KiB.
+    # ru_maxrss is in bytes on macOS and in KiB on Linux.
     units = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
 

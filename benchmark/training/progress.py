@@ -12,19 +12,19 @@ class Progress:
     """
 
     def planned(self, cells: Mapping[str, int]) -> None:
-        """Cells will be trained, each for a number of epochs."""
+        """Report the cells to train, with the number of epochs of each."""
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """The training of a cell starts or resumes at an epoch, of `epochs` in all."""
+        """Report that a cell starts or resumes training at an epoch, of `epochs` in total."""
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is over and recorded."""
+        """Report that an epoch has ended and is recorded."""
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """A cell is evaluated and finished."""
+        """Report that a cell has been evaluated and is finished."""
 
     def failed(self, cell: str, reason: str) -> None:
-        """A cell has failed and left its cohort."""
+        """Report that a cell has failed and left its cohort."""
 
     def warn(self, text: str) -> None:
-        """Show a message of one line to the user."""
+        """Show a one-line message to the user."""

@@ -123,7 +123,7 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
     """Return the journal record of an epoch.
 
     Args:
-        epoch: Negative in the early stage.
+        epoch: Index of the epoch, negative in the early stage.
         position: The same epoch, counted from 0 at the start of the early stage.
         metrics: Metrics of the epoch; in the early stage they get a prefix.
     """

@@ -15,16 +15,17 @@ from benchmark.training.conditions import Conditions
 def measure(
     assembly: Assembly, tally: Tally, conditions: Conditions, folder: Path
 ) -> dict[str, float]:
-    """Measure a trained cell, by the keys of `benchmark.measures`.
+    """Measure the quality and the costs of a trained cell.
 
     Args:
         assembly: Its parts, with the weights to evaluate.
-        tally: What it has summed up while it trained.
-        conditions: Those of its training.
+        tally: The times that it recorded during training.
+        conditions: The conditions of its training.
         folder: Its folder, whose journal opens the test data.
 
     Returns:
-        Quality and costs; of a cell that is not to be tested only what the training cost.
+        The values by the keys of `benchmark.measures`; only the training costs if the conditions
+        exclude the test data.
     """
     metrics: dict[str, float] = {}
     if conditions.tested:

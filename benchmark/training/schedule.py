@@ -1,6 +1,6 @@
-"""The learning rate of each step, as a pure function.
+"""Computes the learning rate of each step, as a pure function.
 
-torch's schedulers carry state; a pure function resumes exactly after a crash without any.
+torch's schedulers have state; a pure function resumes exactly after a crash without any.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
 
     Args:
         recipe: Peak rate, schedule and number of epochs.
-        epoch: Counted from 0.
-        step: Within the epoch, counted from 0.
+        epoch: Index of the epoch, counted from 0.
+        step: Index of the step within the epoch, counted from 0.
         steps: Steps per epoch.
     """
     schedule = recipe.schedule

@@ -1,4 +1,4 @@
-"""Time spent on a device, measured without waiting for it."""
+"""Measures time spent on a device without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 class Stopwatch:
-    """Adds up the time of pieces of work.
+    """Adds up the time of work on a device.
 
     On a GPU, events are queued with the work and read later, so that measuring never blocks.
     """
@@ -38,7 +38,7 @@ class Stopwatch:
         self._events.append((begin, end))
 
     def read(self) -> float:
-        """Return the seconds since the last reading, and start from zero. Waits for a GPU."""
+        """Return the seconds since the last reading, and reset them. Waits for a GPU."""
         if self._events:
             torch.cuda.synchronize(self.device)
             milliseconds = sum(begin.elapsed_time(end) for begin, end in self._events)

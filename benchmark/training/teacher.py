@@ -20,7 +20,7 @@ class Teacher:
 
     Attributes:
         model: The network.
-        sha256: Digest of its weights' file.
+        sha256: SHA-256 of its weights file.
     """
 
     def __init__(self, model: TappedModel, sha256: str):
@@ -32,8 +32,8 @@ class Teacher:
         """Run the network on a batch, without gradients.
 
         Returns:
-            All taps in float32, whatever the members need, so that no member's needs change a
-            bit for another; the logits of the second view too if the batch has one.
+            All taps in float32, whatever the members need, so that the needs of one member never
+            change the results of another; also the logits of the second view if the batch has one.
         """
         with torch.no_grad():
             output = in_float32(self.model(loaded.inputs, self.model.taps()))
@@ -46,7 +46,7 @@ class Teacher:
         """Return the logits [N, classes] on the test data, computed once for all cells.
 
         Raises:
-            SealedError: The training of the cell that asks is not over.
+            SealedError: The cell that provides the evidence has not finished training.
         """
         images = data.test(evidence)
         if self._test_logits is None:

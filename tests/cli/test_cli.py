@@ -126,13 +126,13 @@ WRONG_COMMANDS = [
     (("sync", "tiny"), r"tiny: no such study in .*/runs; no study has been run there yet"),
     (
         ("leaderboard", "tiny"),
-        r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet",
+        r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it contains no study yet",
     ),
     (("status", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
     (("sync", "my.yaml"), r"my\.yaml: no such study in .*/runs; no study has been run there yet"),
     (
         ("leaderboard", "my.yaml"),
-        r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it holds no study yet",
+        r"sqlite:///.*/runs/mlflow\.db: no experiment 'kd/tiny'; it contains no study yet",
     ),
     (("ui",), r".*/runs/mlflow\.db: nothing is recorded there yet"),
     (("show", "abc"), r".*/runs/mlflow\.db: nothing is recorded there yet"),
@@ -459,7 +459,7 @@ def test_a_store_of_another_version_of_mlflow_is_told_in_one_line_with_a_remedy(
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
         database.commit()
-    pattern = r"sqlite:.*: made by another version of MLflow .* `mlflow db upgrade sqlite:////.*/mlflow\.db`"
+    pattern = r"sqlite:.*: created by another version of MLflow .* `mlflow db upgrade sqlite:////.*/mlflow\.db`"
     for command in (("show", "abc"), ("leaderboard", "tiny"), ("ui",)):
         refused(pattern, "--workspace", tmp_path, *command)
 

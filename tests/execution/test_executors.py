@@ -244,6 +244,6 @@ def test_a_file_that_does_not_define_exactly_one_executor_is_refused(
     name: str, classes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_file(tmp_path, name, classes, monkeypatch)
-    message = rf"{name}.py: holds {len(classes)} executors; define exactly one"
+    message = rf"{name}.py: defines {len(classes)} executors; define exactly one"
     with pytest.raises(TypeError, match=message):
         executors.create(name)

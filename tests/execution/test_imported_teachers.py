@@ -139,7 +139,7 @@ def test_weights_that_nobody_imported_are_one_line_with_the_remedy(workspace: Pa
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert f"{study}: pairs[0].teacher.weights: no teacher in " in done.err
-    assert "matches 0123456789ab; list them with `kdbench teachers list`" in done.err
+    assert "matches 0123456789ab; list them with `kdbench teachers list` or" in done.err
     assert "add one with `kdbench teachers import`" in done.err
 
 

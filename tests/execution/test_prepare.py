@@ -74,7 +74,7 @@ def test_cells_that_are_left_form_cohorts_among_themselves(wide: Prepared) -> No
     [
         (
             ["kd", {"name": "again", "method": "kd", "settings": {"temperature": 4}}],
-            "study.yaml: methods: 'kd' and 'again' are the same; remove one",
+            "study.yaml: methods: 'kd' and 'again' are identical; remove one",
         ),
         (
             [
@@ -82,7 +82,7 @@ def test_cells_that_are_left_form_cohorts_among_themselves(wide: Prepared) -> No
                 "student",
                 {"name": "b", "method": "kd + at", "settings": {"ce": 1}},
             ],
-            "study.yaml: methods: 'a' and 'b' are the same; remove one",
+            "study.yaml: methods: 'a' and 'b' are identical; remove one",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_rows_that_would_train_the_same_are_refused(rows: list[Any], message: st
 
 def test_pairs_that_would_train_the_same_are_refused() -> None:
     (pair,) = tiny()["pairs"]
-    message = r"^study\.yaml: pairs: 'pair' and 'twin' are the same; remove one$"
+    message = r"^study\.yaml: pairs: 'pair' and 'twin' are identical; remove one$"
     with pytest.raises(InputError, match=message):
         prepared(tiny(pairs=[pair, {**pair, "name": "twin"}]))
 

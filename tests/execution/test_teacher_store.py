@@ -91,7 +91,9 @@ def test_a_teacher_is_named_by_the_first_digits_of_its_weights(filled: TeacherSt
 
 
 def test_digits_that_match_several_teachers_or_none_are_refused(filled: TeacherStore) -> None:
-    message = r"^here: 3d matches several teachers \(371ca66aaed3, 471ca66aaed3\); add digits$"
+    message = (
+        r"^here: 3d matches several teachers \(371ca66aaed3, 471ca66aaed3\); give more digits$"
+    )
     with pytest.raises(InputError, match=message):
         filled.find("3d", "here")
     with pytest.raises(InputError, match=r"^here: no teacher in .* matches 00; list them with "):

@@ -239,8 +239,8 @@ def test_a_trial_whose_loss_is_not_finite_fails_and_keeps_its_number(
 def test_a_budget_below_the_trials_that_were_made_is_refused(whole: Whole, workspace: Path) -> None:
     shutil.copytree(whole[0], workspace)
     message = (
-        r"search\.trials: is 3, but pair / kd already has 4 trials; ask for 4 or more, or begin a "
-        r"new search with another search\.seed"
+        r"search\.trials: is 3, but pair / kd already has 4 trials; set it to 4 or more, or start "
+        r"a new search with another search\.seed"
     )
     with pytest.raises(InputError, match=message):
         searching(workspace, searched(search={"trials": 3}))
@@ -314,4 +314,4 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
     file = write_study(tmp_path / "study.yaml", tiny(["kd"]))
     done = kdbench("--workspace", tmp_path / "runs", "tune", file, *LOCAL)
     assert done.code == 2
-    assert f"{file}: search: missing; `kdbench tune` needs it" in done.err
+    assert f"{file}: search: missing; add it for `kdbench tune`" in done.err

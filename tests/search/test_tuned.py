@@ -61,7 +61,7 @@ def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
     first, *rest = whole[1].best
 
     tuned.write(path, loaded, [replace(first, trials=5), *rest])
-    message = r"rows had 4 and 5 trials; unequal budgets are not compared"
+    message = r"rows had 4 and 5 trials, but must have equal budgets"
     with pytest.raises(InputError, match=message):
         tuned.with_tuned_rows(loaded, path)
 
@@ -70,9 +70,9 @@ def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
         tuned.with_tuned_rows(loaded, path)
 
     tuned.write(path, loaded, [replace(first, row="gone"), *rest])
-    with pytest.raises(InputError, match=r"'gone', which is no row of the study"):
+    with pytest.raises(InputError, match=r"'gone', which is not a row of the study"):
         tuned.with_tuned_rows(loaded, path)
-    with pytest.raises(InputError, match=r"no such file; `kdbench tune` writes it"):
+    with pytest.raises(InputError, match=r"no such file; run `kdbench tune` to create it"):
         tuned.with_tuned_rows(loaded, tmp_path / "none.yaml")
 
 
@@ -81,7 +81,7 @@ def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
     [
         (
             {"seeds": [100]},
-            r"seeds: the settings were chosen with seed 100, which the study uses too; give ",
+            r"seeds: the settings were chosen with seed 100, which the study also uses; choose ",
         ),
         (
             {
@@ -90,12 +90,16 @@ def test_settings_of_unequal_budgets_or_of_another_study_are_refused(
                     {"name": "kd (tuned)", "method": "kd", "settings": {"temperature": 2}},
                 ]
             },
-            r"the study already has a row 'kd \(tuned\)'; give it another name",
+            r"the study already has a row 'kd \(tuned\)'; rename that row",
         ),
-        ({"pairs": "more"}, r"holds no settings for the pair 'second'; run `kdbench tune` again"),
+        (
+            {"pairs": "more"},
+            r"contains no settings for the pair 'second'; run `kdbench tune` again",
+        ),
         (
             {"pairs": "other"},
-            r"holds settings for 'pair', which is no pair of the study; run `kdbench tune` again",
+            r"contains settings for 'pair', which is not a pair of the study; "
+            r"run `kdbench tune` again",
         ),
         (
             {"found": {"temperature": -1.0}},

@@ -1,4 +1,4 @@
-"""The command line as tests use it, in this process or a new one, and what it leaves behind."""
+"""Runs the command line for tests, in this process or a new one, and reads its results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEW = [sys.executable, "-W", "error", "-m", "benchmark"]
 
 
 class Ended(NamedTuple):
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 def kdbench(*arguments: Any) -> Ended:
-    """Run a command in this process, on one thread as `launched`: threads decide the bits."""
+    """Run a command in this process, on one thread like `launched`: the bits depend on threads."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads, code = torch.get_num_threads(), 0
     torch.set_num_threads(1)
@@ -59,8 +59,8 @@ def kdbench(*arguments: Any) -> Ended:
 def launched(
     *arguments: Any, command: Sequence[str] = NEW, **options: Any
 ) -> subprocess.Popen[str]:
-    """The command line as a process of its own."""
-    surroundings = {
+    """Start the command line in a new process."""
+    environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
@@ -68,11 +68,11 @@ def launched(
     }
     pipe = subprocess.PIPE
     words = [*command, *map(str, arguments)]
-    return subprocess.Popen(words, env=surroundings, stdout=pipe, stderr=pipe, text=True, **options)
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    """Waits for a process, and does not leave one behind that hangs."""
+    """Wait for a process, and kill it if it hangs."""
     try:
         out, err = process.communicate(timeout=300)
     finally:
@@ -81,7 +81,7 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for something that other processes bring about."""
+    """Wait until other processes make a condition true."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -89,17 +89,17 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def alive(word: Any) -> list[int]:
-    """The processes with a word on their command line, such as the folder of a test."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
+    """Return the ids of processes with a word on their command line, such as a test's folder."""
+    identifiers = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if str(word).encode() in place.read_bytes():
-                found.append(int(place.parent.name))
-    return found
+            if str(word).encode() in file.read_bytes():
+                identifiers.append(int(file.parent.name))
+    return identifiers
 
 
 def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
-    """Status, tags and last metrics of the runs in MLflow's database, read without MLflow."""
+    """Return status, tags and last metrics of the runs in MLflow's database, without MLflow."""
     with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database:
         runs = {
             key: {"status": status}
@@ -112,7 +112,7 @@ def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:
-    """The files that `kdbench leaderboard` writes of the study "tiny", without measured times."""
+    """Return the files that `kdbench leaderboard` writes for "tiny", without measured times."""
     assert kdbench("--workspace", workspace, "leaderboard", name, "--results", results).code == 0
     return {
         path.name: path.read_bytes()

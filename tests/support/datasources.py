@@ -1,4 +1,4 @@
-"""Small data sets for tests of data, written to a folder, and shorthands to read them."""
+"""Writes small data sets for tests to a folder, and reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.study.schema import Augmentation, Recipe, Split, make_dataset
 CPU = torch.device("cpu")
 
 SHARED = Path(os.environ.get("KDBENCH_SHARED", Path(__file__).parents[3] / "shared")).absolute()
-"""A folder beside the checkout, for data and weights that are too large for it."""
+"""Folder next to the checkout, for data and weights that are too large for it."""
 
 CIFAR = SHARED / "data" / "cifar100"
 
@@ -39,12 +39,12 @@ def digits(**split):
 
 
 def training(data):
-    """Return the inputs that are trained on, in the order of their indices."""
+    """Return the training inputs, in the order of their indices."""
     return data._source.subset(data.train_index)
 
 
 def recipe(batch_size=64, augmentation=None, **options):
-    """Return a recipe as far as it concerns data."""
+    """Return a recipe with the settings that concern data."""
     return Recipe(
         epochs=1, batch_size=batch_size, augmentation=augmentation or Augmentation(), **options
     )
@@ -60,7 +60,7 @@ def epoch(data, seed=0, number=0, batch_size=64, augmentation=None, **options):
 
 
 def picture(number, width=12, height=10):
-    """Draw an RGB image that differs from that of any other number."""
+    """Draw an RGB image that is unique to a number."""
     generator = np.random.default_rng(number)
     coarse = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     return coarse.resize((width, height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""The runs of small studies, made by hand, and their tables."""
+"""Hand-made runs of small studies, and their tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T1 = math.tan(math.pi * 0.475)
 
 
 def run(method, seed, acc1, pair=PAIR, status="FINISHED", reason="", teacher="T", **metrics):
-    """A run; `cost_params=1.0` is its metric `cost/params`."""
+    """Return a run; `cost_params=1.0` sets its metric `cost/params`."""
     tags = {
         "run_id": f"{pair}-{method}-{seed}-{status}",
         "kind": "run",
@@ -49,13 +49,13 @@ def run(method, seed, acc1, pair=PAIR, status="FINISHED", reason="", teacher="T"
 
 
 def teacher(acc1=96.0, pair="r56", identity="T", status="FINISHED", reason="", **metrics):
-    """A run of the teacher."""
+    """Return a run of the teacher."""
     entry = run("teacher", 0, acc1, pair, status, reason, identity, **metrics)
     return entry | {"kind": "teacher", "run_id": f"teacher-{identity}-{pair}-{status}"}
 
 
 def row(method, accuracies, pair=PAIR, **metrics):
-    """A run for every seed; none where the accuracy is None."""
+    """Return a run for every seed, except those whose accuracy is None."""
     return [
         run(method, seed, acc1, pair, **metrics)
         for seed, acc1 in enumerate(accuracies)
@@ -64,7 +64,7 @@ def row(method, accuracies, pair=PAIR, **metrics):
 
 
 def everywhere(plan, means):
-    """Runs with equal accuracies for every seed, by method, on every pair."""
+    """Return runs on every pair, with the same accuracy of a method for every seed."""
     runs = []
     for pair in plan.pairs:
         for method, mean in means.items():
@@ -73,13 +73,14 @@ def everywhere(plan, means):
 
 
 def full():
-    """All runs of `PLAN`."""
+    """Return all runs of `PLAN`."""
     return [teacher(), *row("student", STUDENT), *row("kd", KD), *row("at", AT)]
 
 
 def with_costs():
-    """All runs of `PLAN`, where the student alone computes 2 TMAC with 100 parameters, kd 3
-    with as many, and at 5 with 150.
+    """Return all runs of `PLAN` with costs.
+
+    The student alone takes 2 TMAC with 100 parameters, kd 3 with 100, and at 5 with 150.
     """
     return [
         teacher(cost_params=900.0, cost_compute_tmac=8.0),
@@ -90,21 +91,21 @@ def with_costs():
 
 
 def board(runs, plan=PLAN, **options):
-    """The leaderboard of these runs."""
+    """Return the leaderboard of runs."""
     return leaderboard(pd.DataFrame(runs), plan, **options)
 
 
 def line(runs, method, plan=PLAN, pair=PAIR):
-    """A line of the leaderboard by column; without a rank, the rank is None."""
+    """Return a line of the leaderboard by column; a missing rank is None."""
     table = board(runs, plan)
     (entry,) = table[(table["pair"] == pair) & (table["method"] == method)].to_dict("records")
     return entry | {"rank": None if pd.isna(entry["rank"]) else entry["rank"]}
 
 
 def lines(runs, plan, columns, **options):
-    """The leaderboard without teachers as tuples, None for an empty value.
+    """Return the leaderboard without teachers as tuples, with None for empty values.
 
-    A tuple starts with the method, in a study of several pairs with pair and method.
+    A tuple starts with the method, or in a study of several pairs with the pair and the method.
     """
     table = board(runs, plan, **options)
     names = ["method"] if len(plan.pairs) == 1 else ["pair", "method"]
@@ -116,12 +117,12 @@ def lines(runs, plan, columns, **options):
 
 
 def methods(table, pair=PAIR):
-    """The methods of a pair in the order of the table."""
+    """Return the methods of a pair, in the order of the table."""
     return table.loc[table["pair"] == pair, "method"].tolist()
 
 
 def ranks(table):
-    """Ranks by method, in the order of the table; None for a row without one."""
+    """Return ranks by method, in the order of the table; None for a row without a rank."""
     pairs = zip(table["method"], table["rank"], strict=True)
     return {method: None if pd.isna(rank) else rank for method, rank in pairs}
 
@@ -140,7 +141,7 @@ UNEQUAL = "rows were tuned with different numbers of trials (20, 5), so they are
 
 
 def tuned():
-    """All runs of `TUNED_PLAN`.
+    """Return all runs of `TUNED_PLAN`.
 
     Means: kd 92.83, at 92, student 91; tuned: at 95, kd 93.5, student 91.5.
     """
@@ -153,9 +154,9 @@ def tuned():
 
 
 def over_pairs(count):
-    """Runs and plan of a study of so many pairs.
+    """Return the runs and the plan of a study with a number of pairs.
 
-    at and kd take turns in being the best of a pair; the student alone is always last.
+    at and kd alternate as the best of a pair; the student alone is always last.
     """
     plan = dataclasses.replace(PLAN, pairs=tuple(f"p{number}" for number in range(count)))
     runs = []

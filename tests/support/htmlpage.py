@@ -1,4 +1,4 @@
-"""Reads a page of HTML: its tags, its table cells, its text."""
+"""Parses an HTML page: its tags, table cells and text."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class Page(HTMLParser):
             self.cells.append(Cell(last.attributes, last.text + data))
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of every such tag."""
+        """Return the attributes of every tag with a name."""
         return [attributes for name, attributes in self.tags if name == tag]

@@ -1,4 +1,4 @@
-"""A small study's folder as a run leaves it, an empty store, and what MLflow holds in it."""
+"""Writes a small study's folder as a run does, and reads its runs from an MLflow store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.records import append
 ROOT = Path(__file__).parents[2]
 
 START = 1_700_000_000_000
-"""When cells start, in milliseconds since 1970."""
+"""Start time of cells, in milliseconds since 1970."""
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "student": {},
@@ -38,7 +38,7 @@ CANARY = "canary-9f3b"
 
 
 class Study:
-    """A study's folder as a run leaves it, written step by step."""
+    """A study's folder, written step by step as by a run."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Study:
 
     @staticmethod
     def cell(row: str, seed: int = 0) -> PlannedCell:
-        """The planned cell of a row."""
+        """Return the planned cell of a row."""
         identity = f"{row}-{seed}".encode().hex()[:12].ljust(12, "0") + str(seed)
         return PlannedCell(
             id=identity,
@@ -108,7 +108,7 @@ class Study:
         self.change_plan(teachers=(dataclasses.replace(self.plan.teachers[0], **changes),))
 
     def cell_files(self, row: str, seed: int = 0) -> CellFiles:
-        """The files of a cell, or of the teacher."""
+        """Return the files of a cell, or of the teacher."""
         entry = self.plan.teachers[0] if row == "teacher" else self.cell(row, seed)
         return self.files.files(entry.folder)
 
@@ -154,7 +154,7 @@ class Study:
 
 
 def make_template(folder: Path) -> Path:
-    """A database without experiments: MLflow needs seconds to create one."""
+    """Create a database without experiments, to copy: MLflow takes seconds to create one."""
     store = open_store(folder, None)
     mlflow_client(store).search_experiments()
     assert store.database is not None
@@ -162,43 +162,43 @@ def make_template(folder: Path) -> Path:
 
 
 def store_from(template: Path, folder: Path) -> Store:
-    """A store in a folder, copied from the template."""
+    """Return a store in a folder, copied from the template."""
     shutil.copy(template, Workspace(folder).database)
     return open_store(folder, None)
 
 
 def mlflow_client(store: Store) -> Any:
-    """MLflow's own client, which knows nothing of ours."""
+    """Return MLflow's own client, independent of kdbench's."""
     return import_mlflow().MlflowClient(store.uri)
 
 
 def find_runs(store: Store, condition: str = "", study: str = "small") -> list[Any]:
-    """The runs of a study that meet a condition."""
+    """Return the runs of a study that meet a condition."""
     client = mlflow_client(store)
     experiment = client.get_experiment_by_name(f"kd/{study}")
     return list(client.search_runs([experiment.experiment_id], condition))
 
 
 def find_run(store: Store, row: str, kind: str = "run", study: str = "small") -> Any:
-    """The only run of a row."""
+    """Return the only run of a row."""
     condition = f"tags.method = '{row}' and tags.`kdbench.kind` = '{kind}'"
     (run,) = find_runs(store, condition, study)
     return run
 
 
 def history(store: Store, run: Any, key: str) -> list[tuple[int, int, float]]:
-    """Step, time and value of each point of a run's metric."""
+    """Return the step, time and value of each point of a run's metric."""
     points = mlflow_client(store).get_metric_history(run.info.run_id, key)
     return sorted((point.step, point.timestamp, point.value) for point in points)
 
 
 def file_names(store: Store, run: Any) -> set[str]:
-    """The names of a run's files."""
+    """Return the names of a run's files."""
     return {file.path for file in mlflow_client(store).list_artifacts(run.info.run_id)}
 
 
 def snapshot(store: Store, study: str = "small") -> dict[str, dict[str, Any]]:
-    """All that MLflow holds of a study's runs, by id."""
+    """Return everything that MLflow stores about a study's runs, by id."""
     return {
         run.info.run_id: {
             "status": run.info.status,
@@ -214,7 +214,7 @@ def snapshot(store: Store, study: str = "small") -> dict[str, dict[str, Any]]:
 
 
 def counts(synced: Synced) -> tuple[int, int, int]:
-    """Runs created, updated and unchanged."""
+    """Return the numbers of runs created, updated and unchanged."""
     return (synced.created, synced.updated, synced.unchanged)
 
 
@@ -239,11 +239,11 @@ from benchmark.tracking.sync import sync
 for folder in map(Path, sys.argv[1:]):
     sync(folder, open_store(folder.parent, None))
 """
-"""Syncs the studies in the folders that are its arguments."""
+"""Code that syncs the studies in the folders given as arguments."""
 
 
 def output_of(process: subprocess.Popen[str]) -> str:
-    """What a process printed; it must succeed without a message on stderr."""
+    """Return the output of a process, which must succeed without a message on stderr."""
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert errors == ""

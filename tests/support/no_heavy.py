@@ -1,4 +1,4 @@
-"""Pytest plugin: reading results takes pandas, not the packages that train, track or search.
+"""Pytest plugin that blocks heavy packages, because reading results needs only pandas.
 
 `python -m pytest tests/leaderboard tests/report -p tests.support.no_heavy`
 """

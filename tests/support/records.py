@@ -1,4 +1,4 @@
-"""Journals as plain data, so that tests don't depend on the classes that read them; a full disk."""
+"""Reads and writes journals as plain data, and simulates a full disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def append(path: Path, kind: str, **content: Any) -> None:
 
 @contextlib.contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """Make the system refuse to write beyond `size` bytes of a file, as a full disk does."""
+    """Limit files to `size` bytes, so that longer writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

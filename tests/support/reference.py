@@ -1,7 +1,7 @@
-"""Losses and gradients of reference implementations in float64, and the inputs they were given.
+"""Compares losses and gradients with those of reference implementations, in float64.
 
-`tests/methods/oracle/<method>.json` says how each input is made (from a seed, or by its values) and
-what came out: the loss, and for the gradient with respect to each input its l2 norm, sum, sum of
+`tests/methods/oracle/<method>.json` defines each input (by a seed, or by its values) and contains
+the results: the loss, and for the gradient with respect to each input its l2 norm, sum, sum of
 absolute values and first 8 elements.
 """
 
@@ -21,9 +21,9 @@ FOLDER = Path(__file__).parents[1] / "methods" / "oracle"
 MASK = (1 << 64) - 1
 
 
-def element(seed: int, place: int, scale: float) -> float:
-    """A nearly normal multiple of 1/1024: the sum of the 16-bit words of a SplitMix64 draw."""
-    bits = (seed * 0xD1342543DE82EF95 + place * 0x9E3779B97F4A7C15) & MASK
+def element(seed: int, position: int, scale: float) -> float:
+    """Return a nearly normal multiple of 1/1024, from the 16-bit words of a SplitMix64 draw."""
+    bits = (seed * 0xD1342543DE82EF95 + position * 0x9E3779B97F4A7C15) & MASK
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = ((bits ^ (bits >> shift)) * factor) & MASK
     bits ^= bits >> 31
@@ -32,28 +32,29 @@ def element(seed: int, place: int, scale: float) -> float:
 
 
 def tensor(entry: dict[str, Any]) -> Tensor:
-    """An input: float64, or int64 where its values are whole."""
+    """Return an input as float64, or as int64 if its values are marked as whole."""
     if "values" in entry:
         kind = torch.int64 if entry.get("whole") else torch.float64
         return torch.tensor(entry["values"], dtype=kind).reshape(entry["shape"])
-    places = range(1, math.prod(entry["shape"]) + 1)
+    positions = range(1, math.prod(entry["shape"]) + 1)
     flat = torch.tensor(
-        [element(entry["seed"], place, entry["scale"]) for place in places], dtype=torch.float64
+        [element(entry["seed"], position, entry["scale"]) for position in positions],
+        dtype=torch.float64,
     )
-    made = (flat + entry.get("shift", 0.0)).reshape(entry["shape"])
-    return {"relu": made.relu(), "abs": made.abs()}.get(entry.get("post", ""), made)
+    shaped = (flat + entry.get("shift", 0.0)).reshape(entry["shape"])
+    return {"relu": shaped.relu(), "abs": shaped.abs()}.get(entry.get("post", ""), shaped)
 
 
 def near(expected: Any, size: float = 0.0) -> Any:
-    """Equal to 1e-9; differences far below `size`, that of the summands, are rounding."""
+    """Match to a relative 1e-9, or to an absolute 1e-12 of the `size` of the summands."""
     return pytest.approx(expected, rel=1e-9, abs=1e-12 * size)
 
 
 @dataclass
 class Case:
-    """One call of a reference.
+    """One call of a reference implementation.
 
-    `inputs` are named as the reference names its arguments; those with a gradient are leaves.
+    `inputs` have the names of the reference's arguments; those with a gradient are leaves.
     """
 
     name: str
@@ -64,19 +65,19 @@ class Case:
     inputs: dict[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, argument: str) -> Tensor:
-        """An input, made when it is first asked for."""
+        """Return an input, which is created on first use."""
         if argument not in self.inputs:
-            made = tensor(self.entries[argument])
-            self.inputs[argument] = made.requires_grad_(argument in self.expected["grad"])
+            value = tensor(self.entries[argument])
+            self.inputs[argument] = value.requires_grad_(argument in self.expected["grad"])
         return self.inputs[argument]
 
     def holds(self, loss: Tensor) -> None:
-        """Asserts that a loss, and its gradient with respect to the inputs, are the reference's."""
+        """Assert that a loss and its gradients with respect to the inputs match the reference."""
         assert loss.dtype == torch.float64
         assert loss.item() == near(self.expected["loss"])
-        wanted = {name: grad for name, grad in self.expected["grad"].items() if grad is not None}
-        found = torch.autograd.grad(loss, [self[name] for name in wanted])
-        for gradient, (name, figures) in zip(found, wanted.items(), strict=True):
+        expected = {name: grad for name, grad in self.expected["grad"].items() if grad is not None}
+        gradients = torch.autograd.grad(loss, [self[name] for name in expected])
+        for gradient, (name, figures) in zip(gradients, expected.items(), strict=True):
             size = figures["abs_sum"]
             assert gradient.norm().item() == near(figures["l2"]), name
             assert gradient.abs().sum().item() == near(size), name
@@ -85,12 +86,14 @@ class Case:
 
 
 def cases(method: str, *names: str) -> list[Any]:
-    """A method's cases, or those of these names, as parameters of a test."""
+    """Return a method's cases, or only those with the given names, as test parameters."""
     content = json.loads((FOLDER / f"{method}.json").read_text())
-    found = []
+    method_cases = []
     for case in content["cases"]:
         entries = {argument: content["inputs"][name] for argument, name in case["inputs"].items()}
         extra = {key: case[key] for key in ("sign_flip_values", "per_sample_values") if key in case}
-        found.append(Case(case["id"], case["params"], case["expected"], entries, extra))
-    assert not set(names) - {case.name for case in found}
-    return [pytest.param(case, id=case.name) for case in found if not names or case.name in names]
+        method_cases.append(Case(case["id"], case["params"], case["expected"], entries, extra))
+    assert not set(names) - {case.name for case in method_cases}
+    return [
+        pytest.param(case, id=case.name) for case in method_cases if not names or case.name in names
+    ]

@@ -1,4 +1,4 @@
-"""A search's record and journals as `kdbench tune` leaves them, and what MLflow holds of it."""
+"""Writes a search's record and journals as `kdbench tune` does, and reads its runs in MLflow."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Search:
         return self
 
     def read(self) -> SearchRecord:
-        """The record as MLflow is fed from it."""
+        """Write the record, and read it as a sync does."""
         return read_search(self.save().record_path)
 
     def ask(self, **params: Any) -> int:
@@ -97,7 +97,7 @@ class Search:
         return number
 
     def journal(self, number: int, seed: int) -> Path:
-        """The journal of a trial's seed, which has begun then."""
+        """Return the journal of a trial's seed, and mark the seed as started."""
         relative = f"cells/{self.key[:3]}{number}-{seed}"
         self.trials[number]["cells"][str(seed)] = relative
         files = self.files.files(relative)
@@ -124,14 +124,14 @@ class Search:
         self._end(number, seed, "trained", sha256="0" * 64, epoch=epochs - 1)
 
     def fail(self, number: int, seed: int) -> None:
-        """End the training of a seed by a failure."""
+        """End the training of a seed with a failure."""
         self._end(number, seed, "failed", reason="loss kd is nan")
 
     def _end(self, number: int, seed: int, kind: str, **content: Any) -> None:
         append(self.journal(number, seed), kind, time=START + 9000 + seed, **content)
 
     def train(self, number: int, epochs: int = 2, seeds: Sequence[int] = SEEDS) -> None:
-        """Train the seeds of a trial for some epochs, without an end."""
+        """Train the seeds of a trial for some epochs, without finishing."""
         for seed in seeds:
             self.start(number, seed)
             for epoch in range(epochs):
@@ -173,29 +173,29 @@ class Search:
 
 
 def validation_accuracy(number: int, seed: int, epoch: int) -> float:
-    """Accuracy of a trial's seed after an epoch."""
+    """Return the accuracy of a trial's seed after an epoch."""
     return 50.0 + number / 3 + epoch * 7 + (seed - 1000) / 7
 
 
 def find_experiment(store: Store) -> Any:
-    """The experiment of the search."""
+    """Return the experiment of the search."""
     return mlflow_client(store).get_experiment_by_name(EXPERIMENT)
 
 
 def find_runs(store: Store, kind: str) -> list[Any]:
-    """The runs of a kind, by number of the trial."""
+    """Return the runs of a kind, sorted by trial number."""
     identity = find_experiment(store).experiment_id
     runs = mlflow_client(store).search_runs([identity], f"tags.`kdbench.kind` = '{kind}'")
     return sorted(runs, key=lambda run: int(run.data.tags.get("trial", -1)))
 
 
 def saved_view(store: Store, key: str) -> dict[str, Any]:
-    """A saved view of the search."""
+    """Return a saved view of the search."""
     return views.unpack(find_experiment(store).tags[views.PREFIX + key])
 
 
 def snapshot(store: Store) -> tuple[list[Any], dict[str, Any]]:
-    """All that MLflow holds of a search but ids of runs, and when views were written."""
+    """Return all that MLflow stores about a search, except run ids and times of views."""
     runs = [
         {
             "name": run.info.run_name,
@@ -218,6 +218,6 @@ def snapshot(store: Store) -> tuple[list[Any], dict[str, Any]]:
 
 
 def counts(results: dict[str, Synced]) -> tuple[int, int, int]:
-    """Runs created, updated and unchanged in the only experiment."""
+    """Return the numbers of runs created, updated and unchanged in the only experiment."""
     (synced,) = results.values()
     return journalled.counts(synced)

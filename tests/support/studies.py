@@ -1,4 +1,4 @@
-"""A study so small that it trains in a second, and what tests read from its folder."""
+"""A study that trains in a second, and functions that read its folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CLOCKED = (
 
 
 def tiny(methods: Sequence[Any] = ("student", "kd"), **changes: Any) -> dict[str, Any]:
-    """Return a study on 48 digits: 2 epochs of 3 batches; the teacher learns for one epoch.
+    """Return a study on 48 digits: 2 epochs of 3 batches, and one epoch for the teacher.
 
     Args:
         methods: Its rows.
@@ -78,7 +78,7 @@ def run(
 
 
 class Interrupt(Progress):
-    """Ends the run, as Ctrl+C would, once a number of epochs of students is recorded."""
+    """Ends the run, as Ctrl+C would, after a number of epochs of students."""
 
     def __init__(self, after: int):
         self.left = after
@@ -92,13 +92,13 @@ class Interrupt(Progress):
 
 
 class Listening(Progress):
-    """Keeps all warnings."""
+    """Stores all warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
     def warn(self, text: str) -> None:
-        """Keep a warning."""
+        """Store a warning."""
         self.warnings.append(text)
 
 
@@ -126,9 +126,9 @@ def metrics(folder: Path, kind: str = "epoch") -> list[dict[str, float]]:
 
 
 def bits(folder: Path) -> dict[str, Any]:
-    """Return all that a cell's training determines: the digest of its weights, and its metrics.
+    """Return everything reproducible in a cell: the digest of its weights, and its metrics.
 
-    Metrics that a clock measures are left out.
+    Metrics that are measured with a clock are omitted.
     """
     (trained,) = records(folder, "trained")
     (final,) = metrics(folder, "final")
@@ -148,12 +148,12 @@ def _timeless(values: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Tracked:
-    """A study that ran to its end while MLflow was fed.
+    """A study that ran to its end while MLflow was kept up to date.
 
     Attributes:
         workspace: Its workspace.
         study: Its file.
-        ended: What the run printed.
+        ended: The exit code and the output of the run.
         results: The folder of its leaderboard.
         files: The files of its leaderboard, by name.
     """
@@ -166,7 +166,7 @@ class Tracked:
 
 
 def run_tracked(folder: Path) -> Tracked:
-    """Train the study in a process of its own, and write its leaderboard."""
+    """Train the study in a new process, and write its leaderboard."""
     file = write_study(folder / "tiny.yaml", tiny(ROWS, seeds=list(SEEDS)))
     workspace, results = folder / "runs", folder / "results"
     done = ended(launched("--workspace", workspace, "run", file, "--device", "cpu"))

@@ -1,4 +1,4 @@
-"""A study file that is right in every line, and what becomes of it when a line changes."""
+"""A valid study file, and functions that change it and load it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_text(file: Path, text: str = GOOD) -> Study:
 
 
 def refused(file: Path, text: str) -> list[str]:
-    """Return the lines of the error message for a study file, without its name in front."""
+    """Return the lines of the error message for a study file, without the name of the file."""
     with pytest.raises(InputError) as error:
         load_text(file, text)
     return str(error.value).replace(f"{file}:", "").splitlines()

@@ -1,4 +1,4 @@
-"""A small study with a failed cell, a row that cannot run and tuned rows: its runs and tables."""
+"""The runs and tables of a small study with a failed cell, an unsupported row and tuned rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACCURACIES = {
 
 
 def runs(seconds=100.0, pairs=PLAN.pairs):
-    """The runs of the small study; all times are in proportion to `seconds`."""
+    """Return the runs of the small study; all times are proportional to `seconds`."""
     entries = []
     for pair in pairs:
         for method, accuracies in ACCURACIES.items():
@@ -49,7 +49,7 @@ def runs(seconds=100.0, pairs=PLAN.pairs):
 
 
 def entry(pair, method, seed, acc1, seconds):
-    """A finished run."""
+    """Return a finished run."""
     return {
         "run_id": f"{pair}{method}{seed}",
         "kind": "run",
@@ -76,22 +76,22 @@ def entry(pair, method, seed, acc1, seconds):
 
 
 def tables(table=None, plan=PLAN):
-    """The results, the costs and the plan; of the small study by default."""
+    """Return results, costs and plan, by default of the small study."""
     table = runs() if table is None else table
     return leaderboard(table, plan), costs(table, plan), plan
 
 
 def several(count):
-    """The small study on several pairs."""
+    """Return the tables of the small study on several pairs."""
     pairs = tuple(f"pair{number}" for number in range(count))
     plan = Plan("several", "", pairs, PLAN.methods, PLAN.seeds, "last", "student", reference="kd")
     return tables(runs(pairs=pairs), plan)
 
 
 def tuned():
-    """The small study with tuned rows of kd and at.
+    """Return the tables of the small study with tuned rows of kd and at.
 
-    at has other parameters than the student alone, and computes twice as much.
+    at has more parameters than the student alone, and twice its compute.
     """
     kd, at = "kd (tuned)", "at (tuned)"
     pair = PLAN.pairs[0]
@@ -120,7 +120,7 @@ def tuned():
 
 
 def all_tuned():
-    """Two pairs; every row has a tuned row, which is better."""
+    """Return the tables of a study on two pairs in which every row has a better tuned row."""
     rows, tuned_rows = ("student", "kd"), ("student (tuned)", "kd (tuned)")
     plan = Plan(
         "small",
@@ -144,7 +144,7 @@ def all_tuned():
 
 
 def histories(pairs=PLAN.pairs, methods=("student", "kd", "at"), epochs=4):
-    """Validation accuracies that rise by 5 per epoch, of two seeds that are 1 apart."""
+    """Return validation accuracies that rise by 5 per epoch, for two seeds that are 1 apart."""
     values = [
         (pair, method, seed, step, 50.0 + 5 * step + seed)
         for pair in pairs
@@ -156,7 +156,7 @@ def histories(pairs=PLAN.pairs, methods=("student", "kd", "at"), epochs=4):
 
 
 def printed(width=120, terminal=True, arguments=None, style=False):
-    """What the terminal shows; of the small study by default."""
+    """Return the terminal output for some tables, by default those of the small study."""
     text = io.StringIO()
     colours = "standard" if style else None
     console = Console(file=text, width=width, force_terminal=terminal, color_system=colours)

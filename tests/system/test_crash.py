@@ -238,7 +238,7 @@ def test_a_server_that_does_not_answer_costs_a_warning_and_its_password_is_shown
     (warning,) = (line for line in found.err.splitlines() if line.startswith("warning: "))
     assert warning.startswith(f"warning: http://***@{closed}: the server cannot be reached: ")
     assert warning.endswith(
-        "training goes on, and `kdbench sync tiny` will record these runs later"
+        "training continues, and `kdbench sync tiny` will record these runs later"
     )
     assert (found.code, found.out) == (0, "")
     assert "2 cells trained, 0 already done, 0 failed\n" in found.err

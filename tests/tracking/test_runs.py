@@ -118,7 +118,7 @@ def test_all_pages_of_runs_are_read_and_deleted_runs_are_not(store, small, monke
 
 
 def test_an_unknown_experiment_is_named_with_similar_ones(tmp_path, store, small):
-    with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it holds no study yet"):
+    with pytest.raises(InputError, match=r"no experiment 'kd/smal'; it contains no study yet"):
         runs("kd/smal", store)
 
     sync(small.folder, store)
@@ -127,12 +127,12 @@ def test_an_unknown_experiment_is_named_with_similar_ones(tmp_path, store, small
         runs("kd/smal", store)
     with pytest.raises(InputError, match="choose from kd/small"):
         plan("zzz", store)
-    with pytest.raises(InputError, match="holds no study of kdbench"):
+    with pytest.raises(InputError, match="contains no kdbench study"):
         plan("Default", store)
 
 
 def test_asking_a_store_that_is_not_there_creates_nothing(tmp_path):
     store = open_store(tmp_path / "nowhere", None)
-    with pytest.raises(InputError, match="it holds no study yet"):
+    with pytest.raises(InputError, match="it contains no study yet"):
         runs("kd/small", store)
     assert not (tmp_path / "nowhere").exists()

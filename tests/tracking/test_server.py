@@ -60,7 +60,7 @@ def test_mlflows_server_shows_what_was_recorded_and_records_itself(tmp_path, tem
         remote = open_store(tmp_path, f"http://127.0.0.1:{port}")
         check_remote_sync(remote, store, Study(workspace, "through").finish())
 
-        with pytest.raises(InputError, match="is a server already"):
+        with pytest.raises(InputError, match="is already a server"):
             server.serve(remote, port=free_port())
         in_use = f"port {port} on 127.0.0.1 cannot be used .*choose another one"
         with pytest.raises(InputError, match=in_use):
@@ -101,7 +101,7 @@ def test_a_server_that_dies_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "Client", lambda _: None)  # it would refuse the store before
     store = open_store(tmp_path, None)
     store.database.write_text("no database at all, whatever its name says")
-    message = r"died; its last message: .*file is not a database"
+    message = r"exited; its last message: .*file is not a database"
     with pytest.raises(TrackingError, match=message):
         server.serve(store, port=free_port())
 

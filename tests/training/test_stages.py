@@ -200,6 +200,6 @@ def test_rows_whose_weights_were_published_for_another_batch_size_are_named_once
     path = write_study(workspace / "study.yaml", tiny(["student", "kd", "rkd", "crd"]))
     prepared(path, workspace, lines.append)
     assert lines == [
-        "rkd, crd: the published weights were chosen for batches of 64; this recipe has batches "
-        "of 16"
+        "rkd, crd: the published loss weights were chosen for batches of 64; this recipe uses "
+        "batches of 16"
     ]

@@ -1,4 +1,4 @@
-"""Executors by name. The folder is the registry: every file except `base` holds one executor."""
+"""Executors by name. The folder is the registry: every file except `base` contains one executor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create(name: str) -> Executor:
 
     Raises:
         InputError: There is no such executor.
-        TypeError: The file doesn't hold exactly one executor.
+        TypeError: The file doesn't contain exactly one executor.
     """
     if name not in names():
         raise InputError(f"executor: no executor {name!r}; {suggest(name, names())}")
@@ -44,7 +44,7 @@ def create(name: str) -> Executor:
         and value.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        raise TypeError(f"{module.__file__}: holds {len(classes)} executors; define exactly one")
+        raise TypeError(f"{module.__file__}: defines {len(classes)} executors; define exactly one")
 
     executor: Executor = classes[0]()
     return executor

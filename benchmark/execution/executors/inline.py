@@ -10,9 +10,9 @@ from benchmark.training.progress import Progress
 
 
 class InlineExecutor(Executor):
-    """Trains one cohort after another, with the data and teachers that are in memory already."""
+    """Trains one cohort after another, with the data and teachers already in memory."""
 
     def run(self, cohorts: Iterable[CohortSpec], resources: Resources, progress: Progress) -> None:
-        """Train all cohorts, in their order."""
+        """Train all cohorts in order."""
         for cohort in cohorts:
             train_cohort(cohort, resources, progress)

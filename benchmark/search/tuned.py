@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from benchmark.search.recording import BestTrial
 
 HEADER = """\
-# Settings that `kdbench tune` found for the study {study}; written by it, read by `kdbench run --settings tuned`.
+# Settings that `kdbench tune` found for the study {study}. `kdbench run --settings tuned` reads this file.
 #
-# Every row had {trials} trials, the published settings first, {seeds} seeds each, chosen by {objective} on validation
-# images. `value` is the best trial's objective, `published` the first one's; `search` is the search's identity.
+# Each row was tuned with {trials} trials of {seeds} seeds, starting with the published settings, for {objective} on
+# validation images. `value` is the objective of the best trial, `published` that of the first;
+# `search` identifies the search.
 """  # noqa: E501
 
 AGAIN = "run `kdbench tune` again"

@@ -44,7 +44,7 @@ class BasicBlock(Block):
         self.downsample = projection(inputs, outputs, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         new: Tensor = F.relu(self.bn1(self.conv1(x)))
         new = self.bn2(self.conv2(new))
         return new + (x if self.downsample is None else self.downsample(x))
@@ -65,7 +65,7 @@ class Bottleneck(Block):
         self.shortcut = projection(inputs, outputs, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         new: Tensor = F.relu(self.bn1(self.conv1(x)))
         new = F.relu(self.bn2(self.conv2(new)))
         new = self.bn3(self.conv3(new))
@@ -141,7 +141,7 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 def stage(
     block: type[BasicBlock] | type[Bottleneck], blocks: int, inputs: int, outputs: int, stride: int
 ) -> nn.Sequential:
-    """Create equal blocks, of which the first changes width and size."""
+    """Create the blocks of a stage, the first of which changes width and size."""
     rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
     return nn.Sequential(block(inputs, outputs, stride), *rest)
 

@@ -18,7 +18,7 @@ class InputError(Exception):
 
 
 class TrackingError(Exception):
-    """MLflow cannot be reached or refuses a request; nothing recorded on disk is lost.
+    """MLflow cannot be reached or rejects a request; nothing recorded on disk is lost.
 
     The message is one line and contains no password.
     """

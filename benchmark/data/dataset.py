@@ -102,7 +102,8 @@ class Data:
         steps = self.samples // batch_size
         if steps == 0:
             raise InputError(
-                f"recipe.batch_size is {batch_size}; there are only {self.samples} training images"
+                f"recipe.batch_size is {batch_size}, but there are only {self.samples} training "
+                "images; choose a smaller batch size"
             )
 
         return steps

@@ -51,7 +51,7 @@ class Streamed:
 
     Attributes:
         source: The source that decodes them.
-        part: The part of the source that holds them.
+        part: The part of the source that contains them.
         indices: Their indices in that part, int64 [N].
         labels: Their labels, int64 [N], on the device.
     """

@@ -29,7 +29,7 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
         classes: Number of classes.
 
     Raises:
-        InputError: timm has no such model or weights, or refuses the arguments.
+        InputError: timm has no such model or weights, or rejects the arguments.
     """
     name = network.model
     if not _timm().is_model(name):

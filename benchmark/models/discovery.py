@@ -141,7 +141,7 @@ def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
         if len(shape) != 4:
             raise ValueError(f"a tap of shape {shape} is not a map")
     if not shapes:
-        raise ValueError("the network names no stages")
+        raise ValueError("the network declares no stages")
 
     last_of_size = {shape[2:]: index for index, shape in enumerate(shapes)}
     if len(last_of_size) > 1:

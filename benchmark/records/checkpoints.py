@@ -30,7 +30,7 @@ def pack(tensors: Tensors) -> bytes:
 
 
 def sha256(tensors: Tensors) -> str:
-    """Return the SHA-256 of the safetensors file that holds these tensors."""
+    """Return the SHA-256 of the safetensors file with these tensors."""
     return hashlib.sha256(pack(tensors)).hexdigest()
 
 

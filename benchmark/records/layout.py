@@ -12,7 +12,7 @@
         search/                  SearchFolder: a study folder of trials, with
           optuna.db  <key>.json  <key>/*.png
 
-Nothing here reads or writes files; `benchmark.locks` defines the names of its own.
+Nothing here reads or writes files; `benchmark.locks` defines its own file names.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Finished:
     folder: Path
 
     def verify(self) -> None:
-        """Check the journal on disk, independently of any state in memory.
+        """Check that training has finished, in the journal on disk and not in memory.
 
         Raises:
             SealedError: The journal has no `trained` record.

@@ -166,7 +166,7 @@ class Plan:
 
     @property
     def unequal(self) -> str:
-        """The reason why rows are not ranked, if they were tuned unequally; otherwise empty."""
+        """Why tuned rows are not ranked, if their numbers of trials differ; otherwise empty."""
         if len(self.budgets) < 2:
             return ""
         counts = ", ".join(map(str, self.budgets))

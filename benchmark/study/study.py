@@ -88,7 +88,9 @@ class Study(Strict):
             return self
 
         if self.split.legacy:
-            raise ValueError("search needs validation images, but split 'legacy' has none")
+            raise ValueError(
+                "search needs validation images, but split 'legacy' has none; set split.val"
+            )
 
         shared = sorted(set(self.seeds) & set(self.search.seeds))
         if shared:

@@ -298,7 +298,10 @@ def test_more_pixels_than_memory_should_hold_are_refused(tmp_path, monkeypatch):
 
 def test_one_split_for_both_training_and_testing_is_refused(tmp_path):
     message = refused("folder/mine", tmp_path, train_split="train", test_split="train")
-    assert message == "dataset: train_split and test_split are both 'train'"
+    assert (
+        message
+        == "dataset: train_split and test_split are both 'train'; set them to different splits"
+    )
 
 
 def test_unknown_columns_are_refused_with_a_list_of_the_known_ones(tmp_path):

@@ -282,7 +282,7 @@ def test_a_search_holds_its_folder_against_a_second_one(whole: Whole) -> None:
         ({"search": {"trails": 4}}, "search.trails: unknown key; did you mean 'trials'?"),
         (
             {"split": "legacy"},
-            "search needs validation images, but split 'legacy' has none",
+            "search needs validation images, but split 'legacy' has none; set split.val",
         ),
         (
             {"rows": ["student", "kd"]},

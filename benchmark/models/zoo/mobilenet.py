@@ -5,7 +5,8 @@ arXiv:1801.04381. RepDistiller's `mobile_half`: the paper's table 2 with half of
 counts except the last, 1280. Its seven settings make four stages, which end with 12, 16, 48 and 160
 channels.
 
-Pinned: Kaiming initialisation of convolutions; classifier normal with 0.01 and zero bias.
+Pinned: Kaiming initialisation of convolutions; classifier weights normal with deviation 0.01, bias
+zero.
 Differs from the paper, as in RepDistiller: ReLU in place of ReLU6; the second of the seven
 settings has stride 1, so that 32x32 images are divided by 16 and not by 32; the first block has an
 expanding convolution too; no dropout.

@@ -4,7 +4,7 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 201
 arXiv:1512.03385. The networks of section 4.2: a 3x3 stem, three stages of n basic blocks each
 (depth 6n + 2) and average pooling. `x4` networks have a stem of 32 and stages of 64, 128 and 256
 channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet network of bottleneck
-blocks on a CIFAR stem: 3x3, stride 1, without max-pooling.
+blocks with a CIFAR stem: 3x3, stride 1, without max-pooling.
 
 Pinned: Kaiming initialisation of convolutions, PyTorch's defaults for batch norm and classifier;
 stride on the 3x3 convolution of a bottleneck. Parameters have chenyaofo's names

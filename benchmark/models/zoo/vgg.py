@@ -5,8 +5,8 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 Configurations A, B, D and E of the paper's table 1 are vgg11, 13, 16 and 19; vgg8 has one
 convolution per stage, as RepDistiller defines it.
 
-Pinned: Kaiming initialisation of convolutions with zero bias; classifier normal with 0.01 and zero
-bias.
+Pinned: Kaiming initialisation of convolutions with zero bias; classifier weights normal with
+deviation 0.01, bias zero.
 Differs from the paper, as in RepDistiller: batch norm; 2x2 max-pooling comes after the first three
 stages only, so that a 32x32 image leaves the last stage as 4x4; average pooling to 512 features
 and one linear layer in place of three.

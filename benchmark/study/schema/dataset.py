@@ -33,7 +33,7 @@ TORCHVISION = (
 class _DatasetBase(Strict):
     @property
     def identity(self) -> dict[str, Any]:
-        """The options that determine the inputs, which `root` and `workers` do not."""
+        """All options but `root` and `workers`, which do not affect the inputs."""
         return self.model_dump(exclude={"root", "workers"}, exclude_none=True)
 
 
@@ -107,7 +107,7 @@ class HuggingFace(_InFiles):
 
 
 class ClassFolders(_InFiles):
-    """Image files in one folder per part (`train`, `test`), which has one folder per class."""
+    """Image files in one folder per class, inside one folder per part (`train`, `test`)."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^folder/."})]
     """`folder/` and the path of the folder."""

@@ -1,4 +1,4 @@
-"""Errors that a person can act on, and how to word them."""
+"""Errors that users can act on, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import difflib
 from collections.abc import Iterable
 
 LISTED = 12
-"""Names that `suggest` lists at most."""
+"""Maximum number of names that `suggest` lists."""
 
 
 class InputError(Exception):
     """The user's input is wrong.
 
-    The message is shown as it is, one line per problem (`file: key: what is wrong; what to do`),
-    without a traceback; the exit code is 2.
+    The message is shown without a traceback, one line per problem
+    (`file: key: what is wrong; what to do`), and the exit code is 2.
     """
 
 
 class TrackingError(Exception):
-    """MLflow cannot be reached or refuses a request; nothing recorded on disk is lost.
+    """MLflow cannot be reached or rejects a request; nothing recorded on disk is lost.
 
-    The message is one line and holds no password.
+    The message is one line and contains no password.
     """
 
 
 class LeaveCohort(Exception):  # noqa: N818  (a signal, not an error)
-    """Raised by a progress listener to take a member out of its cohort for good."""
+    """Raised by a progress listener to remove a member from its cohort permanently."""
 
 
 class SealedError(RuntimeError):
-    """Code asked for test data before its training had finished."""
+    """Test data was requested before training had finished."""
 
 
 def first_line(error: BaseException) -> str:
@@ -39,7 +39,7 @@ def first_line(error: BaseException) -> str:
 
 
 def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: float = 0.6) -> str:
-    """Return a hint for a misspelt name: "did you mean 'x'?", or the names there are.
+    """Return a hint for a misspelt name: "did you mean 'x'?", or a list of valid names.
 
     Args:
         name: What the user wrote.

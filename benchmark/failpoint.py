@@ -6,14 +6,14 @@ import os
 import signal
 
 VARIABLE = "KDBENCH_FAILPOINT"
-"""Environment variable: `checkpoint.written:3` kills the process when it is there for the third
-time."""
+"""Environment variable that names a point: `checkpoint.written:3` kills the process the third time
+that it reaches this point."""
 
 _visits: dict[str, int] = {}
 
 
 def failpoint(name: str) -> None:
-    """Kill this process, as `kill -9` does, if the environment asks for it at this point."""
+    """Kill this process with SIGKILL if the environment variable names this point."""
     setting = os.environ.get(VARIABLE)
     if setting is None:
         return

@@ -18,7 +18,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file. After a crash it holds the old content or the new, never a part.
+    """Replace a file atomically: after a crash, its content is either the old or the new one.
 
     Raises:
         InputError: The file cannot be written.
@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace a file by readable JSON with sorted keys.
+    """Replace a file with indented JSON with sorted keys, atomically.
 
     Raises:
         InputError: The file cannot be written.
@@ -55,7 +55,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
     Args:
         folder: The folder; it is created if it does not exist.
-        contents: Name of a file -> its content.
+        contents: Content of each file, by name.
 
     Returns:
         The paths of the files.
@@ -74,7 +74,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """Return the error for a file that cannot be written; it says if the disk is full."""
+    """Return the error for a file that cannot be written, with free space if the disk is full."""
     free = ""
     if error.errno in _DISK_FULL:
         with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ def write_error(path: Path, error: OSError) -> InputError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the list of a folder's files to the disk."""
+    """Flush a folder's directory entries to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -12,7 +12,7 @@ def canonical(configuration: Any) -> str:
 
     Raises:
         ValueError: A number is not finite.
-        TypeError: The data are not plain.
+        TypeError: A value cannot be represented in JSON.
     """
     return json.dumps(
         configuration,
@@ -28,6 +28,6 @@ def identity(configuration: Any) -> str:
 
     Raises:
         ValueError: A number is not finite.
-        TypeError: The data are not plain.
+        TypeError: A value cannot be represented in JSON.
     """
     return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]

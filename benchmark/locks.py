@@ -1,4 +1,4 @@
-"""Locks on studies: one process trains a study at a time, and others can see it."""
+"""Locks on studies: one process at a time trains a study, and other processes can detect it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 from benchmark.errors import InputError
 
 LOCK = "running.lock"
-"""File in a study's folder that the training process holds locked."""
+"""Lock file in a study's folder, locked by the training process."""
 
 OWNER = "running.json"
-"""File in a study's folder with the id of the training process."""
+"""File in a study's folder that contains the process ID of the training process."""
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, owner = FileLock(folder / LOCK), folder / OWNER
     try:
-        lock.acquire(timeout=1)  # `running` holds the lock for a moment
+        lock.acquire(timeout=1)  # `running` briefly takes the lock
     except Timeout:
         process = _process_id(owner)
         problem = f"this study is already running (process {process})"
@@ -44,7 +44,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def running(folder: Path) -> bool:
-    """Return whether a living process has locked a study's folder."""
+    """Return whether a running process has locked a study's folder."""
     path = folder / LOCK
     if not path.exists():
         return False

@@ -1,4 +1,4 @@
-"""Plain text as Markdown that shows it unchanged, and Markdown tables."""
+"""Escape plain text for Markdown, and write Markdown links, lists and tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(
     r"|~(?=~)"
     r"|&(?=#?\w+;)"
 )
-"""Characters that Markdown reads as marks, wherever they stand in a line."""
+"""Characters that are Markdown syntax anywhere in a line."""
 
 _SPECIAL_AT_START = re.compile(
     r"^("
@@ -22,22 +22,22 @@ _SPECIAL_AT_START = re.compile(
     r"|(?=#{1,6}(?:\s|$)|[-+](?:\s|$)|--+$|>|\[[ xX]\]\s)"
     r")"
 )
-"""What Markdown reads as a heading, a list, a quotation or a task at the start of a paragraph."""
+"""Syntax of a heading, list item, quotation or task at the start of a paragraph."""
 
 
 class Markdown(str):
-    """Text that is Markdown already, so that a table doesn't escape it."""
+    """Text that is already Markdown, so `table` does not escape it."""
 
     __slots__ = ()
 
 
 def inline(text: str) -> str:
-    """Return text for use within a line or a table cell; harmless characters stay readable."""
+    """Escape text for use within a line or a table cell, only where that is necessary."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def block(text: str) -> str:
-    """Return text that starts a paragraph or a list item, where `# ` and `1. ` are marks too."""
+    """Escape text that starts a paragraph or a list item, where `# ` and `1. ` are syntax too."""
     return _SPECIAL_AT_START.sub(r"\1\\", inline(text))
 
 
@@ -50,14 +50,14 @@ def link(text: str, address: str) -> Markdown:
     """Return a link.
 
     Args:
-        text: What is shown.
-        address: Where it leads, quoted for a URL.
+        text: Text of the link.
+        address: Target of the link, already quoted for a URL.
     """
     return Markdown(f"[{inline(text)}]({address})")
 
 
 def bullets(texts: Iterable[str]) -> str:
-    """Return a list of plain texts."""
+    """Return a bulleted list of plain texts."""
     return "\n".join(f"* {block(text)}" for text in texts)
 
 
@@ -69,7 +69,7 @@ def table(
     Args:
         titles: Headers.
         rows: Cells, one per header. Plain text is escaped, `Markdown` is not.
-        numeric: Whether to align each column to the right; all stand on the left if empty.
+        numeric: Whether each column is right-aligned. If empty, all columns are left-aligned.
     """
     rules = [Markdown("---:" if right else "---") for right in numeric or [False] * len(titles)]
     return "\n".join(_row(cells) for cells in (titles, rules, *rows))

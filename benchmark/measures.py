@@ -28,11 +28,11 @@ class Measure:
             (`k`, `M`, `G`).
         digits: Number of decimals, for the fixed style.
         group: Kind of measure. `measured` ones are only in `costs.csv`; all others are in
-            `leaderboard.csv`, because they are equal for two identical training runs.
+            `leaderboard.csv`, because they do not differ between two identical training runs.
         average: How values are combined over seeds. Times and memory use the median, so that one
             slow run on a busy machine does not affect them.
-        in_costs: Whether a measure of `leaderboard.csv` is repeated in `costs.csv`.
-        importance: A narrow table omits the columns of lowest importance first.
+        in_costs: Whether `costs.csv` repeats a measure of `leaderboard.csv`.
+        importance: Priority in narrow tables, which omit the least important columns first.
         higher_is_better: Whether higher values are better.
     """
 

@@ -9,9 +9,9 @@ _QUERY_VALUE = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
 
 
 def shown(text: str) -> str:
-    """Return an address, or a message with addresses, as it may be shown.
+    """Mask the secrets in an address, or in a message that contains addresses.
 
-    Everything before an `@`, and the values of queries, are replaced by `***`.
+    Everything before an `@`, and the values of query parameters, are replaced by `***`.
     """
     without_credentials = _CREDENTIALS.sub("***@", text)
     return _QUERY_VALUE.sub(r"\1=***", without_credentials)

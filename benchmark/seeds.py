@@ -1,4 +1,4 @@
-"""Random streams by name, so that a new method, pair or evaluation changes no other stream."""
+"""Named random streams: a new method, pair or evaluation leaves all other streams unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def generator(seed: int, *role: str | int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, *role: str | int) -> Iterator[None]:
-    """Make a stream torch's global stream, and restore the previous one at the end."""
+    """Use a stream as torch's global stream in a block, and restore the previous one afterwards."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
 
     with torch.random.fork_rng(devices=devices):

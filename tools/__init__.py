@@ -1,1 +1,1 @@
-"""Scripts for those who work on kdbench."""
+"""Scripts for developers of kdbench."""

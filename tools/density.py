@@ -35,13 +35,13 @@ def bodies(tree: ast.Module, lines: list[str]) -> Iterator[str]:
 
 
 def density(folder: Path) -> tuple[float, float]:
-    """Percent of blank lines in bodies, and operators per line of code that is not blank."""
+    """Return the percentage of blank lines in function bodies, and operators per non-blank line."""
     blank = inside = operators = code = 0
     for path in folder.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         tree, lines = ast.parse(text), text.splitlines()
-        found = list(bodies(tree, lines))
-        blank, inside = blank + sum(not line.strip() for line in found), inside + len(found)
+        inner = list(bodies(tree, lines))
+        blank, inside = blank + sum(not line.strip() for line in inner), inside + len(inner)
         operators += sum(isinstance(node, OPERATORS) for node in ast.walk(tree))
         code += sum(bool(line.strip()) for line in lines)
     return 100 * blank / max(inside, 1), operators / max(code, 1)

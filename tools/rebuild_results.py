@@ -1,7 +1,7 @@
-"""Write the pages and figures in `results/` again, after a change of words or looks.
+"""Rebuild the pages and figures in `results/` after a change of wording or style.
 
-Numbers stay as they are: everything is made from the tables and the summary of each study. Learning
-curves need histories, which are not there, so their figures stay as they are too.
+Numbers do not change: everything is derived from the tables and the summary of each study. Learning
+curves need training histories, which `results/` does not contain, so those figures are kept.
 
 Usage: python -m tools.rebuild_results
 """
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def rebuild(folder: Path) -> None:
-    """Write the pages, figures and the summary of a study again."""
+    """Rebuild the pages, figures and summary of a study."""
     board, costs, summary = files.read(folder)
     tables = Tables(board, costs, summary.plan)
 

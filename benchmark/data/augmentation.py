@@ -1,4 +1,4 @@
-"""Augmentation of images on the device, a batch at a time, by random draws made in advance."""
+"""Augmentation of image batches on the device, with random draws made in advance."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def cutout(images: Tensor, top: Tensor, left: Tensor, side: int, colour: Tensor)
 
     Args:
         images: The images, float [N, C, H, W].
-        top: First row of each square, int64 [N]; may lie outside of the image.
-        left: First column of each square, int64 [N]; may lie outside of the image.
+        top: First row of each square, int64 [N]; may be outside the image.
+        left: First column of each square, int64 [N]; may be outside the image.
         side: Length of the squares' sides in pixels.
         colour: The colour, [C].
     """
@@ -90,7 +90,7 @@ class Operation:
 def operations() -> dict[str, Operation]:
     """Return RandAugment's operations with torchvision's magnitudes, by name.
 
-    Cubuk et al., 2020, arXiv:1909.13719. Pixels from outside of an image are black.
+    Cubuk et al., 2020, arXiv:1909.13719. Pixels from outside an image are black.
     """
     from torchvision.transforms.v2 import functional as transform
 
@@ -135,7 +135,7 @@ def operations() -> dict[str, Operation]:
 
 
 def randaugment(images: Tensor, chosen: Tensor, signs: Tensor, magnitude: int) -> Tensor:
-    """Apply its own sequence of operations to each image.
+    """Apply a separate sequence of operations to each image.
 
     `chosen` and `signs` stay on the CPU, so that the host never waits for the device.
 
@@ -176,8 +176,8 @@ def _groups(
 class Draws:
     """Random draws for the augmentation of an epoch.
 
-    All draws of an epoch are made at once, on the CPU, from streams that are named by seed, role
-    and epoch, so any epoch can be replayed on any device. Draw `i` belongs to the `i`-th image of
+    All draws of an epoch are made at once, on the CPU, from streams named by seed, role and epoch,
+    so any epoch can be replayed on any device. Draw `i` belongs to the `i`-th image of
     the epoch.
     """
 
@@ -201,7 +201,7 @@ class Draws:
 
         Args:
             images: The images, uint8 [N, C, H, W].
-            at: The places of these images in the epoch.
+            at: Positions of these images in the epoch.
         """
         padding = self.augmentation.crop_padding
         if padding:
@@ -255,6 +255,6 @@ class Squares:
 
         Args:
             images: The images, float32 [N, C, H, W].
-            at: The places of these images in the epoch.
+            at: Positions of these images in the epoch.
         """
         return cutout(images, self.top[at], self.left[at], self.side, self.colour)

@@ -1,8 +1,7 @@
-"""Files that keep what was computed from a source once, so that later starts are quick.
+"""On-disk cache of what was computed from a source, so that later starts are fast.
 
-An entry of the cache is a folder that appears whole or not at all: one process at a time fills a
-folder of another name and then renames it. Every reader checks the entry and builds it again if
-it is damaged.
+A cache entry is a folder that is complete or absent: one process at a time fills a temporary
+folder and then renames it. Every reader checks the entry and rebuilds it if it is damaged.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from benchmark.hashing import canonical
 from benchmark.study.schema import Dataset
 
 FORMAT = 1
-"""Version of an entry's files; another version leaves older entries unused."""
+"""Version of an entry's file format. Entries of other versions are not used."""
 
 CARD = "card.json"
 
@@ -41,7 +40,7 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for a source as a whole, as the card of its entry stores it.
+    """Properties of a source as a whole, stored in the card of its cache entry.
 
     Attributes:
         classes: Number of classes.
@@ -51,7 +50,7 @@ class Facts:
         std: Standard deviation of the training images per channel.
         train: Number of training images.
         test: Number of test images.
-        twins: Groups of equal images, as indices in the training images followed by the test
+        twins: Groups of identical images, as indices into the training images followed by the test
             images.
     """
 
@@ -66,7 +65,7 @@ class Facts:
 
 
 def key(dataset: Dataset, located: Located) -> str:
-    """Return the name of an entry, from what is read, how, and where it lies."""
+    """Return the name of an entry, derived from the data set, its options and its location."""
     content = {"format": FORMAT, "dataset": dataset.identity, "place": located.signature}
     return checksum(content)[:16]
 
@@ -107,7 +106,7 @@ def entry(
     build: Callable[[Path], None],
     say: Callable[[str], None],
 ) -> T:
-    """Read an entry, after building it if it is missing or damaged.
+    """Read an entry. Build it first if it is missing or damaged.
 
     Only one process at a time works on an entry; the others wait.
 
@@ -115,7 +114,7 @@ def entry(
         folder: The folder of the entry.
         read: Reads the entry. Raises `DamagedError` if it is damaged.
         build: Fills an empty folder with the entry's files.
-        say: Receives messages to a person, one line each.
+        say: Receives messages for the user, one line each.
 
     Returns:
         What `read` returns.
@@ -141,7 +140,7 @@ def entry(
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    """Fill a folder of another name and rename it; remove it if that fails."""
+    """Fill a temporary folder and rename it; remove it on failure."""
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -156,7 +155,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold an entry's lock; a wait of over a second is reported."""
+    """Hold an entry's lock, and report a wait of more than a second."""
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=1)
@@ -171,7 +170,7 @@ def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def equal_groups(digests: Iterable[str | bytes]) -> list[list[int]]:
-    """Return the indices of equal digests, a group for each digest that occurs more than once."""
+    """Return the indices of equal digests, one group per digest that occurs more than once."""
     indices: dict[str | bytes, list[int]] = defaultdict(list)
     for index, digest in enumerate(digests):
         indices[digest].append(index)
@@ -193,7 +192,7 @@ def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def moments(counts: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel, in [0, 1].
+    """Return the mean and standard deviation per channel, in [0, 1].
 
     Args:
         counts: How often each of the values 0 to 255 occurs in each channel, [C, 256].

@@ -1,4 +1,4 @@
-"""A data set, split as a study says and read on one device: the training loop's view of data."""
+"""A data set, split as a study specifies and read onto one device, for the training loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Data:
         size: Shape of one input: channels, height and width.
         mean: Mean of all training images of the source, per channel, in [0, 1].
         std: Standard deviation of the same images, per channel.
-        samples: Number of inputs that are trained on.
+        samples: Number of inputs in the training set.
         train_index: Indices of those inputs in the source's training part, int64 [samples].
         val_index: Indices of the validation inputs in the same part.
         val: The validation inputs; None in the legacy protocol.
@@ -47,11 +47,11 @@ class Data:
         """Read and split a data set.
 
         Args:
-            dataset: What the study says about the data set.
+            dataset: The data set's section of the study.
             split: How its training inputs are split.
             device: Device of all batches and labels.
             cache: Folder for decoded images and for the hashes of files.
-            say: Receives messages to a person, one line each.
+            say: Receives messages for the user, one line each.
 
         Raises:
             InputError: The source is missing or damaged, or the split leaves nothing to train on.
@@ -85,10 +85,10 @@ class Data:
         }
 
     def test(self, evidence: Finished) -> Inputs:
-        """Return the test inputs to a cell that has finished training.
+        """Return the test inputs for a cell that has finished training.
 
         Raises:
-            SealedError: The cell's journal does not say that it has finished.
+            SealedError: The cell's journal does not show that training has finished.
         """
         evidence.verify()
         return self._source.test()
@@ -97,19 +97,20 @@ class Data:
         """Return the number of full batches in an epoch.
 
         Raises:
-            InputError: There are fewer training inputs than one batch needs.
+            InputError: There are too few training inputs for one batch.
         """
         steps = self.samples // batch_size
         if steps == 0:
             raise InputError(
-                f"recipe.batch_size is {batch_size}; there are only {self.samples} training images"
+                f"recipe.batch_size is {batch_size}, but there are only {self.samples} training "
+                "images; choose a smaller batch size"
             )
 
         return steps
 
     @property
     def labels(self) -> Tensor:
-        """Labels of the inputs that are trained on, int64 [samples], on the device."""
+        """Labels of the training set, int64 [samples], on the device."""
         return self._labels
 
     def epoch(self, seed: int, epoch: int, recipe: Recipe, views: bool = False) -> Iterator[Loaded]:
@@ -141,7 +142,7 @@ class Data:
     def _view(
         self, seed: int, epoch: int, recipe: Recipe, augmentation_seed: int
     ) -> Iterator[Loaded]:
-        """Yield one view of an epoch; order and mixing follow `seed` whatever the view."""
+        """Yield one view of an epoch; order and mixing depend on `seed` alone in every view."""
         size = recipe.batch_size
         order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
         order = order.to(self.device)
@@ -172,7 +173,7 @@ class Data:
 def _open(
     dataset: Dataset, device: torch.device, cache: Path, say: Callable[[str], None]
 ) -> InputSource:
-    """Open a source the way its data set asks for."""
+    """Open a source in the way that `loading` requires."""
     if dataset.loading == "streamed":
         from benchmark.data.streamed import open_streamed  # timm takes seconds to import
 

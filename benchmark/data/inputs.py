@@ -1,4 +1,4 @@
-"""What the engine sees of data: labelled inputs in order, and batches to train on."""
+"""The engine's interface to data: labelled inputs in order, and batches to train on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class InputSource(Protocol):
     """A data set that is ready to be read, before it is split.
 
     Attributes:
-        facts: What holds for the data set as a whole.
+        facts: Properties of the data set as a whole.
         labels: Labels of all training inputs, int64 [N].
     """
 
@@ -65,7 +65,7 @@ class Loaded:
 
     Attributes:
         inputs: The inputs of the networks, [N, ...]. Images are float32 [N, C, H, W] in [0, 1].
-        labels: Labels, int64 [N]. Of mixed inputs, the label of the larger part.
+        labels: Labels, int64 [N]. For mixed inputs, the label of the larger part.
         index: Index of each input in the training set, int64 [N].
         targets: Class probabilities, float32 [N, classes], if mixup or CutMix mixed the batch.
         second: The same inputs under a second, stronger augmentation, if a method needs it.

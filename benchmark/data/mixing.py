@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a batch is mixed with a permutation of itself, and its targets alike."""
+"""Mixup and CutMix: a batch and its targets are mixed with a permutation of themselves."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cutmix(
 
 
 class Mixer:
-    """Mixes the batches of an epoch, in their order, by draws from its own stream."""
+    """Mixes the batches of an epoch in order, with draws from a separate random stream."""
 
     def __init__(self, recipe: Recipe, classes: int, seed: int, epoch: int):
         self.classes = classes
@@ -67,7 +67,7 @@ class Mixer:
         self._generator = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
 
     def mix(self, loaded: Loaded) -> Loaded:
-        """Mix a batch with a permutation of itself, if the recipe asks for mixup or CutMix."""
+        """Mix a batch with a permutation of itself, if the recipe uses mixup or CutMix."""
         if not self._alphas:
             return loaded
 

@@ -30,12 +30,12 @@ LIMIT = 16 * 2**30
 """Largest data set that is kept in memory, in bytes of pixels."""
 
 CHUNK = 1024
-"""Images that are decoded and written at a time."""
+"""Number of images that are decoded and written at a time."""
 
 Pixels = npt.NDArray[np.uint8]
 
 Write = Callable[[str, npt.NDArray[Any]], None]
-"""Appends an array to the file or list of a name: {train,test}.{images,labels}."""
+"""Appends an array to the file or list with this name: {train,test}.{images,labels}."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Resident:
 class ResidentSource:
     """A whole source in memory.
 
-    The training images lie on the device. The test images stay on the CPU until they are read.
+    The training images are on the device. The test images stay on the CPU until they are read.
     """
 
     def __init__(self, facts: Facts, train: Resident, test: Resident, device: torch.device):
@@ -114,10 +114,10 @@ def open_resident(
     """Read a source into memory, from the cache if it was decoded before.
 
     Args:
-        dataset: What the study says about the data set.
+        dataset: The data set's section of the study.
         device: Device of the training images.
         folder: Folder for decoded images.
-        say: Receives messages to a person, one line each.
+        say: Receives messages for the user, one line each.
 
     Raises:
         InputError: The source is missing or damaged.
@@ -212,7 +212,7 @@ class _Decoder:
 
 
 def _check_memory(dataset: Dataset, source: Source, shape: tuple[int, ...]) -> None:
-    """Refuse a data set with more pixels than memory should hold."""
+    """Reject a data set with too many pixels to keep in memory."""
     images = len(source.train) + len(source.test)
     total = images * int(np.prod(shape))
     if total > LIMIT:
@@ -223,15 +223,15 @@ def _check_memory(dataset: Dataset, source: Source, shape: tuple[int, ...]) -> N
 
 
 def _sides(shape: tuple[int, ...]) -> str:
-    """Write the width and height of an image."""
+    """Format the width and height of an image."""
     _, height, width = shape
     return f"{width}x{height}"
 
 
 def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
-    """Return a function from an image to uint8 [3, H, W].
+    """Return a function that turns an image into uint8 [3, H, W].
 
-    With an image size, the shorter side is resized to it and the middle is cut out.
+    With an image size, the shorter side is resized to it and the image is centre-cropped.
     """
     if image_size is None:
         return lambda image: np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
@@ -245,7 +245,7 @@ def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
 
 
 def _header(shape: tuple[int, ...], kind: str) -> bytes:
-    """Return the bytes that stand before an array in the fingerprint."""
+    """Return the bytes that precede an array in the fingerprint."""
     return repr((shape, f"torch.{kind}")).encode()
 
 
@@ -266,9 +266,9 @@ def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
             fingerprint.update(array.data)
         parts.append(Resident(torch.from_numpy(images), torch.from_numpy(labels)))
 
-    found = fingerprint.hexdigest()
-    if found != facts.fingerprint:
-        raise DamagedError(f"SHA-256 is {found[:12]}... instead of {facts.fingerprint[:12]}...")
+    actual = fingerprint.hexdigest()
+    if actual != facts.fingerprint:
+        raise DamagedError(f"SHA-256 is {actual[:12]}... instead of {facts.fingerprint[:12]}...")
 
     train, test = parts
     return facts, train, test
@@ -278,7 +278,7 @@ def _map(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDAr
     """Memory-map a file so that writing to the array leaves the file unchanged."""
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if not path.exists() or path.stat().st_size != size:
-        raise DamagedError(f"{path.name} is missing or has another length")
+        raise DamagedError(f"{path.name} is missing or has the wrong length")
 
     return np.memmap(path, kind, mode="c", shape=shape)
 
@@ -290,7 +290,7 @@ class _Memory:
         self._written: dict[str, list[npt.NDArray[Any]]] = {}
 
     def write(self, name: str, content: npt.NDArray[Any]) -> None:
-        """Append an array to those of a name."""
+        """Append an array to the list with this name."""
         self._written.setdefault(name, []).append(content)
 
     def part(self, name: str) -> Resident:
@@ -301,7 +301,7 @@ class _Memory:
 
 
 class _Writer:
-    """Writes arrays to files, each name to its own."""
+    """Writes arrays to files, one file per name."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -315,7 +315,7 @@ class _Writer:
             file.close()
 
     def write(self, name: str, content: npt.NDArray[Any]) -> None:
-        """Append an array to the file of a name."""
+        """Append an array to the file with this name."""
         if name not in self._files:
             self._files[name] = (self._folder / name).open("wb")
 

@@ -1,8 +1,8 @@
 """Large images: decoded by timm's loader whenever they are needed, in worker processes.
 
 The transforms are timm's. For evaluation, and for training without a random crop, the shorter
-side is resized to the image size divided by 0.875 and the middle is cut out, as published
-ImageNet figures have it. All interpolation is bicubic. RandAugment is timm's as well, with its own
+side is resized to the image size divided by 0.875 and the image is centre-cropped, as for published
+ImageNet results. All interpolation is bicubic. RandAugment is timm's as well, with its own
 operations and scale of magnitudes.
 """
 
@@ -37,7 +37,7 @@ from benchmark.errors import InputError
 from benchmark.study.schema import Augmentation, FileDataset
 
 STATISTICS = 2000
-"""Largest number of training images from which mean and deviation are computed."""
+"""Maximum number of training images used to compute mean and standard deviation."""
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -51,7 +51,7 @@ class Streamed:
 
     Attributes:
         source: The source that decodes them.
-        part: The part of the source that holds them.
+        part: The part of the source that contains them.
         indices: Their indices in that part, int64 [N].
         labels: Their labels, int64 [N], on the device.
     """
@@ -84,7 +84,7 @@ class StreamedSource:
         self.labels = source.train.labels
         self._source = source
         self._workers = min(dataset.workers, os.cpu_count() or 1)
-        # All loaders share one stream: memory that one stream has freed is of no use to another.
+        # All loaders share one stream: memory freed on one stream cannot be reused on another.
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def subset(self, indices: Tensor) -> Streamed:
@@ -208,7 +208,7 @@ def _global_seed(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Delay signals that stop the program, so that all workers are started, or all are ended."""
+    """Block termination signals, so that starting or stopping the workers is not interrupted."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -217,7 +217,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _start_worker(_: int) -> None:
-    """Silence a worker: it leaves Ctrl-C to its parent and ends quietly on SIGTERM."""
+    """Silence a worker: ignore Ctrl-C, which its parent handles, and exit quietly on SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the parent had blocked them
@@ -247,7 +247,7 @@ def _training_transform(
 
     transform: Any = create_transform(size, is_training=True, use_prefetcher=True, **options)
     if augmentation.resized_crop is None:
-        # Replace the random crop by the resizing and central crop of the evaluation.
+        # Replace the random crop by the resize and centre crop used for evaluation.
         *resize_and_crop, _ = _evaluation_transform(size).transforms  # type: ignore[attr-defined]
         transform.transforms[:1] = resize_and_crop
 
@@ -261,10 +261,10 @@ def open_streamed(
     """Open a source whose images stay in their files.
 
     Args:
-        dataset: What the study says about the data set.
+        dataset: The data set's section of the study.
         device: Device of the batches.
         folder: Folder for the facts of sources and the hashes of files.
-        say: Receives messages to a person, one line each.
+        say: Receives messages for the user, one line each.
 
     Raises:
         InputError: The source is missing or damaged.
@@ -312,7 +312,7 @@ def _facts(dataset: FileDataset, source: Source, memo_folder: Path) -> Facts:
 def _statistics(
     train: Part, image_size: int, pool: Executor
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel of a sample of the training images."""
+    """Return the mean and standard deviation per channel of a sample of the training images."""
     transform = _evaluation_transform(image_size)
 
     def histogram(index: int) -> Any:

@@ -1,1 +1,1 @@
-"""Networks as the engine sees them: any timm model, tapped."""
+"""Networks for the engine: any timm model, wrapped to return taps."""

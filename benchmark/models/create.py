@@ -1,4 +1,4 @@
-"""Networks by name: timm's and the zoo's."""
+"""Create networks by name, from timm and from the zoo."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ RESERVED = {
     "in_chans": "the data set",
     "features_only": "the engine",
 }
-"""Arguments of timm that a study must leave out, and what sets them."""
+"""timm arguments that a study must not set, and what sets them instead."""
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
     """Create a timm model, pretrained or with fresh weights from torch's global stream.
 
     Args:
-        network: What the study says about the network.
+        network: The network's section of the study.
         where: Key of the network in the study, for messages.
         size: Shape of the images in a batch, (C, H, W).
         classes: Number of classes.
 
     Raises:
-        InputError: timm has no such model or weights, or refuses the arguments.
+        InputError: timm has no such model or weights, or rejects the arguments.
     """
     name = network.model
     if not _timm().is_model(name):
@@ -48,7 +48,7 @@ def create(network: Network, where: str, size: tuple[int, ...], classes: int) ->
                 "kwargs.pretrained_cfg_overlay: {file: ...}"
             )
         raise InputError(
-            f"{where}: timm cannot make {name!r} {source}: {first_line(error)}{remedy}"
+            f"{where}: timm cannot create {name!r} {source}: {first_line(error)}{remedy}"
         ) from error
 
 
@@ -63,11 +63,11 @@ def tapped(
     """Create a timm model and tap it.
 
     Args:
-        network: What the study says about the network.
+        network: The network's section of the study.
         where: Key of the network in the study, for messages.
         size: Shape of the images in a batch, (C, H, W).
         classes: Number of classes.
-        mean: Mean of the data set's training images per channel, used unless the network brings
+        mean: Mean of the data set's training images per channel, used unless the network has
             its own normalisation.
         std: Standard deviation of the same images per channel.
 
@@ -80,7 +80,7 @@ def tapped(
         tapped_model = TappedModel(model, size, *normalisation, network.image_size)
         if tapped_model.shapes.logits != (classes,):
             raise ValueError(
-                f"it gives {tapped_model.shapes.logits} per image where {classes} logits "
+                f"its output per image is {tapped_model.shapes.logits}, but {classes} logits "
                 "are expected"
             )
     except (
@@ -95,7 +95,7 @@ def tapped(
         native = _shape(_config(network).input_size)
         raise InputError(
             f"{where}: {network.model!r} cannot take images of {seen}: {first_line(error)}; "
-            f"it was made for {native}, see image_size"
+            f"it was designed for {native}; set image_size"
         ) from error
 
     return tapped_model
@@ -115,10 +115,10 @@ def _suggested(name: str) -> str:
 
 
 def head_is_pretrained(network: Network, classes: int) -> bool:
-    """Return whether timm keeps the head of the pretrained weights: the classes must be as many."""
+    """Return whether timm keeps the pretrained head, which requires the same number of classes."""
     try:
         return network.pretrained and bool(_config(network).num_classes == classes)
-    except Exception:  # timm does not know the tag or the overlay; `create` reports it
+    except Exception:  # unknown tag or invalid overlay; `create` reports it
         return False
 
 
@@ -147,7 +147,7 @@ def _config(network: Network) -> Any:
 
 
 def _check_arguments(network: Network, where: str) -> None:
-    """Refuse keyword arguments that the study must leave out."""
+    """Reject keyword arguments that the study must not set."""
     for key, owner in RESERVED.items():
         if key in network.kwargs:
             raise InputError(f"{where}.kwargs.{key}: is set by {owner}; leave it out")
@@ -160,7 +160,7 @@ def _check_arguments(network: Network, where: str) -> None:
 
 
 def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
-    """Call timm; a model that is built for one size is told the size (C, H, W) that it sees."""
+    """Create the model, with its input size (C, H, W) if it is built for one size."""
     size = {"img_size": seen[1:]} if has_fixed_size(network) else {}
     model: nn.Module = _timm().create_model(
         network.model,
@@ -175,7 +175,7 @@ def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
 def _own_normalisation(
     network: Network, model: nn.Module, where: str, channels: int
 ) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Return the mean and deviation that the study or the pretrained weights set, if any."""
+    """Return the mean and deviation from the study or the pretrained weights, if any."""
     mean, std = network.mean, network.std
     if mean is None and network.pretrained:
         config: Any = model.pretrained_cfg
@@ -193,5 +193,5 @@ def _own_normalisation(
 
 
 def _shape(shape: Sequence[int]) -> str:
-    """Write a shape as in 3x32x32."""
+    """Format a shape, such as 3x32x32."""
     return "x".join(map(str, shape))

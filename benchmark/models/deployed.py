@@ -1,4 +1,4 @@
-"""A student as it is deployed: the bare network, or with the head that its method brings."""
+"""A student as it is deployed: the bare network, or with a head that its method supplies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from methods import Needs, Output
 
 
 class DeployedModel(nn.Module):
-    """A student whose logits come from a head that its method brings.
+    """A student whose logits come from a head that its method supplies.
 
     Args:
         student: The student.
         head: Takes the student's `Output` and returns logits, [N, classes].
-        needs: What the head needs of the student.
+        needs: What the head needs from the student.
     """
 
     def __init__(self, student: TappedModel, head: nn.Module, needs: Needs):
@@ -27,11 +27,11 @@ class DeployedModel(nn.Module):
         self.size: tuple[int, ...] = student.size
 
     def forward(self, inputs: Tensor, needs: Needs) -> Output:
-        """Return the logits alone, whatever is needed.
+        """Return the logits only, regardless of `needs`.
 
         Args:
             inputs: A batch of images, float32 [N, C, H, W] in [0, 1].
-            needs: Ignored; a tapped model takes it.
+            needs: Ignored; `TappedModel` has this argument.
         """
         return Output(self.head(self.student(inputs, self.needs)))
 
@@ -45,9 +45,9 @@ class DeployedModel(nn.Module):
         return self.student.example(count)
 
     def parameter_count(self) -> int:
-        """Return the number of the student's parameters and of all tensors' values in the head.
+        """Return the number of the student's parameters and of all values in the head's tensors.
 
-        Those of the head count whether they were learned or taken from the teacher.
+        The head's values count whether they were learned or copied from the teacher.
         """
         head = sum(int(value.numel()) for value in self.head.state_dict().values())
         return self.student.parameter_count() + head

@@ -1,4 +1,4 @@
-"""Finding out, by small forward passes, what can be tapped of a network and in which shapes."""
+"""Discover by small forward passes what can be tapped in a network, and in which shapes."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class StageMaps:
 
 @dataclass(frozen=True)
 class Tappable:
-    """What can be tapped of a network.
+    """What can be tapped in a network.
 
     Attributes:
         shapes: Shapes of all taps.
-        notes: Why a tap is missing, by its name.
+        notes: Name of each missing tap -> why it is missing.
         stage_maps: How to tap the stage maps, if that is possible.
         pooled_axes: Order of axes that turns the head's input into the pooled map; empty if the
             embedding is not the average of a map.
@@ -56,7 +56,7 @@ class Tappable:
 
 
 def discover(network: Any, inputs: Tensor) -> Tappable:
-    """Find out what can be tapped of a network.
+    """Find out what can be tapped in a network.
 
     Args:
         network: A timm network in eval mode; no gradients are needed.
@@ -96,8 +96,8 @@ def find_stage_maps(
     Args:
         network: A timm network in eval mode.
         inputs: One example as the network sees it.
-        logits: What the network makes of it without taps.
-        notes: Receives the reasons as "maps" if there is no such route.
+        logits: The network's output for this example without taps.
+        notes: Receives the reasons under "maps" if there is no such route.
     """
     if not any(hasattr(network, name) for name in ("forward_intermediates", "feature_info")):
         notes["maps"] = "the network has no feature maps"
@@ -115,12 +115,12 @@ def find_stage_maps(
 
 
 def _try_route(route: Route, network: Any, inputs: Tensor, logits: Tensor) -> StageMaps:
-    """Tap all stages, choose some of them, and check the logits of a pass that taps these."""
+    """Tap all stages, choose some, and check the logits of a forward pass that taps only these."""
     every_stage = route(network, inputs, None, False)
     stages = choose_stages([tuple(stage_map.shape) for stage_map in every_stage.maps])
     taps = route(network, inputs, stages, True)
     if not _equal(taps.logits, logits):
-        raise ValueError("the head makes other logits of the last map than the network does")
+        raise ValueError("the head computes other logits from the last map than the network does")
 
     return StageMaps(route, stages, tuple(tuple(tap.shape[1:]) for tap in taps.maps))
 
@@ -128,8 +128,8 @@ def _try_route(route: Route, network: Any, inputs: Tensor, logits: Tensor) -> St
 def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
     """Choose the stages to tap.
 
-    Of maps of several sizes, the last of each size is chosen; of maps of one size, evenly spaced
-    ones up to the last.
+    If the maps have several sizes, the last of each size is chosen; if they have one size, evenly
+    spaced ones up to the last.
 
     Args:
         shapes: Shape of each stage's map, (N, C, H, W).
@@ -141,7 +141,7 @@ def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
         if len(shape) != 4:
             raise ValueError(f"a tap of shape {shape} is not a map")
     if not shapes:
-        raise ValueError("the network names no stages")
+        raise ValueError("the network declares no stages")
 
     last_of_size = {shape[2:]: index for index, shape in enumerate(shapes)}
     if len(last_of_size) > 1:
@@ -152,7 +152,7 @@ def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
-    """Compare all bits; on the meta device, which has none, compare the shapes."""
+    """Compare all values; on the meta device, which has none, compare the shapes."""
     return first.shape == second.shape and (first.is_meta or torch.equal(first, second))
 
 
@@ -175,7 +175,7 @@ def _find_embedding(network: Any, inputs: Tensor, notes: dict[str, str]) -> Tens
 def _find_pooled(
     network: Any, inputs: Tensor, stage_maps: StageMaps | None, embedding: Tensor
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return axes and shape of the map whose average is the embedding; both empty without one."""
+    """Return axes and shape of the map whose average is the embedding; both empty if none is."""
     if stage_maps is None or embedding.is_meta:
         return (), ()
 

@@ -12,7 +12,7 @@ from methods import Classifier
 
 
 def classifier_layer(network: Any) -> Any:
-    """Return the layer that makes the logits, even if timm names the head around it."""
+    """Return the layer that computes the logits, even if timm returns the head around it."""
     classifier = network.get_classifier()
     return getattr(classifier, "fc", classifier)
 
@@ -41,10 +41,10 @@ def linear_classifier(network: Any, embedding: tuple[int, ...]) -> Classifier | 
 
 @contextmanager
 def watched_embedding(network: Any) -> Iterator[list[Tensor]]:
-    """Collect what the classifier takes in the forward passes of a block.
+    """Collect the inputs of the classifier in all forward passes within a block.
 
     Raises:
-        AttributeError: The network does not say which layer is its classifier.
+        AttributeError: The network does not declare which layer is its classifier.
         TypeError: The network has several classifiers.
     """
     classifier = classifier_layer(network)
@@ -62,7 +62,7 @@ def watched_embedding(network: Any) -> Iterator[list[Tensor]]:
 
 
 def _as_vectors(embedding: Tensor) -> Tensor:
-    """Flatten maps of one position, which classifiers that are 1x1 convolutions take."""
+    """Flatten 1x1 maps, which are the input of classifiers that are 1x1 convolutions."""
     if embedding.dim() == 4 and embedding.shape[2:] == (1, 1):
         return embedding.flatten(1)
 

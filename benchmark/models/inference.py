@@ -28,7 +28,7 @@ def count_macs(model: nn.Module, *inputs: object) -> int:
 
     Args:
         model: The model.
-        inputs: What its forward method takes.
+        inputs: Arguments of its forward method.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -43,10 +43,10 @@ def count_macs(model: nn.Module, *inputs: object) -> int:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter require a gradient in a block.
+    """Stop all parameters from requiring gradients in a block.
 
-    PyTorch's counter fails on a module that takes a view of a parameter that does, such as the
-    learned query of attention pooling.
+    PyTorch's counter fails on a module that takes a view of a parameter that requires them, such as
+    the learned query of attention pooling.
     """
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learned:

@@ -18,7 +18,7 @@ def probe(
     batch_size: int,
     labels: Tensor | None = None,
 ) -> Probe:
-    """Describe a pair to a method before training; stages are paired from the deepest on.
+    """Describe a pair to a method before training; stages are paired starting from the deepest.
 
     For a method whose companion has the student's architecture, the student stands in for the
     teacher.
@@ -57,7 +57,7 @@ def _deepest(shapes: Shapes, depth: int) -> Shapes:
 
 
 def in_float32(output: Output) -> Output:
-    """Convert an output to the precision of the losses, whatever that of the network."""
+    """Convert an output to float32, the precision of the losses."""
     return replace(
         output,
         logits=output.logits.float(),
@@ -72,8 +72,8 @@ def only(output: Output, needs: Needs, depth: int) -> Output:
     """Keep the part of an output that a method needs, and the maps paired with the student's.
 
     Args:
-        output: What the teacher or the companion gave for a batch.
-        needs: What the method needs of it.
+        output: Output of the teacher or the companion for a batch.
+        needs: What the method needs from it.
         depth: Number of paired stages.
     """
     first = len(output.maps) - depth

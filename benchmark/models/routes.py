@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Taps:
-    """What one forward pass along a route gives.
+    """The result of one forward pass along a route.
 
     Attributes:
         logits: The network's output, [N, classes].
         maps: The map of each stage, [N, C, H, W], shallow to deep.
         preactivations: The same maps before each stage's last activation; the maps themselves
             where the network has none.
-        last: What the head takes, if the route knows it.
+        last: Input of the head, if the route provides it.
     """
 
     logits: Tensor
@@ -34,27 +34,27 @@ Route = Callable[[Any, Tensor, Sequence[int] | None, bool], Taps]
 def by_intermediates(
     network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
 ) -> Taps:
-    """Tap a network by timm's `forward_intermediates`, and let its head make the logits."""
+    """Tap a network through timm's `forward_intermediates`, and compute the logits by its head."""
     if preactivations and stages is not None and hasattr(network, "forward_taps"):
-        # The zoo's networks give both kinds of maps in one pass.
+        # The zoo's networks return both kinds of maps in one pass.
         last, maps, early_maps = network.forward_taps(inputs, stages)
     else:
         last, maps = network.forward_intermediates(inputs, indices=stages, output_fmt="NCHW")
         early_maps = maps
 
     logits = network.forward_head(last)
-    is_tensor = isinstance(last, Tensor)  # CoaT gives a list
+    is_tensor = isinstance(last, Tensor)  # CoaT returns a list
     return Taps(logits, maps, early_maps, last if is_tensor else None)
 
 
 def by_hooks(
     network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
 ) -> Taps:
-    """Tap a network by hooks on the modules that its `feature_info` names.
+    """Tap a network with hooks on the modules that its `feature_info` lists.
 
     Raises:
-        ValueError: The network does not call one of these modules, or a tap has another number of
-            channels than `feature_info` says.
+        ValueError: The network does not call one of these modules, or a tap's number of channels
+            differs from `feature_info`.
     """
     features = getattr(network.feature_info, "info", network.feature_info)
     if stages is not None:
@@ -97,7 +97,7 @@ def _watch(network: nn.Module, feature: Any, key: int, taps: dict[int, Tensor]) 
 
 
 def _as_nchw(tap: Tensor, channels: int, channels_last: bool) -> Tensor:
-    """Bring the axis of so many channels to index 1.
+    """Move the axis whose length is `channels` to index 1.
 
     If two axes have this length, `channels_last` decides.
     """

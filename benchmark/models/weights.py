@@ -1,4 +1,4 @@
-"""Weights from elsewhere: the tensors of a file, under a network's own names."""
+"""Weights trained elsewhere: the tensors of a file, under a network's own names."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ WRAPPERS = ("state_dict", "model", "net")
 """Keys under which other programs' checkpoints keep a network's weights."""
 
 PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile add to every name."""
 
 LISTED = 3
-"""Largest number of names of each kind that a message lists."""
+"""Maximum number of names of each kind that a message lists."""
 
 
 def read(path: Path) -> Tensors:
-    """Read the state dict in a safetensors file or in a PyTorch file, without running its code.
+    """Read the state dict in a safetensors or PyTorch file, without executing code from the file.
 
     Raises:
-        InputError: The file is missing or damaged, or holds no state dict.
+        InputError: The file is missing or damaged, or contains no state dict.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -38,8 +38,8 @@ def read(path: Path) -> Tensors:
         return _unwrapped(path, _load(path))
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds more than tensors, or is damaged, and is not opened, because that can "
-            f"run code; save the network's state_dict() alone ({first_line(error)})"
+            f"{path}: contains more than tensors, or is damaged; it is not opened, because that "
+            f"could run code; save only the network's state_dict() ({first_line(error)})"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(
@@ -48,17 +48,17 @@ def read(path: Path) -> Tensors:
 
 
 def _load(path: Path) -> Any:
-    """Load the content of a file, of which nothing is known yet."""
+    """Load the unchecked content of a file."""
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
 
-    # A damaged file raises an error, so PyTorch's warnings about it are of no use.
+    # A damaged file raises an error, so PyTorch's warnings about it are redundant.
     with warnings.catch_warnings(action="ignore"):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unwrapped(path: Path, content: Any) -> Tensors:
-    """Return the state dict inside a checkpoint, its names without the wrappers' prefixes."""
+    """Return the state dict inside a checkpoint, without the wrappers' prefixes in its names."""
     while isinstance(content, dict) and not _is_state_dict(content):
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
         if not inner:
@@ -68,8 +68,8 @@ def _unwrapped(path: Path, content: Any) -> Tensors:
     if not isinstance(content, dict) or not _is_state_dict(content):
         keys = ", ".join(map(repr, WRAPPERS))
         raise InputError(
-            f"{path}: holds no state dict, neither bare nor under {keys}; "
-            "save the network's state_dict() alone"
+            f"{path}: contains no state dict, at the top level or under {keys}; "
+            "save only the network's state_dict()"
         )
 
     for prefix in PREFIXES:
@@ -95,10 +95,10 @@ def load_into(network: nn.Module, tensors: Tensors, name: str, where: str) -> No
         network: The network.
         tensors: Its state dict.
         name: Name of the model, for the message.
-        where: Where the tensors come from, for the message.
+        where: Origin of the tensors, for the message.
 
     Raises:
-        InputError: The names or shapes are not those of the network.
+        InputError: The names or shapes do not match the network.
     """
     own = network.state_dict()
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
@@ -116,7 +116,7 @@ def load_into(network: nn.Module, tensors: Tensors, name: str, where: str) -> No
     }
     reasons = [f"{kind}: {_listed(keys)}" for kind, keys in differences.items() if keys]
     if reasons:
-        raise InputError(f"{where}: these are no weights of {name}: {'; '.join(reasons)}")
+        raise InputError(f"{where}: these are not weights of {name}: {'; '.join(reasons)}")
 
     network.load_state_dict(tensors)
 

@@ -1,1 +1,1 @@
-"""What lies on disk of a run: journals, checkpoints, weights."""
+"""The files of runs on disk: journals, checkpoints, weights."""

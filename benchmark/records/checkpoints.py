@@ -20,7 +20,7 @@ from benchmark.records.layout import CellFiles
 Tensors = dict[str, Tensor]
 
 KEPT_CHECKPOINTS = 2
-"""The newest checkpoint, and the one before in case the newest is damaged."""
+"""Number of checkpoints kept: the newest, and its predecessor in case the newest is damaged."""
 
 
 def pack(tensors: Tensors) -> bytes:
@@ -30,7 +30,7 @@ def pack(tensors: Tensors) -> bytes:
 
 
 def sha256(tensors: Tensors) -> str:
-    """Return the SHA-256 of the safetensors file that holds these tensors."""
+    """Return the SHA-256 of the safetensors file with these tensors."""
     return hashlib.sha256(pack(tensors)).hexdigest()
 
 
@@ -39,9 +39,9 @@ class Checkpoint:
     """The state of a cell after an epoch.
 
     Attributes:
-        epoch: Counted from 0 with those of the early stage.
+        epoch: Number of the epoch, counted from 0, early stage included.
         tensors: Weights and optimizer state.
-        state: All else, as JSON; it includes the epoch's journal record.
+        state: All other state as JSON, including the epoch's journal record.
     """
 
     epoch: int
@@ -52,7 +52,7 @@ class Checkpoint:
 class CellFolder:
     """Reads and writes the files of one cell or teacher.
 
-    A file of tensors is valid only with the digest that its marker or card holds.
+    A tensor file is valid only if its digest is the one in its marker or card.
 
     Attributes:
         path: The folder.
@@ -77,7 +77,7 @@ class CellFolder:
         return Journal(self.files.journal)
 
     def begin(self, configuration: dict[str, Any]) -> None:
-        """Create the folder and write the configuration, unless it is there already."""
+        """Create the folder and write the configuration, unless they exist."""
         self.path.mkdir(parents=True, exist_ok=True)
 
         if not self.files.config.exists():
@@ -87,7 +87,7 @@ class CellFolder:
         """Write a checkpoint, and delete the oldest ones.
 
         Raises:
-            InputError: A file cannot be written. The checkpoints before it are still valid.
+            InputError: A file cannot be written. Earlier checkpoints remain valid.
         """
         digest = _write_tensors(self.files.checkpoint(checkpoint.epoch), checkpoint.tensors)
         failpoint("checkpoint.tensors")
@@ -102,7 +102,7 @@ class CellFolder:
             self.files.checkpoint_tensors(old).unlink(missing_ok=True)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
-        """Read the newest whole checkpoint.
+        """Read the newest intact checkpoint.
 
         Returns:
             The checkpoint, or None if there is none, and a warning for every damaged one.
@@ -123,20 +123,20 @@ class CellFolder:
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
-        """Keep the weights of the best validation epoch so far."""
+        """Save the weights of the best validation epoch so far."""
         digest = _write_tensors(self.files.best, tensors)
         write_atomically(self.files.best_marker, encode_line({"epoch": epoch, "sha256": digest}))
 
     def read_best(self, epoch: int) -> Tensors:
-        """Read the weights that `save_best` kept.
+        """Read the weights that `save_best` saved.
 
         Raises:
-            InputError: They are missing, damaged, or of another epoch.
+            InputError: They are missing, damaged, or from another epoch.
         """
         marker = _read_marker(self.files.best_marker)
         if marker["epoch"] != epoch:
             raise InputError(
-                f"{self.files.best_marker}: is not of epoch {epoch}; "
+                f"{self.files.best_marker}: is not from epoch {epoch}; "
                 "delete the folder to train the cell again"
             )
 
@@ -153,12 +153,12 @@ class CellFolder:
             digest: SHA-256 of their file.
 
         Raises:
-            InputError: They are missing, or not those with this digest.
+            InputError: The file is missing, or its digest differs.
         """
         return _read_tensors(self.files.weights, digest)
 
     def finish(self, done: Done) -> None:
-        """Mark the cell as finished, and delete what only an unfinished cell needs."""
+        """Mark the cell as finished, and delete the files that only an unfinished cell needs."""
         write_done(self.files.done, done)
         for path in self.files.temporary():
             path.unlink()
@@ -172,7 +172,7 @@ def _read(path: Path) -> bytes:
 
 
 def _read_marker(path: Path) -> Json:
-    """Read the JSON beside a file of tensors, after checking it."""
+    """Read and check the JSON marker of a tensor file."""
     content = decode_line(_read(path))
     if content is None:
         raise InputError(f"{path}: its content has changed since it was written")

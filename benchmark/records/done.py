@@ -15,7 +15,7 @@ class Done(BaseModel):
 
     Attributes:
         sha256: Digest of the weights' file.
-        epoch: The epoch that the weights are of, counted from 0.
+        epoch: Epoch of the weights, counted from 0.
         metrics: Test metrics and costs.
     """
 
@@ -27,7 +27,7 @@ class Done(BaseModel):
 
 
 def write_done(path: Path, done: Done) -> None:
-    """Write the marker as a whole.
+    """Write the marker atomically.
 
     Raises:
         InputError: The file cannot be written.

@@ -26,7 +26,7 @@ _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
 
 def _now() -> int:
-    """Milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
@@ -46,7 +46,7 @@ class Start(Record):
     """Training begins or resumes.
 
     Attributes:
-        epoch: The next epoch, counted from 0 with those of the early stage.
+        epoch: Number of the next epoch, counted from 0, early stage included.
         environment: Versions, machine and commit.
     """
 
@@ -56,7 +56,7 @@ class Start(Record):
 
 
 class EarlyEpoch(Record):
-    """An epoch of the stage before the training, where a method has one, counted from 0."""
+    """An epoch of the early stage that some methods run before training, counted from 0."""
 
     kind: Literal["early"] = "early"
     epoch: int
@@ -72,10 +72,10 @@ class Epoch(Record):
 
 
 class Trained(Record):
-    """The training is over, and the weights are chosen.
+    """Training has finished, and the weights have been chosen.
 
     Attributes:
-        epoch: The epoch that the weights are of.
+        epoch: Epoch of the weights.
         sha256: Digest of the weights' file.
     """
 
@@ -95,7 +95,7 @@ class Failed(Record):
     """The cell left its cohort.
 
     Attributes:
-        reason: One line.
+        reason: Why it left, in one line.
     """
 
     kind: Literal["failed"] = "failed"
@@ -114,7 +114,7 @@ def parse_record(content: Mapping[str, Any]) -> Record:
     """Return the record with this content.
 
     Raises:
-        ValueError: No kind of record has such content.
+        ValueError: The content does not match any kind of record.
     """
     record: Record = _ADAPTER.validate_python(content)
     return record
@@ -126,13 +126,13 @@ def metrics_of(record: Record) -> dict[str, float]:
 
 
 def encode_line(content: Json) -> bytes:
-    """Return a line that holds the content as JSON, with a checksum."""
+    """Return a line with the content as JSON and its checksum."""
     body = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f'{{"crc":"{zlib.crc32(body.encode()):08x}","record":{body}}}\n'.encode()
 
 
 def decode_line(line: bytes) -> Json | None:
-    """Return the content of a line, or None if a bit of the line has changed."""
+    """Return the content of a line, or None if the line is damaged."""
     match = _LINE.fullmatch(line)
     if match is None or int(match[1], 16) != zlib.crc32(match[2]):
         return None
@@ -142,12 +142,12 @@ def decode_line(line: bytes) -> Json | None:
 
 
 def read_journal(path: Path) -> list[Record]:
-    """Read all whole records of a journal; none if there is no file.
+    """Return all complete records of a journal; empty if there is no file.
 
     A torn last line, left by a crash while writing, is ignored.
 
     Raises:
-        InputError: A line before the last is damaged, or of a kind that this version doesn't know.
+        InputError: A line before the last is damaged, or is of a kind unknown to this version.
     """
     if not path.exists():
         return []
@@ -194,7 +194,7 @@ class Journal:
         """Append a record.
 
         Raises:
-            InputError: The disk refuses it. The journal then ends with the record before.
+            InputError: The record cannot be written. The journal is then left without it.
         """
         line = encode_line(record.model_dump())
         size = self.path.stat().st_size if self.path.exists() else 0

@@ -4,7 +4,7 @@
       mlflow.db  artifacts/        MLflow's local store, and the files of its runs
       data/                        decoded data sets
       teachers/<key>/              stored teachers: CellFiles with a card
-      remembered/                  runs read from MLflow, kept for the next table
+      remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
         plan.json  study.yaml  split.json
         cells/<identity>/          CellFiles of a student
@@ -12,7 +12,7 @@
         search/                  SearchFolder: a study folder of trials, with
           optuna.db  <key>.json  <key>/*.png
 
-Nothing here reads or writes; `benchmark.locks` names its own lock files.
+Nothing here reads or writes files; `benchmark.locks` defines its own file names.
 """
 
 from __future__ import annotations
@@ -73,23 +73,23 @@ class CellFiles:
         return self.path / "card.json"
 
     def checkpoint(self, epoch: int) -> Path:
-        """The tensors of the checkpoint after an epoch."""
+        """Return the tensor file of the checkpoint after an epoch."""
         return self.path / f"{CHECKPOINT}{epoch:05d}.safetensors"
 
     def checkpoint_marker(self, epoch: int) -> Path:
-        """The JSON file that makes a checkpoint valid."""
+        """Return the JSON file that makes the checkpoint after an epoch valid."""
         return self.checkpoint(epoch).with_suffix(".json")
 
     def checkpoint_markers(self) -> list[Path]:
-        """The JSON files of all checkpoints, newest first."""
+        """Return the JSON files of all checkpoints, newest first."""
         return sorted(self.path.glob(f"{CHECKPOINT}*.json"), reverse=True)
 
     def checkpoint_tensors(self, marker: Path) -> Path:
-        """The tensors of the checkpoint that a marker makes valid."""
+        """Return the tensor file of the checkpoint that a marker makes valid."""
         return marker.with_suffix(".safetensors")
 
     def temporary(self) -> list[Path]:
-        """The files that are needed only until the cell is finished."""
+        """Return the files that are needed only until the cell is finished."""
         patterns = (f"{CHECKPOINT}*", "best.*", ".*.part")
         return [path for pattern in patterns for path in self.path.glob(pattern)]
 
@@ -102,7 +102,7 @@ class StudyFolder:
 
     @property
     def plan(self) -> Path:
-        """What the study set out to compare, and the identity of each cell."""
+        """The plan: what the study compares, and the identity of each cell."""
         return self.path / "plan.json"
 
     @property
@@ -112,12 +112,12 @@ class StudyFolder:
 
     @property
     def split(self) -> Path:
-        """Which samples train and which validate."""
+        """The indices of the training and validation samples."""
         return self.path / "split.json"
 
     @property
     def sync_lock(self) -> Path:
-        """Held by the process that writes the study's runs to MLflow."""
+        """The lock held by the process that writes the study's runs to MLflow."""
         return self.path / "sync.lock"
 
     @property
@@ -131,41 +131,41 @@ class StudyFolder:
         return SearchFolder(self.path / "search")
 
     def cell(self, identity: str) -> CellFiles:
-        """The files of a cell."""
+        """Return the files of a cell."""
         return CellFiles(self.cells / identity)
 
     def teacher(self, key: str) -> CellFiles:
-        """The study's own record of a teacher."""
+        """Return the files of the study's own record of a teacher."""
         return CellFiles(self.path / "teachers" / key)
 
     def files(self, relative: str) -> CellFiles:
-        """The files of a plan's entry, whose `folder` is relative to the study's."""
+        """Return the files of an entry of the plan, whose `folder` is relative to this folder."""
         return CellFiles(self.path / relative)
 
     def relative(self, files: CellFiles) -> str:
-        """The `folder` of a plan's entry."""
+        """Return the `folder` of an entry of the plan, the inverse of `files`."""
         return files.path.relative_to(self.path).as_posix()
 
     def journals(self) -> Iterator[Path]:
-        """The journals of all cells and teachers."""
+        """Yield the journals of all cells and teachers."""
         return self.path.glob(f"*/*/{JOURNAL}")
 
 
 @dataclass(frozen=True)
 class SearchFolder(StudyFolder):
-    """The folder of a study's searches: trials are cells of it."""
+    """The folder of a study's searches. Its cells belong to trials."""
 
     @property
     def database(self) -> Path:
-        """Optuna's database, unless another storage was named."""
+        """Optuna's database, unless another storage is chosen."""
         return self.path / "optuna.db"
 
     def record(self, key: str) -> Path:
-        """The record of one search."""
+        """Return the record of one search."""
         return self.path / f"{key}.json"
 
     def figures(self, key: str) -> Path:
-        """The folder of one search's figures."""
+        """Return the folder of one search's figures."""
         return self.path / key
 
 
@@ -201,9 +201,9 @@ class Workspace:
         return self.path / "remembered"
 
     def study(self, name: str) -> StudyFolder:
-        """The folder of a study."""
+        """Return the folder of a study."""
         return StudyFolder(self.path / name)
 
     def studies(self) -> list[str]:
-        """The names of the studies that have a plan, sorted."""
+        """Return the names of the studies that have a plan, sorted."""
         return sorted(path.parent.name for path in self.path.glob("*/plan.json"))

@@ -1,4 +1,4 @@
-"""The seal of the test data, which only the journal of a finished training opens."""
+"""The seal on the test data, which can be opened only with the journal of a finished training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finished:
     folder: Path
 
     def verify(self) -> None:
-        """Check the journal on disk, so that no state in memory can open the seal.
+        """Check that training has finished, in the journal on disk and not in memory.
 
         Raises:
             SealedError: The journal has no `trained` record.

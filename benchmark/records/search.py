@@ -1,4 +1,4 @@
-"""The record of a search, from which MLflow is fed: one JSON file per row and pair."""
+"""The record of a search, the source of its MLflow runs: one JSON file per row and pair."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class TrialRecord(_Plain):
     """One trial.
 
     Attributes:
-        number: From 0; trial 0 has the published settings.
+        number: Number of the trial, from 0; trial 0 has the published settings.
         state: Optuna's state: RUNNING, COMPLETE, PRUNED or FAIL.
-        value: The objective, mean over seeds; None unless the trial is complete.
+        value: Mean objective over the seeds; None unless the trial is complete.
         values: The objective by seed.
         params: Settings by flat name.
         source: `published` or `search`.
-        cells: Folder of each seed's cell that has begun, relative to the search's folder.
-        compute_tmac: What it has computed so far, in 10^12 multiply-accumulates.
+        cells: Folder of each cell that has started, by seed, relative to the search's folder.
+        compute_tmac: Compute used so far, in 10^12 multiply-accumulates.
     """
 
     number: int
@@ -44,15 +44,15 @@ class SearchRecord(_Plain):
     """The search for one row's settings on one pair.
 
     Attributes:
-        key: Its identity, the hash of all that decides it.
+        key: Its identity, the hash of its configuration.
         optuna_study: Name of the study in Optuna's storage.
         experiment: Name of its experiment in MLflow.
         maximise: Whether a higher objective is better.
-        budget: Number of trials that the study asks for.
+        budget: Number of trials that the study requests.
         published: Settings of trial 0 by flat name.
         space: Search space by flat name, in words.
         best: Number of the best complete trial, if there is one.
-        figures: Pictures, relative to the search's folder.
+        figures: Paths of its figures, relative to the search's folder.
         gained: The result in a sentence.
     """
 
@@ -80,7 +80,7 @@ class SearchRecord(_Plain):
 
 
 def write_search(path: Path, record: SearchRecord) -> None:
-    """Write the record as a whole.
+    """Write the record atomically.
 
     Raises:
         InputError: The file cannot be written.
@@ -92,7 +92,7 @@ def read_search(path: Path) -> SearchRecord:
     """Read a record.
 
     Raises:
-        InputError: The file is no record of a search.
+        InputError: The file is not a record of a search.
     """
     try:
         return SearchRecord.model_validate_json(path.read_bytes())

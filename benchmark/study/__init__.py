@@ -1,1 +1,1 @@
-"""What a person asks: the study file, its schema, its cells, and the plan."""
+"""Studies: the study file, its schema, its cells, and the plan."""

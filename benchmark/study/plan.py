@@ -1,7 +1,7 @@
-"""The plan of a study: what its leaderboard must hold, and the cells that are to be trained.
+"""The plan of a study: what its leaderboard must contain, and the cells to train.
 
-One class for every place that a plan lives in: `plan.json` in the study's folder, the tag of the
-study's experiment in MLflow, `summary.json` beside a leaderboard.
+One class serves all places where a plan is stored: `plan.json` in the study's folder, the tag of
+the study's experiment in MLflow, and `summary.json` beside a leaderboard.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEACHER = "teacher"
 """Row name of the teacher."""
 
 SUFFIX = " (tuned)"
-"""Ends the name of a row whose settings were found by a search."""
+"""Suffix of the name of a row whose settings were found by a search."""
 
 _IGNORE = ConfigDict(extra="ignore")
 
@@ -33,13 +33,13 @@ class PlannedTeacher:
     """A teacher of the plan.
 
     Attributes:
-        id: Its key in the store of teachers.
-        folder: Its record, relative to the study's folder.
+        id: Its key in the teacher store.
+        folder: Folder of its record, relative to the study's folder.
         pairs: Names of the pairs that share it.
         model: Name of the network.
         seed: Seed of its training.
-        teacher_id: First 12 digits of the SHA-256 of its weights; empty until it is there.
-        recipe: The parts of its recipe that a reader compares first.
+        teacher_id: First 12 digits of the SHA-256 of its weights; empty until they exist.
+        recipe: The settings of its recipe that a reader compares first.
     """
 
     id: str
@@ -57,15 +57,15 @@ class PlannedCell:
 
     Attributes:
         id: Its identity, the hash of its configuration.
-        folder: Its record, relative to the study's folder.
+        folder: Folder of its record, relative to the study's folder.
         row: Name of its row in the leaderboard.
         method: Name of its method.
         settings: All settings of the method.
         teacher: Name of the teacher's network.
         teacher_id: First 12 digits of the SHA-256 of the teacher's weights.
         student: Name of the student's network.
-        recipe: The parts of its recipe that a reader compares first.
-        length: Epochs of the training, by stage (`early`, `epochs`).
+        recipe: The settings of its recipe that a reader compares first.
+        length: Number of training epochs, by stage (`early`, `epochs`).
     """
 
     id: str
@@ -84,7 +84,7 @@ class PlannedCell:
 
 @dataclass(frozen=True, config=_IGNORE)
 class Plan:
-    """What a study set out to compare: the rows and seeds that its leaderboard must hold.
+    """What a study compares: the rows and seeds that its leaderboard must contain.
 
     Attributes:
         study: Name of the study.
@@ -97,20 +97,20 @@ class Plan:
         not_applicable: "pair/row" -> why the method cannot run on the pair.
         datasets: Pair -> name of its data set, for titles only.
         protocol: `legacy` if no images were held out for validation, else `validated`.
-        trials: Row -> number of trials that its settings were searched with. Rows that are missing
-            here have published settings.
+        trials: Row -> number of trials in the search for its settings. Rows that are not listed
+            have published settings.
         search_tmac: "pair/row" -> compute of that search in 10^12 multiply-accumulates, if known.
-        altered: Rows whose settings the study's author changed, or that bear another method's
-            name. They have no published accuracy.
-        reference: The row that other rows are compared with besides the baseline: that of plain
+        altered: Rows whose settings the study's author changed, or that are named after another
+            method. They have no published accuracy.
+        reference: The row that other rows are compared with besides the baseline: plain
             distillation. It need not be among `methods`; None if there is none.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
-        cells: The cells whose identity is known, which takes their teacher's weights.
+        cells: The cells whose identity is known, which requires their teacher's weights.
 
     Raises:
-        ValueError: `pairs`, `methods` or `seeds` are empty or hold a value twice, a method has the
-            name of the teacher's row, `select` is unknown, or `baseline` is not among `methods`.
+        ValueError: `pairs`, `methods` or `seeds` is empty or has duplicates, a method has the name
+            of the teacher's row, `select` is unknown, or `baseline` is not among `methods`.
     """
 
     study: str
@@ -141,7 +141,7 @@ class Plan:
             if not values:
                 raise ValueError(f"study {self.study!r} has no {name}")
             if len(set(values)) != len(values):
-                raise ValueError(f"{name} of study {self.study!r} holds a value twice: {values}")
+                raise ValueError(f"{name} of study {self.study!r} has duplicates: {values}")
 
         if self.select not in ("last", "best_val"):
             raise ValueError(f"select must be 'last' or 'best_val', not {self.select!r}")
@@ -166,7 +166,7 @@ class Plan:
 
     @property
     def unequal(self) -> str:
-        """Why no tuned row has a rank, if rows were tuned with unequal effort; else empty."""
+        """Why tuned rows are not ranked, if their numbers of trials differ; otherwise empty."""
         if len(self.budgets) < 2:
             return ""
         counts = ", ".join(map(str, self.budgets))
@@ -175,7 +175,7 @@ class Plan:
         )
 
     def published(self, method: str) -> str | None:
-        """Return the row with published settings that a tuned row belongs to, if there is one."""
+        """Return the row with published settings that belongs to a tuned row, if there is one."""
         name = method.removesuffix(SUFFIX)
         return name if name != method and self.trials.get(method) and name in self.methods else None
 
@@ -193,8 +193,8 @@ class Plan:
             reference: The row to compare with, or None.
 
         Returns:
-            The reference, or its tuned row: whichever took as many trials as `method`. None if
-            there is none, or if `method` is the reference itself, tuned or not.
+            The reference or its tuned row, whichever was searched with as many trials as `method`.
+            None if there is none, or if `method` is the reference itself, tuned or not.
         """
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
@@ -221,21 +221,21 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def from_dict(content: Mapping[str, Any]) -> Plan:
-    """Return the plan in plain data, as this or an older version wrote it.
+    """Return the plan from plain data that this or an older version wrote.
 
     Raises:
-        ValueError: The data are no plan.
+        ValueError: The data is not a plan.
     """
     content = dict(content)
-    if "datasets" not in content:  # plans once held the name alone
+    if "datasets" not in content:  # older plans have a single name
         content["datasets"] = dict.fromkeys(content.get("pairs", ()), content.get("dataset", ""))
-    if "reference" not in content:  # all tables once compared with the row of this name
+    if "reference" not in content:  # implied by older plans
         content["reference"] = "kd"
     return _ADAPTER.validate_python(content)
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write `plan.json` as a whole.
+    """Write `plan.json` atomically.
 
     Raises:
         InputError: The file cannot be written.
@@ -247,12 +247,12 @@ def read_plan(path: Path) -> Plan:
     """Read `plan.json`.
 
     Raises:
-        InputError: The file cannot be read, or is no plan.
+        InputError: The file cannot be read, or is not a plan.
     """
     try:
         return from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValidationError, ValueError, TypeError, AttributeError):
-        remedy = "run the study again, which writes it anew"
-        raise InputError(f"{path}: damaged; delete it and {remedy}") from None
+        remedy = "delete it and run the study again to rebuild it"
+        raise InputError(f"{path}: damaged; {remedy}") from None

@@ -1,6 +1,6 @@
 """Write the reference of study files, `docs/study.md`, and the JSON schema for editors.
 
-Run `python -m benchmark.study.reference` after a change of the schema.
+Run `python -m benchmark.study.reference` after changing the schema.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INTRODUCTION = f"""\
 <!-- Written by `python -m benchmark.study.reference`; change the schema in benchmark/study. -->
 
 A study is one YAML file: a question, and everything that is needed to answer it. The examples below
-replace keys of this one.
+replace some of its keys.
 
 ```yaml
 {COMPLETE}```
@@ -35,8 +35,9 @@ replace keys of this one.
 * **Strict.** An unknown key is an error with a suggestion, and no value is converted: `'1'` is not
   a number. Every message names the file, the line, the column and the key.
 * **YAML 1.2.** `5e-4` is a number and `2026-01-01` is text. Unquoted values that YAML 1.1 reads
-  differently (`yes`, `no`, `on`, `off`, `010`, `1:30`) are refused: write `true` or `false`, write
-  numbers in decimal, put text in quotes. A key may occur once. Anchors and merge keys (`<<`) work.
+  differently (`yes`, `no`, `on`, `off`, `010`, `1:30`) are rejected: write `true` or `false`, write
+  numbers in decimal, put text in quotes. A key may occur only once. Anchors and merge keys (`<<`)
+  work.
 * **Short forms.** Where a type is "text or" a section, the text is the section's `name`, `model` or
   `method`: `dataset: digits` is `dataset: {{name: digits}}`, `student: cifar_resnet8` is
   `student: {{model: cifar_resnet8}}`.
@@ -47,8 +48,8 @@ replace keys of this one.
   # yaml-language-server: $schema=../docs/{SCHEMA}
   ```
 
-Changing a value that decides numbers gives a cell a new identity, and only new cells are trained.
-Names, `question`, `tracking`, `root`, `workers` and `min_accuracy` decide none.
+Changing a value that affects results gives a cell a new identity, and only new cells are trained.
+Names, `question`, `tracking`, `root`, `workers` and `min_accuracy` do not affect results.
 """
 
 
@@ -85,7 +86,7 @@ def write(folder: Path) -> None:
 
 
 def _join_lines(value: Any) -> Any:
-    """Join the lines of each paragraph of a text, in all texts of plain data."""
+    """Join the lines of each paragraph in all strings of plain data."""
     if isinstance(value, str):
         return re.sub(r"(?<!\n)\n(?!\n)", " ", value)
     if isinstance(value, list):
@@ -161,7 +162,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _length(schema: Mapping[str, Any]) -> str:
-    """Return how many items a list has, if that is limited."""
+    """Return the allowed number of items of a list, if it is limited."""
     low, high = schema.get("minItems", 0), schema.get("maxItems")
     if high is None:
         return f" ({low} or more)" if low else ""

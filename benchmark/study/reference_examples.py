@@ -42,7 +42,7 @@ recipe:
   batch_size: 32
   optimizer: {name: sgd, lr: 0.05}
 """
-"""A complete study. The other examples replace keys of it."""
+"""A complete study. The other examples replace some of its keys."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ select: best_val
 """,
     ),
     Section("Digits", Digits, "dataset: digits\n"),
-    Section("Data set of torchvision", Torchvision, "dataset: torch/cifar100\n"),
+    Section("Torchvision data set", Torchvision, "dataset: torch/cifar100\n"),
     Section(
-        "Data set of Hugging Face",
+        "Hugging Face data set",
         HuggingFace,
         """\
 dataset: {name: hfds/uoft-cs/cifar100, input_key: img, target_key: fine_label}
@@ -91,7 +91,7 @@ dataset:
   workers: 8
 """,
     ),
-    Section("Data set of another kind", OtherFiles, "dataset: mine/flowers\n"),
+    Section("Custom data set", OtherFiles, "dataset: mine/flowers\n"),
     Section("Split", Split, "split: {val: 5000, train_samples: 10000}\n"),
     Section(
         "Pair",

@@ -29,14 +29,14 @@ from benchmark.study.schema import (
 from benchmark.study.yamlfile import Location
 
 LEGACY = {"legacy": {"val": 0}}
-"""Names of splits."""
+"""Splits that have a name."""
 
 
 class Study(Strict):
     """One question, and everything that is needed to answer it."""
 
     name: Name
-    """Name of the study. It is the folder of its results."""
+    """Name of the study. It is also the name of its results folder."""
 
     question: str = ""
     """The question that the study asks, in a sentence."""
@@ -88,18 +88,20 @@ class Study(Strict):
             return self
 
         if self.split.legacy:
-            raise ValueError("search needs validation images, and split 'legacy' has none")
+            raise ValueError(
+                "search needs validation images, but split 'legacy' has none; set split.val"
+            )
 
         shared = sorted(set(self.seeds) & set(self.search.seeds))
         if shared:
-            problem = f"search.seeds and seeds both hold {shared[0]}"
+            problem = f"search.seeds and seeds both contain {shared[0]}"
             raise ValueError(f"{problem}; compare methods on seeds that the search has not used")
         return self
 
     @model_validator(mode="after")
     def _check_select(self) -> Self:
         if self.split.legacy and self.select != "last":
-            problem = f"select is {self.select!r}, and split 'legacy' has no validation images"
+            problem = f"select is {self.select!r}, but split 'legacy' has no validation images"
             raise ValueError(f"{problem}; use 'last'")
         return self
 
@@ -125,7 +127,7 @@ class Study(Strict):
         return self.tracking.experiment or f"kd/{self.name}"
 
     def data(self, fingerprint: str) -> dict[str, Any]:
-        """Return what decides the images that a network of this study sees."""
+        """Return everything that determines the images on which this study trains and tests."""
         split = self.split.model_dump(exclude_none=True)
         return {"source": self.dataset.identity, "fingerprint": fingerprint, "split": split}
 
@@ -141,7 +143,7 @@ class Study(Strict):
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of one student; its configuration is its identity."""
+    """One training run of one student, identified by its configuration."""
 
     study: Study
     pair: Pair
@@ -153,7 +155,7 @@ class Cell:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of the method that the study or a search gives; the others have defaults."""
+        """Settings of the method from the study or a search; all others have their defaults."""
         tuned = self.row.found.get(self.pair.name)
         return self.row.settings if tuned is None else {**self.row.settings, **tuned.settings}
 
@@ -175,7 +177,7 @@ class Cell:
     def configuration(
         self, data: str, teacher: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return everything that decides the numbers of this cell.
+        """Return everything that determines the results of this cell.
 
         Args:
             data: Fingerprint of the data set.
@@ -195,21 +197,21 @@ class Cell:
 
 
 class MethodRegistry(Protocol):
-    """All methods that a study can name. The package `methods` is one."""
+    """Interface to all methods that a study can use, such as the package `methods`."""
 
     @property
     def SettingError(self) -> type[Exception]:  # noqa: N802
-        """Raised for a setting that a method does not have, or a wrong value."""
+        """Raised for an unknown setting or an invalid value."""
 
     @property
     def UnknownMethodError(self) -> type[Exception]:  # noqa: N802
-        """Raised for a name that is no method."""
+        """Raised for an unknown method."""
 
     def names(self) -> list[str]:
         """Return the names of all methods."""
 
     def create(self, name: str, /, **settings: Any) -> object:
-        """Make a method, or a composition such as `kd+at`, with settings."""
+        """Create a method, or a composition such as `kd+at`, with settings."""
 
 
 def load(path: Path, methods: MethodRegistry) -> Study:
@@ -220,7 +222,7 @@ def load(path: Path, methods: MethodRegistry) -> Study:
         methods: All methods. They replace `"*"`, and check the settings of every row.
 
     Raises:
-        InputError: The file is wrong. The message has a line for every mistake, with the file, the
+        InputError: The file is invalid. The message has one line per mistake, with the file, the
             line, the column and the key.
     """
     file = _StudyFile(path, methods.names())
@@ -273,7 +275,7 @@ class _StudyFile:
         return ": ".join(filter(None, parts))
 
     def _replace_star(self, rows: list[Any], names: Sequence[str]) -> list[Any]:
-        """Replace `"*"`, and note where in the file each row is written."""
+        """Replace `"*"`, and record the index in the file of each row."""
         listed = [row.get("method") if isinstance(row, dict) else row for row in rows]
         others = [name for name in names if name not in listed]
 

@@ -19,16 +19,16 @@ from ruamel.yaml.representer import SafeRepresenter
 from benchmark.errors import InputError, suggest
 
 MAX_BYTES = 1 << 20
-"""Largest file that is read."""
+"""Maximum size of a file."""
 
 MAX_VALUES = 100_000
-"""Most values that a file may hold, aliases written out."""
+"""Maximum number of values in a file, with aliases expanded."""
 
 MAX_DEPTH = 40
-"""Deepest nesting of mappings and lists."""
+"""Maximum nesting depth of mappings and lists."""
 
 MAX_DIGITS = 100
-"""Most characters of a whole number."""
+"""Maximum number of characters of an integer."""
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and indices that lead to a value."""
@@ -58,11 +58,11 @@ _AMBIGUOUS = re.compile(
 
 @dataclass(frozen=True)
 class Document:
-    """The content of a YAML file, and where each value stands in it.
+    """The content of a YAML file, and the position of each value.
 
     Attributes:
         path: The file.
-        data: Its content, plain data.
+        data: Its content as plain data.
         positions: Location of a value -> its line and column.
     """
 
@@ -85,9 +85,9 @@ def read(path: Path) -> Document:
     """Read the mapping in a YAML 1.2 file.
 
     Raises:
-        InputError: The file is missing, too large, not YAML or not a mapping, holds a key twice,
-            anything but plain data, or a value that YAML 1.1 reads differently. The message names
-            the file, the line and the column.
+        InputError: The file is missing, too large, not YAML or not a mapping, or contains a
+            duplicate key, anything but plain data, or a value that YAML 1.1 reads differently. The
+            message names the file, the line and the column.
     """
     text = _read_text(path)
     with warnings.catch_warnings():
@@ -102,7 +102,7 @@ def read(path: Path) -> Document:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """Return plain data as block YAML that `read` reads back exactly, its keys in their order."""
+    """Return plain data as block YAML that `read` restores exactly, with the order of its keys."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -145,7 +145,7 @@ def _similar_file(path: Path) -> str:
         return f"there is no folder {path.parent}"
 
     names = [file.name for file in path.parent.glob(f"[!.]*{path.suffix}")]
-    return suggest(path.name, names, cutoff=0.8)  # all names end alike
+    return suggest(path.name, names, cutoff=0.8)  # all names have the same suffix
 
 
 def _parse(path: Path, text: str) -> tuple[Any, dict[Location, Position]]:
@@ -175,14 +175,14 @@ def _parse(path: Path, text: str) -> tuple[Any, dict[Location, Position]]:
 
 
 class _Inspector:
-    """Records the position of every value, and refuses what is not plain, unambiguous data."""
+    """Records the position of every value, and rejects all but plain, unambiguous data."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.positions: dict[Location, Position] = {}
 
     def visit(self, node: Node, location: Location) -> None:
-        """Inspect a value and all values in it. Aliases are followed, so that they count."""
+        """Inspect a value and all values in it. Aliases are expanded, so they count too."""
         if len(self.positions) > MAX_VALUES or len(location) > MAX_DEPTH:
             raise InputError(f"{self.path}: {_TOO_LARGE}")
 
@@ -222,7 +222,7 @@ class _Inspector:
 
 
 def _position(mark: Any) -> Position:
-    """Return line and column of a mark, counted from 1."""
+    """Return the line and column of a mark, counted from 1."""
     return mark.line + 1, mark.column + 1
 
 

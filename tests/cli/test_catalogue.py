@@ -93,7 +93,7 @@ def test_a_model_that_cannot_take_the_size_keeps_its_line_with_the_reason():
     assert entry.parameters > 20e6
     assert (entry.macs, entry.shapes) == (None, None)
     assert entry.reason.startswith("'inception_v3' cannot take images of 3x32x32: ")
-    assert entry.reason.endswith("it was made for 3x299x299, see image_size")
+    assert entry.reason.endswith("it was designed for 3x299x299; set image_size")
     assert entry.reason in " ".join(printed([entry]).split())
 
 

@@ -147,7 +147,7 @@ def test_fewer_training_images_leave_the_validation_images_unchanged(data):
 
 
 def test_a_batch_larger_than_the_data_is_refused(data):
-    message = r"recipe\.batch_size is 1214; there are only 1213 training images"
+    message = r"recipe\.batch_size is 1214, but there are only 1213 training images"
     with pytest.raises(InputError, match=message):
         data.steps(1214)
     with pytest.raises(InputError, match=message):

@@ -230,7 +230,7 @@ def test_a_folder_without_test_images_is_refused(tmp_path):
     class_folders(tmp_path / "mine", counts=(("train", 2),))
     assert refused("folder/mine", tmp_path) == (
         "dataset: HERE/mine has no folder test or validation or val; "
-        "add one that holds a folder per class"
+        "add one that contains a folder per class"
     )
 
 
@@ -298,7 +298,10 @@ def test_more_pixels_than_memory_should_hold_are_refused(tmp_path, monkeypatch):
 
 def test_one_split_for_both_training_and_testing_is_refused(tmp_path):
     message = refused("folder/mine", tmp_path, train_split="train", test_split="train")
-    assert message == "dataset: train_split and test_split are both 'train'"
+    assert (
+        message
+        == "dataset: train_split and test_split are both 'train'; set them to different splits"
+    )
 
 
 def test_unknown_columns_are_refused_with_a_list_of_the_known_ones(tmp_path):
@@ -310,7 +313,7 @@ def test_unknown_columns_are_refused_with_a_list_of_the_known_ones(tmp_path):
     assert message == "dataset: hfds/mine has no column 'label'; set target_key to one of img, fine"
 
     message = refused("hfds/mine", tmp_path, input_key="fine", target_key="fine")
-    assert message == "dataset: hfds/mine: column 'fine' holds no images; set input_key"
+    assert message == "dataset: hfds/mine: column 'fine' contains no images; set input_key"
 
 
 def test_labels_that_are_no_classes_are_refused(tmp_path):

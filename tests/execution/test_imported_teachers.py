@@ -161,7 +161,7 @@ def test_weights_of_another_network_or_for_other_classes_are_refused(
     done = kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert (
-        f"{file}: these are no weights of {TEACHER}: of another shape: fc.weight is [7, "
+        f"{file}: these are not weights of {TEACHER}: of another shape: fc.weight is [7, "
         in done.err
     )
 

@@ -117,11 +117,11 @@ def test_rows_of_one_method_with_different_settings_are_no_duplicates() -> None:
         ),
         (
             tiny(recipe={"batch_size": 49}),
-            "recipe.batch_size is 49; there are only 48 training images",
+            "recipe.batch_size is 49, but there are only 48 training images",
         ),
         (
             tiny(pairs=pairs(one={"recipe": {"epochs": 1, "batch_size": 50}})),
-            "recipe.batch_size is 50; there are only 48",
+            "recipe.batch_size is 50, but there are only 48",
         ),
     ],
 )

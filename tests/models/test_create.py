@@ -39,8 +39,8 @@ def test_a_model_is_made_for_the_data_sets_channels_size_and_classes(size, class
         ("test_resnett", {}, "timm has no model 'test_resnett'; did you mean 'test_resnet'?"),
         ("resnet8", {}, "timm has no model 'resnet8'; did you mean 'cifar_resnet8'?"),
         ("q" * 30, {}, f"timm has no model {'q' * 30!r}; search with `kdbench models PATTERN`"),
-        ("test_resnet", {"flavour": 3}, "timm cannot make 'test_resnet' with {'flavour': 3}: "),
-        ("test_vit", {"embed_dim": 31}, "timm cannot make 'test_vit' with {'embed_dim': 31}: "),
+        ("test_resnet", {"flavour": 3}, "timm cannot create 'test_resnet' with {'flavour': 3}: "),
+        ("test_vit", {"embed_dim": 31}, "timm cannot create 'test_vit' with {'embed_dim': 31}: "),
         ("test_resnet", {"global_pool": ""}, "'test_resnet' cannot take images of 3x32x32: "),
         ("test_vit3", {"img_size": 160}, "'test_vit3' cannot take images of 3x32x32: "),
         ("inception_v3", {}, "'inception_v3' cannot take images of 3x32x32: "),
@@ -64,7 +64,7 @@ def test_a_model_that_cannot_be_made_is_refused_in_one_line_with_its_key(name, k
 def test_arguments_on_which_timm_fails_are_refused_in_one_line_too(name, kwargs):
     with pytest.raises(InputError) as error:
         build(name, kwargs)
-    expected = f"pairs[0].student: timm cannot make {name!r} with {kwargs}: "
+    expected = f"pairs[0].student: timm cannot create {name!r} with {kwargs}: "
     assert str(error.value).startswith(expected)
 
 
@@ -76,7 +76,7 @@ def test_arguments_that_the_engine_sets_are_refused_in_a_study(key):
 
 
 def test_a_network_that_gives_no_logits_is_refused():
-    message = r"cannot take images of 3x32x32: it gives \(.*\) per image where 10 logits"
+    message = r"cannot take images of 3x32x32: its output per image is \(.*\), but 10 logits"
     with pytest.raises(InputError, match=message):
         build("gemma4_vit_167m_enc", {"depth": 1, "global_pool": "avg"})
 
@@ -96,7 +96,7 @@ def test_a_size_in_the_study_overrides_the_one_that_the_network_would_be_told():
 
 
 def test_a_refused_size_comes_with_the_one_that_the_model_was_made_for():
-    with pytest.raises(InputError, match=r"it was made for 3x299x299, see image_size$"):
+    with pytest.raises(InputError, match=r"it was designed for 3x299x299; set image_size$"):
         build("inception_v3")
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_weights_that_is_missing_or_damaged_is_refused_in_one_line(tmp
         with pytest.raises(InputError) as error:
             tapped(from_file(path))
         message = str(error.value)
-        start = "pairs[0].teacher: timm cannot make 'test_resnet' from pretrained weights"
+        start = "pairs[0].teacher: timm cannot create 'test_resnet' from pretrained weights"
         assert message.startswith(start)
         assert "train it without `pretrained`, or name a file" in message
         assert len(message.splitlines()) == 1

@@ -68,7 +68,7 @@ def test_a_blank_image_would_not_show_that_the_head_makes_other_logits():
     network.forward_intermediates = colour_only
     network.feature_info = []
     note = tap(network).notes["maps"]
-    assert note.startswith("the head makes other logits of the last map than")
+    assert note.startswith("the head computes other logits from the last map than")
 
 
 def test_modules_that_take_the_map_are_watched_before_they_run(images):

@@ -65,7 +65,7 @@ class Trap:
 
 def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
     torch.save({"model": Trap(tmp_path / "ran")}, tmp_path / "file.pth")
-    message = r"holds more than tensors.*save the network's state_dict\(\) alone"
+    message = r"contains more than tensors.*save only the network's state_dict\(\)"
     with pytest.raises(InputError, match=message) as error:
         weights.read(tmp_path / "file.pth")
     assert not (tmp_path / "ran").exists()
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused_in_one_line_with_its_name(
 )
 def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "file.pth")
-    with pytest.raises(InputError, match=r"file\.pth: holds no state dict, neither bare nor under"):
+    with pytest.raises(InputError, match=r"file\.pth: contains no state dict, at the top level"):
         weights.read(tmp_path / "file.pth")
 
 
@@ -111,7 +111,7 @@ def test_weights_that_do_not_fit_are_refused_with_every_kind_of_difference() -> 
     with pytest.raises(InputError) as error:
         weights.load_into(network(), wrong, "net", "file")
     assert str(error.value) == (
-        "file: these are no weights of net: missing: 0.bias; not in the model: fc.weight; "
+        "file: these are not weights of net: missing: 0.bias; not in the model: fc.weight; "
         "of another shape: 1.bias is [9] instead of [4]"
     )
 

@@ -205,7 +205,7 @@ def test_damage_to_the_best_weights_is_refused(name: str, folder: CellFolder) ->
 
 def test_the_best_weights_of_another_epoch_are_refused(folder: CellFolder) -> None:
     folder.save_best(3, {"w": torch.ones(2)})
-    message = r"best\.json: is not of epoch 1; delete the folder to train the cell again$"
+    message = r"best\.json: is not from epoch 1; delete the folder to train the cell again$"
     with pytest.raises(InputError, match=message):
         folder.read_best(1)
 

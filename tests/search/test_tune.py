@@ -269,7 +269,7 @@ def test_a_search_holds_its_folder_against_a_second_one(whole: Whole) -> None:
         ({"search": {"objective": "val/f2"}}, "search.objective: is 'val/f2'; "),
         (
             {"search": {"seeds": [0]}},
-            "search.seeds and seeds both hold 0; compare methods on seeds",
+            "search.seeds and seeds both contain 0; compare methods on seeds",
         ),
         (
             {"search": {"lr": [0.2, 0.1]}},
@@ -282,7 +282,7 @@ def test_a_search_holds_its_folder_against_a_second_one(whole: Whole) -> None:
         ({"search": {"trails": 4}}, "search.trails: unknown key; did you mean 'trials'?"),
         (
             {"split": "legacy"},
-            "search needs validation images, and split 'legacy' has none",
+            "search needs validation images, but split 'legacy' has none; set split.val",
         ),
         (
             {"rows": ["student", "kd"]},

@@ -42,7 +42,7 @@ def test_an_experiment_is_named_after_the_study_unless_the_study_names_it(file):
     assert study.model_copy(update={"tracking": Tracking()}).experiment == "kd/first"
 
 
-NAME_RULE = "use at most 80 letters, digits, spaces or . _ + ( ) -, a letter or digit first"
+NAME_RULE = "use at most 80 letters, digits, spaces or . _ + ( ) -, starting with a letter or digit"
 
 UNKNOWN_KEYS = [
     ("select: best_val", "selct: best_val", "20:1: selct: unknown key; did you mean 'select'?"),
@@ -136,12 +136,12 @@ WRONG_VALUES = [
     (
         "milestones: [4, 8]",
         "milestones: [8, 4]",
-        "18:3: recipe.schedule: milestones must be in rising order",
+        "18:3: recipe.schedule: milestones must be in increasing order",
     ),
     (
         "milestones: [4, 8]",
         "milestones: [4, 10]",
-        "14:1: recipe: schedule.milestones holds 10, and epochs is 10; every milestone must be ",
+        "14:1: recipe: schedule.milestones contains 10, and epochs is 10; every milestone must be ",
     ),
     (
         "name: step, milestones: [4, 8]",
@@ -183,7 +183,7 @@ WRONG_VALUES = [
     (
         "experiment: mine",
         "uri: 'http://user:secret@host'",
-        "21:12: tracking.uri: holds a user name or password, and studies are copied into their "
+        "21:12: tracking.uri: contains a user name or password, and studies are copied into their "
         "results; set MLFLOW_TRACKING_URI instead",
     ),
     ("val: 0.2", "val: 1.5", "4:9: split.val: is 1.5; give a share below 1 or a whole number of"),
@@ -206,7 +206,7 @@ WRONG_VALUES = [
     (
         "{model: resnet8, ",
         "{model: resnet8, mean: [0.5], ",
-        "8:36: pairs[1].student: mean and std require each other; give both or none",
+        "8:36: pairs[1].student: mean and std must be set together; set both or neither",
     ),
     (
         "{model: resnet8, ",
@@ -216,7 +216,7 @@ WRONG_VALUES = [
     (
         "split: {val: 0.2, train_samples: 300, seed: 1}",
         "split: legacy",
-        "1:1: select is 'best_val', and split 'legacy' has no validation images; use 'last'",
+        "1:1: select is 'best_val', but split 'legacy' has no validation images; use 'last'",
     ),
     (
         "{crop_padding: 2, flip: true}",
@@ -236,8 +236,8 @@ WRONG_VALUES = [
 ]
 
 WRONG_SEARCHES = [
-    ("{seeds: [3, 4]}", "1:1: search.seeds and seeds both hold 3; compare methods on seeds that "),
-    ("{seeds: [5, 5]}", "20:1: search: seeds holds a value twice: [5, 5]"),
+    ("{seeds: [3, 4]}", "1:1: search.seeds and seeds both contain 3; compare methods on seeds "),
+    ("{seeds: [5, 5]}", "20:1: search: seeds has duplicates: [5, 5]"),
     ("{lr: [0.2, 0.1]}", "20:1: search: lr is [0.2, 0.1]; give the lowest value, then the highest"),
     ("{weight_decay: [1, 1]}", "20:1: search: weight_decay is [1.0, 1.0]; give the lowest value, "),
     ("{lr: [0.1]}", "20:10: search.lr: is [0.1]; list should have at least 2 items"),

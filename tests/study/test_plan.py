@@ -24,7 +24,7 @@ from tests.support.handmade import PLAN
     [
         ({"select": "best_test"}, "'last' or 'best_val', not 'best_test'"),
         ({"baseline": "ce"}, "baseline 'ce' is not among"),
-        ({"seeds": (0, 0)}, "seeds of study 'study' holds a value twice"),
+        ({"seeds": (0, 0)}, "seeds of study 'study' has duplicates"),
         ({"pairs": ()}, "study 'study' has no pairs"),
         ({"methods": ("student", "teacher")}, "name of the teacher's row"),
     ],

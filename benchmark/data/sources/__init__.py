@@ -1,11 +1,11 @@
-"""Data sets by name. The folder is the registry: every file beside `base.py` is one kind of source.
+"""Data sets by name. The folder is the registry: every file but `base.py` is one kind of source.
 
-`digits` comes with scikit-learn and needs no files. `folder/<path>` holds one folder per class
+`digits` comes with scikit-learn and needs no files. `folder/<path>` has one folder per class
 under `train` and under `test`, `validation` or `val`. `hfds/<name>` is a Hugging Face data set,
 in a local folder or on the hub. `torch/<name>` is one of torchvision's data sets.
 
 To add a kind, add a file that defines one subclass of `SourceKind`. Files that start with an
-underscore hold shared code.
+underscore contain shared code.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def locate(dataset: Dataset) -> Located:
     if isinstance(dataset, FileDataset):
         train, test = dataset.train_split, dataset.test_split
         if train is not None and train == test:
-            raise InputError(f"dataset: train_split and test_split are both {train!r}")
+            raise InputError(
+                f"dataset: train_split and test_split are both {train!r}; "
+                "set them to different splits"
+            )
 
     return kind.locate(dataset, argument)
 

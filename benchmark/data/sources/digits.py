@@ -12,7 +12,7 @@ from benchmark.study import schema
 
 
 class Digits(SourceKind[schema.Digits]):
-    """`digits`."""
+    """`digits`: the digits of scikit-learn."""
 
     prefix = "digits"
 
@@ -22,7 +22,7 @@ class Digits(SourceKind[schema.Digits]):
 
 
 class _Digits(Part):
-    """Images of digits in memory.  pixels: uint8 [N, H, W]."""
+    """Digit images in memory, uint8 [N, H, W]."""
 
     def __init__(self, pixels: Tensor, labels: Tensor):
         self.pixels = pixels
@@ -36,7 +36,7 @@ class _Digits(Part):
 
 
 def _load() -> Source:
-    """Enlarge the 8x8 images to 32x32, and hold out a quarter: there is no test set."""
+    """Enlarge the 8x8 images to 32x32, and hold out a quarter of them as the test set."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

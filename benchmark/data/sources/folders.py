@@ -19,7 +19,7 @@ class ClassFolders(SourceKind[schema.ClassFolders]):
     argument = "<path>"
 
     def locate(self, dataset: schema.ClassFolders, argument: str) -> Located:
-        """Find the folders of the training and of the test images."""
+        """Find the folders with the training and test images."""
         folder = find_folder(dataset, argument)
         if folder is None:
             raise InputError(
@@ -32,14 +32,14 @@ class ClassFolders(SourceKind[schema.ClassFolders]):
 
 
 def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
-    """Return the first folder of these names that exists."""
+    """Return the first existing folder with one of these names."""
     for name in names:
         if (folder / name).is_dir():
             return folder / name
 
     raise InputError(
         f"dataset: {folder} has no folder {' or '.join(names)}; "
-        "add one that holds a folder per class"
+        "add one that contains a folder per class"
     )
 
 
@@ -61,7 +61,7 @@ def _load(train: Path, test: Path) -> Source:
 
 
 def _class_names(folder: Path) -> list[str]:
-    """Return the sorted names of the class folders, of which there must be one."""
+    """Return the sorted names of the class folders; there must be at least one."""
     names = [
         entry.name
         for entry in folder.iterdir()
@@ -74,7 +74,7 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _list_files(folder: Path, classes: list[str]) -> Files:
-    """List the image files of each class folder; its place in `classes` is their label."""
+    """List the image files of each class folder; their label is its index in `classes`."""
     names: list[str] = []
     labels: list[int] = []
     for label, class_name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or copies of them in a folder."""
+"""Data sets from the Hugging Face hub, or local copies of them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from benchmark.study import schema
 
 
 class HuggingFace(SourceKind[schema.HuggingFace]):
-    """`hfds/<name>`: a folder or a data set of the hub, read through timm."""
+    """`hfds/<name>`: a folder or a data set on the hub, read through timm."""
 
     prefix = "hfds"
     argument = "<name>"
 
     def locate(self, dataset: schema.HuggingFace, argument: str) -> Located:
-        """Look for a folder of this name; without one, the name is one of the hub."""
+        """Look for a folder with this name. If there is none, take the data set from the hub."""
         folder = find_folder(dataset, argument)
         if folder is None:
             root = str(Path(dataset.root).resolve())
@@ -67,10 +67,10 @@ class _Opener:
     """Opens both parts of a data set.
 
     Attributes:
-        dataset: What the study says about the data set.
-        name: The name for the `datasets` library: of the hub, or the path of a folder.
+        dataset: The data set's section of the study.
+        name: The name for the `datasets` library: a name on the hub, or the path of a folder.
         cache: The folder to which the library writes its files.
-        folder: The folder that holds the data set; None if it comes from the hub.
+        folder: The folder that contains the data set; None if it comes from the hub.
     """
 
     dataset: schema.HuggingFace
@@ -145,11 +145,11 @@ class _Opener:
         return dataset.reader
 
     def _check(self, reader: Any, split: str) -> None:
-        """Refuse a split without images, or without one of the two columns."""
+        """Reject a split without images, or without one of the two columns."""
         if not len(reader):
             raise InputError(f"dataset: {self.dataset.name}: the split {split!r} has no images")
 
-        # If there is no column of images, timm's cast to images creates one of nulls.
+        # If the image column is missing, timm's cast to images creates one that is all null.
         table = reader.dataset.data
         columns = [
             name
@@ -172,7 +172,7 @@ class _Opener:
 
         if "cast" in str(error):
             return InputError(
-                f"dataset: {name}: column {self.input_key!r} holds no images; set input_key"
+                f"dataset: {name}: column {self.input_key!r} contains no images; set input_key"
             )
 
         if self.folder is None:
@@ -193,7 +193,7 @@ def _label_column(reader: Any) -> list[Any]:
 
 
 def _count_classes(reader: Any) -> int:
-    """Count the classes of a column of plain whole numbers; 0 for any other column."""
+    """Count the classes in a column of plain integers; return 0 for any other column."""
     values = _label_column(reader)
     if not all(isinstance(value, int) for value in values):
         return 0

@@ -1,4 +1,4 @@
-"""Data sets of torchvision, downloaded where they are missing."""
+"""torchvision's data sets, downloaded if they are missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Torchvision(SourceKind[schema.Torchvision]):
         return [f"{self.prefix}/{name}" for name in schema.TORCHVISION]
 
     def locate(self, dataset: schema.Torchvision, argument: str) -> Located:
-        """Check the splits; the files are looked for when they are loaded."""
+        """Check the split names; the files are located when they are loaded."""
         train = dataset.train_split or "train"
         test = dataset.test_split or "validation"
         if train != "train" or test not in TEST_SPLITS:
@@ -75,7 +75,7 @@ def _load(name: str, root: Path, train: str, test: str) -> Source:
 
 
 def _open(name: str, root: Path, split: str) -> Any:
-    """Open a data set of torchvision, after downloading it if it is not in its folder."""
+    """Open a torchvision data set. Download it first if it is not in its folder."""
     from timm.data.dataset_factory import create_dataset
 
     try:

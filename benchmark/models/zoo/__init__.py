@@ -7,8 +7,8 @@ common. The header of each file says which choices are pinned and where they dif
 paper. No network has weights on the hub.
 
 Parameters have the names of public checkpoints. A test checks this for chenyaofo's CIFAR ResNets.
-The other names follow RepDistiller's (except for MobileNetV2); none of its files was available
-for a check.
+The other names follow RepDistiller's (except for MobileNetV2); none of its checkpoints was
+available for a check.
 """
 
 from benchmark.models.zoo import mobilenet, recurrent, resnet, shufflenet, vgg, wrn

@@ -54,7 +54,7 @@ def _entry_point(kind: type[Classifier], name: str, settings: dict[str, Any]) ->
     ) -> nn.Module:
         if pretrained and not pretrained_cfg and not pretrained_cfg_overlay:
             raise RuntimeError(
-                f"{name} has no pretrained weights at the hub; load a state dict, or train it"
+                f"{name} has no pretrained weights on the hub; load a state dict, or train it"
             )
         if not issubclass(kind, StagedNet) and kwargs.get("features_only"):
             raise RuntimeError(f"{name} has no feature maps")

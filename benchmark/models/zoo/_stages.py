@@ -37,13 +37,13 @@ class Classifier(nn.Module):
         return self.get_submodule(self.head)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one, or by the identity if there are 0 classes.
+        """Replace the classifier by a new one, or by the identity if there are 0 classes.
 
         Raises:
             ValueError: `global_pool` is not average pooling, by which these networks are defined.
         """
         if global_pool not in (None, "avg"):
-            raise ValueError(f"global_pool={global_pool!r}: these nets know average pooling only")
+            raise ValueError(f"global_pool={global_pool!r}: only average pooling is supported")
 
         layer: nn.Module = nn.Identity()
         if num_classes > 0:
@@ -93,7 +93,7 @@ class Block(nn.Module):
 
 
 class StagedNet(Classifier):
-    """A CNN that gives one map per stage.
+    """A CNN that returns one map per stage.
 
     Subclasses create their layers. They override `stem` unless it is a convolution with norm and
     ReLU, and `tail` unless it is empty.
@@ -105,7 +105,7 @@ class StagedNet(Classifier):
 
     Attributes:
         count: Number of stages.
-        feature_info: The same as timm expects it.
+        feature_info: Channels, reduction and module of each stage, as timm expects them.
     """
 
     count: ClassVar[int] = 3
@@ -130,7 +130,7 @@ class StagedNet(Classifier):
         return x
 
     def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run a stage; return its output, and the same before its last ReLU."""
+        """Run a stage; return its output after and before its last ReLU."""
         stage = self.stages()[index]
         assert isinstance(stage, nn.Sequential)
         *blocks, last = stage
@@ -142,7 +142,7 @@ class StagedNet(Classifier):
         return F.relu(early), early
 
     def normed(self, x: Tensor) -> Tensor:
-        """Return the deepest map as `norm=True` asks for it: after a norm behind the last stage."""
+        """Return the deepest map for `norm=True`: after the final norm layer, if there is one."""
         return x
 
     def embed(self, features: Tensor) -> Tensor:
@@ -167,16 +167,16 @@ class StagedNet(Classifier):
         intermediates_only: bool = False,
         preactivation: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return one map per stage, by timm's interface.
+        """Return one map per stage, through timm's interface.
 
         Args:
             x: Images, [N, C, H, W].
-            indices: The stages, or how many of the last ones; all if None.
+            indices: Indices of the stages, or the number of last stages; all if None.
             norm: Whether the deepest map comes after the final norm layer, if there is one.
-            stop_early: Whether to skip the stages after the last one asked for. The features are
+            stop_early: Whether to skip the stages after the last requested one. The features are
                 then that stage's output.
             output_fmt: Must be NCHW.
-            intermediates_only: Whether to return the maps alone.
+            intermediates_only: Whether to return only the maps.
             preactivation: Whether maps come before each stage's last ReLU. Overrides `norm`.
 
         Returns:
@@ -186,7 +186,7 @@ class StagedNet(Classifier):
             ValueError: The format is not NCHW, or there is no such stage.
         """
         if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt={output_fmt!r}: these nets give NCHW only")
+            raise ValueError(f"output_fmt={output_fmt!r}: only NCHW is supported")
 
         stages = self.stages()
         tapped = _stage_indices(len(stages), indices)
@@ -228,19 +228,19 @@ class StagedNet(Classifier):
 
 
 def _stage_indices(count: int, indices: int | Sequence[int] | None) -> set[int]:
-    """Return the stages that timm's argument `indices` means, counted from 0."""
+    """Return the stages that timm's argument `indices` selects, counted from 0."""
     if indices is None:
         return set(range(count))
 
-    asked = range(-indices, 0) if isinstance(indices, int) else indices
-    if not asked or not all(-count <= index < count for index in asked):
+    requested = range(-indices, 0) if isinstance(indices, int) else indices
+    if not requested or not all(-count <= index < count for index in requested):
         raise ValueError(f"indices={indices!r}: there are {count} stages")
 
-    return {index % count for index in asked}
+    return {index % count for index in requested}
 
 
 def blocks_per_stage(depth: int, fixed: int) -> int:
-    """Return the n of a depth 6n + fixed.
+    """Return n for a network of depth 6n + fixed.
 
     Raises:
         ValueError: There is no such n.
@@ -265,7 +265,7 @@ def conv1x1(inputs: int, outputs: int, stride: int = 1, groups: int = 1) -> nn.C
 
 
 def initialise(net: nn.Module) -> None:
-    """Initialise as RepDistiller does.
+    """Initialise a network as RepDistiller does.
 
     Convolutions are Kaiming normal by fan-out, with ReLU's gain and zero bias; batch norms have
     weight one and bias zero. For a grouped convolution PyTorch's fan-out counts the outputs of
@@ -282,7 +282,7 @@ def initialise(net: nn.Module) -> None:
 
 
 def initialise_small(classifier: nn.Module) -> None:
-    """Initialise a linear classifier as normal with deviation 0.01, and zero bias."""
+    """Initialise a linear classifier: normal weights with deviation 0.01, and zero bias."""
     if isinstance(classifier, nn.Linear):
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)

@@ -1,11 +1,12 @@
-"""MobileNetV2 of half width.
+"""MobileNetV2 with half width.
 
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
 arXiv:1801.04381. RepDistiller's `mobile_half`: the paper's table 2 with half of all channel
-numbers but the last, 1280. Its seven settings make four stages, which end with 12, 16, 48 and 160
+counts except the last, 1280. Its seven settings make four stages, which end with 12, 16, 48 and 160
 channels.
 
-Pinned: Kaiming initialisation of convolutions; classifier normal with 0.01 and zero bias.
+Pinned: Kaiming initialisation of convolutions; classifier weights normal with deviation 0.01, bias
+zero.
 Differs from the paper, as in RepDistiller: ReLU in place of ReLU6; the second of the seven
 settings has stride 1, so that 32x32 images are divided by 16 and not by 32; the first block has an
 expanding convolution too; no dropout.
@@ -60,7 +61,7 @@ class InvertedResidual(nn.Sequential):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         new = x
         for layer in self:
             new = layer(new)
@@ -72,7 +73,7 @@ class MobileNetV2(StagedNet):
     """Inverted residuals in four stages.
 
     Args:
-        width: Factor of all channel numbers but the last.
+        width: Factor of all channel counts except the last.
         num_classes: Number of classes.
         in_chans: Channels of the images.
     """
@@ -96,7 +97,7 @@ class MobileNetV2(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one with small weights, or by the identity."""
+        """Replace the classifier by a new one with small weights, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
         initialise_small(self.get_classifier())
 

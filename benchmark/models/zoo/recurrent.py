@@ -8,7 +8,7 @@ embedding is the top layer's hidden state after the last row.
 Pinned: PyTorch's LSTM and GRU with their own initialisation (uniform within
 1 / sqrt(hidden_size), forget gate included), one direction, no dropout. There are no feature maps.
 
-PyTorch's FLOP counter does not know recurrent kernels and would count the classifier alone, so
+PyTorch's FLOP counter ignores recurrent kernels and would count only the classifier, so
 importing this file registers the two kernels of a forward pass: oneDNN's layer on a CPU, and
 cuDNN's.
 """
@@ -60,13 +60,13 @@ class RowReader(Classifier):
         """Turn images [N, C, H, W] into states of the top layer, [N, H, hidden_size].
 
         Raises:
-            ValueError: The images have another size than the network was built for.
+            ValueError: The images do not have the size that the network was built for.
         """
         if tuple(x.shape[1:]) != self.size:
             actual = "x".join(map(str, x.shape[1:]))
             expected = "x".join(map(str, self.size))
             raise ValueError(
-                f"images of {actual}: this net reads {expected}; `img_size` and `in_chans` set that"
+                f"images of {actual}: this net reads {expected}; set `img_size` and `in_chans`"
             )
 
         rows = x.transpose(1, 2).flatten(2)

@@ -4,7 +4,7 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 201
 arXiv:1512.03385. The networks of section 4.2: a 3x3 stem, three stages of n basic blocks each
 (depth 6n + 2) and average pooling. `x4` networks have a stem of 32 and stages of 64, 128 and 256
 channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet network of bottleneck
-blocks on a CIFAR stem: 3x3, stride 1, without max-pooling.
+blocks with a CIFAR stem: 3x3, stride 1, without max-pooling.
 
 Pinned: Kaiming initialisation of convolutions, PyTorch's defaults for batch norm and classifier;
 stride on the 3x3 convolution of a bottleneck. Parameters have chenyaofo's names
@@ -44,7 +44,7 @@ class BasicBlock(Block):
         self.downsample = projection(inputs, outputs, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         new: Tensor = F.relu(self.bn1(self.conv1(x)))
         new = self.bn2(self.conv2(new))
         return new + (x if self.downsample is None else self.downsample(x))
@@ -65,7 +65,7 @@ class Bottleneck(Block):
         self.shortcut = projection(inputs, outputs, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         new: Tensor = F.relu(self.bn1(self.conv1(x)))
         new = F.relu(self.bn2(self.conv2(new)))
         new = self.bn3(self.conv3(new))
@@ -141,7 +141,7 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 def stage(
     block: type[BasicBlock] | type[Bottleneck], blocks: int, inputs: int, outputs: int, stride: int
 ) -> nn.Sequential:
-    """Create equal blocks, of which the first changes width and size."""
+    """Create the blocks of a stage, the first of which changes width and size."""
     rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
     return nn.Sequential(block(inputs, outputs, stride), *rest)
 

@@ -11,8 +11,8 @@ Differs from the papers, as in RepDistiller: the stem is a 1x1 convolution to 24
 stride or max-pooling, so that 32x32 images leave the last stage as 4x4. V1 has a ReLU after its
 depthwise convolution, where the paper has none.
 
-Taps: V2's map before the ReLU holds the untouched half unchanged. That half is the output of a
-ReLU, so `relu(before)` is still the stage's map.
+Taps: V2's map before the ReLU contains half of the last block's input unchanged. That half is the
+output of a ReLU, so `relu(before)` is still the stage's map.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class GroupedBlock(Block):
         self.bn3 = nn.BatchNorm2d(new)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         middle = shuffled(F.relu(self.bn1(self.conv1(x))), self.groups)
         middle = F.relu(self.bn2(self.conv2(middle)))
         new: Tensor = self.bn3(self.conv3(middle))
@@ -71,7 +71,7 @@ class GroupedBlock(Block):
 
 
 class DownBlock(Block):
-    """A block of V2: two branches that halve the size and give half of the channels each."""
+    """A block of V2: two branches that halve the size and compute half of the channels each."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -88,7 +88,7 @@ class DownBlock(Block):
         self.bn5 = nn.BatchNorm2d(half)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / 2, W / 2]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / 2, W / 2]."""
         left = self.bn1(self.conv1(x))
         left = self.bn2(self.conv2(left))
         right = F.relu(self.bn3(self.conv3(x)))
@@ -98,9 +98,9 @@ class DownBlock(Block):
 
 
 class SplitBlock(Block):
-    """A block of V2: half of the channels are computed anew, the others pass untouched.
+    """A block of V2: half of the channels are recomputed, the others pass unchanged.
 
-    The untouched channels must not be negative, since the block ends in a ReLU.
+    The unchanged channels must not be negative, since the block ends in a ReLU.
     """
 
     def __init__(self, channels: int):
@@ -114,7 +114,7 @@ class SplitBlock(Block):
         self.bn3 = nn.BatchNorm2d(half)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, channels, H, W] -> the same shape."""
+        """Turn [N, channels, H, W] into the same shape."""
         untouched, new = x.chunk(2, dim=1)
         new = F.relu(self.bn1(self.conv1(new)))
         new = self.bn2(self.conv2(new))

@@ -5,8 +5,8 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 Configurations A, B, D and E of the paper's table 1 are vgg11, 13, 16 and 19; vgg8 has one
 convolution per stage, as RepDistiller defines it.
 
-Pinned: Kaiming initialisation of convolutions with zero bias; classifier normal with 0.01 and zero
-bias.
+Pinned: Kaiming initialisation of convolutions with zero bias; classifier weights normal with
+deviation 0.01, bias zero.
 Differs from the paper, as in RepDistiller: batch norm; 2x2 max-pooling comes after the first three
 stages only, so that a 32x32 image leaves the last stage as 4x4; average pooling to 512 features
 and one linear layer in place of three.
@@ -60,7 +60,7 @@ class Stage(nn.Sequential):
         self.pool = pool
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H, W], of half the size after pooling."""
+        """Turn [N, inputs, H, W] into [N, outputs, H, W]; max-pooling, if any, halves H and W."""
         if self.pool:
             x = F.max_pool2d(x, 2)
         for layer in self:
@@ -102,16 +102,16 @@ class VGG(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one with small weights, or by the identity."""
+        """Replace the classifier by a new one with small weights, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
         initialise_small(self.get_classifier())
 
     def stem(self, x: Tensor) -> Tensor:
-        """Return the images: the first stage reads them."""
+        """Return the images unchanged: the network has no stem."""
         return x
 
     def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run a stage; return its output, and the same before its last ReLU."""
+        """Run a stage; return its output after and before its last ReLU."""
         stage = self.stages()[index]
         assert isinstance(stage, Stage)
         early = stage.before_relu(x)

@@ -12,8 +12,8 @@ changes the shape is a 1x1 convolution without norm and reads the block's activa
 Taps, as in RepDistiller: a stage's map is the sum that its last block returns, which has passed no
 ReLU. Its map before the ReLU is that sum after the batch norm of the next layer: that of the next
 stage's first block, or the last norm. So `relu(before)` is not the stage's map but what the next
-convolution, or the pooling, reads. The sums have no ReLU of their own, and this comes nearest to
-the activation boundary that methods like AB and OFD transfer.
+convolution, or the pooling, reads. The sums have no ReLU of their own, and this is closest to the
+activation boundary that methods like AB and OFD transfer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PreActivationBlock(nn.Module):
         self.convShortcut = conv1x1(inputs, outputs, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+        """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
         activated = F.relu(self.bn1(x))
         shortcut = x if self.convShortcut is None else self.convShortcut(activated)
         new: Tensor = F.relu(self.bn2(self.conv1(activated)))
@@ -53,7 +53,7 @@ class PreActivationBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Pre-activation blocks, of which the first changes width and size."""
+    """Pre-activation blocks, the first of which changes width and size."""
 
     def __init__(self, blocks: int, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -61,7 +61,7 @@ class Stage(nn.Module):
         self.layer = nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of the last block."""
+        """Return the sum that the last block computes."""
         maps: Tensor = self.layer(x)
         return maps
 
@@ -90,7 +90,7 @@ class WideResNet(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one with zero bias, or by the identity."""
+        """Replace the classifier by a new one with zero bias, or by the identity."""
         super().reset_classifier(num_classes, global_pool)
         if isinstance(self.fc, nn.Linear):
             nn.init.zeros_(self.fc.bias)

@@ -1,4 +1,4 @@
-"""The parts of a study file as strict models: unknown keys are mistakes, values stay as written."""
+"""Strict models of the parts of a study file: unknown keys are errors, no value is converted."""
 
 from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, short_repr
 from benchmark.study.schema.dataset import (

@@ -20,11 +20,11 @@ from pydantic_core import CoreSchema, core_schema
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
 
 MAX_SHOWN = 80
-"""Most characters of a wrong value that an error message repeats."""
+"""Maximum number of characters of a wrong value that an error message shows."""
 
 
 class Strict(BaseModel):
-    """Base class of everything that a person writes: no unknown keys, no conversions, no changes.
+    """Base class of all parts of a study file: no unknown keys, no conversions, immutable.
 
     The docstring below a field is its description in `docs/study.md` and in the JSON schema.
     """
@@ -39,12 +39,12 @@ class Strict(BaseModel):
 
 
 def name_is_optional(schema: dict[str, Any]) -> None:
-    """Tell in a JSON schema that `name` may be left out, because a validator sets it."""
+    """Mark `name` as optional in a JSON schema, because a validator sets it."""
     schema["required"].remove("name")
 
 
 def short_repr(value: Any) -> str:
-    """Return a wrong value as an error message repeats it, cut to `MAX_SHOWN` characters."""
+    """Return the repr of a wrong value for an error message, cut to `MAX_SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
@@ -54,7 +54,7 @@ class Shorthand:
     """Annotation of a field whose mapping may be written as plain text.
 
     Attributes:
-        expand: Returns the mapping for a text, or the text itself if it stands for none.
+        expand: Returns the mapping that a text stands for, or the text itself if there is none.
         texts: The texts that stand for a mapping; any text if empty.
     """
 
@@ -63,7 +63,7 @@ class Shorthand:
 
     @classmethod
     def for_key(cls, key: str) -> Shorthand:
-        """Let a text stand for the value of one key: `sgd` for `{name: sgd}`."""
+        """Return a shorthand in which a text is the value of one key: `sgd` for `{name: sgd}`."""
         return cls(lambda text: {key: text})
 
     def __get_pydantic_core_schema__(
@@ -85,7 +85,9 @@ class Shorthand:
 
 def _check_name(value: Any) -> Any:
     if isinstance(value, str) and (not _NAME.fullmatch(value) or ".." in value):
-        rule = "use at most 80 letters, digits, spaces or . _ + ( ) -, a letter or digit first"
+        rule = (
+            "use at most 80 letters, digits, spaces or . _ + ( ) -, starting with a letter or digit"
+        )
         raise ValueError(f"is {short_repr(value)}; {rule}")
     return value
 

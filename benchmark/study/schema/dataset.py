@@ -27,13 +27,13 @@ TORCHVISION = (
     "imagenet",
     "places365",
 )
-"""Data sets of torchvision that a study can name."""
+"""The torchvision data sets that a study can use."""
 
 
 class _DatasetBase(Strict):
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the inputs: not where they are stored, nor how many processes read them."""
+        """All options but `root` and `workers`, which do not affect the inputs."""
         return self.model_dump(exclude={"root", "workers"}, exclude_none=True)
 
 
@@ -53,24 +53,24 @@ class Digits(_DatasetBase):
 
 
 class _InFiles(_DatasetBase):
-    """Images in files: the keys that all kinds of such data sets share."""
+    """Images in files: the keys that all these data sets share."""
 
     name: str
-    """The kind of source, and its name of the data set."""
+    """The kind of source, and the name of the data set."""
 
     root: str = "data"
     """Folder in which relative names are looked up, and into which data sets are downloaded."""
 
     train_split: str | None = None
-    """The source's name of its training images. The default is `train`."""
+    """Name of the split with the training images. The default is `train`."""
 
     test_split: str | None = None
-    """The source's name of its test images. The default is the first of `test`, `validation` and
+    """Name of the split with the test images. The default is the first of `test`, `validation` and
     `val` that exists."""
 
     image_size: Annotated[int, Field(ge=8)] | None = None
-    """Height and width to which all images are resized. By default, images keep their size and must
-    all have the same."""
+    """Height and width to which all images are resized. By default, images keep their size,
+    which must be the same for all."""
 
     loading: Literal["resident", "streamed"] = "resident"
     """`resident` decodes all images once and keeps them on the device. `streamed` decodes an image
@@ -87,34 +87,34 @@ class _InFiles(_DatasetBase):
 
 
 class Torchvision(_InFiles):
-    """A data set of torchvision, downloaded if it is not in `root`."""
+    """A torchvision data set, downloaded if it is not in `root`."""
 
     name: Annotated[str, Field(json_schema_extra={"enum": [f"torch/{n}" for n in TORCHVISION]})]
     """`torch/` and the name of the data set."""
 
 
 class HuggingFace(_InFiles):
-    """A data set of the Hugging Face hub, or a copy of one in a folder."""
+    """A data set from the Hugging Face hub, or a local copy of one."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^hfds/."})]
     """`hfds/` and a folder, or a name on the hub."""
 
     input_key: str | None = None
-    """Column of the images. The default is `image`."""
+    """Name of the image column. The default is `image`."""
 
     target_key: str | None = None
-    """Column of the labels. The default is `label`."""
+    """Name of the label column. The default is `label`."""
 
 
 class ClassFolders(_InFiles):
-    """Image files in a folder per part (`train`, `test`) with a folder per class in it."""
+    """Image files in one folder per class, inside one folder per part (`train`, `test`)."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^folder/."})]
     """`folder/` and the path of the folder."""
 
 
 class OtherFiles(_InFiles):
-    """A data set of a kind that a file of your own in `benchmark/data/sources/` reads."""
+    """A data set that is read by a file of your own in `benchmark/data/sources/`."""
 
     name: Annotated[
         str,
@@ -137,7 +137,7 @@ _KNOWN = ("digits", *(f"torch/{name}" for name in TORCHVISION), "hfds/<name>", "
 
 
 def _model(name: str) -> type[Digits | FileDataset]:
-    """Return the model of the kind of source that a data set's name begins with."""
+    """Return the model of a data set, chosen by the first part of its name."""
     return _KINDS.get(name.partition("/")[0], OtherFiles)
 
 
@@ -148,7 +148,7 @@ def _tag(value: Any) -> str:
 
 
 def _check_name(value: Any) -> Any:
-    """Refuse what names no data set, before the union chooses a model by the name."""
+    """Reject a value that names no data set, before the union chooses a model by the name."""
     if isinstance(value, _DatasetBase):
         return value
 
@@ -161,7 +161,7 @@ def _check_name(value: Any) -> Any:
 
     kind, _, rest = name.partition("/")
     if rest and kind.isidentifier() and _model(name) not in (Digits, Torchvision):
-        return value  # the source says whether the data set exists
+        return value  # the source checks whether the data set exists
     if name not in _KNOWN:
         raise ValueError(f"no data set {short_repr(name)}; {suggest(name, _KNOWN)}")
     return value
@@ -182,7 +182,7 @@ _ADAPTER: TypeAdapter[Dataset] = TypeAdapter(Dataset)
 
 
 def make_dataset(name: str, **options: Any) -> Dataset:
-    """Return the data set with a name, as a study file would give it.
+    """Return the data set with this name, as if read from a study file.
 
     Raises:
         ValueError: There is no such data set, or it has no such option.
@@ -193,7 +193,7 @@ def make_dataset(name: str, **options: Any) -> Dataset:
 def stored_dataset(content: Mapping[str, Any]) -> Dataset:
     """Return the data set in the card of a stored teacher.
 
-    Older cards hold the keys of all kinds of data sets; those of other kinds are ignored.
+    Older cards contain the keys of all kinds of data sets; those of other kinds are ignored.
 
     Raises:
         ValueError: The content describes no data set.
@@ -212,16 +212,16 @@ def _check_portion(value: float) -> float:
 class Split(Strict):
     """How the source's training images are divided. Its test images are never touched.
 
-    `split: legacy` is the protocol of published tables: it trains on all images and validates on
-    none, `{val: 0}`.
+    `split: legacy` is the protocol of published tables: train on all images and validate on none
+    (`{val: 0}`).
     """
 
     val: Annotated[float, Field(ge=0), AfterValidator(_check_portion)] = 0.1
     """Share (below 1) or number of images held out for validation, stratified by class."""
 
     train_samples: Annotated[float, Field(gt=0), AfterValidator(_check_portion)] | None = None
-    """Share (below 1) or number of the other images to train on, stratified by class. The default
-    is all."""
+    """Share (below 1) or number of the remaining images to train on, stratified by class. The
+    default is all."""
 
     seed: Seed = 0
     """Seed of the random choice."""

@@ -30,8 +30,8 @@ _WEIGHTS_KWARGS = ("pretrained_cfg", "pretrained_cfg_overlay")
 class Network(Strict):
     """A network from timm, or one of kdbench's own (`kdbench models`).
 
-    Unless `mean` and `std` are given, images are normalised as the pretrained weights require, if
-    the network has such weights, and else by mean and deviation of the training images.
+    Unless `mean` and `std` are given, images are normalised as the pretrained weights require.
+    Without pretrained weights, the mean and standard deviation of the training images are used.
     """
 
     model: str
@@ -44,18 +44,18 @@ class Network(Strict):
     """Start from timm's pretrained weights."""
 
     image_size: Annotated[int, Field(ge=8)] | None = None
-    """Height and width to which images are resized for this network. By default, it sees them as
-    they are."""
+    """Height and width to which images are resized for this network. By default, they are not
+    resized."""
 
     mean: Channels | None = None
-    """Mean per channel, in [0, 1], that images are normalised with."""
+    """Mean per channel, in [0, 1], used to normalise the images."""
 
     std: Channels | None = None
-    """Standard deviation per channel, in [0, 1], that images are normalised with."""
+    """Standard deviation per channel, in [0, 1], used to normalise the images."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the network and its inputs."""
+        """The options that determine the network and its inputs."""
         return self.model_dump(include=set(Network.model_fields), exclude_none=True)
 
     @property
@@ -67,7 +67,7 @@ class Network(Strict):
     @model_validator(mode="after")
     def _check_normalisation(self) -> Self:
         if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std require each other; give both or none")
+            raise ValueError("mean and std must be set together; set both or neither")
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std is {self.std}; all values must be above 0")
         return self
@@ -76,7 +76,7 @@ class Network(Strict):
 class Teacher(Network):
     """A network that is trained once, stored, and shared by all students that need it.
 
-    Pretrained weights whose classes are the data set's are not trained, unless a recipe is given.
+    Pretrained weights with as many classes as the data set are trained only if a recipe is given.
     """
 
     recipe: Recipe | None = None
@@ -86,12 +86,13 @@ class Teacher(Network):
     """Seed of the teacher's training."""
 
     weights: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
-    """First digits of the SHA-256 of stored weights (`kdbench teachers list`), which are used as
-    they are."""
+    """First digits of the SHA-256 of stored weights (`kdbench teachers list`), which are used
+    without training."""
 
     min_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
-    """Accuracy in percent that the teacher must reach before students are trained: on validation
-    images, or on test images if it was trained without validation images, or elsewhere."""
+    """Accuracy in percent that the teacher must reach before students are trained. It is measured
+    on the validation images, or on the test images if the teacher was trained elsewhere or without
+    validation images."""
 
     @model_validator(mode="after")
     def _check_stored_weights(self) -> Self:
@@ -110,7 +111,7 @@ class Pair(Strict):
     model_config = ConfigDict(json_schema_extra=name_is_optional)
 
     name: Name
-    """Name of the pair. The default is made of the names of its models."""
+    """Name of the pair. The default combines the names of its models."""
 
     teacher: Annotated[Teacher, Shorthand.for_key("model")]
     """The teacher, or the name of its model."""

@@ -35,13 +35,13 @@ class Optimizer(Strict):
     """Weight decay."""
 
     delta: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """DOT only: the distillation terms have momentum + delta, the task's loss has momentum - delta.
+    """DOT only: the distillation terms use momentum + delta, the task's loss uses momentum - delta.
     The default is 0.075."""
 
     @model_validator(mode="before")
     @classmethod
     def _set_delta(cls, value: Any) -> Any:
-        """Write DOT's default out, because the optimizer is part of a cell's identity."""
+        """Make DOT's default explicit, because the optimizer is part of a cell's identity."""
         is_dot = isinstance(value, Mapping) and value.get("name") == "dot"
         if is_dot and value.get("delta") is None:
             return {**value, "delta": DOT_DELTA}
@@ -72,16 +72,16 @@ class Schedule(Strict):
     """The learning rate over time. It is set before every step."""
 
     name: Literal["cosine", "step", "constant"] = "cosine"
-    """`cosine` falls to zero, `step` falls at given epochs, `constant` stays."""
+    """`cosine` decays to zero, `step` drops at given epochs, `constant` does not change."""
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the learning rate rises linearly from zero."""
 
     milestones: list[Count] = []
-    """`step` only: the epochs at which the learning rate falls, in rising order."""
+    """`step` only: the epochs at which the learning rate drops, in increasing order."""
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """`step` only: the factor by which the learning rate falls."""
+    """`step` only: factor applied to the learning rate at each milestone."""
 
     @model_validator(mode="after")
     def _check_milestones(self) -> Self:
@@ -92,7 +92,7 @@ class Schedule(Strict):
         if self.name != "step" and self.gamma != 0.1:
             raise ValueError("gamma applies only to schedule 'step'; remove it")
         if self.milestones != sorted(set(self.milestones)):
-            raise ValueError("milestones must be in rising order")
+            raise ValueError("milestones must be in increasing order")
         return self
 
 
@@ -118,7 +118,7 @@ class Augmentation(Strict):
     """Resident images only: pad with this many zero pixels, then crop at random."""
 
     flip: bool = False
-    """Flip half of the images horizontally."""
+    """Flip each image horizontally with probability 0.5."""
 
     randaugment: RandAugment | None = None
     """Apply random operations to colours and geometry."""
@@ -138,13 +138,13 @@ class Recipe(Strict):
     """Number of epochs."""
 
     batch_size: Count = 64
-    """Images per batch. The last, incomplete batch of an epoch is left out."""
+    """Images per batch. The last, incomplete batch of an epoch is dropped."""
 
     optimizer: Annotated[Optimizer, Shorthand.for_key("name")] = Optimizer()
     """The optimizer, or its name."""
 
     schedule: Annotated[Schedule, Shorthand.for_key("name")] = Schedule()
-    """The schedule of the learning rate, or its name."""
+    """The learning-rate schedule, or its name."""
 
     augmentation: Augmentation = Augmentation()
     """Random changes to each training image."""
@@ -160,13 +160,13 @@ class Recipe(Strict):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides a training."""
+        """The options that determine the training."""
         return self.model_dump(exclude_none=True)
 
     def stretched(self, factor: float) -> Recipe:
-        """Return the recipe of a training `factor` times as long.
+        """Return the recipe for training `factor` times as long.
 
-        Warm-up and milestones are stretched with it.
+        Warm-up and milestones are stretched by the same factor.
         """
         if factor == 1:
             return self
@@ -189,6 +189,6 @@ class Recipe(Strict):
 
         late = [epoch for epoch in self.schedule.milestones if epoch >= self.epochs]
         if late:
-            problem = f"schedule.milestones holds {late[0]}, and epochs is {self.epochs}"
+            problem = f"schedule.milestones contains {late[0]}, and epochs is {self.epochs}"
             raise ValueError(f"{problem}; every milestone must be below it")
         return self

@@ -11,7 +11,7 @@ from benchmark.study.schema.base import Name, Strict, name_is_optional
 
 
 def _without_spaces(method: str) -> str:
-    """Give a composition its one spelling, because it is part of a cell's identity."""
+    """Normalise the spelling of a composition, because it is part of a cell's identity."""
     return re.sub(r"\s*([+()])\s*", r"\1", method).strip()
 
 
@@ -31,8 +31,8 @@ class TunedSettings(Strict):
 class Row(Strict):
     """A method, or a composition such as `kd+at`, with its settings.
 
-    `kdbench run --settings tuned` adds a row for each tuned one, with `found`, `trials` and
-    `search_tmac` from the file that `kdbench tune` wrote.
+    `kdbench run --settings tuned` adds a tuned row for each row that `kdbench tune` searched, with
+    `found`, `trials` and `search_tmac` from the file that it wrote.
     """
 
     model_config = ConfigDict(json_schema_extra=name_is_optional)
@@ -44,7 +44,7 @@ class Row(Strict):
     """Name of the method (`kdbench methods`)."""
 
     settings: dict[str, Any] = {}
-    """Settings of the method (`kdbench methods NAME`). All others have their published values."""
+    """Settings of the method (`kdbench methods NAME`). All others keep their published values."""
 
     found: dict[str, TunedSettings] = {}
     """Settings that a search chose, by pair. They override `settings`."""

@@ -26,19 +26,19 @@ Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_l
 
 
 class Search(Strict):
-    """A search for settings, the same for every method, on validation images alone."""
+    """A search for settings, the same for every method, on validation images only."""
 
     trials: Annotated[Count, BeforeValidator(_check_equal_trials)] = 20
     """Number of trials per method and pair. The first trial has the published settings."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)] = [1000, 1001]
-    """Seeds that each trial is trained with. The study's own seeds must be others."""
+    """Seeds that each trial is trained with. They must differ from the study's own seeds."""
 
     together: Count = 4
-    """Number of trials of a method that are chosen, and trained, at the same time."""
+    """Number of trials of a method that are chosen and trained at the same time."""
 
     objective: Literal["val/acc1", "val/loss"] = "val/acc1"
-    """What is optimised: its mean over the seeds, after the epoch that `select` chooses."""
+    """Metric to optimise: its mean over the seeds, after the epoch that `select` chooses."""
 
     lr: Range | None = None
     """Lowest and highest learning rate, searched for all methods. By default it is not searched."""
@@ -72,7 +72,7 @@ class Search(Strict):
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds holds a value twice: {self.seeds}")
+            raise ValueError(f"seeds has duplicates: {self.seeds}")
         return self
 
     @model_validator(mode="after")

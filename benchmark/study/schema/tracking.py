@@ -20,6 +20,6 @@ class Tracking(Strict):
     @classmethod
     def _check_no_password(cls, uri: str | None) -> str | None:
         if uri is not None and "@" in uri:
-            problem = "holds a user name or password, and studies are copied into their results"
+            problem = "contains a user name or password, and studies are copied into their results"
             raise ValueError(f"{problem}; set MLFLOW_TRACKING_URI instead")
         return uri

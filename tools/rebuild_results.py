@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.files import write_all
 from benchmark.leaderboard.headline import headline
+from benchmark.leaderboard.summary import FILE as SUMMARY
 from benchmark.leaderboard.summary import to_json
 from benchmark.report import files, gallery
 from benchmark.report.figures import all_figures
@@ -36,7 +37,7 @@ def rebuild(folder: Path) -> None:
     svgs |= {Path(name).stem: content for name, content in contents.items() if ".svg" in name}
     contents |= files.pages(board, costs, summary.plan, summary.provenance, svgs)
     summary = dataclasses.replace(summary, headline=headline(board, summary.plan))
-    contents[files.SUMMARY] = to_json(summary).encode()
+    contents[SUMMARY] = to_json(summary).encode()
     write_all(folder, contents)
 
 

@@ -1,4 +1,4 @@
-"""`tune`: searches the settings of every method, or serves a view of a search."""
+"""`tune`: searches for the settings of every method, or serves optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def tune(
             envvar="KDBENCH_STORAGE",
             show_envvar=True,
             metavar="URL",
-            help="Optuna's database, e.g. postgresql+psycopg2://user@host/name; default: a file.",
+            help=(
+                "Optuna's database, e.g. postgresql+psycopg2://user@host/name; by default, a file "
+                "in the workspace."
+            ),
         ),
     ] = None,
     track: Annotated[
@@ -54,7 +57,10 @@ def tune(
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Search every method's settings with the same number of trials, on validation data alone."""
+    """Search for every method's best settings, with the same number of trials for each.
+
+    Trials are compared on validation data alone.
+    """
     from benchmark.execution import environment, prepare
     from benchmark.execution.session import Session
     from benchmark.search import tune as search
@@ -139,7 +145,9 @@ def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]
         try:
             sync_search(folder, store, warn=progress.warn)
         except TrackingError as error:
-            progress.warn(f"not in MLflow yet: {error}; run `kdbench tune` again to record it")
+            progress.warn(
+                f"search not in MLflow yet: {error}; run `kdbench tune` again to record it"
+            )
 
     return record
 

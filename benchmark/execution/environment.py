@@ -41,7 +41,7 @@ def make_repeatable() -> None:
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Return everything, besides the configuration, that the exact bits of a result depend on.
+    """Return everything, apart from the configuration, that can change the exact bits of a result.
 
     Args:
         device: The device used for training.
@@ -77,9 +77,9 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the running checkout, with "+changes" if tracked files are modified.
+    """Return the commit of the package's checkout, with "+changes" if tracked files are modified.
 
-    Empty if the package is not installed from a repository.
+    Empty if the package does not run from a Git checkout.
     """
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)

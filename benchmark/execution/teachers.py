@@ -168,7 +168,7 @@ def _check_gate(
     remedy = "use another teacher" if required.recipe is None else "train it longer"
     raise InputError(
         f"{required.gate_location}: is {required.min_accuracy:g}, but {required.network.model} "
-        f"reaches {accuracy:.2f} % on the {images} images; {remedy}, or lower the limit"
+        f"reaches only {accuracy:.2f} % on the {images} images; {remedy}, or lower the minimum"
     )
 
 
@@ -233,7 +233,7 @@ def _measure_and_publish(
     data: Data,
     session: Session,
 ) -> None:
-    """Store a network that was not trained here."""
+    """Measure a network that was not trained here, and store it."""
     store = session.store
     record = store.files(f".{description.key}.new")
     shutil.rmtree(record.path, ignore_errors=True)
@@ -250,7 +250,7 @@ def _measure(
     data: Data,
     session: Session,
 ) -> None:
-    """Evaluate a network, and write the same files as a training that finishes."""
+    """Evaluate a network, and write the same files as a finished training run."""
     folder = CellFolder(record.path)
     folder.begin(configuration)
     journal = folder.journal()
@@ -291,7 +291,7 @@ def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.warn(f"{label} is being trained by another process; waiting for it")
+        progress.warn(f"{label} is being trained or measured by another process; waiting for it")
         lock.acquire()
 
     try:

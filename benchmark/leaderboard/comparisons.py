@@ -1,4 +1,4 @@
-"""Compares the rows of a pair by their paired differences: gains, closed gap, p values."""
+"""Compares the rows of a pair by their paired differences: gains, gap closed, p values."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from benchmark.measures import BY_COLUMN
 PARAMETERS = BY_COLUMN["params"]
 
 STUDENT_ALONE = "the student alone"
-"""Name, in texts, of the row that trains the student alone with published settings."""
+"""How texts refer to the row that trains the student alone with published settings."""
 
 
 def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
     """Compare a row with the student alone, with its untuned row and with the reference.
 
-    Rows with equal numbers of trials are compared: a tuned row with the tuned student alone.
+    Except in `vs_untuned`, rows are compared at equal numbers of trials: a tuned row with the tuned
+    student alone.
 
     Returns:
-        The columns `vs_student`, `gap_closed`, `vs_untuned` and `vs_kd` with their intervals, where
-        there is a row to compare with, and notes on what the comparisons leave out.
+        The columns `vs_student`, `vs_untuned` and `vs_kd` with their intervals, and `gap_closed`,
+        where there is a row to compare with; and notes on what the comparisons leave out.
     """
     columns: dict[str, float] = {}
     notes: list[str] = []
@@ -94,18 +95,17 @@ def network_notes(row: Row, student: Row | None) -> list[str]:
         return []
     return [
         "the network at inference is not the bare student: "
-        "its parameters differ from the student alone's"
+        "it has a different number of parameters from the student alone"
     ]
 
 
 def _p_value(row: Row, reference: str | None, rows: PairRows) -> float:
-    """Return the p value of a row against a reference before correction; NaN without a test."""
+    """Return the p value of a row against a reference before correction; NaN if no test applies."""
     rival = rows.rival(row, reference)
     if rival is None or not row.n == row.planned == rival.n > 1:
         return math.nan
 
-    # The student alone against the reference is the reference against the student alone, which is
-    # tested already.
+    # Testing the student alone against the reference would repeat the reference's own test.
     is_reference = reference == rows.plan.reference
     if is_reference and rows.rival(rival, rows.plan.baseline) is row:
         return math.nan

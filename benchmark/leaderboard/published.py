@@ -44,15 +44,9 @@ def of(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
         student: Name of the student's network.
         method: Name of the method.
     """
-    table = _table()
     name = dataset.rpartition("/")[2]
-    selected = (
-        (table["dataset"] == name)
-        & (table["teacher"] == teacher)
-        & (table["student"] == student)
-        & (table["method"] == method)
-    )
-    return table[selected].reset_index(drop=True)
+    lines = _lines().get((name, teacher, student, method))
+    return _table().iloc[:0] if lines is None else lines.copy()
 
 
 def published_columns(row: Row, plan: Plan) -> dict[str, Any]:
@@ -78,6 +72,13 @@ def published_columns(row: Row, plan: Plan) -> dict[str, Any]:
         columns["published_source"] = first["source"]
         columns["published_rule"] = first["rule"]
     return columns
+
+
+@cache
+def _lines() -> dict[tuple[str, ...], pd.DataFrame]:
+    """Return the lines of the table by data set, teacher, student and method."""
+    groups = _table().groupby([*NETWORKS, "method"], sort=False)
+    return {key: lines.reset_index(drop=True) for key, lines in groups}
 
 
 @cache

@@ -110,15 +110,16 @@ def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
     if runs.empty:
         return []
 
-    metrics = [measure.key for measure in MEASURES]
-    absent: dict[str, Any] = {name: math.nan for name in metrics if name not in runs.columns}
-    if "fingerprint" not in runs.columns:
-        absent["fingerprint"] = ""
-
-    selected = runs[runs["kind"] == kind].assign(**absent)
-    complete = selected.astype(dict.fromkeys(metrics, "float64"))
+    selected = runs[runs["kind"] == kind].to_dict("records")
     # Sorted so that the choice among several failure reasons does not depend on the input order.
-    return sorted(complete.to_dict("records"), key=lambda run: str(run["run_id"]))
+    return sorted(map(_complete, selected), key=lambda run: str(run["run_id"]))
+
+
+def _complete(record: Mapping[Hashable, Any]) -> Run:
+    """Return a run with a number for every metric, and with a fingerprint."""
+    values = {measure.key: record.get(measure.key) for measure in MEASURES}
+    metrics = {key: math.nan if value is None else float(value) for key, value in values.items()}
+    return {"fingerprint": "", **record, **metrics}
 
 
 def runs_by_cell(runs: pd.DataFrame, plan: Plan) -> Cells:

@@ -28,7 +28,7 @@ MAX_DEPTH = 40
 """Maximum nesting depth of mappings and lists."""
 
 MAX_DIGITS = 100
-"""Maximum number of characters of an integer."""
+"""Maximum number of characters in an integer."""
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and indices that lead to a value."""
@@ -87,7 +87,7 @@ def read(path: Path) -> Document:
     Raises:
         InputError: The file is missing, too large, not YAML or not a mapping, or contains a
             duplicate key, anything but plain data, or a value that YAML 1.1 reads differently. The
-            message names the file, the line and the column.
+            message names the file and, where possible, the line and column.
     """
     text = _read_text(path)
     with warnings.catch_warnings():
@@ -102,7 +102,7 @@ def read(path: Path) -> Document:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """Return plain data as block YAML that `read` restores exactly, with the order of its keys."""
+    """Return plain data as block YAML that `read` restores exactly, in the order of its keys."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -125,7 +125,7 @@ _Representer.add_representer(str, _Representer.represent_str)
 
 
 def _read_text(path: Path) -> str:
-    """Return the text of a file of bounded size."""
+    """Return the text of a file, refusing files that are too large."""
     try:
         size = path.stat().st_size
         text = path.read_text(encoding="utf-8") if path.is_file() and size <= MAX_BYTES else None
@@ -135,12 +135,12 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
 
     if text is None:
-        raise InputError(f"{path}: not a file of at most {MAX_BYTES} bytes")
+        raise InputError(f"{path}: not a regular file, or larger than {MAX_BYTES} bytes")
     return text
 
 
 def _similar_file(path: Path) -> str:
-    """Return a hint for the name of a file that does not exist."""
+    """Suggest an existing file with a similar name, or say that the folder does not exist."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
 
@@ -190,7 +190,7 @@ class _Inspector:
         if node.tag in _TEXT:
             node.tag = _STR
         if node.tag not in _PLAIN:
-            raise self._error(node, f"the tag {node.tag!r} is not plain data; remove it")
+            raise self._error(node, f"the tag {node.tag!r} is not allowed; remove it")
 
         if isinstance(node, ScalarNode):
             self._check_scalar(node)

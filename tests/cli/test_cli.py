@@ -101,7 +101,7 @@ WRONG_COMMANDS = [
     (("run", "none.yaml"), r"none\.yaml: no such file; choose from my\.yaml"),
     (("run", "mu.yaml"), r"mu\.yaml: no such file; did you mean 'my\.yaml'\?"),
     (("run", "none/my.yaml"), r"none/my\.yaml: no such file; there is no folder none"),
-    (("run", "."), r"\.: not a file of at most \d+ bytes"),
+    (("run", "."), r"\.: not a regular file, or larger than \d+ bytes"),
     (
         ("run", "my.yaml", "--device", "cpux"),
         r"--device: 'cpux' cannot be used here \(.*\); omit --device, or use cpu",

@@ -182,9 +182,9 @@ def test_an_imported_teacher_below_its_gate_on_the_test_images_teaches_nobody(
     kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
-    assert f"{study}: pairs[0].teacher.min_accuracy: is 99, but {TEACHER} reaches " in done.err
+    assert f"{study}: pairs[0].teacher.min_accuracy: is 99, but {TEACHER} reaches only " in done.err
     assert done.err.rstrip().endswith(
-        "% on the test images; use another teacher, or lower the limit"
+        "% on the test images; use another teacher, or lower the minimum"
     )
     assert not list(workspace.glob("tiny/cells/*"))
 

@@ -220,8 +220,9 @@ def test_a_teacher_below_its_gate_teaches_nobody_and_is_named(copy: Path) -> Non
     with pytest.raises(InputError) as error:
         run(copy, {**with_teacher(tiny(["student"]), min_accuracy=99.5), "name": "gated"}, counting)
     assert str(error.value) == (
-        f"{copy / 'study.yaml'}: pairs[0].teacher.min_accuracy: is 99.5, but {TEACHER} reaches "
-        f"{accuracy:.2f} % on the validation images; train it longer, or lower the limit"
+        f"{copy / 'study.yaml'}: pairs[0].teacher.min_accuracy: is 99.5, but {TEACHER} "
+        f"reaches only {accuracy:.2f} % on the validation images; train it longer, or "
+        "lower the minimum"
     )
     assert counting.teachers == counting.students == []
     assert not (copy / "gated" / "cells").exists()
@@ -408,7 +409,9 @@ def test_a_second_process_waits_for_a_teacher_that_is_being_trained_and_then_tak
     other.acquire()
     counting = Listening()
     run(workspace, tiny(["student"]), counting)
-    assert warnings == [f"teacher {TEACHER} is being trained by another process; waiting for it"]
+    assert warnings == [
+        f"teacher {TEACHER} is being trained or measured by another process; waiting for it"
+    ]
     assert counting.teachers == []
     assert counting.students == ["pair / student / seed 0"]
 

@@ -201,7 +201,7 @@ def test_a_note_names_the_rows_whose_network_at_inference_is_not_the_bare_studen
     notes = dict(zip(table["method"], table["note"], strict=True))
     note = (
         "the network at inference is not the bare student: "
-        "its parameters differ from the student alone's"
+        "it has a different number of parameters from the student alone"
     )
     assert notes == {"teacher": "", "kd": "", "at": note, "student": ""}
     assert ranks(table)["at"] == 2

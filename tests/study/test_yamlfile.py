@@ -171,7 +171,10 @@ WRONG = {
     "only a comment": ("# nothing\n", " is empty; write lines of the form 'key: value'"),
     "binary": (b"\x00\xff\xfe\x80", " cannot be read as text: 'utf-8' codec can't decode"),
     "control characters": (b"a: \x01\x02\n", " not valid YAML: unacceptable character #x0001"),
-    "too large": (b"#" * (yamlfile.MAX_BYTES + 1), " not a file of at most 1048576 bytes"),
+    "too large": (
+        b"#" * (yamlfile.MAX_BYTES + 1),
+        " not a regular file, or larger than",
+    ),
     "alias bomb": (BOMB, TOO_LARGE),
     "alias of itself": ("a: &a [*a]\n", TOO_LARGE),
     "deeply nested": ("a: " + "[" * 60 + "]" * 60, TOO_LARGE),
@@ -180,12 +183,12 @@ WRONG = {
     "null as a key": ("~: 2\n", "1:1: a key must be text; put it in quotes"),
     "yes as a key": ("yes: 2\n", "1:1: 'yes' means different things in YAML 1.1 and YAML 1.2; "),
     "list as a key": ("? [a, b]\n: 2\n", "1:3: a key must be text; put it in quotes"),
-    "set": ("a: !!set {b, c}\n", "1:4: the tag 'tag:yaml.org,2002:set' is not plain data"),
-    "bytes": ("a: !!binary aGk=\n", "1:4: the tag 'tag:yaml.org,2002:binary' is not plain data"),
-    "own tag": ("a: !mine 1\n", "1:4: the tag '!mine' is not plain data; remove it"),
+    "set": ("a: !!set {b, c}\n", "1:4: the tag 'tag:yaml.org,2002:set' is not allowed"),
+    "bytes": ("a: !!binary aGk=\n", "1:4: the tag 'tag:yaml.org,2002:binary' is not allowed"),
+    "own tag": ("a: !mine 1\n", "1:4: the tag '!mine' is not allowed; remove it"),
     "own tag with a prefix": (
         "%TAG ! tag:yaml.org,2002:python/\n---\na: !tuple [1]\n",
-        "3:4: the tag 'tag:yaml.org,2002:python/tuple' is not plain data",
+        "3:4: the tag 'tag:yaml.org,2002:python/tuple' is not allowed",
     ),
     "too long a number": (
         f"a: [0x{'f' * 5000}]\n",
@@ -209,7 +212,7 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(file, tmp_path):
     message = refused(file, f"a: !!python/object/apply:os.mkdir ['{victim}']\n")
 
     tag = "tag:yaml.org,2002:python/object/apply:os.mkdir"
-    assert message == f"1:4: the tag '{tag}' is not plain data; remove it"
+    assert message == f"1:4: the tag '{tag}' is not allowed; remove it"
     assert not victim.exists()
 
 
@@ -218,7 +221,7 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(file, tmp_path):
     [
         ("missing.yaml", "no such file; there are none"),
         ("none/missing.yaml", "no such file; there is no folder"),
-        ("", "not a file of at most"),
+        ("", "not a regular file, or larger than"),
         ("no\0name", "cannot be read"),
         ("x" * 300, "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""Executors by name. The folder is the registry: every file except `base` contains one executor."""
+"""Executors by name. The folder is the registry: every public module except `base` contains one."""
 
 from __future__ import annotations
 

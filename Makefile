@@ -5,6 +5,9 @@ BIN := .venv/bin
 # One thread per worker: OpenMP threads of several workers would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
+# Tests of tables, pages and figures, which `make check` runs without PyTorch, MLflow and Optuna.
+LIGHT := tests/leaderboard tests/report
+
 .PHONY: help quickstart test test-fast test-slow check
 
 help:
@@ -37,5 +40,5 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow" -p tests.support.no_heavy tests/leaderboard tests/report
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" -p tests.support.no_heavy $(LIGHT)
+	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LIGHT))

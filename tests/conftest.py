@@ -32,11 +32,11 @@ def _brief_timing(request: pytest.FixtureRequest) -> Iterator[None]:
         return
 
     from benchmark.training import profiling
+    from tests.support.brief import TIMING
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiling, "LEAST", 1)
-        patch.setattr(profiling, "SECONDS", 0.0)
-        patch.setattr(profiling, "WARM_UP_SECONDS", 0.0)
+        for name, value in TIMING.items():
+            patch.setattr(profiling, name, value)
         yield
 
 

@@ -62,6 +62,7 @@ class TappedModel(nn.Module):
         self.stages = [] if tappable.stage_maps is None else tappable.stage_maps.stages
         self._stage_maps = tappable.stage_maps
         self._pooled_axes = tappable.pooled_axes
+        self._macs: int | None = None
 
     def forward(self, inputs: Tensor, needs: Needs) -> Output:
         """Run the network and return its logits and the requested taps.
@@ -137,8 +138,13 @@ class TappedModel(nn.Module):
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def macs(self) -> int:
-        """Return the multiply-accumulate count of a forward pass with one input."""
-        return count_macs(self, self.example(1), Needs())
+        """Return the multiply-accumulate count of a forward pass with one input.
+
+        The first call runs a forward pass; the count does not depend on the weights.
+        """
+        if self._macs is None:
+            self._macs = count_macs(self, self.example(1), Needs())
+        return self._macs
 
     def _run(self, prepared: Tensor, needs: Needs) -> Taps:
         """Run the network, stage by stage if a method needs taps from its stages."""

@@ -37,6 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 BARE = "import sys; from benchmark.cli.main import main; main()"
+BRIEF = "from tests.support.brief import time_briefly; time_briefly()"
 
 
 def refused(pattern: str, *arguments: Any) -> None:
@@ -234,7 +235,8 @@ def test_help_answers_without_the_heavy_packages() -> None:
 def untracked(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     """A workspace trained by a process that cannot import MLflow, and what it printed."""
     workspace = tmp_path_factory.mktemp("untracked") / "runs"
-    code = f"import sys; sys.modules['mlflow'] = sys.modules['optuna'] = None; {BARE}"
+    blocked = "sys.modules['mlflow'] = sys.modules['optuna'] = None"
+    code = f"import sys; {blocked}; {BRIEF}; {BARE}"
     command = [sys.executable, "-W", "error", "-c", code]
     words = ("--workspace", workspace, "run", tracked.study, "--no-track", "--device", "cpu")
     return workspace, ended(launched(*words, command=command))
@@ -363,7 +365,7 @@ def test_runs_of_another_device_are_compared_only_when_asked_for_and_then_marked
         assert database.execute(f"{change} and run_uuid = ({one})").rowcount == 1
     command = ("--workspace", workspace, "leaderboard", "tiny", "--results", tmp_path / "results")
     refused(
-        r"experiment kd/tiny: the runs of .* different environments .*--mix-environments",
+        r"experiment kd/tiny: the runs of .* different environments .*--mix-environments .*",
         *command,
     )
     found = kdbench(*command, "--mix-environments")

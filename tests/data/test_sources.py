@@ -419,6 +419,7 @@ def test_a_data_set_of_torchvision_has_no_other_splits(tmp_path, options):
 
 
 @needs_cifar
+@pytest.mark.slow
 def test_cifar_100_has_the_pixels_and_the_duplicates_that_are_known_of_it(tmp_path):
     name = f"hfds/{CIFAR.resolve()}"
     data = opened(name, tmp_path, split={"val": 0}, input_key="img", target_key="fine_label")

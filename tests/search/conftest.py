@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from benchmark.search import tune
 from tests.search.helpers import Whole, searched, searching
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Optuna's pictures are drawn by `test_recording` alone: they take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "draw_pictures", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

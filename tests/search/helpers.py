@@ -20,7 +20,7 @@ from benchmark.study import study
 from benchmark.training.progress import Progress
 from tests.support.studies import tiny, write_study
 
-ROWS = ["kd", "at", "kd+at"]
+ROWS = ["kd", "kd+at"]
 SEARCH = {"trials": 4, "seeds": [100, 101], "together": 2}
 LOCAL = ("--device", "cpu", "--no-track")
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.records.search import read_search, write_search
+from benchmark.search import tune
+from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import _sentence, best_trial
 from benchmark.study.schema import Search
-from tests.search.helpers import Whole, search_folder
+from tests.search.helpers import Whole, search_folder, searched, searching
 
 pytestmark = pytest.mark.trains
 
@@ -123,9 +125,17 @@ def test_the_records_of_a_search_hold_every_trial_and_name_the_best_one(whole: W
         assert [trial.source for trial in record.trials] == ["published", *["search"] * 3]
         assert record.best == best.number
         assert record.trials[best.number].value == best.value
-        assert record.figures
-        for figure in record.figures:
-            assert (search_folder(workspace) / figure).exists()
+
+
+def test_the_record_of_a_search_names_its_pictures(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "draw_pictures", draw_pictures)
+    (best,) = searching(workspace, searched(["kd"])).best
+    record = read_search(search_folder(workspace) / f"{best.key}.json")
+    assert {Path(figure).stem for figure in record.figures} == {"history", "importance", "slice"}
+    for figure in record.figures:
+        assert (search_folder(workspace) / figure).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_search_without_a_complete_trial_has_no_best(tmp_path: Path) -> None:

@@ -110,7 +110,15 @@ def test_a_search_that_is_done_trains_nothing_again(
 
 
 @pytest.mark.parametrize(
-    "place", ["tune.ask:5", "tune.ask:8", "tune.tell:2", "tune.tell:6", "checkpoint.written:14"]
+    "place",
+    [
+        "tune.ask:5",
+        "tune.tell:6",
+        *(
+            pytest.param(place, marks=pytest.mark.slow)
+            for place in ("tune.ask:8", "tune.tell:2", "checkpoint.written:14")
+        ),
+    ],
 )
 def test_a_search_killed_at_a_certain_place_ends_with_the_same_trials(
     place: str, whole: Whole, tmp_path: Path
@@ -131,7 +139,7 @@ def test_a_search_killed_at_a_certain_place_ends_with_the_same_trials(
     ]
 
 
-@pytest.mark.parametrize("after", [1, 4, 17])
+@pytest.mark.parametrize("after", [1, 4, 11])
 def test_a_search_stopped_while_it_chooses_a_trials_settings_ends_with_the_same_trials(
     after: int, whole: Whole, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from benchmark.cli import main
 from benchmark.report.files import MACHINE_DEPENDENT
 
 ROOT = Path(__file__).parents[2]
-NEW = [sys.executable, "-W", "error", "-m", "benchmark"]
+NEW = [sys.executable, "-W", "error", "-m", "tests.support.brief"]
 
 
 class Ended(NamedTuple):

@@ -50,6 +50,8 @@ import os, sys
 import sklearn.datasets, timm, torch
 from benchmark.cli.main import main
 from benchmark.execution import run
+from tests.support.brief import time_briefly
+time_briefly()
 places, sys.argv = sys.argv[1].split(","), ["kdbench", *sys.argv[2:]]
 for place in places:
     child = os.fork()
@@ -137,7 +139,11 @@ def test_a_killed_process_leaves_no_follower_and_mlflow_ends_with_every_run_once
 
 
 @pytest.mark.parametrize(
-    ("number", "more"), [(signal.SIGTERM, ["--no-track"]), (signal.SIGINT, [])]
+    ("number", "more"),
+    [
+        (signal.SIGINT, []),
+        pytest.param(signal.SIGTERM, ["--no-track"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_study_says_so_in_one_line_and_goes_on_later(
     number: signal.Signals, more: list[str], tracked: Tracked, workspace: Path

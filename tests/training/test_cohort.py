@@ -15,7 +15,7 @@ from benchmark import data
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, member, teacher
 from tests.support.studies import Interrupt, bits, folders, plan, records, run, tiny
-from tests.training.rows import row
+from tests.training.rows import KINDS, row
 
 pytestmark = pytest.mark.trains
 
@@ -81,14 +81,17 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
-@pytest.fixture(scope="module")
-def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All methods with networks in bf16, for one epoch."""
-    workspace = tmp_path_factory.mktemp("half")
-    for study in studies():
-        recipe = {**study["recipe"], "epochs": 1, "precision": "bf16"}
-        assert not run(workspace, {**study, "recipe": recipe}).failed
-    return workspace
+def train_in_bf16(workspace: Path, study: dict[str, Any]) -> None:
+    """Train a study with networks in bf16, for one epoch."""
+    recipe = {**study["recipe"], "epochs": 1, "precision": "bf16"}
+    assert not run(workspace, {**study, "recipe": recipe}).failed
+
+
+def assert_finite(folder: Path, length: int = 1) -> None:
+    """Check the number of a cell's epochs, and that all of their metrics are finite."""
+    epochs = bits(folder)["epochs"]
+    assert len(epochs) == length
+    assert all(math.isfinite(value) for epoch in epochs for value in epoch.values())
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -117,11 +120,18 @@ def test_every_method_runs_in_the_engine(together: Path) -> None:
     assert set(cells(together)) == {f"{name}/0" for name in ROWS}
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_every_method_trains_with_networks_in_bf16(name: str, half: Path) -> None:
-    epochs = bits(cells(half)[f"{name}/0"])["epochs"]
-    assert len(epochs) == (2 if name == "longer" else 1)
-    assert all(math.isfinite(value) for epoch in epochs for value in epoch.values())
+def test_one_method_of_each_kind_trains_with_networks_in_bf16(workspace: Path) -> None:
+    train_in_bf16(workspace, tiny([row(name) for name in KINDS]))
+    for name in KINDS:
+        assert_finite(folders(workspace)[f"{name}/0"], length=2 if name == "longer" else 1)
+
+
+@pytest.mark.slow
+def test_every_method_trains_with_networks_in_bf16(workspace: Path) -> None:
+    for study in studies():
+        train_in_bf16(workspace, study)
+    for name in ROWS:
+        assert_finite(cells(workspace)[f"{name}/0"], length=2 if name == "longer" else 1)
 
 
 @pytest.mark.parametrize(

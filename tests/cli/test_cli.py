@@ -29,7 +29,7 @@ pytestmark = pytest.mark.subprocess
 COUNT = len(ROWS) * len(SEEDS)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to call commands in."""
     monkeypatch.chdir(tmp_path)

@@ -78,7 +78,7 @@ def published_columns(row: Row, plan: Plan) -> dict[str, Any]:
 def _lines() -> dict[tuple[str, ...], pd.DataFrame]:
     """Return the lines of the table by data set, teacher, student and method."""
     groups = _table().groupby([*NETWORKS, "method"], sort=False)
-    return {key: lines.reset_index(drop=True) for key, lines in groups}
+    return {tuple(map(str, key)): lines.reset_index(drop=True) for key, lines in groups}
 
 
 @cache

@@ -118,8 +118,10 @@ def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
 def _complete(record: Mapping[Hashable, Any]) -> Run:
     """Return a run with a number for every metric, and with a fingerprint."""
     values = {measure.key: record.get(measure.key) for measure in MEASURES}
-    metrics = {key: math.nan if value is None else float(value) for key, value in values.items()}
-    return {"fingerprint": "", **record, **metrics}
+    run: Run = {"fingerprint": "", **record}
+    for key, value in values.items():
+        run[key] = math.nan if value is None else float(value)
+    return run
 
 
 def runs_by_cell(runs: pd.DataFrame, plan: Plan) -> Cells:

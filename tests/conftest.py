@@ -54,6 +54,14 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     return run_tracked(tmp_path_factory.mktemp("tracked"))
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaderboards have no figures: drawing them takes longer than a tiny training."""
+    from benchmark.report import files
+
+    monkeypatch.setattr(files, "all_figures", tuple)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of MLflow's without experiments, made once."""

@@ -78,8 +78,9 @@ def test_a_study_is_taught_by_imported_weights_and_tells_so_everywhere(
         kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu").code
         == 0
     )
-    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert done.code == 0, done.err
+    assert kdbench("--workspace", workspace, "sync", study).code == 0
     (teacher,) = plan(workspace)["teachers"]
     assert (teacher["teacher_id"], teacher["recipe"]) == (digits, {"epochs": 0})
     kinds = [
@@ -90,7 +91,7 @@ def test_a_study_is_taught_by_imported_weights_and_tells_so_everywhere(
     runs = {run["method"]: run for run in in_mlflow(workspace)}
     assert {run["teacher_id"] for run in runs.values()} == {digits}
     assert runs["teacher"]["status"] == "FINISHED"
-    again = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+    again = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert "0 cells trained, 2 already done" in again.err
     dry = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--dry-run")
     assert "in the store, " in dry.out
@@ -247,7 +248,9 @@ def test_a_runs_file_in_mlflow_is_imported(file: Path, digits: str, workspace: P
     import mlflow
 
     study = write_study(workspace / "s.yaml", tiny(["student"]))
-    assert kdbench("--workspace", workspace, "run", study, "--device", "cpu").code == 0
+    untracked = ("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
+    assert kdbench(*untracked).code == 0
+    assert kdbench("--workspace", workspace, "sync", study).code == 0
     client = mlflow.MlflowClient(f"sqlite:///{workspace}/mlflow.db")
     run = in_mlflow_run(client)
     client.log_artifact(run, str(file), "weights")
@@ -282,13 +285,15 @@ def in_mlflow_run(client: Any) -> str:
     return run_id
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_legacy_protocol_trains_on_all_and_says_so(workspace: Path) -> None:
     content = tiny(["student"], split="legacy", recipe={"epochs": 1, "batch_size": 256})
     (pair,) = content["pairs"]
     content["pairs"] = [{**pair, "teacher": TEACHER}]
     study = write_study(workspace / "s.yaml", content)
-    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert done.code == 0, done.err
+    assert kdbench("--workspace", workspace, "sync", study).code == 0
     (folder,) = folders(workspace).values()
     (epoch,) = [
         record for record in read_journal(folder / "journal.jsonl") if record["kind"] == "epoch"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import methods
 from tests.support.records import read_journal
 from tests.support.studies import folders, tiny, write_study
 
@@ -103,16 +104,22 @@ def test_a_new_method_leaves_the_tests_of_the_registry_and_of_the_committed_page
     assert "failed" not in report
 
 
-def test_a_star_in_a_study_trains_a_new_method_beside_the_others(
+def test_a_star_in_a_study_stands_for_a_new_method_beside_the_others(
     checkout: Path, workspace: Path
 ) -> None:
     study = write_study(workspace / "study.yaml", tiny(["*"], recipe={"epochs": 1}))
-    run = ["--workspace", str(workspace), "run", str(study), "--no-track", "--device", "cpu"]
-    python(checkout, "benchmark", *run)
+    run = ["--workspace", str(workspace), "run", str(study), "--device", "cpu", "--dry-run"]
+    plan = [line.split() for line in python(checkout, "benchmark", *run).splitlines()]
+    rows = {words[1] for words in plan if words[0] == "pair"}
+    assert {*methods.names(), NAME} <= rows
 
-    cells = folders(workspace)
-    cell = cells[f"{NAME}/0"]
-    assert {"student/0", "kd/0"} <= set(cells)
+
+def test_a_new_method_is_trained(checkout: Path, workspace: Path) -> None:
+    study = write_study(workspace / "study.yaml", tiny([NAME], recipe={"epochs": 1}))
+    run = ["--workspace", str(workspace), "run", str(study), "--no-track", "--device", "cpu"]
+    python(checkout, "tests.support.brief", *run)
+
+    cell = folders(workspace)[f"{NAME}/0"]
     records = read_journal(cell / "journal.jsonl")
     (metrics,) = (record["metrics"] for record in records if record["kind"] == "epoch")
     assert metrics[f"loss/{NAME}"] > 0

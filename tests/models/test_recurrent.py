@@ -20,15 +20,18 @@ TEACHERS = {
 PAIRS = [{"name": name, "teacher": teacher, "student": GRU} for name, teacher in TEACHERS.items()]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_cnn_and_a_gru_teach_a_gru_and_methods_that_need_its_maps_are_not_applicable(
     workspace: Path,
 ) -> None:
     rows = ["student", "kd", "fitnet", "kd+at"]
     need_maps = ("fitnet", "kd+at")
     study = write_study(workspace / "tiny.yaml", tiny(rows, pairs=PAIRS))
-    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+    done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--no-track")
     assert done.code == 0, done.err
     assert "4 cells trained, 0 already done, 0 failed\n" in done.err
+
+    assert kdbench("--workspace", workspace, "sync", study).code == 0
 
     reasons = plan(workspace)["not_applicable"]
     assert list(reasons) == [f"{pair}/{row}" for pair in TEACHERS for row in need_maps]

@@ -50,6 +50,7 @@ def test_pruned_trials_leave_their_cohort_and_the_others_are_trained_to_their_en
         assert kinds.count("epoch") == 3 or trial["state"] == "PRUNED"
 
 
+@pytest.mark.slow
 def test_a_pruned_search_that_was_interrupted_prunes_the_same_trials(
     pruned: dict[str, Any], workspace: Path, tmp_path: Path
 ) -> None:

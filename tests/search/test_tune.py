@@ -112,11 +112,10 @@ def test_a_search_that_is_done_trains_nothing_again(
 @pytest.mark.parametrize(
     "place",
     [
-        "tune.ask:5",
         "tune.tell:6",
         *(
             pytest.param(place, marks=pytest.mark.slow)
-            for place in ("tune.ask:8", "tune.tell:2", "checkpoint.written:14")
+            for place in ("tune.ask:5", "tune.ask:8", "tune.tell:2", "checkpoint.written:14")
         ),
     ],
 )
@@ -139,7 +138,9 @@ def test_a_search_killed_at_a_certain_place_ends_with_the_same_trials(
     ]
 
 
-@pytest.mark.parametrize("after", [1, 4, 11])
+@pytest.mark.parametrize(
+    "after", [4, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 11))]
+)
 def test_a_search_stopped_while_it_chooses_a_trials_settings_ends_with_the_same_trials(
     after: int, whole: Whole, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,20 +74,29 @@ PLACES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def killed(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose study was killed at every place in turn, and then ran to its end."""
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(PLACES[1::2], id="every second write"),
+        pytest.param(PLACES, id="every write", marks=pytest.mark.slow),
+    ],
+)
+def killed(
+    request: pytest.FixtureRequest, tracked: Tracked, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace whose study was killed at all places in turn, and then ran to its end."""
+    places: list[str] = request.param
     workspace = tmp_path_factory.mktemp("killed") / "runs"
-    command = [sys.executable, "-c", DYING, ",".join(PLACES)]
+    command = [sys.executable, "-c", DYING, ",".join(places)]
     found = ended(launched(*words(workspace, tracked.study, "--no-track"), command=command))
-    assert found.out.splitlines() == [f"{place} -9" for place in PLACES]
+    assert found.out.splitlines() == [f"{place} -9" for place in places]
     done = kdbench(*words(workspace, tracked.study, "--no-track"))
     assert done.code == 0
     assert "0 already done" not in done.err
     return workspace
 
 
-def test_a_study_killed_at_every_write_ends_with_the_same_bits(
+def test_a_study_killed_while_it_writes_ends_with_the_same_bits(
     killed: Path, tracked: Tracked
 ) -> None:
     assert_equal_cells(killed, tracked.workspace)
@@ -95,7 +104,7 @@ def test_a_study_killed_at_every_write_ends_with_the_same_bits(
     assert left == {"config.json", "journal.jsonl", "student.safetensors", "done.json"}
 
 
-def test_a_study_killed_at_every_write_has_the_same_leaderboard(
+def test_a_study_killed_while_it_writes_has_the_same_leaderboard(
     killed: Path, tracked: Tracked, tmp_path: Path
 ) -> None:
     assert kdbench("--workspace", killed, "sync", "tiny").out.startswith(

@@ -60,8 +60,16 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same cells, each in a cohort of its own."""
+    """Cells of one method of each kind, each in a cohort of its own."""
     workspace = tmp_path_factory.mktemp("apart")
+    run(workspace, tiny([row(name) for name in KINDS]), cohort_size=1)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def all_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cells of all methods, each in a cohort of its own."""
+    workspace = tmp_path_factory.mktemp("all_apart")
     for study in studies():
         run(workspace, study, cohort_size=1)
     return workspace
@@ -94,14 +102,22 @@ def assert_finite(folder: Path, length: int = 1) -> None:
     assert all(math.isfinite(value) for epoch in epochs for value in epoch.values())
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_cell_trained_alone_equals_the_same_cell_in_a_cohort_bit_for_bit(
     name: str, together: Path, apart: Path
 ) -> None:
-    alone = cells(apart)[f"{name}/0"]
+    alone = folders(apart)[f"{name}/0"]
     beside = cells(together)[f"{name}/0"]
     assert alone.name == beside.name
     assert bits(alone) == bits(beside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_a_cell_of_any_method_equals_the_same_cell_in_a_cohort_bit_for_bit(
+    name: str, together: Path, all_apart: Path
+) -> None:
+    assert bits(cells(all_apart)[f"{name}/0"]) == bits(cells(together)[f"{name}/0"])
 
 
 @pytest.mark.parametrize("name", ROWS)

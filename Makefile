@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# One thread per worker: OpenMP threads of several workers would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+# One thread per worker: OpenMP threads of several workers would wait for each other. A file stays
+# with one worker: its fixtures train networks, which two workers would train twice. The files start
+# in the order of tests/conftest.py, the longest first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Tests of tables, pages and figures, which `make check` runs without PyTorch, MLflow and Optuna.
 LIGHT := tests/leaderboard tests/report

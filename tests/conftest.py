@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from tests.support.studies import Tracked
 
 
+LONGEST = (
+    "test_cohort.py",
+    "test_crash.py",
+    "test_cli.py",
+    "test_tune.py",
+    "test_imported_teachers.py",
+    "test_dropin.py",
+    "test_failures.py",
+    "test_cohort_views.py",
+)
+"""The files whose tests take longest, in that order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that no worker is left alone with one at the end."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> Iterator[None]:
     """A developer's own settings reach no test."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -167,7 +167,7 @@ def _plan_rows(
         else:
             state = f"cohort {number_of_cohort[label]}"
 
-        identity = ids.get(label, "needs its teacher")
+        identity = ids.get(label, "waits for its teacher")
         rows.append([cell.pair.name, cell.row.name, str(cell.seed), identity, state])
     return rows
 
@@ -177,8 +177,15 @@ def _cost(cost: Estimate) -> str:
     if cost.alone > cost.tmac:
         separate = f"; {cost.alone:.3g} without sharing the teacher's forward passes"
 
-    duration = timedelta(seconds=round(cost.seconds))
-    return f"cost: {cost.tmac:.3g} TMAC{separate}; about {duration} on this machine"
+    return f"cost: {cost.tmac:.3g} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:

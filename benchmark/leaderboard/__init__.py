@@ -1,1 +1,1 @@
-"""From runs to numbers; pandas and scipy only."""
+"""Computes tables from runs, using only NumPy, pandas and SciPy."""

@@ -1,4 +1,4 @@
-"""Keeps runs of different environments apart, or marks them where they are mixed."""
+"""Keeps runs from different environments apart, or marks them where they are mixed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmark.leaderboard.rows import PairRows, Row, Run
 
 
 class MixedEnvironmentsError(ValueError):
-    """The environments of a pair's runs differ in more than speed."""
+    """The environments of a pair's runs differ in ways that can affect results."""
 
 
 def usual_environment(rows: PairRows, mix: bool) -> str:
@@ -20,7 +20,7 @@ def usual_environment(rows: PairRows, mix: bool) -> str:
         mix: Whether other fingerprints are allowed.
 
     Returns:
-        The most common fingerprint, on a tie the first by name; empty if no run has one.
+        The most common fingerprint, in a tie the alphabetically first; empty if no run has one.
 
     Raises:
         MixedEnvironmentsError: There are several fingerprints, and `mix` is False.
@@ -37,25 +37,25 @@ def usual_environment(rows: PairRows, mix: bool) -> str:
             f"{counts[name]} in {_distinguishing_parts(name, ordered)}" for name in ordered
         )
         raise MixedEnvironmentsError(
-            f"the runs of {rows.pair} were made in different environments ({listed}): retrain "
-            "them in one, or pass --mix-environments to show them in one table, marked"
+            f"the runs of {rows.pair} were trained in different environments ({listed}): retrain "
+            "them in one, or pass --mix-environments to show them, marked, in one table"
         )
     return ordered[0] if ordered else ""
 
 
 def environment_notes(row: Row, usual: str) -> list[str]:
-    """Return a note on a row if some of its runs were made outside the usual environment."""
+    """Return a note on a row if some of its runs were trained outside the usual environment."""
     fingerprints = [_fingerprint(run) for run in row.finished.values()]
     others = [fingerprint for fingerprint in fingerprints if fingerprint not in ("", usual)]
     if not others:
         return []
 
     listed = "; ".join(_distinguishing_parts(name, (name, usual)) for name in sorted(set(others)))
-    return [f"{len(others)} of {row.n} runs were made in another environment ({listed})"]
+    return [f"{len(others)} of {row.n} runs were trained in another environment ({listed})"]
 
 
 def _distinguishing_parts(fingerprint: str, fingerprints: Sequence[str]) -> str:
-    """Return the parts that not all fingerprints share, or else the parts that this one lacks."""
+    """Return the parts that some fingerprints do not share, or else those that this one lacks."""
     parts = fingerprint.split(", ")
     all_parts = [other.split(", ") for other in (*fingerprints, fingerprint)]
 

@@ -48,7 +48,7 @@ def student_label(methods: Iterable[str], plan: Plan) -> str:
         return STUDENT_ALONE
     if plan.baseline not in rivals:
         return "the tuned student alone"
-    return f"{STUDENT_ALONE}, tuned rows the tuned one"
+    return f"{STUDENT_ALONE} (for tuned rows, the tuned student alone)"
 
 
 def _capitalized(sentence: str) -> str:
@@ -64,8 +64,8 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
     groups.sort(key=lambda winners: -len(pairs_by_winners[winners]))
     if not groups:
         return (
-            f"no method is ranked: a row needs at least {MIN_SEEDS} finished seeds and all its "
-            "planned cells."
+            "no method is ranked: a row is ranked only when all its planned cells, and at least "
+            f"{MIN_SEEDS} seeds, have finished."
         )
 
     clauses: list[str] = []
@@ -89,7 +89,7 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
 def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
     """Group the pairs by the methods that share rank 1 on them.
 
-    Pairs on which only student-only rows have a rank are under the key ().
+    Pairs on which no row, or only student-only rows, are ranked are under the key ().
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for pair in plan.pairs:

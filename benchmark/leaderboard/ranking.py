@@ -32,16 +32,16 @@ def why_unranked(row: Row, plan: Plan) -> list[str]:
     if row.unmeasured:
         reasons.append(f"{row.unmeasured} of {row.planned} cells finished without an accuracy")
     if row.n + len(row.failed) + row.unmeasured < row.planned:
-        reasons.append(f"{row.n} of {row.planned} cells finished")
+        reasons.append(f"only {row.n} of {row.planned} cells finished with an accuracy")
     if not reasons and row.n < MIN_SEEDS:
-        reasons.append(f"n = {row.n}: no rank under {MIN_SEEDS} seeds")
+        reasons.append(f"n = {row.n}: no rank with fewer than {MIN_SEEDS} seeds")
     if plan.unequal and plan.trials.get(row.method):
         reasons.append(plan.unequal)
     return reasons
 
 
 def ranks_of_pair(rows: PairRows) -> dict[str, int | None]:
-    """Return the rank of every method among the rows with equally many trials; None if unranked."""
+    """Return each method's rank among the rows with the same number of trials; None if unranked."""
     budgets = {method: rows.plan.trials.get(method, 0) for method in rows.methods}
     means = {
         method: comparable_mean(row)
@@ -59,7 +59,7 @@ def ranks_of_pair(rows: PairRows) -> dict[str, int | None]:
 def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[str, float]]:
     """Return the columns `mean_rank` of every method that has a rank on every pair.
 
-    Methods are ranked among those with equally many trials.
+    Methods are ranked among those with the same number of trials.
     """
     if len(pairs) < RANK_PAIRS:
         return {}
@@ -98,13 +98,13 @@ def friedman_groups(board: pd.DataFrame, plan: Plan) -> dict[int, dict[str, list
 
 
 def comparable_mean(row: Row) -> float:
-    """Return the mean accuracy of a row, rounded so that equal results compare as equal."""
-    # Equal decimal accuracies may differ in the last bit once averaged.
+    """Return the mean accuracy of a row, rounded so that equal results compare equal."""
+    # Means that are equal in exact arithmetic may differ in the last bit.
     return round(mean(list(row.accuracies.values())), 9)
 
 
 def _failures(row: Row) -> str:
-    """Return the reasons why a row's cells failed, ordered by seed, with counts if they differ."""
+    """Return the reasons why a row's cells failed, by seed, with counts if the reasons differ."""
     counts = Counter(row.failed[seed] for seed in sorted(row.failed))
     if len(counts) == 1:
         return next(iter(counts))

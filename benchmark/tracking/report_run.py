@@ -49,8 +49,8 @@ class Report:
         tags: Its tags.
         note: Its description, in Markdown.
         files: Files to copy into it.
-        texts: Further files by name.
-        times: Moments in milliseconds since 1970; the run spans them.
+        texts: Contents of further text files, by name.
+        times: Timestamps in milliseconds since 1970; the run spans them.
     """
 
     tags: Mapping[str, str]
@@ -73,13 +73,13 @@ def write_report(
     Args:
         client: Client of the store.
         experiment_id: MLflow's id of the experiment.
-        candidates: Runs of the same report. The first is updated, the others are superseded. The
+        candidates: Runs of the same report. The first is updated; the others are superseded. The
             first is superseded as well if it has a file that the report no longer has, because
             MLflow's client cannot delete a file.
         report: The content of the run.
 
     Returns:
-        MLflow's id of the run, and the effect on it.
+        MLflow's id of the run, and whether it was created, updated or unchanged.
     """
     contents = report.contents()
     digest = _digest(contents)
@@ -142,7 +142,7 @@ def _file_names(client: Client, run: Any) -> set[str]:
 
 
 def write_views(client: Client, experiment: Any, new_views: Sequence[View]) -> None:
-    """Save views; those that are already saved remain unchanged."""
+    """Save views, leaving those with unchanged content untouched."""
     now = time.time_ns() // 1_000_000
     tags = {view.tag: views.pack(view, experiment.tags.get(view.tag), now) for view in new_views}
     client.tag_experiment(experiment, tags)
@@ -164,7 +164,7 @@ def publish(
         plan: Plan of the study.
         note: The description, in Markdown; its first line is the result in one sentence.
         files: The files of the report.
-        warn: Receives a message for every failure.
+        warn: Receives a message for each distinct reason of failure.
     """
     failures: dict[str, str] = {}
 
@@ -188,7 +188,7 @@ def publish(
             write_views(client, opened, _views(trained))
 
     for reason, part in failures.items():
-        warn(f"{experiment}: {part} in MLflow could not be written ({reason})")
+        warn(f"{experiment}: could not write {part} to MLflow ({reason})")
 
 
 @contextlib.contextmanager
@@ -226,7 +226,7 @@ def _views(trained: Sequence[Any]) -> list[View]:
 def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
     """Return the addresses of each study and search of a store, by experiment and by page.
 
-    A study whose views have not been written has only the page `runs`.
+    An experiment whose views have not been written has only the page `runs`.
 
     Args:
         base: Address of MLflow's server.

@@ -301,7 +301,9 @@ def has_ended(group):
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_stop_of_the_whole_group_is_reported_once_and_leaves_no_worker(folder, number):
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT, str(folder)],

@@ -68,7 +68,8 @@ def test_the_headline_says_when_nothing_beats_the_student_alone():
 
 def test_the_headline_says_when_nothing_is_ranked():
     expected = (
-        "No method is ranked: a row needs at least 3 finished seeds and all its planned cells."
+        "No method is ranked: a row is ranked only when all its planned cells, and at least 3 "
+        "seeds, have finished."
     )
     assert result([]) == expected
     assert result([teacher(), *row("student", STUDENT), run("kd", 0, 99.0)]) == expected
@@ -154,5 +155,5 @@ def test_the_label_of_the_student_alone_says_which_rows_meet_the_tuned_one():
     assert student_label(("kd", "at"), TUNED_PLAN) == "the student alone"
     assert student_label(("kd (tuned)",), TUNED_PLAN) == "the tuned student alone"
     assert student_label(TUNED_PLAN.methods, TUNED_PLAN) == (
-        "the student alone, tuned rows the tuned one"
+        "the student alone (for tuned rows, the tuned student alone)"
     )

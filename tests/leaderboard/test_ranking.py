@@ -68,13 +68,16 @@ def test_a_row_with_a_missing_cell_gets_no_rank(status):
     assert kd["n"] == 2
     assert kd["acc1"] == 92.25
     assert kd["rank"] is None
-    assert kd["note"] == "2 of 3 cells finished"
+    assert kd["note"] == "only 2 of 3 cells finished with an accuracy"
 
 
 def test_failed_and_missing_cells_of_one_row_are_both_told():
     failed = run("kd", 1, math.nan, status="FAILED", reason="no memory")
     runs = [*full()[:4], run("kd", 0, 90.0), failed]
-    assert line(runs, "kd")["note"] == "1 of 3 cells failed: no memory; 1 of 3 cells finished"
+    assert (
+        line(runs, "kd")["note"]
+        == "1 of 3 cells failed: no memory; only 1 of 3 cells finished with an accuracy"
+    )
 
 
 def test_a_method_that_cannot_run_on_a_pair_is_shown_with_its_reason_and_misses_nothing():

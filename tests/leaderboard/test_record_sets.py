@@ -41,7 +41,7 @@ def test_record_set_2_a_row_with_a_missing_cell_is_not_tested_and_not_counted():
     runs = [*row("student", [90] * 6), *row("kd", [91] * 6), *row("at", [95] * 5)]
     # Only kd is left to correct for: 2 of 64.
     assert lines(runs, SIX, (*TESTED, "note")) == [
-        ("at", None, 5, 4.0, None, None, "", "5 of 6 cells finished"),
+        ("at", None, 5, 4.0, None, None, "", "only 5 of 6 cells finished with an accuracy"),
         ("kd", 1, 6, None, 0.03125, None, "student", ""),
         ("student", 2, 6, -1.0, None, None, "", ""),
     ]
@@ -61,7 +61,7 @@ def test_record_set_3_a_failed_cell_is_shown_with_its_reason_and_takes_rank_and_
 def test_record_set_4_one_seed_has_differences_but_no_interval_rank_or_p_value():
     plan = dataclasses.replace(PLAN, seeds=(0,))
     runs = [*row("student", [90]), *row("kd", [91]), *row("at", [93])]
-    note = "n = 1: no rank under 3 seeds"
+    note = "n = 1: no rank with fewer than 3 seeds"
     columns = ("rank", "n", "vs_kd", "vs_kd_low", "p_student", "p_kd", "note")
     assert lines(runs, plan, columns) == [
         ("at", None, 1, 2.0, None, None, None, note),
@@ -140,13 +140,13 @@ def test_record_set_8_runs_of_several_environments_are_refused_unless_asked_for_
     ]
     columns = ("rank", "vs_kd", "p_student", "p_kd", "note")
     message = (
-        r"of r56-r20 were made in different environments \(8 in device cpu; 1 in device cuda\)"
+        r"of r56-r20 were trained in different environments \(8 in device cpu; 1 in device cuda\)"
         r".*--mix-environments"
     )
     with pytest.raises(MixedEnvironmentsError, match=message):
         lines(runs, PLAN, columns)
 
-    marked = "1 of 3 runs were made in another environment (device cuda)"
+    marked = "1 of 3 runs were trained in another environment (device cuda)"
     assert lines(runs, PLAN, columns, mix_environments=True) == [
         ("at", 1, 1.0, 0.75, 0.75, marked),
         ("kd", 2, None, 0.75, None, ""),

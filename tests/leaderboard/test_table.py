@@ -92,7 +92,7 @@ def test_one_seed_has_a_mean_but_no_spread_and_no_rank():
     spread = ("sd", "ci_low", "ci_high", "vs_student_low", "vs_student_high")
     assert all(math.isnan(kd[name]) for name in spread)
     assert kd["rank"] is None
-    assert kd["note"] == "n = 1: no rank under 3 seeds"
+    assert kd["note"] == "n = 1: no rank with fewer than 3 seeds"
 
 
 def test_two_seeds_have_an_interval_but_no_rank():
@@ -101,7 +101,7 @@ def test_two_seeds_have_an_interval_but_no_rank():
     assert kd["sd"] == pytest.approx(math.sqrt(2))
     assert kd["ci_high"] == pytest.approx(93 + T1)
     assert kd["rank"] is None
-    assert kd["note"] == "n = 2: no rank under 3 seeds"
+    assert kd["note"] == "n = 2: no rank with fewer than 3 seeds"
 
 
 def test_equal_results_have_an_interval_of_zero_width_around_their_own_value():
@@ -114,7 +114,7 @@ def test_rows_without_a_finished_run_come_last_in_the_plans_order():
     plan = dataclasses.replace(PLAN, methods=("zeta", "student", "alpha", "kd"))
     table = board([teacher(), *row("student", STUDENT), *row("kd", KD)], plan)
     assert methods(table) == ["teacher", "kd", "student", "zeta", "alpha"]
-    assert table["note"].tolist()[-2:] == ["0 of 3 cells finished"] * 2
+    assert table["note"].tolist()[-2:] == ["only 0 of 3 cells finished with an accuracy"] * 2
 
 
 def test_the_order_of_the_runs_changes_no_bit():

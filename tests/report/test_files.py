@@ -235,7 +235,7 @@ def test_a_study_that_has_not_begun_can_be_shown():
     empty = tables(pd.DataFrame())
     text = printed(arguments=empty)
     assert text.startswith("No method is ranked")
-    assert "* student, kd, at, dkd: 0 of 3 cells finished" in text
+    assert "* student, kd, at, dkd: only 0 of 3 cells finished with an accuracy" in text
     assert "Nothing was measured." in to_markdown(*empty)
 
 

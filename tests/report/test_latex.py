@@ -218,7 +218,7 @@ def test_runs_of_another_environment_are_noted_below_the_table():
     table.loc[(table["method"] == "kd") & (table["seed"] == 0), "fingerprint"] = "device cuda"
     text = to_latex(leaderboard(table, PLAN, mix_environments=True), PLAN)
     below = text.split(r"\end{tabular}")[1]
-    assert "kd: 1 of 3 runs were made in another environment (device cuda)" in below
+    assert "kd: 1 of 3 runs were trained in another environment (device cuda)" in below
 
 
 def test_the_caption_says_how_daggers_were_tested_and_which_seeds_are_too_few():

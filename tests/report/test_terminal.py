@@ -86,7 +86,7 @@ def test_failed_and_inapplicable_rows_are_in_the_table_and_below_it_with_their_r
 def test_a_note_that_rows_share_is_printed_once():
     plan = Plan("s", "", PLAN.pairs, PLAN.methods, (0,), "last", "student", reference="kd")
     text = printed(arguments=tables(runs(), plan))
-    assert "* at, dkd, kd, student: n = 1: no rank under 3 seeds" in text
+    assert "* at, dkd, kd, student: n = 1: no rank with fewer than 3 seeds" in text
 
 
 def test_a_long_reason_is_cut_in_the_table_but_whole_in_the_csv():

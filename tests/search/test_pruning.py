@@ -82,6 +82,7 @@ def test_a_pruned_search_that_was_stopped_between_two_tells_prunes_the_same_tria
     assert trials(workspace) == trials(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_trials_with_the_same_settings_share_a_training_and_are_pruned_together(
     pruned: dict[str, Any], workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,7 +176,7 @@ def test_what_cannot_be_written_is_one_warning_and_is_written_next_time(
         patch.setattr(import_mlflow().MlflowClient, call, fail)
         report_run.publish("kd/small", store, recorded, "Result.", [file], warnings.append)
     (warning,) = warnings
-    assert warning.startswith(f"kd/small: {part} in MLflow could not be written (")
+    assert warning.startswith(f"kd/small: could not write {part} to MLflow (")
     assert "disk full" in warning
 
     report_run.publish("kd/small", store, recorded, "Result.", [file], warnings.append)
@@ -190,7 +190,7 @@ def test_a_view_that_cannot_be_packed_leaves_report_and_description(
 ):
     monkeypatch.setattr(views, "pack", lambda *_: 1 / 0)
     assert publish(study, store, tmp_path / "results") == [
-        "kd/small: its saved views in MLflow could not be written (division by zero)"
+        "kd/small: could not write its saved views to MLflow (division by zero)"
     ]
     assert len(find_reports(store)) == 1
     assert NOTE in experiment_tags(store)

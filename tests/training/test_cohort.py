@@ -1,4 +1,7 @@
-"""A member's numbers depend on itself alone: not on other members, crashes, or the order."""
+"""A member's numbers depend on itself alone: not on other members, crashes, or the order.
+
+The slow tests repeat for all methods what the others show for one of each kind.
+"""
 
 from __future__ import annotations
 
@@ -75,18 +78,38 @@ def all_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
+def run_with_stops(workspace: Path, study: dict[str, Any]) -> None:
+    """Run a study, interrupted twice with members on either side of an epoch's end."""
+    names = [entry["method"] for entry in study["methods"]]
+    early = sum(early_epochs(name) for name in names)
+    for after in (early + len(names) // 2, len(names)):
+        with pytest.raises(KeyboardInterrupt):
+            run(workspace, study, Interrupt(after))
+    run(workspace, study)
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same cells, interrupted twice with members on either side of an epoch's end."""
+    """Cells of one method of each kind, interrupted twice."""
     workspace = tmp_path_factory.mktemp("stopped")
-    for study in studies():
-        names = [entry["method"] for entry in study["methods"]]
-        early = sum(early_epochs(name) for name in names)
-        for after in (early + len(names) // 2, len(names)):
-            with pytest.raises(KeyboardInterrupt):
-                run(workspace, study, Interrupt(after))
-        run(workspace, study)
+    run_with_stops(workspace, tiny([row(name) for name in KINDS]))
     return workspace
+
+
+@pytest.fixture(scope="module")
+def all_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cells of all methods, interrupted twice."""
+    workspace = tmp_path_factory.mktemp("all_stopped")
+    for study in studies():
+        run_with_stops(workspace, study)
+    return workspace
+
+
+def assert_resumed_alike(folder: Path, uninterrupted: Path) -> None:
+    """Check that a cell was interrupted, and equals an uninterrupted one."""
+    starts = {record["epoch"] for record in records(folder, "start")}
+    assert len(starts) > 1
+    assert bits(folder) == bits(uninterrupted)
 
 
 def train_in_bf16(workspace: Path, study: dict[str, Any]) -> None:
@@ -120,14 +143,19 @@ def test_a_cell_of_any_method_equals_the_same_cell_in_a_cohort_bit_for_bit(
     assert bits(cells(all_apart)[f"{name}/0"]) == bits(cells(together)[f"{name}/0"])
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_cell_that_was_interrupted_equals_an_uninterrupted_one_bit_for_bit(
     name: str, together: Path, stopped: Path
 ) -> None:
-    folder = cells(stopped)[f"{name}/0"]
-    starts = {record["epoch"] for record in records(folder, "start")}
-    assert len(starts) > 1
-    assert bits(folder) == bits(cells(together)[f"{name}/0"])
+    assert_resumed_alike(folders(stopped)[f"{name}/0"], cells(together)[f"{name}/0"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_an_interrupted_cell_of_any_method_equals_an_uninterrupted_one_bit_for_bit(
+    name: str, together: Path, all_stopped: Path
+) -> None:
+    assert_resumed_alike(cells(all_stopped)[f"{name}/0"], cells(together)[f"{name}/0"])
 
 
 def test_every_method_runs_in_the_engine(together: Path) -> None:

@@ -1,11 +1,11 @@
-"""Data sets by name. The folder is the registry: every file but `base.py` is one kind of source.
+"""Data sets by name. The folder is the registry: each file defines one kind of source.
 
 `digits` comes with scikit-learn and needs no files. `folder/<path>` has one folder per class
 under `train` and under `test`, `validation` or `val`. `hfds/<name>` is a Hugging Face data set,
 in a local folder or on the hub. `torch/<name>` is one of torchvision's data sets.
 
-To add a kind, add a file that defines one subclass of `SourceKind`. Files that start with an
-underscore contain shared code.
+To add a kind, add a file that defines one subclass of `SourceKind`. `base.py` and files whose names
+start with an underscore contain shared code.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def kinds() -> dict[str, SourceKind[Any]]:
 
 
 def names() -> list[str]:
-    """Return the names of all kinds: concrete ones, or a pattern such as `hfds/<name>`."""
+    """Return the names of each kind: concrete names, or a pattern such as `hfds/<name>`."""
     return [name for kind in kinds().values() for name in kind.names()]
 
 

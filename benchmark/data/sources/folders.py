@@ -44,7 +44,7 @@ def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _load(train: Path, test: Path) -> Source:
-    """List the files of all classes, which must be the same in both folders."""
+    """List the files of all classes; both folders must have the same classes."""
     train_classes = _class_names(train)
     train_files = _list_files(train, train_classes)
     test_classes = _class_names(test)
@@ -74,7 +74,7 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _list_files(folder: Path, classes: list[str]) -> Files:
-    """List the image files of each class folder; their label is its index in `classes`."""
+    """List the image files of each class folder; a file's label is the index of its class."""
     names: list[str] = []
     labels: list[int] = []
     for label, class_name in enumerate(classes):

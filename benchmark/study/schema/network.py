@@ -76,7 +76,8 @@ class Network(Strict):
 class Teacher(Network):
     """A network that is trained once, stored, and shared by all students that need it.
 
-    Pretrained weights with as many classes as the data set are trained only if a recipe is given.
+    By default it is trained with the study's recipe. Pretrained weights with as many classes as the
+    data set are used as they are, unless a recipe is given.
     """
 
     recipe: Recipe | None = None

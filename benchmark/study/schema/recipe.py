@@ -129,7 +129,7 @@ class Augmentation(Strict):
 
 
 class Recipe(Strict):
-    """How a network is trained. All methods of a study share it.
+    """How a network is trained. All students of a study share it, and teachers without their own.
 
     With both `mixup` and `cutmix`, each batch is mixed by one of them, with equal probability.
     """

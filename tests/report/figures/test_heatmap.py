@@ -34,7 +34,7 @@ def test_it_has_no_row_of_a_reference_and_says_what_tuned_rows_are_compared_with
     assert [label.get_text() for label in panel.get_yticklabels()] == ["kd (tuned)", "kd"]
     assert [text.get_text() for text in panel.texts] == ["+11.00", "+11.00", "+10.00", "+10.00"]
 
-    compared = "oints against the student alone, tuned rows the tuned one"
+    compared = "oints against the student alone (for tuned rows, the tuned student alone)"
     assert scale_title(figure) == f"p{compared}"
     assert heatmap.FIGURE.caption(plan) == f"P{compared}, methods by pairs"
 

@@ -69,14 +69,18 @@ def test_differences_are_paired_by_seed_where_the_rows_miss_different_cells():
     kd = line(runs, "kd", plan)
     assert (kd["n"], kd["vs_student"]) == (3, 2.0)
     assert (kd["vs_student_low"], kd["vs_student_high"]) == pytest.approx((2 - T1, 2 + T1))
-    assert kd["note"] == "3 of 4 cells finished; paired with the student alone on 2 of 3 seeds"
+    assert kd["note"] == (
+        "only 3 of 4 cells finished with an accuracy; paired with the student alone on 2 of 3 seeds"
+    )
 
 
 def test_without_a_common_seed_there_is_no_difference_and_no_gap():
     kd = line([teacher(), run("student", 0, 90.0), run("kd", 1, 91.0), run("kd", 2, 92.0)], "kd")
     assert math.isnan(kd["vs_student"])
     assert math.isnan(kd["gap_closed"])
-    assert kd["note"] == "2 of 3 cells finished; paired with the student alone on 0 of 2 seeds"
+    assert kd["note"] == (
+        "only 2 of 3 cells finished with an accuracy; paired with the student alone on 0 of 2 seeds"
+    )
 
 
 def test_the_row_of_the_student_alone_is_not_compared_with_itself():

@@ -126,15 +126,21 @@ def test_an_old_store_makes_the_table_that_the_old_version_made(
     old: Old, finished: Ended, tmp_path: Path
 ) -> None:
     assert old.call("leaderboard", old.study, "--results", tmp_path).code == 0
-    text = (tmp_path / "old" / "leaderboard.csv").read_text()
+    lines = table_lines((tmp_path / "old" / "leaderboard.csv").read_text())
+    expected = table_lines(old.expected_csv)
     if old.same_machine:
-        assert text == old.expected_csv
-    lines = list(csv.DictReader(text.splitlines()))
+        assert lines == expected
     assert [(line["method"], line["n"]) for line in lines if line["method"] != "teacher"] == [
-        (line["method"], line["n"])
-        for line in csv.DictReader(old.expected_csv.splitlines())
-        if line["method"] != "teacher"
+        (line["method"], line["n"]) for line in expected if line["method"] != "teacher"
     ] or not old.same_machine
+
+
+def table_lines(text: str) -> list[dict[str, str]]:
+    """Return the lines of a leaderboard as text, without notes: their words may change."""
+    return [
+        {key: value for key, value in line.items() if key != "note"}
+        for line in csv.DictReader(text.splitlines())
+    ]
 
 
 def test_an_old_search_goes_on_to_the_same_trials(old: Old, tuned: Ended) -> None:

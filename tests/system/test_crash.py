@@ -150,7 +150,7 @@ def test_a_killed_process_leaves_no_follower_and_mlflow_ends_with_every_run_once
 @pytest.mark.parametrize(
     ("number", "more"),
     [
-        pytest.param(signal.SIGINT, [], marks=pytest.mark.slow),
+        (signal.SIGINT, []),
         pytest.param(signal.SIGTERM, ["--no-track"], marks=pytest.mark.slow),
     ],
 )

@@ -16,22 +16,20 @@ if TYPE_CHECKING:
 
 
 LONGEST = (
-    "test_cohort.py",
-    "test_crash.py",
-    "test_cli.py",
-    "test_tune.py",
-    "test_imported_teachers.py",
-    "test_dropin.py",
-    "test_failures.py",
-    "test_cohort_views.py",
+    "system/test_crash.py",
+    "methods/test_dropin.py",
+    "search/test_tune.py",
+    "training/test_cohort.py",
+    "cli/test_run.py",
+    "execution/test_imported_teachers.py",
 )
 """The files whose tests take longest, in that order."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no worker is left alone with one at the end."""
-    ranks = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,8 +23,9 @@ from benchmark.records.seal import Finished
 from benchmark.study.schema import Augmentation, RandAugment, Split, make_dataset
 from benchmark.training.progress import Progress
 from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
+from tests.support.networks import STUDENT, TEACHER
 from tests.support.records import append
-from tests.support.studies import STUDENT, TEACHER, bits, folders, run, tiny
+from tests.support.studies import bits, folders, run, tiny
 
 pytestmark = pytest.mark.trains
 

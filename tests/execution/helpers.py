@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.training.progress import Progress
-from tests.support.studies import STUDENT, tiny
+from tests.support.networks import STUDENT
+from tests.support.studies import tiny
 
 SHA256 = "ab" * 32
 """A digest that a teacher might have."""
@@ -49,6 +50,14 @@ def pairs(**teachers: dict[str, Any]) -> list[dict[str, Any]]:
         {"name": name, "teacher": {**pair["teacher"], **changes}, "student": student}
         for (name, changes), student in zip(teachers.items(), students, strict=False)
     ]
+
+
+def of_timm(methods: Sequence[Any] = ("student", "kd")) -> dict[str, Any]:
+    """Return the tiny study with the networks of timm that it had when hashes were written down."""
+    content = tiny(methods)
+    (pair,) = content["pairs"]
+    pair["student"], pair["teacher"]["model"] = "test_byobnet", "test_resnet"
+    return content
 
 
 def ids(content: dict[str, Any], sha256: str = SHA256) -> dict[str, str]:

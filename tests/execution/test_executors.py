@@ -42,6 +42,7 @@ TUNED = {
 FRESH_PROCESS = """
 import sys
 
+import tests.support.networks
 from benchmark.execution.executors import CohortSpec
 from benchmark.execution.worker import work
 from benchmark.training.progress import Progress

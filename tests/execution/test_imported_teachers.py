@@ -13,8 +13,9 @@ import torch
 
 from benchmark.records.checkpoints import sha256
 from tests.support.commandline import in_mlflow, kdbench
+from tests.support.networks import TEACHER
 from tests.support.records import read_journal
-from tests.support.studies import TEACHER, folders, plan, tiny, write_study
+from tests.support.studies import folders, plan, tiny, write_study
 
 pytestmark = pytest.mark.trains
 

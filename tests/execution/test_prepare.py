@@ -14,7 +14,8 @@ from benchmark.execution.prepare import Prepared
 from benchmark.models import create
 from benchmark.study.schema import Network
 from tests.execution.helpers import pairs, prepared
-from tests.support.studies import STUDENT, TEACHER, run, tiny
+from tests.support.networks import STUDENT, TEACHER
+from tests.support.studies import run, tiny
 
 pytestmark = pytest.mark.trains
 

@@ -101,7 +101,7 @@ def test_a_setting_that_no_pair_allows_is_not_applicable_with_the_methods_reason
     deep = {"name": "deep", "method": "fitnet", "settings": {"stage": 7}}
     assert run(workspace, tiny([deep])) == Summary(planned=0)
     assert plan(workspace)["not_applicable"] == {
-        "pair/deep": "stage 7 is out of range; number of stages: 4"
+        "pair/deep": "stage 7 is out of range; number of stages: 3"
     }
 
 

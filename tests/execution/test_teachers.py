@@ -22,8 +22,10 @@ from benchmark.study import study
 from benchmark.training import member
 from benchmark.training import teacher as training_teacher
 from benchmark.training.progress import Progress
+from tests.execution.helpers import of_timm
+from tests.support.networks import STUDENT, TEACHER
 from tests.support.records import read_journal
-from tests.support.studies import STUDENT, TEACHER, bits, plan, run, tiny
+from tests.support.studies import bits, plan, run, tiny
 
 pytestmark = pytest.mark.trains
 
@@ -181,7 +183,7 @@ def test_a_teacher_is_another_one_if_it_is_trained_in_another_way(
 
 
 def test_a_teachers_key_is_as_it_always_was() -> None:
-    (teacher,) = required(tiny())
+    (teacher,) = required(of_timm())
     assert teacher.key == "2bef42e320af"  # another key would train every stored teacher again
 
 

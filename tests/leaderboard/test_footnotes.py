@@ -235,7 +235,6 @@ def test_a_row_with_several_published_sources_is_named_with_its_pair():
     )
 
 
-SEEDS = (1, 3, 6, 17)
 BUDGETS: tuple[dict[str, int], ...] = (
     {},
     {"kd (tuned)": 20, "at (tuned)": 20},
@@ -244,7 +243,11 @@ BUDGETS: tuple[dict[str, int], ...] = (
 
 
 @pytest.mark.parametrize("count", [1, 5], ids=lambda count: f"{count} pairs")
-@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"{seeds} seeds")
+@pytest.mark.parametrize(
+    "seeds",
+    [1, 3, 6, pytest.param(17, marks=pytest.mark.slow)],
+    ids=lambda seeds: f"{seeds} seeds",
+)
 @pytest.mark.parametrize("trials", BUDGETS, ids=["untuned", "tuned", "unequal"])
 def test_no_table_has_more_than_six_notes(trials, seeds, count):
     methods = ("student", "kd", "at", "fitnet", *trials)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -20,6 +20,19 @@ pytestmark = pytest.mark.subprocess
 
 ROOT = Path(__file__).parents[2]
 NAME = "cosine_margin"
+PLAN_AND_RUN = """
+import sys
+
+import tests.support.networks
+from tests.support.commandline import kdbench
+
+workspace, every, study = sys.argv[1:]
+common = ("--workspace", workspace, "run", "--device", "cpu")
+for words in ((every, "--dry-run"), (study, "--no-track")):
+    found = kdbench(*common, *words)
+    print(found.out)
+    assert found.code == 0, found.err
+"""
 SOURCE = (ROOT / "methods" / "_template.py").read_text()
 
 
@@ -39,10 +52,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(checkout: Path, *arguments: str) -> str:
-    """Run a module in the copy, importing nothing of the original, and return what it prints."""
+    """Run Python in the copy, importing nothing of the original, and return what it prints."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["COLUMNS"] = "200"
-    command = [sys.executable, "-m", *arguments]
+    command = [sys.executable, *arguments]
     process = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
@@ -50,25 +63,27 @@ def python(checkout: Path, *arguments: str) -> str:
 
 def pytest_in(checkout: Path, *arguments: str) -> str:
     """Run tests in the copy."""
-    return python(checkout, "pytest", *arguments, "-p", "no:cacheprovider", "--no-header")
+    return python(checkout, "-m", "pytest", *arguments, "-p", "no:cacheprovider", "--no-header")
 
 
-def test_a_new_method_is_listed_and_has_a_card(checkout: Path) -> None:
-    listing = python(checkout, "benchmark", "methods")
-    (line,) = (line for line in listing.splitlines() if line.startswith(f"{NAME} "))
-    assert "Cosine margin" in line
-    assert "VENUE 2030" in line
-
-    card = python(checkout, "benchmark", "methods", NAME)
-    for text in ("Title of the Paper", "mean over the batch", "0.9", "log-uniform"):
-        assert text in card
-
-
-def test_a_new_method_is_held_to_what_every_method_promises(checkout: Path) -> None:
-    report = pytest_in(checkout, "tests/methods/test_conformance.py", "-k", NAME)
-    (passed,) = re.findall(r"(\d+) passed", report)
-    assert int(passed) > 10
+def test_a_new_method_has_a_card_keeps_what_every_method_promises_and_breaks_no_test(
+    checkout: Path,
+) -> None:
+    every = ("test_registry", "test_applicability", "test_the_list_of_methods")
+    report = pytest_in(
+        checkout,
+        *("tests/methods/test_conformance.py", "tests/methods/test_registry.py"),
+        *("tests/cli/test_methods.py", "tests/cli/test_applicability.py"),
+        *("-m", "not slow", "-k", " or ".join((NAME, *every)), "--junit-xml=report.xml"),
+    )
     assert "failed" not in report
+    names = [
+        case.attrib["name"] for case in ElementTree.parse(checkout / "report.xml").iter("testcase")
+    ]
+    assert len([name for name in names if NAME in name]) > 10
+    for test in ("test_a_methods_card", "test_the_list_of_methods", "test_the_texts_of_the_page"):
+        assert [name for name in names if name.startswith(test)]
+    assert NAME not in (checkout / "docs" / "methods.md").read_text()
 
 
 def test_a_method_that_breaks_a_promise_is_reported(checkout: Path) -> None:
@@ -90,34 +105,15 @@ def test_a_method_that_breaks_a_promise_is_reported(checkout: Path) -> None:
         broken.unlink()
 
 
-def test_a_new_method_leaves_the_tests_of_the_registry_and_of_the_committed_page_green(
-    checkout: Path,
-) -> None:
-    report = pytest_in(
-        checkout,
-        "tests/methods/test_registry.py",
-        "tests/cli/test_applicability.py",
-        "-m",
-        "not slow",
-    )
-    assert NAME not in (checkout / "docs" / "methods.md").read_text()
-    assert "failed" not in report
-
-
-def test_a_star_in_a_study_stands_for_a_new_method_beside_the_others(
+def test_a_new_method_is_in_the_star_of_a_study_and_is_trained(
     checkout: Path, workspace: Path
 ) -> None:
-    study = write_study(workspace / "study.yaml", tiny(["*"], recipe={"epochs": 1}))
-    run = ["--workspace", str(workspace), "run", str(study), "--device", "cpu", "--dry-run"]
-    plan = [line.split() for line in python(checkout, "benchmark", *run).splitlines()]
+    every = write_study(workspace / "every.yaml", tiny(["*"]))
+    study = write_study(workspace / "study.yaml", tiny([NAME], recipe={"epochs": 1}))
+    printed = python(checkout, "-c", PLAN_AND_RUN, str(workspace), str(every), str(study))
+    plan = [line.split() for line in printed.splitlines()]
     rows = {words[1] for words in plan if words[0] == "pair"}
     assert {*methods.names(), NAME} <= rows
-
-
-def test_a_new_method_is_trained(checkout: Path, workspace: Path) -> None:
-    study = write_study(workspace / "study.yaml", tiny([NAME], recipe={"epochs": 1}))
-    run = ["--workspace", str(workspace), "run", str(study), "--no-track", "--device", "cpu"]
-    python(checkout, "tests.support.brief", *run)
 
     cell = folders(workspace)[f"{NAME}/0"]
     records = read_journal(cell / "journal.jsonl")

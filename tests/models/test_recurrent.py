@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.support.commandline import kdbench
-from tests.support.studies import TEACHER, plan, tiny, write_study
+from tests.support.networks import TEACHER
+from tests.support.studies import plan, tiny, write_study
 
 pytestmark = pytest.mark.trains
 

@@ -23,6 +23,14 @@ from tests.models.zoo_nets import (
     same_state,
 )
 
+one_of_each = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "cifar_resnet50" else [])
+        for name in ONE_OF_EACH
+    ],
+)
+
 
 @pytest.mark.parametrize("name", SIZES)
 class TestStagedNet:
@@ -105,7 +113,7 @@ def test_a_wide_resnets_maps_are_the_sums_that_the_stages_return():
     assert all(stage_map.min() < 0 for stage_map in maps)
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@one_of_each
 class TestTraining:
     def test_tapping_before_the_relu_changes_no_running_statistics(self, name):
         plain = build(name).train()
@@ -138,7 +146,7 @@ class TestTraining:
             assert next(net.parameters()).grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@one_of_each
 class TestInterface:
     def test_channels_and_classes_are_as_asked_for(self, name):
         net = build(name, in_chans=1, num_classes=7).eval()

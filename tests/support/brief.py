@@ -1,12 +1,13 @@
-"""The command line in a process of its own, with latency timed over a single pass.
+"""The command line in a process of its own, with the networks of tests.
 
-At full length, timing takes longer than the training of a tiny network.
+Latency is timed over a single pass: at full length, it takes longer than training such a network.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import tests.support.networks  # noqa: F401
 from benchmark.training import profiling
 
 TIMING: dict[str, Any] = {"LEAST": 1, "SECONDS": 0.0, "WARM_UP_SECONDS": 0.0}

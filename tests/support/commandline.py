@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from benchmark.cli import leaderboard as cli_leaderboard
 from benchmark.cli import main
-from benchmark.report.files import MACHINE_DEPENDENT
+from benchmark.report import files
 
 ROOT = Path(__file__).parents[2]
+PLAIN = [sys.executable, "-W", "error", "-m", "benchmark"]
 NEW = [sys.executable, "-W", "error", "-m", "tests.support.brief"]
 
 
@@ -112,10 +114,17 @@ def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:
-    """Return the files that `kdbench leaderboard` writes for "tiny", without measured times."""
-    assert kdbench("--workspace", workspace, "leaderboard", name, "--results", results).code == 0
+    """Return the files of the leaderboard "tiny", without figures and measured times.
+
+    No report is published in MLflow.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "all_figures", tuple)
+        patch.setattr(cli_leaderboard, "publish_leaderboard", lambda *_: None)
+        command = ("--workspace", workspace, "leaderboard", name, "--results", results)
+        assert kdbench(*command).code == 0
     return {
         path.name: path.read_bytes()
         for path in (results / "tiny").iterdir()
-        if path.name not in MACHINE_DEPENDENT
+        if path.name not in files.MACHINE_DEPENDENT
     }

@@ -18,10 +18,9 @@ from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
-from tests.support.commandline import Ended, ended, launched, leaderboard
+from tests.support.commandline import Ended, kdbench, leaderboard
+from tests.support.networks import STUDENT, TEACHER
 from tests.support.records import read_journal
-
-TEACHER, STUDENT = "test_resnet", "test_byobnet"
 
 ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
 
@@ -154,8 +153,8 @@ class Tracked:
         workspace: Its workspace.
         study: Its file.
         ended: The exit code and the output of the run.
-        results: The folder of its leaderboard.
-        files: The files of its leaderboard, by name.
+        results: The folder of its leaderboard, with figures.
+        files: The files of its leaderboard by name, without figures and measured times.
     """
 
     workspace: Path
@@ -166,8 +165,10 @@ class Tracked:
 
 
 def run_tracked(folder: Path) -> Tracked:
-    """Train the study in a new process, and write its leaderboard."""
+    """Train the study with tracking, and write its leaderboard."""
     file = write_study(folder / "tiny.yaml", tiny(ROWS, seeds=list(SEEDS)))
     workspace, results = folder / "runs", folder / "results"
-    done = ended(launched("--workspace", workspace, "run", file, "--device", "cpu"))
-    return Tracked(workspace, file, done, results, leaderboard(workspace, file, results))
+    done = kdbench("--workspace", workspace, "run", file, "--device", "cpu")
+    write = ("--workspace", workspace, "leaderboard", file, "--results", results)
+    assert kdbench(*write).code == 0
+    return Tracked(workspace, file, done, results, leaderboard(workspace, file, folder / "plain"))

@@ -15,6 +15,7 @@ import pytest
 from benchmark.cli.progress import PlainProgress
 from benchmark.locks import locked
 from tests.support.commandline import (
+    PLAIN,
     Ended,
     alive,
     ended,
@@ -26,7 +27,7 @@ from tests.support.commandline import (
 )
 from tests.support.studies import ROWS, SEEDS, Tracked, bits, folders, tiny, write_study
 
-pytestmark = pytest.mark.subprocess
+pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("no_figures")]
 
 COUNT = len(ROWS) * len(SEEDS)
 CANARY = "canary-4c1d"
@@ -183,7 +184,8 @@ def ignored(process: subprocess.Popen[str]) -> int:
 def test_a_follower_ends_with_its_input_and_not_by_a_signal_to_all_processes(
     workspace: Path,
 ) -> None:
-    process = launched("--workspace", workspace, "sync", "tiny", "--follow", stdin=subprocess.PIPE)
+    follow = ("--workspace", workspace, "sync", "tiny", "--follow")
+    process = launched(*follow, command=PLAIN, stdin=subprocess.PIPE)
     wanted = 1 << signal.SIGINT - 1 | 1 << signal.SIGTERM - 1
     until(lambda: ignored(process) & wanted == wanted)
     process.send_signal(signal.SIGINT)

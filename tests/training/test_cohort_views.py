@@ -12,16 +12,8 @@ import pytest
 import torch
 
 from benchmark.models import tapped
-from tests.support.studies import (
-    STUDENT,
-    TEACHER,
-    Interrupt,
-    bits,
-    folders,
-    records,
-    run,
-    tiny,
-)
+from tests.support.networks import STUDENT, TEACHER
+from tests.support.studies import Interrupt, bits, folders, records, run, tiny
 
 pytestmark = pytest.mark.trains
 

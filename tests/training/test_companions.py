@@ -35,7 +35,8 @@ from benchmark.training.conditions import Conditions, Task
 from benchmark.training.losses import Criterion, Step
 from benchmark.training.teacher import Teacher
 from methods import Needs, Output
-from tests.support.studies import STUDENT, TEACHER, run, tiny
+from tests.support.networks import STUDENT, TEACHER
+from tests.support.studies import run, tiny
 
 pytestmark = pytest.mark.trains
 

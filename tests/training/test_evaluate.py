@@ -15,7 +15,7 @@ from benchmark.models import create
 from benchmark.models.tapped import TappedModel
 from benchmark.study.schema import Network
 from benchmark.training import evaluate
-from tests.support.studies import STUDENT
+from tests.support.networks import STUDENT
 
 pytestmark = pytest.mark.trains
 

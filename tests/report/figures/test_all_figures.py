@@ -28,7 +28,10 @@ PAIRS = {"heatmap": (2, 3), "ranks": (5,)}
 """Numbers of pairs by figure, where a figure needs several."""
 
 CASES = [
-    (kind, name, count) for kind in KINDS for name in NAMES for count in PAIRS.get(kind, (1, 2, 3))
+    pytest.param(kind, name, count, marks=[pytest.mark.slow] if name == "medium" else [])
+    for kind in KINDS
+    for name in NAMES
+    for count in PAIRS.get(kind, (1, 2, 3))
 ]
 
 

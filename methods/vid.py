@@ -2,9 +2,10 @@
 
 arXiv:1904.05835, eq. 5 and 6. Reduction: mean over samples, channels and positions, summed over
 stages, as in RepDistiller, the source of the weight. The variance of each channel is softplus(rho)
-+ 1e-5, starts at 5 and is trained; mdistiller never trains it, because it hides the parameter from
-the optimizer, and Knowledge-Distillation-Zoo adds 1e-6. The larger of two maps is average-pooled to
-the smaller. The value may be negative: it is a likelihood without its constant.
++ 1e-5, starts at 5 and is trained. mdistiller never trains it, because the optimizer does not get
+the parameter; Knowledge-Distillation-Zoo adds 1e-6 instead of 1e-5. The larger of the two maps is
+average-pooled to the size of the smaller. The value may be negative: it is the negative logarithm
+of a density, without the constant.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class VariationalInformationDistillation(Method):
 
     Args:
         weight: Weight of the term.
-        variance: Variance at the start.
+        variance: Initial variance.
     """
 
     paper = Paper(

@@ -1,4 +1,4 @@
-"""Estimates the cost of a run: multiply-accumulates are counted, seconds are measured."""
+"""Estimates the cost of a run: counts multiply-accumulates, and extrapolates timed batches."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Estimate:
 
     Attributes:
         tmac: Compute in 10^12 multiply-accumulates.
-        alone: The same, if no cells shared a teacher's forward passes.
-        seconds: Time on this machine.
+        alone: The same if every cell ran the teacher's forward passes for itself.
+        seconds: Time on this machine, extrapolated.
     """
 
     tmac: float
@@ -84,7 +84,7 @@ def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tu
 
     Args:
         prepared: The study.
-        members: Pair and method of each cell; the pairs share their teacher.
+        members: Pair name and method of each cell; all pairs must have the same teacher.
 
     Returns:
         The count with shared passes of the teacher, and the count if each cell trained alone.

@@ -24,10 +24,10 @@ class RequiredTeacher:
         key: Its folder in the store: the hash of `configuration`, or the key of stored weights.
         configuration: Everything that determines its weights.
         network: The network that its weights belong to.
-        pair: The first pair that it teaches.
-        location: Where the study names it first, such as `pairs[0].teacher`.
-        pairs: Names of all pairs that it teaches.
-        recipe: Recipe of its training, or None if its weights come from elsewhere.
+        pair: The first pair that uses it.
+        location: Where the study first names it, such as `pairs[0].teacher`.
+        pairs: Names of all pairs that use it.
+        recipe: Its training recipe, or None if its weights come from elsewhere.
         min_accuracy: The highest minimum accuracy of its pairs, in percent.
         gate_location: Where the study sets that minimum.
     """
@@ -49,11 +49,11 @@ class RequiredTeacher:
 
 
 def required_teachers(study: Study, data: Data, store: TeacherStore) -> list[RequiredTeacher]:
-    """Return the teachers of a study, each once, in the order of its pairs.
+    """Return the distinct teachers of a study, in the order of its pairs.
 
     Raises:
-        InputError: The store lacks weights that the study names, or they belong to another
-            network or a data set with other classes.
+        InputError: The store lacks weights that the study names, or those weights belong to a
+            different network or to a data set with a different number of classes.
     """
     by_key: dict[str, RequiredTeacher] = {}
     for index, pair in enumerate(study.pairs):
@@ -120,19 +120,19 @@ def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> Requ
 
 
 def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data) -> None:
-    """Raise InputError if the study describes the network differently from its card."""
+    """Raise InputError if the stored card contradicts the study's network or its data."""
     for key in ("model", "kwargs", "image_size", "mean", "std"):
         stated, stored = getattr(teacher, key), getattr(card.network, key)
         optional = key not in ("model", "kwargs")
         if stated == stored or (optional and stated is None):
             continue
         raise InputError(
-            f"{location}.{key}: is {stated}, but the stored weights belong to a network with "
-            f"{stored}; change it, or name other weights"
+            f"{location}.{key}: is {stated}, but the stored teacher has {stored}; correct it, or "
+            "name other weights"
         )
 
     if card.classes != data.classes:
         raise InputError(
-            f"{location}.weights: the stored teacher has {card.classes} classes, the data set has "
-            f"{data.classes}; name other weights"
+            f"{location}.weights: the stored teacher has {card.classes} classes, but the data set "
+            f"has {data.classes}; name other weights"
         )

@@ -13,7 +13,7 @@ COMPUTED = tuple(measure for measure in MEASURES if measure.in_costs)
 """Costs determined by the networks and the recipe. They are in the leaderboard as well."""
 
 MEASURED = in_groups("measured")
-"""Times and memory, which differ between two identical trainings."""
+"""Times and memory, which differ between two identical training runs."""
 
 COMPUTE = BY_COLUMN["compute_tmac"]
 

@@ -60,8 +60,8 @@ def _spread_and_ranks() -> list[str]:
     return [
         "± is the standard deviation over seeds. Brackets show the 95 % confidence interval of the "
         "mean over seeds, not corrected for the number of rows.",
-        "Ranks only order the means; they are not a significance test. A row is ranked once it "
-        f"has at least {MIN_SEEDS} finished seeds and all its planned cells.",
+        "Ranks only order the means; they are not a significance test. A row is ranked once all "
+        f"its planned cells, and at least {MIN_SEEDS} seeds, have finished.",
     ]
 
 
@@ -82,13 +82,13 @@ def _compared_rows(board: pd.DataFrame, plan: Plan) -> list[str]:
     sentences = []
     if compared:
         sentences.append(
-            "Differences are in percentage points, paired by seed, and relative to "
-            f"{'; to '.join(compared)}."
+            "Differences are in percentage points, paired by seed. Rows are compared with "
+            f"{'; with '.join(compared)}."
         )
     if plan.baseline is None:
         sentences.append(
             f"The study has no row for {STUDENT_ALONE}, so the table shows neither differences "
-            "from it nor a closed gap."
+            "from it nor the share of the gap that a method closes."
         )
     return sentences
 
@@ -97,7 +97,7 @@ def _with_tuned(plan: Plan, reference: str) -> str:
     """Return the name of a reference row, plus its tuned counterpart if tuned rows use one."""
     rivals = {plan.rival(method, reference) for method in plan.methods if plan.trials.get(method)}
     tuned = sorted(rival for rival in rivals - {reference} if rival is not None)
-    return f"{reference}, for tuned rows {tuned[0]}" if tuned else reference
+    return f"{reference}, or {tuned[0]} for tuned rows" if tuned else reference
 
 
 def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
@@ -115,14 +115,14 @@ def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
     ]
     if len(plan.pairs) > 1:
         sentences.append(
-            "Each pair is corrected separately, so false positives become more likely with the "
-            "number of pairs."
+            "Each pair is corrected separately, so false positives become more likely as the "
+            "number of pairs grows."
         )
     return sentences
 
 
 def _power(board: pd.DataFrame) -> list[str]:
-    """Return notes on differences that cannot be significant with this few seeds."""
+    """Return notes on whether so few seeds can make a difference significant at all."""
     rows = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     few = rows[rows["n"] < SIGN_FLIP_SEEDS]
     if rows.empty:
@@ -182,8 +182,8 @@ def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
         return []
 
     sentences = [
-        "A mean rank averages a row's ranks over all pairs, among the rows ranked on every pair. "
-        "Brackets show its 95 % bootstrap interval over seeds, which says nothing about other "
+        "A mean rank is a row's rank among the rows ranked on every pair, averaged over all pairs. "
+        "Brackets show its 95 % bootstrap interval over seeds, which does not extend to other "
         "pairs."
     ]
     for trials, means in friedman_groups(board, plan).items():
@@ -214,10 +214,10 @@ def _published(board: pd.DataFrame) -> list[str]:
         return []
 
     return [
-        'The "published" column quotes other training runs of the same networks, with different '
-        "teachers and seeds: 240 epochs (480 or more for mlld) on all 50,000 training images. It "
-        "is never compared with the other columns, and no other number depends on it. Sources, "
-        f"with the epoch each one evaluates: {_sources(lines)}."
+        'The "published" column quotes results of other training runs of the same networks, with '
+        "different teachers and seeds: 240 epochs (480 or more for mlld) on all 50,000 training "
+        "images. It is never compared with the other columns, and no other number depends on it. "
+        f"Sources, each with the epoch that was tested: {_sources(lines)}."
     ]
 
 

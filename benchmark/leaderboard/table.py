@@ -113,7 +113,7 @@ def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Return the costs of the same runs: per pair the teacher, then the methods in plan order.
 
     Times and memory are medians over the runs that measured them (ms, seconds, MB). They differ
-    between two identical trainings, so they are not in the leaderboard. Computed costs
+    between two identical training runs, so they are not in the leaderboard. Computed costs
     (parameters, compute, trials) are the leaderboard's.
 
     Args:

@@ -2,7 +2,7 @@
 
 Tables for programs (`leaderboard.csv`, `costs.csv`, `summary.json`), pages (Markdown, HTML, LaTeX)
 and figures. Every file is a function of the results, byte for byte. Only `MACHINE_DEPENDENT` files
-differ between two trainings with equal results.
+differ between two training runs with equal results.
 """
 
 from __future__ import annotations

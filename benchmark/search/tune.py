@@ -1,8 +1,9 @@
-"""Searches settings with the same budget for every method, on validation images only.
+"""Searches for settings with the same budget for every method, on validation images only.
 
-Optuna chooses the settings, and the cohort engine trains the trials. All trials of a round, across
-the methods of a pair, share one data stream and the teacher's forward passes. The networks of a
-trial are cells with journals like any others, but they are never evaluated on test images.
+Optuna chooses the settings, and the cohort engine trains the trials. Networks of one seed and
+round, across the methods of a pair, train in cohorts that share the data stream and the teacher's
+forward passes. Each network of a trial is trained as a cell with a journal, like any other, but is
+never evaluated on test images.
 
 A single process chooses trials and reports their results to Optuna. Its choices depend only on the
 results reported so far and on one seed per trial, so an interrupted search resumes with the same
@@ -46,7 +47,7 @@ class Outcome:
         best: The best trial of every search that has a complete one.
         failed: Labels of the other searches.
         tmac: Compute of all trials, in 10^12 multiply-accumulates.
-        alone: The same, if no cells shared a teacher's forward passes.
+        alone: The same if every cell ran the teacher's forward passes for itself.
     """
 
     best: list[BestTrial] = field(default_factory=list)
@@ -62,7 +63,7 @@ def tune(
     cohort_size: int | None = None,
     on_round: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
-    """Run all trials of a study that are not finished yet.
+    """Run all unfinished trials of a study.
 
     Args:
         prepared: The study.
@@ -73,7 +74,7 @@ def tune(
 
     Raises:
         InputError: The study has no search settings, a row has nothing to search, the storage
-            cannot be used, or for any of the reasons given for `run`.
+            cannot be used, or any of the reasons listed for `run` applies.
     """
     folder = session.workspace.study(prepared.study.name).search
     with errors_in(session.source):
@@ -106,7 +107,7 @@ def tune(
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Suppress Optuna's own lines about trials."""
+    """Suppress Optuna's log messages and its warnings about experimental features."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -118,11 +119,11 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def _required_search(prepared: Prepared) -> Search:
-    """Return the search settings. Raise InputError if there are none, or nothing to search."""
+    """Return the search settings. Raise InputError if they or something to search are missing."""
     search = prepared.study.search
     if search is None:
         raise InputError(
-            "search: missing; add it for `kdbench tune`, such as `search: {trials: 20}`"
+            "search: missing; `kdbench tune` requires it, for example `search: {trials: 20}`"
         )
 
     for index, row in enumerate(prepared.study.methods):
@@ -143,7 +144,7 @@ def _rounds(search: Search) -> Iterator[range]:
 def _planned(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
 ) -> dict[str, int]:
-    """Return the epochs of the training runs of all unfinished trials, by label."""
+    """Return the number of epochs of each training run of the unfinished trials, by label."""
     planned: dict[str, int] = {}
     for row_search in row_searches:
         ended = sum(trial.state.is_finished() for trial in row_search.trials())

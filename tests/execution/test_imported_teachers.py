@@ -130,8 +130,8 @@ def test_the_normalisation_of_the_import_is_the_one_that_is_used(
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu", "--dry-run")
     assert done.code == 2
     message = (
-        "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but the stored weights belong to a network "
-        "with [0.5, 0.4, 0.3]; change it, or name other weights"
+        "pairs[0].teacher.mean: is [0.1, 0.4, 0.3], but the stored teacher has "
+        "[0.5, 0.4, 0.3]; correct it, or name other weights"
     )
     assert message in done.err
 
@@ -154,8 +154,8 @@ def test_weights_of_another_network_or_for_other_classes_are_refused(
     done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
     assert done.code == 2
     message = (
-        "pairs[0].teacher.model: is test_resnet.r160_in1k, but the stored weights belong to a "
-        f"network with {TEACHER}; change it, or name other weights"
+        "pairs[0].teacher.model: is test_resnet.r160_in1k, but the stored teacher "
+        f"has {TEACHER}; correct it, or name other weights"
     )
     assert message in done.err
     torch.save(untrained(classes=7), file)

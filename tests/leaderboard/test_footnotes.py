@@ -107,12 +107,12 @@ def test_several_pairs_are_told_to_be_corrected_separately():
 
 def test_the_footnotes_name_the_rows_that_are_compared_with():
     assert (
-        "paired by seed, and relative to the student alone (row student); to the reference "
-        "(row kd)."
+        "paired by seed. Rows are compared with the student alone (row student); with the "
+        "reference (row kd)."
     ) in text(full())
 
     other = dataclasses.replace(PLAN, reference="at")
-    assert "to the reference (row at)." in text(full(), other)
+    assert "with the reference (row at)." in text(full(), other)
     none = dataclasses.replace(PLAN, reference=None)
     assert "reference" not in text(full(), none)
 
@@ -121,7 +121,7 @@ def test_without_the_student_alone_the_footnotes_say_so():
     plan = dataclasses.replace(PLAN, methods=("kd", "at"), baseline=None)
     assert (
         "The study has no row for the student alone, so the table shows neither "
-        "differences from it nor a closed gap."
+        "differences from it nor the share of the gap that a method closes."
     ) in text(full(), plan)
 
 
@@ -129,9 +129,9 @@ def test_the_footnotes_explain_tuned_rows_only_where_there_are_some():
     assert "tuned" not in text(full())
 
     shown = text(tuned(), TUNED_PLAN)
-    assert "(row student, for tuned rows student (tuned))" in shown
-    assert "to the reference (row kd, for tuned rows kd (tuned))" in shown
-    assert "to the same method with published settings (tuned rows only)" in shown
+    assert "(row student, or student (tuned) for tuned rows)" in shown
+    assert "with the reference (row kd, or kd (tuned) for tuned rows)" in shown
+    assert "with the same method with published settings (tuned rows only)" in shown
     assert "Tuned rows were tuned with 20 trials each." in shown
     assert "They are ranked separately from rows with published settings" in shown
 
@@ -211,7 +211,7 @@ def test_the_footnotes_claim_no_difference_of_mean_ranks_where_friedmans_test_fi
 def test_four_pairs_have_mean_ranks_and_no_friedmans_test():
     runs, plan = over_pairs(4)
     shown = text(runs, plan)
-    assert "A mean rank averages a row's ranks over all pairs" in shown
+    assert "A mean rank is a row's rank among the rows ranked on every pair" in shown
     assert "Friedman" not in shown
 
 

@@ -323,4 +323,4 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
     file = write_study(tmp_path / "study.yaml", tiny(["kd"]))
     done = kdbench("--workspace", tmp_path / "runs", "tune", file, *LOCAL)
     assert done.code == 2
-    assert f"{file}: search: missing; add it for `kdbench tune`" in done.err
+    assert f"{file}: search: missing; `kdbench tune` requires it" in done.err

@@ -1,4 +1,4 @@
-"""The interface of a figure file: its inputs and its definition."""
+"""What a figure's module receives and defines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Tables:
 
     Attributes:
         board: The results, a line per pair and method.
-        costs: The measured costs of the same lines.
+        costs: The costs of the same lines.
         plan: The study's plan.
         histories: Validation accuracies with the columns `pair`, `method`, `seed`, `step` and
             `value`, if they are known.
@@ -34,14 +34,15 @@ class Tables:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of figure. Each file of this folder has one, named `FIGURE`.
+    """A kind of figure. Every module in this folder that draws one defines it as `FIGURE`.
 
     Attributes:
         name: Stem of the figure's files.
         title: Text of links to it.
         caption: Returns a one-sentence caption for a study.
         draw: Draws the figure; returns None if the study has no data for it.
-        shows_measured_costs: Whether it differs between two trainings with equal results.
+        shows_measured_costs: Whether it shows times or memory, which differ between identical
+            training runs.
     """
 
     name: str

@@ -42,19 +42,13 @@ def _plain_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _brief_timing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Latency is timed over a single pass: at full length it takes longer than the training."""
+def _quick(request: pytest.FixtureRequest) -> None:
     if request.config.pluginmanager.has_plugin("tests.support.no_heavy"):
-        yield  # no network is trained
-        return
+        return  # no network is trained
 
-    from benchmark.training import profiling
-    from tests.support.brief import TIMING
+    from tests.support.quick import quicken
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in TIMING.items():
-            patch.setattr(profiling, name, value)
-        yield
+    quicken()
 
 
 @pytest.fixture
@@ -80,12 +74,11 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template() -> Path:
     """A database of MLflow's without experiments, made once."""
-    from tests.support.journalled import make_template
+    from tests.support import quick
 
-    made: Path = make_template(tmp_path_factory.mktemp("template"))
-    return made
+    return quick.template()
 
 
 @pytest.fixture

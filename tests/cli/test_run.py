@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]
 
 
 BARE = "import sys; from benchmark.cli.main import main; main()"
-BRIEF = "from tests.support.brief import time_briefly; time_briefly()"
+QUICK = "from tests.support.quick import quicken; quicken()"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def untracked(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> tup
     """A workspace trained by a process that cannot import MLflow, and what it printed."""
     workspace = tmp_path_factory.mktemp("untracked") / "runs"
     blocked = "sys.modules['mlflow'] = sys.modules['optuna'] = None"
-    code = f"import sys; {blocked}; {BRIEF}; {BARE}"
+    code = f"import sys; {blocked}; {QUICK}; {BARE}"
     command = [sys.executable, "-W", "error", "-c", code]
     words = ("--workspace", workspace, "run", tracked.study, "--no-track", "--device", "cpu")
     return workspace, ended(launched(*words, command=command))

@@ -23,8 +23,10 @@ NAME = "cosine_margin"
 PLAN_AND_RUN = """
 import sys
 
-import tests.support.networks
 from tests.support.commandline import kdbench
+from tests.support.quick import quicken
+
+quicken()
 
 workspace, every, study = sys.argv[1:]
 common = ("--workspace", workspace, "run", "--device", "cpu")
@@ -86,6 +88,7 @@ def test_a_new_method_has_a_card_keeps_what_every_method_promises_and_breaks_no_
     assert NAME not in (checkout / "docs" / "methods.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_method_that_breaks_a_promise_is_reported(checkout: Path) -> None:
     attached = "own, target = embeddings(student, teacher)"
     leaking = "own, target = student.embedding, teacher.embedding"

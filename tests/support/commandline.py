@@ -23,7 +23,7 @@ from benchmark.report import files
 
 ROOT = Path(__file__).parents[2]
 PLAIN = [sys.executable, "-W", "error", "-m", "benchmark"]
-NEW = [sys.executable, "-W", "error", "-m", "tests.support.brief"]
+NEW = [sys.executable, "-W", "error", "-m", "tests.support.quick"]
 
 
 class Ended(NamedTuple):

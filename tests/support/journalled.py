@@ -153,14 +153,6 @@ class Study:
         return self
 
 
-def make_template(folder: Path) -> Path:
-    """Create a database without experiments, to copy: MLflow takes seconds to create one."""
-    store = open_store(folder, None)
-    mlflow_client(store).search_experiments()
-    assert store.database is not None
-    return store.database
-
-
 def store_from(template: Path, folder: Path) -> Store:
     """Return a store in a folder, copied from the template."""
     shutil.copy(template, Workspace(folder).database)

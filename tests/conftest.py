@@ -5,6 +5,7 @@ They import what they need inside, so that tests of tables need neither PyTorch 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no worker is left alone with one at the end."""
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what is loaded by now from garbage collection, which would search it all each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

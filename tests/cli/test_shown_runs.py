@@ -13,6 +13,8 @@ from benchmark.cli import show
 from benchmark.tracking.sync import sync
 from tests.support.journalled import START, Study, find_run, mlflow_client
 
+pytestmark = pytest.mark.mlflow
+
 
 @pytest.mark.parametrize(
     ("values", "bars"),

@@ -225,6 +225,7 @@ def test_two_rows_that_miss_the_same_cell_are_not_tested_against_each_other():
     ]
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
 def test_tables_in_which_nothing_differs_bear_a_mark_in_at_most_6_percent(count):
     # Tables of 9 seeds, the student alone, kd and two methods. The noise of a seed is shared,

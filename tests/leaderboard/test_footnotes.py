@@ -242,6 +242,7 @@ BUDGETS: tuple[dict[str, int], ...] = (
 )
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("count", [1, 5], ids=lambda count: f"{count} pairs")
 @pytest.mark.parametrize(
     "seeds",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 import methods
 from methods.testing import MethodConformance, Subject
+
+pytestmark = pytest.mark.broad
 
 
 class TestMethods(MethodConformance):

@@ -20,6 +20,8 @@ from methods.srrl import feature_loss, regression_loss
 from methods.wkd_feature import gaussian_distances, wkd_feature_loss
 from tests.support.reference import cases, near
 
+pytestmark = pytest.mark.broad
+
 SAMPLES, COUNT, CLASSES = 40, 6, 5
 LABELS = torch.arange(SAMPLES) % CLASSES
 FLAT = Shapes((CLASSES,), (12,), ((4, 16, 16), (12, 4, 4)), (), True)

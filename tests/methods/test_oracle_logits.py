@@ -35,6 +35,8 @@ from methods.wsld import wsld_loss
 from methods.wttm import wttm_loss
 from tests.support.reference import cases, near
 
+pytestmark = pytest.mark.broad
+
 
 def logits_of(case):
     return case["s"], case["t"]

@@ -25,6 +25,8 @@ from methods.nst import selectivity_loss
 from methods.vid import gaussian_loss, initial_rho
 from tests.support.reference import cases, near
 
+pytestmark = pytest.mark.broad
+
 COUNT = 4
 BATCH = Batch(torch.zeros(COUNT, dtype=torch.int64), torch.arange(COUNT), epoch=0, epochs=240)
 

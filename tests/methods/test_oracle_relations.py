@@ -16,6 +16,8 @@ from methods.rkd import angle_loss, distance_loss, rank_loss, relational_loss
 from methods.sp import similarity, similarity_loss
 from tests.support.reference import cases, near
 
+pytestmark = pytest.mark.broad
+
 COUNT = 5
 
 VECTORS = {

@@ -31,6 +31,8 @@ from methods.srd import kl_loss, log_distance
 from methods.wkd_logit import class_cost, late_decay, sinkhorn, target_loss, transport_loss
 from tests.support.reference import cases, near
 
+pytestmark = pytest.mark.broad
+
 COUNT, CLASSES = 6, 7
 
 

@@ -47,6 +47,7 @@ def built(name, **settings):
     return method
 
 
+@pytest.mark.subprocess
 def test_names_are_the_folders_files_and_no_method_is_imported_for_them():
     code = (
         "import sys, methods;"

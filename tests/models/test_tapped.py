@@ -28,6 +28,8 @@ from tests.models.networks import (
     tap,
 )
 
+pytestmark = pytest.mark.broad
+
 FAMILIES = [
     *((name, {}) for name in timm.list_models("test_*")),
     VIT,

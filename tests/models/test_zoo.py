@@ -24,6 +24,8 @@ from tests.models.zoo_nets import (
 )
 from tests.support.datasources import SHARED
 
+pytestmark = pytest.mark.broad
+
 CHECKPOINTS = SHARED / "checkpoints"
 
 

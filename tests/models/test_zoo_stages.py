@@ -23,6 +23,8 @@ from tests.models.zoo_nets import (
     same_state,
 )
 
+pytestmark = pytest.mark.broad
+
 one_of_each = pytest.mark.parametrize(
     "name",
     [

@@ -100,6 +100,7 @@ def replace(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("failpoint", NEWEST_AFTER_KILL)
 def test_a_process_killed_while_it_saves_leaves_the_newest_whole_checkpoint(
     failpoint: str, killed: Path

@@ -24,6 +24,8 @@ from benchmark.study.plan import Plan
 from tests.support.htmlpage import Page
 from tests.support.tabled import PLAN, histories, printed, runs, several, tables, tuned
 
+pytestmark = pytest.mark.broad
+
 ROOT = Path(__file__).parents[2]
 
 FILES = [

@@ -15,6 +15,8 @@ from benchmark.report.tables import OMITTED
 from benchmark.study.plan import Plan
 from tests.support.tabled import PLAN, runs, several, tables, tuned
 
+pytestmark = pytest.mark.broad
+
 ODD = r"a_b%c&d#e$f{g}h~i^j\k<l>m|n" + '"[o]*'
 
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

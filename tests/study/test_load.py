@@ -352,6 +352,7 @@ def test_a_mistake_beside_a_star_is_reported_where_it_is_written(file, rows, mes
     assert lines[-1].startswith(message)
 
 
+@pytest.mark.broad
 def test_a_study_with_one_wrong_character_is_loaded_or_refused_and_never_crashes(file):
     draw = random.Random(0)
     alphabet = "aZ0 9.-:,*&!'\"[]{}#|>%@`\t\n\\~?<=é\0\x1b"

@@ -147,6 +147,7 @@ def test_a_state_of_another_optimizer_is_refused() -> None:
         optimizer.load({"weight/exp_avg": torch.zeros(1)})
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("settings", OPTIMIZERS)
 def test_every_optimizer_resumes_in_a_study_where_it_was(
     settings: dict[str, Any], workspace: Path, tmp_path: Path

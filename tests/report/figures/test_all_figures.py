@@ -14,6 +14,8 @@ from benchmark.report.figures.base import Tables
 from benchmark.study.plan import Plan
 from tests.support.tabled import all_tuned, entry, histories, tables
 
+pytestmark = pytest.mark.broad
+
 NAMES = {
     "short": "{}",
     "medium": "a_name-of-medium-length_{}",

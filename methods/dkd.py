@@ -1,14 +1,15 @@
 """Decoupled knowledge distillation. Zhao et al., CVPR 2022, arXiv:2203.08679, eq. 7.
 
-Reduction: both KL divergences are summed over classes, mean over the batch, times T^2, as in the
-authors' code. TCKD compares two outcomes, the label or any other class; NCKD compares the other
-classes among themselves, so with two classes it is zero. Everything is computed from
-log-probabilities: the authors' logarithm of a summed softmax is infinite where the sum underflows
-(a gap of 120 at T = 1), whereas this version stays finite; elsewhere the two agree.
+Reduction: both KL divergences are summed over the classes, averaged over the batch and multiplied
+by T^2, as in the authors' code. TCKD compares two outcomes, the label or any other class; NCKD
+compares the other classes among themselves, so with two classes it is zero. Everything is computed
+from log-probabilities: the authors' logarithm of a summed softmax is infinite where the sum
+underflows (a gap of 120 at T = 1), whereas this version stays finite; elsewhere the two agree.
 
 Defaults are those of resnet32x4/resnet8x4 on CIFAR-100 (beta 8; 6 for vgg and wrn, 2 for
 resnet56/20 and resnet110/32; OFA-KD's ImageNet runs use T = 1, beta 2). Both terms grow linearly
-over the first 20 of 240 epochs, stored as a fraction so that it carries over to other recipes.
+over the first 20 of 240 epochs; this length is stored as a fraction, so that it carries over to
+other recipes.
 """
 
 from __future__ import annotations

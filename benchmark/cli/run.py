@@ -60,7 +60,7 @@ def run(
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Train the unfinished cells of a study, then show its leaderboard."""
+    """Train the unfinished cells of a study, then print its leaderboard if it is tracked."""
     from benchmark.execution import environment, prepare
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
@@ -101,7 +101,7 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
     except InputError as error:
         # Training is complete and recorded; only the table cannot be made.
         tell(f"no table: {error}")
-    tell("`kdbench ui` opens the runs in MLflow")
+    tell("`kdbench ui` serves the runs in MLflow")
 
 
 @contextmanager

@@ -12,15 +12,15 @@ from benchmark.models.tapped import TappedModel, seen_size
 from benchmark.study.schema import Network
 
 RESERVED = {
-    "num_classes": "the data set",
-    "in_chans": "the data set",
-    "features_only": "the engine",
+    "num_classes": "is set by the data set",
+    "in_chans": "is set by the data set",
+    "features_only": "is not supported",
 }
-"""timm arguments that a study must not set, and what sets them instead."""
+"""timm arguments that a study must not set, and why."""
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
-    """Create a timm model, pretrained or with fresh weights from torch's global stream.
+    """Create a timm model, pretrained or with fresh weights from torch's global generator.
 
     Args:
         network: The network's section of the study.
@@ -148,9 +148,9 @@ def _config(network: Network) -> Any:
 
 def _check_arguments(network: Network, where: str) -> None:
     """Reject keyword arguments that the study must not set."""
-    for key, owner in RESERVED.items():
+    for key, reason in RESERVED.items():
         if key in network.kwargs:
-            raise InputError(f"{where}.kwargs.{key}: is set by {owner}; leave it out")
+            raise InputError(f"{where}.kwargs.{key}: {reason}; leave it out")
 
     if "pretrained_cfg_overlay" in network.kwargs and not network.pretrained:
         raise InputError(

@@ -42,8 +42,9 @@ def to_markdown(
 
     Args:
         board: The results.
-        costs: The measured costs. Without them the page has no measured number and links to
-            `costs.csv`, so that it is the same for every training with the same results.
+        costs: The measured costs. Without them, the page shows no measured costs and links
+            to `costs.csv` instead, so that it is the same for every training run with the same
+            results.
         plan: The study's plan.
         picture: Path of the main figure, relative to the page.
         provenance: Where the numbers come from, a line per environment.
@@ -65,9 +66,7 @@ def to_markdown(
     parts.append(f"## {MEASURED_TITLE}")
     if costs is None:
         where = link("costs.csv", "costs.csv")
-        parts.append(
-            f"They differ from one training to the next, so they are not here but in {where}."
-        )
+        parts.append(f"They differ between training runs, so they are listed in {where}.")
     else:
         parts.append(_table(measured_costs(costs, plan)))
 
@@ -77,7 +76,7 @@ def to_markdown(
         files = (link(text, path) for text, path in links.items())
         parts += ["## Files", ", ".join(files)]
     if provenance:
-        parts += ["## Where it was trained", bullets(provenance)]
+        parts += ["## Training environments", bullets(provenance)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,8 +86,8 @@ def to_note(board: pd.DataFrame, plan: Plan, longest: int) -> str:
     Args:
         board: The results.
         plan: The study's plan.
-        longest: Maximum number of characters. The last rows of each pair are dropped until
-            the page fits; if no row is left, so are the tables.
+        longest: Maximum number of characters. The last rows of each pair are dropped until the
+            page fits; if no rows remain, the tables are dropped too.
     """
     answer = block(headline(board, plan))
     tables = pair_tables(board, plan)

@@ -26,8 +26,8 @@ INTRODUCTION = f"""\
 
 <!-- Written by `python -m benchmark.study.reference`; change the schema in benchmark/study. -->
 
-A study is one YAML file: a question, and everything that is needed to answer it. The examples below
-replace some of its keys.
+A study is one YAML file: a question, and everything that is needed to answer it. The examples in
+the sections below replace some of its keys.
 
 ```yaml
 {COMPLETE}```
@@ -35,11 +35,11 @@ replace some of its keys.
 * **Strict.** An unknown key is an error with a suggestion, and no value is converted: `'1'` is not
   a number. Every message names the file, the line, the column and the key.
 * **YAML 1.2.** `5e-4` is a number and `2026-01-01` is text. Unquoted values that YAML 1.1 reads
-  differently (`yes`, `no`, `on`, `off`, `010`, `1:30`) are rejected: write `true` or `false`, write
-  numbers in decimal, put text in quotes. A key may occur only once. Anchors and merge keys (`<<`)
-  work.
+  differently (`yes`, `no`, `on`, `off`, `010`, `1:30`) are rejected: write `true` or `false`,
+  write numbers in decimal, and put text in quotes. A key may occur only once. Anchors and merge
+  keys (`<<`) work.
 * **Short forms.** Where a type is "text or" a section, the text is the section's `name`, `model` or
-  `method`: `dataset: digits` is `dataset: {{name: digits}}`, `student: cifar_resnet8` is
+  `method`: `dataset: digits` means `dataset: {{name: digits}}`, and `student: cifar_resnet8` means
   `student: {{model: cifar_resnet8}}`.
 * **Editors.** `docs/{SCHEMA}` is a JSON schema for completion and checks. In an editor with
   the YAML language server, begin a file in `studies/` with
@@ -49,7 +49,8 @@ replace some of its keys.
   ```
 
 Changing a value that affects results gives a cell a new identity, and only new cells are trained.
-Names, `question`, `tracking`, `root`, `workers` and `min_accuracy` do not affect results.
+The names of studies, pairs and rows, `question`, `tracking`, `root`, `workers` and `min_accuracy`
+do not affect results.
 """
 
 
@@ -165,8 +166,8 @@ def _length(schema: Mapping[str, Any]) -> str:
     """Return the allowed number of items of a list, if it is limited."""
     low, high = schema.get("minItems", 0), schema.get("maxItems")
     if high is None:
-        return f" ({low} or more)" if low else ""
-    return f" ({low})" if low == high else f" ({low} to {high})"
+        return f" ({low} or more items)" if low else ""
+    return f" ({low} items)" if low == high else f" ({low} to {high} items)"
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:

@@ -62,7 +62,7 @@ class Study(Strict):
     """Seeds that every student is trained with."""
 
     recipe: Recipe
-    """How all students are trained, and teachers without a recipe of their own."""
+    """How all students, and teachers without a recipe of their own, are trained."""
 
     select: Literal["last", "best_val"] = "last"
     """The epoch that is tested: the last, or the one with the best validation accuracy."""

@@ -1,4 +1,4 @@
-"""Copies a study's journals to MLflow, once or while it is trained.
+"""Copies a study's journals to MLflow, once or continuously while the study is being trained.
 
 Training never waits for tracking: it writes journals, and `sync` reads them.
 """
@@ -94,7 +94,7 @@ def _supersede_unplanned(
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
     """Supersede the runs of cells that are no longer in the plan."""
-    # While teachers are trained, the plan does not list its cells yet.
+    # While teachers are being trained, the plan does not list its cells yet.
     if not all(teacher.teacher_id for teacher in plan.teachers):
         return []
 
@@ -110,15 +110,16 @@ def follow(
     warn: Callable[[str], None],
     every: float = 1.0,
 ) -> bool:
-    """Keep MLflow up to date while a study is trained, and sync once more at the end.
+    """Keep MLflow up to date while a study is being trained, and sync once more at the end.
 
-    MLflow is called only if a journal has grown. A failing store is retried less and less often.
+    Until then, MLflow is called only if the plan or a journal has changed. A failing store is
+    retried less and less often.
 
     Args:
         folder: Folder of the study.
         store: Where the runs are written.
-        stop: Returns whether training is over. Release the study's lock first, so that the last
-            sync shows an interrupted cell as KILLED.
+        stop: Returns whether training is over. The study's lock must be released before this
+            returns True, so that the last sync shows an interrupted cell as KILLED.
         warn: Receives a message when the store first fails.
         every: Seconds between two checks of the journals.
 

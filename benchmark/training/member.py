@@ -149,7 +149,7 @@ class Member:
         record_failure(self.task, error, self._progress)
 
     def leave(self) -> None:
-        """Leave the cohort without being marked as failed (pruned)."""
+        """Leave the cohort, because it was pruned, without being marked as failed."""
         self._log.clear()
         self.left = True
 

@@ -68,9 +68,16 @@ def test_arguments_on_which_timm_fails_are_refused_in_one_line_too(name, kwargs)
     assert str(error.value).startswith(expected)
 
 
-@pytest.mark.parametrize("key", ["num_classes", "in_chans", "features_only"])
-def test_arguments_that_the_engine_sets_are_refused_in_a_study(key):
-    message = rf"^pairs\[0\]\.student\.kwargs\.{key}: is set by the .*; leave it out$"
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("num_classes", "is set by the data set"),
+        ("in_chans", "is set by the data set"),
+        ("features_only", "is not supported"),
+    ],
+)
+def test_arguments_that_the_engine_does_not_leave_to_a_study_are_refused(key, reason):
+    message = rf"^pairs\[0\]\.student\.kwargs\.{key}: {reason}; leave it out$"
     with pytest.raises(InputError, match=message):
         build("test_resnet", {key: 3})
 

@@ -43,7 +43,7 @@ def test_notes_footnotes_and_provenance_follow_the_tables():
     page = text.splitlines()
     assert "* dkd: 1 of 3 cells failed: loss \\| nan [step 3]" in page
     assert any(line.startswith("* Selection rule:") for line in page)
-    assert page[-3:] == ["## Where it was trained", "", "* 9 students: torch 2"]
+    assert page[-3:] == ["## Training environments", "", "* 9 students: torch 2"]
     guide = "docs/reading-a-leaderboard.md"
     assert f"Every column is explained in [{guide}](../../{guide})." in page
 

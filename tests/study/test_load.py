@@ -42,7 +42,10 @@ def test_an_experiment_is_named_after_the_study_unless_the_study_names_it(file):
     assert study.model_copy(update={"tracking": Tracking()}).experiment == "kd/first"
 
 
-NAME_RULE = "use at most 80 letters, digits, spaces or . _ + ( ) -, starting with a letter or digit"
+NAME_RULE = (
+    "use at most 80 letters, digits, spaces or . _ + ( ) -, without '..', starting with a "
+    "letter or digit"
+)
 
 UNKNOWN_KEYS = [
     ("select: best_val", "selct: best_val", "20:1: selct: unknown key; did you mean 'select'?"),

@@ -1,4 +1,4 @@
-"""Strict models of the parts of a study file: unknown keys are errors, no value is converted."""
+"""Strict models of the parts of a study file: unknown keys are errors, no values are converted."""
 
 from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, short_repr
 from benchmark.study.schema.dataset import (

@@ -86,7 +86,8 @@ class Shorthand:
 def _check_name(value: Any) -> Any:
     if isinstance(value, str) and (not _NAME.fullmatch(value) or ".." in value):
         rule = (
-            "use at most 80 letters, digits, spaces or . _ + ( ) -, starting with a letter or digit"
+            "use at most 80 letters, digits, spaces or . _ + ( ) -, without '..', starting with a "
+            "letter or digit"
         )
         raise ValueError(f"is {short_repr(value)}; {rule}")
     return value

@@ -38,9 +38,9 @@ class _DatasetBase(Strict):
 
 
 class Digits(_DatasetBase):
-    """The digits of scikit-learn: 1,797 grey images, read as RGB images of 32x32. Needs no files.
+    """The digits of scikit-learn: 1,797 grayscale images, read as 32x32 RGB images. Needs no files.
 
-    A quarter of the images is the test set.
+    A quarter of the images form the test set.
     """
 
     name: Literal["digits"]
@@ -69,8 +69,8 @@ class _InFiles(_DatasetBase):
     `val` that exists."""
 
     image_size: Annotated[int, Field(ge=8)] | None = None
-    """Height and width to which all images are resized. By default, images keep their size,
-    which must be the same for all."""
+    """Height and width of all images after resizing the shorter side and cropping. By default,
+    images keep their size, which must be the same for all."""
 
     loading: Literal["resident", "streamed"] = "resident"
     """`resident` decodes all images once and keeps them on the device. `streamed` decodes an image
@@ -97,7 +97,7 @@ class HuggingFace(_InFiles):
     """A data set from the Hugging Face hub, or a local copy of one."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^hfds/."})]
-    """`hfds/` and a folder, or a name on the hub."""
+    """`hfds/` followed by a folder or by a name on the hub."""
 
     input_key: str | None = None
     """Name of the image column. The default is `image`."""
@@ -210,7 +210,7 @@ def _check_portion(value: float) -> float:
 
 
 class Split(Strict):
-    """How the source's training images are divided. Its test images are never touched.
+    """How the source's training images are divided. Its test images are not affected by the split.
 
     `split: legacy` is the protocol of published tables: train on all images and validate on none
     (`{val: 0}`).

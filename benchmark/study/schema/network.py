@@ -48,10 +48,10 @@ class Network(Strict):
     resized."""
 
     mean: Channels | None = None
-    """Mean per channel, in [0, 1], used to normalise the images."""
+    """Mean per channel of pixel values in [0, 1], used to normalise the images."""
 
     std: Channels | None = None
-    """Standard deviation per channel, in [0, 1], used to normalise the images."""
+    """Standard deviation per channel of pixel values in [0, 1], used to normalise the images."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class Optimizer(Strict):
     """Weight decay."""
 
     delta: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """DOT only: the distillation terms use momentum + delta, the task's loss uses momentum - delta.
+    """DOT only: the distillation terms use momentum + delta, and the task's loss uses
+    momentum - delta.
     The default is 0.075."""
 
     @model_validator(mode="before")
@@ -75,7 +76,7 @@ class Schedule(Strict):
     """`cosine` decays to zero, `step` drops at given epochs, `constant` does not change."""
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs in which the learning rate rises linearly from zero."""
+    """Epochs in which the learning rate rises linearly to `lr`."""
 
     milestones: list[Count] = []
     """`step` only: the epochs at which the learning rate drops, in increasing order."""
@@ -111,8 +112,8 @@ class Augmentation(Strict):
     """Random changes to each training image, in the order of these keys."""
 
     resized_crop: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Streamed images only: crop a random part with a random aspect ratio, at least this share of
-    the area, and resize it to the image size."""
+    """Streamed images only: crop a random region that has a random aspect ratio and covers at least
+    this share of the area, and resize it to the image size."""
 
     crop_padding: Annotated[int, Field(ge=0)] = 0
     """Resident images only: pad with this many zero pixels, then crop at random."""
@@ -129,7 +130,7 @@ class Augmentation(Strict):
 
 
 class Recipe(Strict):
-    """How a network is trained. All students of a study share it, and teachers without their own.
+    """How a network is trained. All students of a study share it, as do teachers without their own.
 
     With both `mixup` and `cutmix`, each batch is mixed by one of them, with equal probability.
     """

@@ -38,8 +38,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         owner.write_text(json.dumps({"pid": os.getpid()}))
         yield
-        owner.unlink(missing_ok=True)
     finally:
+        owner.unlink(missing_ok=True)
         lock.release()
 
 

@@ -105,12 +105,12 @@ def summary(outcome: Outcome) -> RenderableType:
     rows = []
     for best in outcome.best:
         settings = [f"{name} {value:.4g}" for name, value in _numbers(best.settings)]
-        trial = f"trial {best.number} of {best.trials}" if best.number else "as published"
+        trial = f"{best.number} of {best.trials}" if best.number else "as published"
         published = "" if best.published is None else f"{best.published:.2f}"
         value, compute = f"{best.value:.2f}", f"{best.compute_tmac:.2f}"
         rows.append([best.pair, best.row, published, value, trial, compute, ", ".join(settings)])
 
-    headers = ["pair", "method", "published", "best", "where", "TMAC", "settings"]
+    headers = ["pair", "method", "published", "best", "best trial", "TMAC", "settings"]
     ratio = outcome.alone / max(outcome.tmac, 1e-12)
     saved = (
         f"{outcome.tmac:.2f} TMAC in cohorts; training separately would take {outcome.alone:.2f}, "
@@ -158,7 +158,7 @@ def _dashboard(storage: str) -> None:
     from benchmark.search.database import open_storage
 
     if find_spec("optuna_dashboard") is None:
-        remedy = "pip install 'kdbench[dashboard]'"
+        remedy = "run `pip install optuna-dashboard`"
         raise InputError(f"--dashboard: the package optuna-dashboard is not installed; {remedy}")
     opened = open_storage(storage)
 

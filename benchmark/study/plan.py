@@ -58,9 +58,11 @@ class PlannedCell:
     Attributes:
         id: Its identity, the hash of its configuration.
         folder: Folder of its record, relative to the study's folder.
+        pair: Name of its pair.
         row: Name of its row in the leaderboard.
         method: Name of its method.
         settings: All settings of the method.
+        seed: Its seed.
         teacher: Name of the teacher's network.
         teacher_id: First 12 digits of the SHA-256 of the teacher's weights.
         student: Name of the student's network.

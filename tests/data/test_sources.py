@@ -381,7 +381,7 @@ def test_without_the_package_datasets_the_message_says_how_to_install_it(tmp_pat
         importlib.util, "find_spec", lambda name: None if name == "datasets" else find_spec(name)
     )
     message = refused("hfds/mine", tmp_path)
-    assert message == "dataset: hfds/mine needs the package 'datasets': pip install 'kdbench[hf]'"
+    assert message == ("dataset: hfds/mine needs the package datasets; run `pip install datasets`")
 
 
 def failing(error):

@@ -92,8 +92,8 @@ class _Opener:
         """Open both parts and check that they have the same classes."""
         if importlib.util.find_spec("datasets") is None:
             raise InputError(
-                f"dataset: {self.dataset.name} needs the package 'datasets': "
-                "pip install 'kdbench[hf]'"
+                f"dataset: {self.dataset.name} needs the package datasets; run "
+                "`pip install datasets`"
             )
 
         with _quiet_library(show_progress=self.folder is None):
@@ -104,7 +104,8 @@ class _Opener:
         test_part = self._part(test, classes)
         if train.class_to_idx != test.class_to_idx:
             raise InputError(
-                f"dataset: {self.name}: {train.split} and {test.split} have different classes"
+                f"dataset: {self.name}: {train.split} and {test.split} have different classes; "
+                "choose other splits, or another target_key"
             )
 
         return Source(train_part, test_part, classes)

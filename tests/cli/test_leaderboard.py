@@ -33,7 +33,7 @@ def test_the_files_of_a_leaderboard_hold_the_numbers_that_are_in_mlflow(tracked:
         f"{name}.{kind}" for name in ("leaderboard", "curves", "pareto") for kind in ("svg", "png")
     }
     texts = {*(f"leaderboard.{kind}" for kind in ("csv", "html", "md", "tex")), "summary.json"}
-    assert set(files) == {*texts, *figures, "costs.csv"}
+    assert {*texts, *figures, "costs.csv"} <= set(files)
     assert set(lines) == set(costs) == {"teacher", *ROWS}
     for row, line in lines.items():
         of_row = [run for run in runs if run["method"] == row]

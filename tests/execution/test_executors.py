@@ -215,7 +215,7 @@ def test_a_worker_names_a_teacher_that_its_store_lacks(
 def test_the_executors_are_the_files_of_the_folder_and_a_session_trains_inline_by_default(
     tmp_path: Path,
 ) -> None:
-    assert executors.names() == ["inline"]
+    assert "inline" in executors.names()
     assert isinstance(executors.create("inline"), InlineExecutor)
     assert isinstance(session(tmp_path).executor, InlineExecutor)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmark.report import files
 from benchmark.report.columns import COMPUTED, MEASURED, METHOD, NONE, OVER_PAIRS, TERMINAL
-from benchmark.report.tables import NAME_WIDTH, OMITTED, lines_over_pairs, used
+from benchmark.report.tables import MEASURED_TITLE, NAME_WIDTH, OMITTED, lines_over_pairs, used
 from benchmark.report.terminal import to_console
 from benchmark.study.plan import Plan
 from tests.support.tabled import PLAN, printed, runs, several, tables, tuned
@@ -103,7 +103,7 @@ def test_costs_and_footnotes_are_printed():
     assert computed == ["at", "278k", "1234", "1.00"]
     assert measured == ["at", "2.00", "40.0", "100", "25.0", "2230"]
     assert "\nComputed costs\n" in text
-    assert "\nMeasured costs\n" in text
+    assert f"\n{MEASURED_TITLE}\n" in text
     assert "* Medians over the seeds. They depend on the machine and its load." in text
     assert "With fewer than 6 seeds (n = 2 to 3), no difference" in " ".join(text.split())
     assert "* Every column is explained in docs/reading-a-leaderboard.md." in text
@@ -183,7 +183,7 @@ def test_every_name_and_every_cell_is_whole_at_any_width(arguments, width):
     }
     contents["Mean rank over pairs"] = (OVER_PAIRS, lines_over_pairs(board, plan))
     contents["Computed costs"] = ([METHOD, *COMPUTED], lines)
-    contents["Measured costs"] = ([METHOD, *MEASURED], costs.to_dict("records"))
+    contents[MEASURED_TITLE] = ([METHOD, *MEASURED], costs.to_dict("records"))
 
     checked = 0
     for title, text, omitted in tables_of(printed(width, arguments=(board, costs, plan))):

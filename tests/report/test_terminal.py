@@ -173,6 +173,7 @@ def tables_of(text):
         yield title, "\n".join(lines), match.group(1).strip().split("; ") if match else []
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("width", [120, 100, 80, 60, 40])
 @pytest.mark.parametrize("arguments", [tables, tuned, lambda: several(2), named])
 def test_every_name_and_every_cell_is_whole_at_any_width(arguments, width):

@@ -11,5 +11,5 @@ __all__ = ["RULES", "__version__"]
 __version__ = "0.1.0"
 
 RULES = 1
-"""Version of the protocol. Increment it with every change that makes old numbers incomparable; this
-changes the identity of every cell."""
+"""Version of the protocol. Increment it with every change that makes old results incomparable
+with new ones; a new version changes the identity of every cell."""

@@ -44,7 +44,7 @@ def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: floa
     Args:
         name: What the user wrote.
         known: All valid names.
-        fallback: The hint if no name is similar; by default it lists the names.
+        fallback: The hint if no name is similar. If empty, the hint lists the valid names.
         cutoff: Similarity, from 0 to 1, below which no name is suggested.
     """
     names = sorted(known)

@@ -55,7 +55,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
     Args:
         folder: The folder; it is created if it does not exist.
-        contents: Content of each file, by name.
+        contents: Content of each file, by file name.
 
     Returns:
         The paths of the files.
@@ -74,7 +74,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """Return the error for a file that cannot be written, with free space if the disk is full."""
+    """Return the error for an unwritable file, with the free space if the disk is full."""
     free = ""
     if error.errno in _DISK_FULL:
         with contextlib.suppress(OSError):

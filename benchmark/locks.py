@@ -1,4 +1,4 @@
-"""Locks on studies: one process at a time trains a study, and other processes can detect it."""
+"""Locks that let only one process at a time train a study, and that other processes can detect."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Markdown(str):
 
 
 def inline(text: str) -> str:
-    """Escape text for use within a line or a table cell, only where that is necessary."""
+    """Escape text for use within a line or a table cell, but only where necessary."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 

@@ -2,7 +2,7 @@
 
 To add a metric, add an entry here and the code that computes it (`benchmark.training.evaluate`,
 `benchmark.training.cost`). The leaderboard, its CSV files and pages, the terminal, MLflow's views
-and the documentation are derived from this list. Columns appear in the same order.
+and the documentation are derived from this list. Columns appear in the order of the list.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Measure:
         style: Number format: fixed decimals, three significant digits, or a count with an SI suffix
             (`k`, `M`, `G`).
         digits: Number of decimals, for the fixed style.
-        group: Kind of measure. `measured` ones are only in `costs.csv`; all others are in
-            `leaderboard.csv`, because they do not differ between two identical training runs.
+        group: Kind of measure. Those that are `measured` appear only in `costs.csv`; all others are
+            in `leaderboard.csv`, because they do not differ between two identical training runs.
         average: How values are combined over seeds. Times and memory use the median, so that one
             slow run on a busy machine does not affect them.
         in_costs: Whether `costs.csv` repeats a measure of `leaderboard.csv`.
@@ -224,5 +224,5 @@ ACCURACY = BY_COLUMN["acc1"]
 
 
 def in_groups(*groups: Group) -> tuple[Measure, ...]:
-    """Return the measures of these groups, in the order of the list."""
+    """Return the measures of these groups, in the order of `MEASURES`."""
     return tuple(measure for measure in MEASURES if measure.group in groups)

@@ -1,4 +1,4 @@
-"""Named random streams: a new method, pair or evaluation leaves all other streams unchanged."""
+"""Named random streams: adding a method, pair or evaluation does not change other streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def derive(seed: int, *role: str | int) -> int:
 
     Args:
         seed: Seed of the cell or study.
-        role: Name of the stream, such as `"order", epoch`.
+        role: Parts of the name of the stream, such as `"order", epoch`.
 
     Returns:
         A number from 0 to 2^63 - 1, the same on every machine.
@@ -31,7 +31,7 @@ def generator(seed: int, *role: str | int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, *role: str | int) -> Iterator[None]:
-    """Use a stream as torch's global stream in a block, and restore the previous one afterwards."""
+    """Use a stream as torch's global stream within a block, then restore the previous state."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
 
     with torch.random.fork_rng(devices=devices):

@@ -12,11 +12,11 @@ def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool two maps to the smaller height and the smaller width.
 
     Args:
-        student: [N, C, H, W].
-        teacher: [N, C', H', W'].
+        student: Map [N, C, H, W].
+        teacher: Map [N, C', H', W'].
 
     Returns:
-        Both maps at the same size.
+        Both maps, with equal heights and equal widths.
     """
     height = min(student.shape[2], teacher.shape[2])
     width = min(student.shape[3], teacher.shape[3])
@@ -35,7 +35,7 @@ def single_position(probe: Probe, pattern: str = "pattern over positions") -> st
 
     Args:
         probe: The pair.
-        pattern: What the method transfers, for the message.
+        pattern: Name, in the message, of what the method transfers.
     """
     stages = zip(probe.student.maps, probe.teacher.maps, strict=True)
     if all(1 in (own[1] * own[2], other[1] * other[2]) for own, other in stages):
@@ -46,11 +46,12 @@ def single_position(probe: Probe, pattern: str = "pattern over positions") -> st
 class ConvRegressor(nn.Module):
     """Regress a student's map to a teacher's shape: a convolution, BatchNorm and ReLU.
 
-    The convolution is chosen by the sizes as in RepDistiller: 3x3 with stride 2 where the student's
-    map is twice as large, a transposed 4x4 with stride 2 where it is half as large, otherwise a
-    kernel of 1 + difference. For sizes that are further apart, that kernel would be larger than the
-    teacher's map (25x25 from 32 to 8), and for a smaller map it does not exist; such maps are
-    resampled to the teacher's size, by pooling or bilinearly, and go through a 1x1 convolution.
+    The convolution is chosen according to the sizes, as in RepDistiller: 3x3 with stride 2 where
+    the student's map is twice as large, a transposed 4x4 with stride 2 where it is half as large,
+    otherwise a kernel of size 1 + difference. For sizes that are further apart, that kernel would
+    be larger than the teacher's map (25x25 from 32 to 8), and no such kernel exists if the
+    student's map is smaller; such maps are resampled to the teacher's size, by pooling or
+    bilinearly, and go through a 1x1 convolution.
 
     Args:
         student: (C, H, W) of the student's map.

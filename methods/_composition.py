@@ -17,8 +17,9 @@ class Composition(Method, checked=False):
 
     Each part keeps its own weights: `kd+at` is 1 CE + 0.9 KD + 1000 AT, because AT was published
     with full cross-entropy. Cross-entropy counts once, with the largest of the parts' weights
-    unless `ce` is given. The training, and the stage before it, are as long as the longest that any
-    part requires. `settings` contains the settings of each part under its name.
+    unless `ce` is given. The training, and likewise the stage before it, lasts as long as the
+    longest that any part requires. `settings` contains the settings of each part under that part's
+    name, and `ce`.
     """
 
     def __init__(self, parts: Mapping[str, Method], ce: float | None = None):
@@ -57,12 +58,12 @@ class Composition(Method, checked=False):
         return union
 
     def taught(self, early: bool) -> bool:
-        """Return whether any part that takes part in the stage needs the teacher."""
+        """Return whether any part that is active in the stage needs the teacher."""
         parts = self._early_parts() if early else self.methods
         return any(part.taught(early) for part in parts.values())
 
     def supports(self, probe: Probe) -> str | None:
-        """Return the first reason that a part gives, prefixed with its name."""
+        """Return the first reason why a part cannot run, prefixed with the part's name."""
         for name, part in self.methods.items():
             if reason := part.supports(probe):
                 return f"{name}: {reason}"
@@ -74,21 +75,21 @@ class Composition(Method, checked=False):
             part.build(probe)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return all terms; a name that is already taken is prefixed with its part's name."""
+        """Return all terms; a term whose name is taken is prefixed with its part's name."""
         return _union({name: part(student, teacher, batch) for name, part in self.methods.items()})
 
     def pre_train(self, student: Output, teacher: Output, batch: Batch) -> Terms:
-        """Return the terms of all parts that have such a stage."""
+        """Return the terms of all parts that have a stage before the training."""
         parts = self._early_parts()
         return _union(
             {name: part.pre_train(student, teacher, batch) for name, part in parts.items()}
         )
 
     def deployed(self) -> nn.Module | None:
-        """Return the head of the part that replaces the student's.
+        """Return the head that one of the parts deploys in place of the student's own, if any.
 
         Raises:
-            SettingError: If several parts replace it.
+            SettingError: If several parts replace the student's head.
         """
         heads = {name: part.deployed() for name, part in self.methods.items()}
         replaced = {name: head for name, head in heads.items() if head is not None}
@@ -113,7 +114,7 @@ class Wrapper(Method, checked=False):
     published: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Leave the constructor unchecked: its argument is a method and not a setting."""
+        """Leave the constructor unchecked: its argument is a method, not a setting."""
         super().__init_subclass__(checked=False, **kwargs)
 
     def __init__(self, inner: Method):
@@ -133,7 +134,7 @@ class Wrapper(Method, checked=False):
         return self.inner.taught(early)
 
     def supports(self, probe: Probe) -> str | None:
-        """Return the wrapped method's reason."""
+        """Return why the wrapped method cannot run on a pair; None if it can."""
         return self.inner.supports(probe)
 
     def build(self, probe: Probe) -> None:

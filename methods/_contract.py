@@ -47,8 +47,9 @@ class Batch:
     """Data about a batch that a method may use besides the outputs.
 
     Attributes:
-        labels: [N] int64. For images mixed by mixup or CutMix, the label with the larger share.
-        index: [N] int64, the fixed index of each sample in the training set, 0 to samples - 1.
+        labels: Class labels, [N] int64. For images mixed by mixup or CutMix, the label with the
+            larger share.
+        index: Fixed index of each sample in the training set, [N] int64, 0 to samples - 1.
         epoch: Current epoch, counted from 0.
         epochs: Total number of epochs.
     """
@@ -98,9 +99,9 @@ class Method(nn.Module):
     small: ClassVar[dict[str, Any]] = {}
     """Settings that keep tests fast if the defaults are expensive."""
     baseline: ClassVar[bool] = False
-    """Whether this method trains the student alone, just like a teacher. Exactly one does."""
+    """Whether this method trains the student alone, as a teacher is trained. Exactly one does."""
     reference: ClassVar[bool] = False
-    """Whether the other rows of a table are compared with this method. Exactly one method is."""
+    """Whether this is the one method with which the other rows of a table are compared."""
     minimum: ClassVar[float | None] = None
     """Value of every raw term when student and teacher agree; None if there are adapters."""
     control: ClassVar[bool] = False
@@ -144,7 +145,7 @@ class Method(nn.Module):
         return settings_of(cls.__init__)
 
     def tapped(self) -> Needs:
-        """Return the needs of this instance; by default those that the class declares."""
+        """Return the needs of this instance, by default those that the class declares."""
         return self.needs
 
     def taught(self, early: bool) -> bool:

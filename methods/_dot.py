@@ -2,10 +2,10 @@
 
 SGD with two momentum buffers (eq. 3 to 6): the gradient of the distillation terms goes into the
 buffer with the larger momentum, the gradient of the task (cross-entropy) into the buffer with the
-smaller momentum, so that distillation dominates the direction. Weight decay belongs to the task's
-gradient. If only one of the two gradients reaches a parameter, the mean momentum applies, and
-weight decay in either case. For CIFAR-100, the published values are a mean of 0.9 and a difference
-of 0.075 in both directions. The update follows the authors' code.
+smaller momentum, so that distillation dominates the direction. Weight decay is added to the task's
+gradient. If only one of the two gradients reaches a parameter, weight decay is added to that one,
+and the mean momentum applies. For CIFAR-100, the published values are a mean of 0.9 and a
+difference of 0.075 in both directions. The update follows the authors' code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Dot(torch.optim.Optimizer):
         lr: Learning rate.
         momentum: Mean of the two momenta.
         weight_decay: Weight decay.
-        delta: How far the momenta are from their mean, the task's below and distillation's above.
+        delta: Distance of the momenta from their mean: the task's is lower, distillation's higher.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Dot(torch.optim.Optimizer):
 
         Args:
             distillation: The gradient of the distillation terms for each parameter, in order; None
-                for a parameter that they do not reach.
+                for a parameter that these terms do not reach.
         """
         gradients = iter(distillation)
         for group in self.param_groups:
@@ -61,7 +61,7 @@ class Dot(torch.optim.Optimizer):
         mean = group["momentum"]
         delta = group["delta"] if task is not None and distillation is not None else 0.0
 
-        # Both updates decay the weights as they were before either of them.
+        # Computed from the weights as they are before either update.
         decay = group["weight_decay"] * parameter
         if distillation is not None:
             gradient = distillation + decay if task is None else distillation

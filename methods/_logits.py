@@ -15,10 +15,10 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes].
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
-        [N].
+        Divergences [N].
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
@@ -41,19 +41,19 @@ def target_and_rest(logits: Tensor, labels: Tensor) -> Tensor:
     """Compute log-probabilities of the label and of all other classes together.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits [N, classes].
+        labels: Class labels [N].
 
     Returns:
-        [N, 2].
+        Log-probabilities [N, 2].
     """
     rest = torch.logsumexp(without_target(logits, labels), dim=1)
     return F.log_softmax(torch.stack([of_target(logits, labels), rest], dim=1), dim=1)
 
 
 def warmed_up(batch: Batch, share: float) -> float:
-    """Return the weight of a term that grows linearly over a share of the training.
+    """Return a term's warm-up factor, which grows linearly over a share of the training.
 
-    It is 1/n in the first of n warm-up epochs, and 1 from the last of them on.
+    The factor is 1/n in the first of n warm-up epochs, and 1 from the last of them on.
     """
     return min((batch.epoch + 1) / max(share * batch.epochs, 1e-9), 1.0)

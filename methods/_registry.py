@@ -21,12 +21,12 @@ class UnknownMethodError(LookupError):
 
 
 def names() -> list[str]:
-    """Return the names of all methods, sorted, without importing any."""
+    """Return the names of all methods, sorted, without importing any of them."""
     return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
 
 
 def module(name: str) -> ModuleType:
-    """Import the file of one method; its docstring describes the method.
+    """Import the file of one method; the file's docstring describes the method.
 
     Raises:
         UnknownMethodError: If there is no such file.
@@ -81,7 +81,7 @@ def reference() -> str:
 
 
 def _only(flag: str) -> str:
-    """Return the one method whose class sets a flag."""
+    """Return the name of the one method whose class sets a flag."""
     flagged = [name for name in names() if getattr(get(name), flag)]
 
     if len(flagged) != 1:
@@ -118,7 +118,7 @@ def create(name: str, /, **settings: Any) -> Method:
 
     Raises:
         UnknownMethodError: If a method is unknown.
-        SettingError: If a setting is unknown or its value invalid.
+        SettingError: If a setting is unknown, a value is invalid, or methods cannot be combined.
     """
     split = parts(name)
     if len(split) == 1:
@@ -136,8 +136,8 @@ def schema(name: str) -> dict[str, Setting]:
     """Return the settings of a method by name.
 
     Args:
-        name: A method, or a wrapped method such as `ls(dkd)`, whose defaults are then those that
-            the wrapper publishes.
+        name: Name of a method, or of a wrapped method such as `ls(dkd)`, whose defaults are
+            replaced by those that the wrapper publishes for it.
 
     Raises:
         UnknownMethodError: If the method is unknown.
@@ -166,7 +166,7 @@ def _create(part: str, settings: dict[str, Any]) -> Method:
 
 
 def _unwrap(part: str) -> tuple[str, str]:
-    """Split into wrapper and wrapped: "ls(dkd)" -> ("ls", "dkd"), "ls" -> ("ls", "kd").
+    """Split into wrapper and wrapped method: "ls(dkd)" -> ("ls", "dkd"), "ls" -> ("ls", "kd").
 
     For a method that is not a wrapper, the second part is "".
     """

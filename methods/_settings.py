@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 
 class SettingError(ValueError):
-    """Unknown setting or invalid value. The message names both the method and the setting."""
+    """A setting is unknown, a value is invalid, or methods cannot be combined."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Choice:
-    """Search space of a few `options`."""
+    """Search space that consists of a few `options`."""
 
     options: tuple[Any, ...]
 
@@ -93,8 +93,8 @@ class Setting:
 
     Attributes:
         name: Name of the parameter.
-        kind: Its type, or a `Literal` of the valid values.
-        default: The published value.
+        kind: Type of the value, or a `Literal` of the valid values.
+        default: Value that applies if none is given: the published one.
         bound: Valid range; None if any value of the type is valid.
         search: Search space; None if the setting is not searched.
     """
@@ -193,7 +193,7 @@ def suggest(name: str, choices: Iterable[str], otherwise: str) -> str:
     Args:
         name: The misspelled name.
         choices: All valid names.
-        otherwise: Introduces the list of all valid names if none is close, e.g. "it has".
+        otherwise: Introduction to the list of all valid names if none is close, e.g. "it has".
 
     Returns:
         "did you mean 'temperature'?", or "it has temperature, weight, ce".

@@ -21,11 +21,11 @@ class Tap:
     """A kind of output that a method can request.
 
     Attributes:
-        name: Field of `Needs` that requests it.
+        name: Field of `Needs` that requests the tap.
         title: Name in tables and messages.
-        output: Field of `Output` that contains it.
-        shape: Field of `Shapes` that shows whether a network has it; "" if every network does.
-        internal: Whether it is tapped inside the network, stage by stage.
+        output: Field of `Output` that contains the tap.
+        shape: Field of `Shapes` that shows whether a network has the tap; "" if every one has.
+        internal: Whether the tap is taken from inside the network.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Tap:
 
 
 def _tap(**details: Any) -> Any:
-    """Declare a field of `Needs` that requests a tap, with details that differ from its name."""
+    """Declare a field of `Needs` that requests a tap, with details that differ from the name."""
     return field(default=False, metadata={"tap": details})
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Outputs that a method requests. All others are None or empty in the `Output` that it gets.
+    """Outputs that a method requests. All others are None or empty in its `Output`.
 
     Attributes:
         logits: The teacher's logits. The student's are always given.
@@ -54,9 +54,9 @@ class Needs:
         classifier: The layer from embedding to logits.
         views: Logits of a second, strongly augmented view of the images.
         companion: Network that takes the place of the study's teacher: a `peer` of the student's
-            architecture that learns alongside it, an `earlier` network of the same architecture
-            that was trained alone beforehand, or an `untrained` network of the teacher's
-            architecture.
+            architecture that learns alongside the student, an `earlier` network of that
+            architecture that was trained alone beforehand, or an `untrained` network of the
+            teacher's architecture.
     """
 
     logits: bool = _tap()
@@ -126,8 +126,8 @@ class Classifier:
     """The linear layer from embedding to logits.
 
     Attributes:
-        weight: [classes, D].
-        bias: [classes], or None.
+        weight: Weights [classes, D].
+        bias: Biases [classes], or None.
     """
 
     weight: Tensor
@@ -143,13 +143,13 @@ class Output:
     """Output of one network for one batch.
 
     Attributes:
-        logits: [N, classes], before the softmax; empty, [0], if the teacher's are not needed.
-        embedding: [N, D], the input of the classifier.
-        maps: One [N, C, H, W] per stage, shallow to deep. Teacher and student have equally many,
-            paired from the deepest stage on.
+        logits: Logits [N, classes]; empty, [0], if they are a teacher's and not needed.
+        embedding: Input of the classifier, [N, D].
+        maps: One map [N, C, H, W] per stage, shallow to deep. Teacher and student have equally many
+            maps, paired from the deepest stage on.
         preactivations: Like `maps`, before each stage's last activation; the maps themselves where
             the network has no such activation.
-        pooled: [N, D, H, W], whose average over positions is the embedding.
+        pooled: Map [N, D, H, W] whose average over positions is the embedding.
         classifier: The layer from embedding to logits.
         second: Logits of the second view, [N, classes].
     """
@@ -186,7 +186,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes of one network's taps without the batch axis; empty for a tap that it lacks.
+    """Shapes of one network's taps without the batch axis; empty for a tap that the network lacks.
 
     Attributes:
         logits: (classes,).

@@ -40,7 +40,7 @@ def margin_loss(student: Tensor, teacher: Tensor, margin: float = 0.9) -> Tensor
     Args:
         student: Projected embeddings [N, D].
         teacher: Embeddings [N, D]; no gradient reaches them.
-        margin: Cosine that is close enough.
+        margin: Cosine at and above which the loss is zero.
 
     Returns:
         Scalar: max(0, margin - cosine), mean over the batch.
@@ -51,11 +51,11 @@ def margin_loss(student: Tensor, teacher: Tensor, margin: float = 0.9) -> Tensor
 
 # Then a thin class with the settings and the adapters. A file defines exactly one method.
 class CosineMargin(Method):
-    """Turn the student's projected embedding towards the teacher's until they are close.
+    """Turn the student's projected embedding towards the teacher's until the two are close.
 
     Args:
         weight: Weight of the term.
-        margin: Cosine that is close enough.
+        margin: Cosine at and above which the loss is zero.
     """
 
     paper = Paper("Title of the Paper", "Author et al.", "VENUE", 2030, "arXiv:0000.00000")
@@ -85,18 +85,20 @@ class CosineMargin(Method):
 
         self.projector: nn.Module = nn.Identity()
 
-    # Only for methods with adapters. Modules built here are trained and saved with the student.
-    # `supports` has checked that both networks have an embedding; override it to require more.
+    # Override this only for a method with adapters. Modules built here are trained and saved with
+    # the student. `supports` has checked that both networks have an embedding; override it to
+    # require more.
     def build(self, probe: Probe) -> None:
         """Create the projector to the teacher's dimension."""
         self.projector = nn.Linear(probe.student.embedding[0], probe.teacher.embedding[0])
 
-    # Name of each term -> (its weight, its raw value). The engine adds and logs them.
+    # Name of each term -> (its weight, its raw value). The engine logs the terms and adds them up.
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Return one term, `cosine_margin`."""
         own, target = embeddings(student, teacher)
         loss = margin_loss(self.projector(own), target, self.margin)
         return {"cosine_margin": (self.weight, loss)}
 
-    # Methods that need more: a stage before the training, ft.py; another head at inference,
-    # simkd.py; memory banks, crd.py; two views of an image, crld.py; a peer as teacher, dml.py.
+    # Examples of methods that need more: a stage before the training, ft.py; another head at
+    # inference, simkd.py; memory banks, crd.py; two views of an image, crld.py; a peer as
+    # teacher, dml.py.

@@ -2,14 +2,14 @@
 
 Reduction: sum over channels and positions, mean over the batch, as in the authors' code. Stage i of
 n has weight 2^(i-n+1), so the deepest stage has full weight; `weight` is the factor 3/1000 of the
-sum. Knowledge-Distillation-Zoo takes the mean over all elements, hundreds of times smaller, and a
-margin of 2.
+sum. Knowledge-Distillation-Zoo takes the mean over all elements, which is hundreds of times
+smaller, and uses a margin of 2.
 
-There are two phases, as published: in 30 epochs before its 240, the student learns only the
-boundaries; this length is stored as a fraction so that it carries over to other recipes. It then
-learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is never applied.
-Connectors are the authors', a 1x1 convolution with BatchNorm at every stage; RepDistiller omits
-them where shapes agree. The larger of two maps is average-pooled to the smaller.
+There are two phases, as published: for 30 epochs before the usual 240, the student learns only the
+boundaries; this length is stored as a fraction so that it carries over to other recipes. The
+student then learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is
+never applied. The connectors are the authors': a 1x1 convolution with BatchNorm at every stage;
+RepDistiller omits them where shapes agree. The larger of two maps is average-pooled to the smaller.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """ABKD. Wang et al., ICML 2025, arXiv:2505.04560.
 
-The alpha-beta divergence of both softmaxes: alpha = 1, beta = 0 is KL(teacher || student), alpha =
-0, beta = 1 is KL(student || teacher). Reduction: sum over classes, mean over the batch, without
+The alpha-beta divergence of the two softmaxes: alpha = 1, beta = 0 is KL(teacher || student), alpha
+= 0, beta = 1 is KL(student || teacher). Reduction: sum over classes, mean over the batch, without
 T^2, hence the large weight.
 
 Where alpha, beta or their sum is 0, the divergence is a limit. In that case the authors' code
 divides by the other exponent, whereas the limit divides by its square; the two differ unless that
-exponent is 1, and this file follows the code. It computes from log-probabilities, so that value and
-gradient stay finite where the code's are not (a gap of 120 at T = 1).
+exponent is 1, and this file follows the code. The divergence is computed from log-probabilities, so
+its value and gradient stay finite where those of the code do not (a gap of 120 between logits at T
+= 1).
 
-Defaults are those of resnet56/resnet20 on CIFAR-100; the training script's own example has weight
-64.
+The defaults are those for resnet56/resnet20 on CIFAR-100; the training script's own example has
+weight 64.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def ab_divergence(log_student: Tensor, log_teacher: Tensor, alpha: float, beta: 
         beta: Exponent of the student's probabilities.
 
     Returns:
-        [N].
+        Divergences [N].
     """
     if alpha == 0 and beta == 0:
         return 0.5 * (log_student - log_teacher).pow(2).sum(dim=1)
@@ -81,7 +82,7 @@ def abkd_loss(
         teacher: Logits [N, classes]; no gradient reaches them.
         alpha: Exponent of the teacher's probabilities.
         beta: Exponent of the student's probabilities.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -96,8 +97,8 @@ class AlphaBetaDistillation(Method):
 
     Args:
         alpha: Emphasis on large errors.
-        beta: Emphasis on classes of which the student is confident.
-        temperature: T.
+        beta: Emphasis on classes about which the student is confident.
+        temperature: Softmax temperature T.
         weight: Weight of the term.
     """
 

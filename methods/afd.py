@@ -1,7 +1,7 @@
 """Attentive feature distillation. Wang, Gao, Zhao, Zhang & Xu, ICLR 2020, openreview ryxyCeHtPB.
 
-The formula is from Knowledge-Distillation-Zoo, not from the authors (section 3), who published it
-for transfer learning: each channel's map is divided by its length (+ 1e-6), and the squared
+The formula is from Knowledge-Distillation-Zoo, not from the authors (section 3), who published
+theirs for transfer learning: each channel's map is divided by its length (+ 1e-6), and the squared
 difference is averaged over positions and weighted by the channel's share of attention. Attention
 comes from the teacher's pooled channels through two layers and a sigmoid; the shares of the
 channels sum to 1 in each sample. Reduction: sum over channels, mean over the batch, mean over
@@ -9,7 +9,7 @@ stages. Weight 500 and a hidden width of 1 (times the channels) are from that re
 method with the same initials (Ji et al., AAAI 2021) matches features by attention; this is not it.
 
 In that repository channels must agree; here a 1x1 convolution maps the student's channels to the
-teacher's where they do not. The larger of two maps is average-pooled to the smaller.
+teacher's where they differ. The larger of two maps is average-pooled to the smaller.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def attentive_loss(
         student: Map [N, C, H, W].
         teacher: Map [N, C, H, W]; no gradient reaches it, but one reaches the attention scores.
         attention: Scores [N, C] before the sigmoid.
-        eps: Added to the length of a channel.
+        eps: Constant added to the length of a channel.
 
     Returns:
         Scalar: squared difference, mean over positions, weighted over channels, mean over the
         batch.
     """
-    shares = F.logsigmoid(attention).softmax(dim=1)  # each sigmoid over the sum of all sigmoids
+    shares = F.logsigmoid(attention).softmax(dim=1)  # each sigmoid / sum of all sigmoids
     difference = (_unit(student, eps) - _unit(teacher.detach(), eps)).pow(2).mean(dim=(2, 3))
     return (shares * difference).sum(dim=1).mean()
 
@@ -60,7 +60,7 @@ class AttentiveFeatureDistillation(Method):
 
     Args:
         weight: Weight of the term.
-        width: Hidden width of the attention, times the teacher's channels.
+        width: Hidden width of the attention, as a multiple of the teacher's channels.
     """
 
     paper = Paper(

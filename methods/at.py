@@ -3,7 +3,7 @@
 Reduction: squared difference, mean over samples and positions, summed over stages, as in the
 authors' code. The paper uses a sum of unsquared norms, which is over a hundred times larger, so
 `beta` is taken from the code. Where the maps of a stage differ in size, the larger one is
-average-pooled to the smaller. All stages are used, but not the pooled embedding.
+average-pooled to the smaller. All stages are used; the pooled embedding is not.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def attention_map(features: Tensor, p: int = 2) -> Tensor:
     """Compute the attention map: the mean over channels of |f|^p, scaled to unit length.
 
     Args:
-        features: [N, C, H, W].
+        features: Map [N, C, H, W].
         p: Exponent.
 
     Returns:
-        [N, H * W]; zeros for a map of zeros.
+        Attention map [N, H * W]; zeros for a map of zeros.
     """
     return F.normalize(features.abs().pow(p).mean(dim=1).flatten(1), dim=1)
 

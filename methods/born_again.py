@@ -20,7 +20,7 @@ class BornAgain(Method):
     """Distil from an earlier copy of the student, trained without a teacher.
 
     Args:
-        temperature: T.
+        temperature: Softmax temperature T.
         weight: Weight of the term.
     """
 

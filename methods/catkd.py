@@ -1,8 +1,8 @@
 """Class attention transfer (CAT-KD). Guo et al., CVPR 2023, arXiv:2304.12777, section 3.
 
-The activation map of a class results from applying the classifier's weights for it, without bias,
-at each position of the last map. The maps of student and teacher are average-pooled to 2x2 and each
-scaled to unit length. Reduction: squared difference, mean over all elements.
+The activation map of a class results from applying the classifier's weights for that class, without
+bias, at each position of the last map. The maps of student and teacher are average-pooled to 2x2
+and each scaled to unit length. Reduction: squared difference, mean over all elements.
 
 Published weights differ per pair. The default, 400 on scaled maps, is the authors' configuration
 without pair-specific changes, since the size of unscaled maps depends on the pair (ResNet32x4 and
@@ -78,7 +78,7 @@ def of_likely_classes(
         student: Class activation maps [N, classes, H, W].
         teacher: Class activation maps [N, classes, H', W']; no gradient reaches them.
         logits: The teacher's logits [N, classes].
-        count: Number of classes, plus 1.
+        count: Number of classes to keep, plus 1.
 
     Returns:
         The maps of both networks, with count - 1 channels each.

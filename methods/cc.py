@@ -2,12 +2,12 @@
 
 Three different losses have this name; the default is RepDistiller's.
 
-(a) RepDistiller's variant, called the authors' code there: |f_s - f_t| of each sample times that of
-the next sample in the batch, summed over features and averaged over the N - 1 neighbours. It
-compares two linear embeddings of 128 features, both of which are trained; weight 0.02. It penalises
-differences that occur together, and is not the correlation of the paper.
-(b) torchdistill's: Frobenius distance of correlation matrices over N^2, with a bilinear or Gaussian
-(Taylor series) kernel of the raw features; weight 0.003.
+(a) RepDistiller's variant, described there as the authors' code: |f_s - f_t| of each sample times
+that of the next sample in the batch, summed over features and averaged over the N - 1 neighbours.
+It compares two linear embeddings of 128 features, both of which are trained; weight 0.02. It
+penalises differences that occur together, and is not the correlation of the paper.
+(b) torchdistill's: Frobenius distance of correlation matrices divided by N^2, with a bilinear or
+Gaussian (Taylor series) kernel of the raw features; weight 0.003.
 (c) Knowledge-Distillation-Zoo's: mean squared difference of Gaussian matrices of features at unit
 length; weight 100.
 
@@ -43,8 +43,8 @@ def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Args:
         student: Embedded features [N, D].
-        teacher: Embedded features [N, D]. They receive a gradient, because their embedding is
-            trained; detach its input instead.
+        teacher: Embedded features [N, D]. They receive a gradient, because the layer that
+            embeds them is trained; detach that layer's input instead.
 
     Returns:
         Scalar: mean over pairs of consecutive samples.
@@ -57,7 +57,7 @@ def taylor_kernel(features: Tensor, gamma: float = 0.4, order: int = 2) -> Tenso
     """Compute the Gaussian kernel of all pairs of samples by its Taylor series.
 
     Args:
-        features: [N, D].
+        features: Embeddings [N, D].
         gamma: Inverse width g of the Gaussian.
         order: Highest power of the series.
 
@@ -85,8 +85,8 @@ def frobenius_loss(
     """Compute variant (b): the distance of two correlation matrices.
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
         kernel: Kernel that compares samples.
         gamma: Inverse width of the Gaussian.
         order: Highest power of the Taylor series.
@@ -109,8 +109,8 @@ def taylor_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int
     """Compute variant (c): the difference of two Gaussian matrices of features at unit length.
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
         gamma: Inverse width of the Gaussian.
         order: Highest power of the Taylor series.
 

@@ -12,8 +12,9 @@ overflow.
 Negatives come from other classes ("exact"), according to the training set's labels before any
 mixing; if labels are unknown, each sample is its own class. They are drawn without replacement, or
 with replacement for all samples if any class leaves fewer than K negatives. All scores come from
-one product with the whole bank, from which K + 1 are gathered: the numbers are the same as with
-gathered rows, and it is about 15 times as fast. The weight was published for batches of 64.
+one product with the whole bank, from which K + 1 are gathered: this gives the same numbers as
+gathering rows of the bank and is about 15 times as fast. The weight was published for batches of
+64.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def crd_loss(
         teacher_bank: Memory of the teacher's embeddings, [samples, D], without a gradient.
         chosen: Row indices into the banks, int64 [N, 1 + K], the sample's own row first.
         log_z: Logarithms of both normalisers, [2]; None or -inf on the first batch.
-        temperature: Divides the inner products.
+        temperature: Divisor of the inner products.
 
     Returns:
         The loss of the student's side, the loss of the teacher's side, and the logarithms of both
@@ -110,12 +111,12 @@ def moved(rows: Tensor, embedded: Tensor, momentum: float = 0.5) -> Tensor:
 
 
 class ContrastiveRepresentationDistillation(Method):
-    """Contrast the two networks' embeddings of an image with embeddings of other classes.
+    """Contrast both networks' embeddings of an image with the embeddings of other classes.
 
     Args:
         weight: Weight of the term.
         negatives: Number of negatives, K.
-        temperature: Divides the inner products.
+        temperature: Divisor of the inner products.
         momentum: Fraction of the old row to keep when a bank is updated.
         dim: Output dimension of both projections.
     """

@@ -2,13 +2,13 @@
 
 The student learns from the teacher on a weakly and on a strongly augmented view of each image:
 within a view, and across views, where the prediction for one view follows the teacher's for the
-other. Samples take part in the comparisons within views where the teacher is confident on the weak
-view, and in those across views where it is confident on the strong one. Reduction: T^2 * KL summed
-over classes, mean over all samples of the batch, including those that take no part.
+other. A sample takes part in the comparisons within views if the teacher is confident on the weak
+view, and in those across views if the teacher is confident on the strong view. Reduction: T^2 * KL
+summed over classes, mean over all samples of the batch, including those that take no part.
 
-`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
-the strong view's is a term here with the same weight. No published configuration was available:
-weights 1, T 4 and the thresholds 0.7 and 0.5 are plausible values, not the authors'.
+`logits` belong to the weak view, `second` to the strong one. The engine adds the weak view's
+cross-entropy; the strong view's is a term here, with the same weight. No published configuration
+was available: weights 1, T 4 and the thresholds 0.7 and 0.5 are plausible values, not the authors'.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def within_loss(
         teacher_weak: The teacher's logits for the weak view, [N, classes]; no gradient.
         teacher_strong: The teacher's logits for the strong view, [N, classes]; no gradient.
         threshold: Smallest confidence of the teacher.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: T^2 * KL, mean over the batch.
@@ -79,7 +79,7 @@ def cross_loss(
         teacher_weak: The teacher's logits for the weak view, [N, classes]; no gradient.
         teacher_strong: The teacher's logits for the strong view, [N, classes]; no gradient.
         threshold: Smallest confidence of the teacher.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: T^2 * KL, mean over the batch.
@@ -98,14 +98,14 @@ def _confident(teacher: Tensor, threshold: float) -> Tensor:
 
 
 class CrossViewConsistency(Method):
-    """Let the student predict on either view what the teacher predicts on both.
+    """Let the student predict on each view what the teacher predicts on both views.
 
     Args:
         within: Weight of the term within views.
         cross: Weight of the term across views.
         threshold_weak: Smallest confidence of the teacher on the weak view.
         threshold_strong: Smallest confidence of the teacher on the strong view.
-        temperature: T.
+        temperature: Softmax temperature T.
         ce: Weight of cross-entropy for each of the views.
     """
 

@@ -6,9 +6,9 @@ not implemented). g is trained alongside the student but adversarially: its grad
 by lambda, which falls from 0 to -1 along a cosine, so g increases the loss while the student
 decreases it. The factor T^2 is part of that gradient, as in the authors' code.
 
-The curriculum lasts 10 of 240 epochs, stored as a fraction so that it carries over to other
-recipes; epochs count from 1, as in the authors' code. The code's highest temperature is start +
-span = 21; the paper says 20.
+The curriculum lasts 10 of 240 epochs; this length is stored as a fraction so that it carries over
+to other recipes. Epochs count from 1, as in the authors' code. The code's highest temperature is
+start + span = 21; the paper says 20.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def ctkd_loss(
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
         g: The learned number, [] or [1].
-        factor: Multiplies the gradient of g.
+        factor: Multiplier of the gradient of g.
         start: Lowest temperature.
         span: Highest minus lowest temperature.
 

@@ -2,15 +2,16 @@
 
 Reduction: 1 - Pearson correlation, mean over samples (inter: between the class probabilities of a
 sample) or over classes (intra: between the probabilities of a class in the batch), times T^2. The
-factor T^2 is in the authors' code and not in the paper. The correlation's denominator is
-|a||b| + 1e-8 as in that code; torchdistill takes the larger of the two instead (up to 1.5e-3 apart
-with extreme logits). The gradient of constant logits, such as those of a zero-initialised
-classifier, is therefore finite but millions of times larger than usual, as in that code.
+factor T^2 is in the authors' code and not in the paper. The correlation's denominator is |a||b| +
+1e-8, as in that code; torchdistill takes the larger of the two instead (with extreme logits, the
+results are up to 1.5e-3 apart). The gradient of constant logits, such as those of a
+zero-initialised classifier, is therefore finite but millions of times larger than usual, as in that
+code.
 
 All of the authors' configurations use weight 2 for the sum, with T = 4 for CIFAR-100 and T = 1 for
-ImageNet. The intra part compares within a batch, but its size does not change with the batch.
-DIST+, which adds relations of channels, is not included: its only public code rewards channels that
-disagree.
+ImageNet. The intra part compares samples of a batch, but its scale does not depend on the batch
+size. DIST+, which adds relations of channels, is not included: its only public code rewards
+channels that disagree.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     """Compute the Pearson correlation of each row with its counterpart.
 
     Args:
-        first: [N, D].
-        second: [N, D].
+        first: Rows [N, D].
+        second: Their counterparts [N, D].
 
     Returns:
-        [N]; 0 where a row is constant.
+        Correlations [N]; 0 where a row is constant.
     """
     first = first - first.mean(dim=1, keepdim=True)
     second = second - second.mean(dim=1, keepdim=True)
@@ -46,7 +47,7 @@ def inter_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over samples.
@@ -61,7 +62,7 @@ def intra_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over classes.
@@ -84,7 +85,7 @@ def dist_loss(
         teacher: Logits [N, classes]; no gradient reaches them.
         beta: Weight of `inter_loss`.
         gamma: Weight of `intra_loss`.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar.
@@ -105,7 +106,7 @@ class Dist(Method):
         weight: Weight of the sum.
         beta: Weight of the relation between classes, within the sum.
         gamma: Weight of the relation between samples, within the sum.
-        temperature: T.
+        temperature: Softmax temperature T.
     """
 
     paper = Paper(

@@ -39,7 +39,7 @@ def decoupled(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor,
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
 
     Returns:
         TCKD [N] and NCKD [N].
@@ -58,8 +58,8 @@ def dkd_losses(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Two scalars: each a mean over the batch.
@@ -81,10 +81,10 @@ def dkd_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         alpha: Weight of TCKD.
         beta: Weight of NCKD.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -99,7 +99,7 @@ class DecoupledDistillation(Method):
     Args:
         alpha: Weight of TCKD.
         beta: Weight of NCKD.
-        temperature: T.
+        temperature: Softmax temperature T.
         warm_up: Length of the linear warm-up, as a share of the training.
     """
 

@@ -1,7 +1,7 @@
 """Deep mutual learning. Zhang et al., CVPR 2018, arXiv:1706.00384, section 3.
 
 Two students of one architecture learn side by side, each from the labels and from the other's
-predictions on the same batch: the engine calls this once for each of them, with the roles
+predictions on the same batch: the engine calls this method once for each of them, with the roles
 exchanged. Reduction: KL divergence summed over classes, mean over the batch, at temperature 1;
 weight 1 with full cross-entropy, as published. In the paper the two take turns, and the second
 learns from the first's updated predictions; here both learn from the predictions before the update.
@@ -23,7 +23,7 @@ def mutual_loss(student: Tensor, peer: Tensor, temperature: float = 1.0) -> Tens
     Args:
         student: Logits [N, classes].
         peer: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -36,7 +36,7 @@ class MutualLearning(Method):
 
     Args:
         weight: Weight of the term.
-        temperature: T.
+        temperature: Softmax temperature T.
     """
 
     paper = Paper("Deep Mutual Learning", "Zhang et al.", "CVPR", 2018, "arXiv:1706.00384")

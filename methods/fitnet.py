@@ -1,9 +1,9 @@
 """FitNets: hints from an intermediate map. Romero et al., ICLR 2015, arXiv:1412.6550, eq. 3.
 
 Reduction: mean squared error over all elements, after a regressor that maps the student's map to
-the teacher's shape. Training has a single phase, with cross-entropy in addition to the hint and
-weight 100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first and
-distils logits afterwards. The hint is the second-deepest stage (`feats[2]` of RepDistiller's
+the teacher's shape. Training has a single phase, with cross-entropy in addition to the hint, whose
+weight is 100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first
+and distils logits afterwards. The hint is the second-deepest stage (`feats[2]` of RepDistiller's
 three-stage networks).
 """
 

@@ -2,14 +2,14 @@
 
 Reduction: mean over samples and over all pairs of channels, summed over pairs of consecutive maps,
 as in RepDistiller. torchdistill uses max pooling and sums the norms of columns, which is over a
-hundred times larger; Knowledge-Distillation-Zoo divides the sum of three by 3. Of two consecutive
-maps the larger is average-pooled to the smaller. The sizes of student and teacher need not agree,
-but their channels must.
+hundred times larger; Knowledge-Distillation-Zoo divides its sum of three terms by 3. Of two
+consecutive maps, the larger is average-pooled to the smaller. The sizes of student and teacher need
+not agree, but their channels must.
 
-There are two phases, as published: in 30 epochs before its 240, the student learns only the flow;
-this length is stored as a fraction so that it carries over to other recipes. It then learns from
-cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 50` is never applied: the loss of
-the first phase is the unweighted sum.
+There are two phases, as published: for 30 epochs before the usual 240, the student learns only the
+flow; this length is stored as a fraction so that it carries over to other recipes. The student then
+learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 50` is never applied:
+the loss of the first phase is the unweighted sum.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def flow(first: Tensor, second: Tensor) -> Tensor:
     """Multiply the channels of two maps at each position (eq. 1).
 
     Args:
-        first: [N, A, H, W].
-        second: [N, B, H', W'].
+        first: Map [N, A, H, W].
+        second: Map [N, B, H', W'].
 
     Returns:
         Mean over positions of all products, [N, B, A].
@@ -69,7 +69,7 @@ def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 class FlowOfSolutionProcedure(Method):
-    """Before the training, teach the student how features of one stage relate to the next.
+    """Before the training, teach the student how features of one stage relate to those of the next.
 
     Args:
         weight: Weight of the term before the training.

@@ -3,11 +3,11 @@
 Reduction: absolute difference of two factors, mean over samples and positions, as in RepDistiller,
 the source of the weight. Two losses have this name. RepDistiller reduces a factor to an attention
 map first (mean of squares over channels, unit length over positions). The paper, torchdistill and
-Knowledge-Distillation-Zoo compare the whole factors at unit length, up to 2.6 times smaller:
-`whole_factor_loss`. torchdistill's weight for that is 1000.
+Knowledge-Distillation-Zoo compare the whole factors at unit length (`whole_factor_loss`), which is
+up to 2.6 times smaller; torchdistill's weight for it is 1000.
 
-There are two phases, as published: in 30 epochs before the 240, the paraphraser learns to rebuild
-the teacher's last map; this length is stored as a fraction so that it carries over to other
+There are two phases, as published: for 30 epochs before the usual 240, the paraphraser learns to
+rebuild the teacher's last map; this length is stored as a fraction so that it carries over to other
 recipes. The paraphraser is then frozen, and the student's translator learns with the student. As in
 RepDistiller, the translator has BatchNorm but the paraphraser does not.
 """
@@ -66,7 +66,7 @@ def whole_factor_loss(student: Tensor, teacher: Tensor, p: int = 1) -> Tensor:
     Args:
         student: Factor [N, C, H, W].
         teacher: Factor [N, C, H, W]; no gradient reaches it.
-        p: Norm of the difference.
+        p: Order of the norm of the difference.
 
     Returns:
         Scalar: for p = 1 the mean absolute difference over all elements, otherwise (torchdistill)
@@ -83,7 +83,7 @@ def whole_factor_loss(student: Tensor, teacher: Tensor, p: int = 1) -> Tensor:
 
 
 class Paraphraser(nn.Module):
-    """Autoencoder of a map; its code is the factor.
+    """An autoencoder of maps; the code of a map is the factor.
 
     Args:
         channels: Channels of the map.
@@ -102,11 +102,11 @@ class Paraphraser(nn.Module):
 
 
 class FactorTransfer(Method):
-    """Let the student's translated map imitate the factor of the teacher's.
+    """Let the student's translated map imitate the factor of the teacher's map.
 
     Args:
         weight: Weight of the term.
-        rate: Channels of the factor, as a share of the teacher's.
+        rate: Channels of the factor, as a share of the channels of the teacher's map.
         pre_training: Length of the stage before the training, as a share of the recipe's epochs.
     """
 
@@ -137,7 +137,7 @@ class FactorTransfer(Method):
         self.translator: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
-        """Require a last map with more than one position."""
+        """Require a last map with more than one position in both networks."""
         if reason := super().supports(probe):
             return reason
 

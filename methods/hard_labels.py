@@ -1,9 +1,9 @@
 """Hard labels of the teacher, a control.
 
-Shows what remains of distillation if only the teacher's top prediction is known: cross-entropy with
-the class that the teacher ranks first, mean over the batch, in place of the labels. DeiT (Touvron
-et al., ICML 2021, arXiv:2012.12877, eq. 3) uses half of this loss and half of the plain
-cross-entropy: `weight` 0.5, `ce` 0.5.
+This control shows what remains of distillation if only the teacher's top prediction is known. The
+class that the teacher ranks first replaces the label. Reduction: cross-entropy, mean over the
+batch. DeiT (Touvron et al., ICML 2021, arXiv:2012.12877, eq. 3) uses half of this loss and half of
+the plain cross-entropy: `weight` 0.5, `ce` 0.5.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Inter-channel correlation. Liu et al., ICCV 2021, arXiv:2202.03680, section 3 (ICKD-C).
 
 `channel_loss` is reduced as in torchdistill: squared differences of the channels' Gram matrices,
-with rows at unit length, summed, over channels * batch^2. It therefore halves when the batch is
-doubled by copies, and a weight is meaningful only for a given batch size: torchdistill's 500 for
-ImageNet belongs to batches of 256, about 2 for a mean over the batch. The authors' CIFAR weight 2.5
-is of that size, so it is taken as the weight of the mean over samples: the term's weight is 2.5 *
-the batch size, and the loss does not depend on the batch. (If 2.5 applied to the sum over batch^2
-directly, the term would be about fifty times weaker than on ImageNet.)
+with rows at unit length, summed and divided by channels * batch^2. It therefore halves when every
+sample of the batch is duplicated, and a weight is meaningful only for a given batch size:
+torchdistill's 500 for ImageNet belongs to batches of 256, which corresponds to about 2 for a mean
+over the batch. The authors' CIFAR weight 2.5 is close to that, so it is taken as the weight of the
+mean over samples: the term's weight is 2.5 * the batch size, and the loss does not depend on the
+batch. (If 2.5 applied to the sum over batch^2 directly, the term would be about fifty times weaker
+than on ImageNet.)
 
 The last map is compared; a 3x3 convolution with BatchNorm maps the student's channels to the
 teacher's. Sizes may differ. The published settings add KD, which is `kd+ickd` here.
@@ -27,10 +28,10 @@ def channel_correlation(features: Tensor) -> Tensor:
     """Compute inner products of all pairs of channels, with rows scaled to unit length.
 
     Args:
-        features: [N, C, H, W].
+        features: Map [N, C, H, W].
 
     Returns:
-        [N, C, C].
+        Correlations [N, C, C].
     """
     flat = features.flatten(2)
     return F.normalize(torch.bmm(flat, flat.transpose(1, 2)), dim=2)
@@ -40,8 +41,8 @@ def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare two channel correlations.
 
     Args:
-        student: [N, C, H, W].
-        teacher: [N, C, H', W']; no gradient reaches it.
+        student: Map [N, C, H, W].
+        teacher: Map [N, C, H', W']; no gradient reaches it.
 
     Returns:
         Scalar: sum of squared differences over channels * batch^2.

@@ -3,12 +3,12 @@
 Three mean squared errors: of logits (the graph's vertices); of squared distances between samples,
 divided by the largest one, in the embedding and in the two deepest stages (its edges, mean of the
 three); and of the squared distance from each sample's map at one of these stages to its map at the
-other, divided by the batch's largest (its transformation). Where two stages differ, the larger map
-is average-pooled and neighbouring channels of the wider one are averaged.
+other, divided by the batch's largest (its transformation). Where these maps differ in shape, the
+larger is average-pooled, and neighbouring channels of the wider one are averaged.
 
 This is the version of Knowledge-Distillation-Zoo, with its weights 0.1, 5 and 5. The SemCKD
 repository has another version, in which transformations are compared too, weighted 0.005. The
-batch's largest distance depends on its size in no simple way.
+largest distance in a batch depends on the batch size in no simple way.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def vertex_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare logits.
 
     Args:
-        student: [N, classes].
-        teacher: [N, classes]; no gradient reaches it.
+        student: Logits [N, classes].
+        teacher: Logits [N, classes]; no gradient reaches them.
 
     Returns:
         Scalar: mean squared error.
@@ -53,8 +53,8 @@ def edge_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare the distances between samples.
 
     Args:
-        student: [N, ...].
-        teacher: [N, ...]; no gradient reaches it.
+        student: Features [N, ...].
+        teacher: Features [N, ...]; no gradient reaches them.
 
     Returns:
         Scalar: mean squared error.
@@ -66,11 +66,11 @@ def transformation(first: Tensor, second: Tensor) -> Tensor:
     """Compute the squared distance of each sample's two maps, divided by the largest.
 
     Args:
-        first: [N, C, H, W].
-        second: [N, C', H', W'].
+        first: Map [N, C, H, W].
+        second: Map [N, C', H', W'].
 
     Returns:
-        [N].
+        Distances [N].
     """
     width = min(first.shape[1], second.shape[1])
     first, second = pooled_alike(first, second)

@@ -3,12 +3,12 @@
 Reduction (section 3): the correlation term is the logarithm (base 2) of a sum over dimensions, the
 mutual term a sum over all pairs of samples of squared, trace-normalised Gram matrices. Embeddings
 are standardised over the batch with the unbiased deviation and divided by N, so a correlation is at
-most (N - 1) / N and the loss has no zero. As in the authors' code, one linear layer serves both
-terms, the mutual term only where the dimensions differ.
+most (N - 1) / N and the loss never reaches zero. As in the authors' code, one linear layer serves
+both terms, but the mutual term only where the dimensions differ.
 
 Published code has alpha 1.01 as well as 1.5; the default 1.01 is the authors' for CIFAR-100. The
-weights 2 and 1 were found with batches of 64. A dimension that is constant over the batch, where
-the code gives nan, has no correlation.
+weights 2 and 1 were found with batches of 64. A dimension that is constant over the batch, for
+which the code returns nan, has correlation 0 here.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def mutual_loss(student: Tensor, teacher: Tensor) -> Tensor:
     trace.
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
 
     Returns:
         Scalar.

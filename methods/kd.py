@@ -2,9 +2,9 @@
 
 Reduction (section 2): KL divergence summed over classes, mean over the batch, times T^2 so that the
 gradient keeps its size when T changes. Implementations that divide by batch * classes
-(`KLDivLoss(reduction="mean")`) are too small by the number of classes, and some leave out T^2;
-published weights do not carry over to them. Defaults 0.1 CE + 0.9 KD at T = 4 are those of the
-CIFAR-100 comparisons since CRD (Tian et al., ICLR 2020).
+(`KLDivLoss(reduction="mean")`) are too small by a factor of the number of classes, and some leave
+out T^2; published weights do not carry over to them. Defaults 0.1 CE + 0.9 KD at T = 4 are those of
+the CIFAR-100 comparisons since CRD (Tian et al., ICLR 2020).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tenso
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -38,7 +38,7 @@ class KnowledgeDistillation(Method):
     """Let the student's softened predictions follow the teacher's.
 
     Args:
-        temperature: T.
+        temperature: Softmax temperature T.
         weight: Weight of the term.
     """
 

@@ -9,11 +9,11 @@ default is mdistiller's with its weight 1, because it runs on pairs with any cha
 average-pooled to the same size first.
 
 The sign of a singular vector is a convention of the library, and the loss depends on the signs of
-the teacher's vectors, so it may differ between GPUs. Here the elements of a vector have a positive
-sum; the references leave the sign to the library (`fixed_signs=False`). The gradient through the
-decomposition is exact where singular values are apart, and bounded where they meet or are zero, as
-for a map of zeros; the references give inf or nan there. The decomposition synchronises with the
-device.
+the teacher's vectors, so its value may differ between GPUs. Here the elements of a vector have a
+positive sum; the references leave the sign to the library (`fixed_signs=False`). The gradient
+through the decomposition is exact where singular values are apart, and bounded where they meet or
+are zero, as for a map of zeros; the references give inf or nan there. The decomposition
+synchronises with the device.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def singular_loss(
     space: Space = "channels",
     fixed_signs: bool = False,
 ) -> Tensor:
-    """Compare how the leading singular vectors of consecutive maps relate.
+    """Compare how the leading singular vectors of consecutive maps relate to each other.
 
     The teacher has k vectors, each scaled by its singular value. The student's k + 3 vectors are
     assigned to the teacher's by the largest absolute cosine, and flipped to the same side.
@@ -60,7 +60,7 @@ def singular_loss(
         teacher: Equally many maps that agree in channels or in width, as `space` requires; no
             gradient reaches them.
         k: Number of the teacher's vectors.
-        space: What the vectors range over.
+        space: Axis over which the vectors range.
         fixed_signs: Whether to flip the teacher's vectors so that their elements have a positive
             sum.
 
@@ -84,12 +84,12 @@ def singular_loss(
 
 
 class SingularValueDistillation(Method):
-    """Relate the leading singular vectors of one stage to the next as the teacher does.
+    """Relate the leading singular vectors of one stage to those of the next as the teacher does.
 
     Args:
         weight: Weight of the term.
         k: Number of the teacher's singular vectors.
-        space: What the vectors range over.
+        space: Axis over which the vectors range.
     """
 
     paper = Paper(
@@ -120,7 +120,7 @@ class SingularValueDistillation(Method):
         self.ce = ce
 
     def supports(self, probe: Probe) -> str | None:
-        """Require two stages with enough singular vectors, and equal channels for `channels`."""
+        """Require two stages with enough singular vectors; `channels` also needs equal channels."""
         if reason := super().supports(probe):
             return reason
 
@@ -152,7 +152,8 @@ class _RightVectors(torch.autograd.Function):
     """Leading right singular vectors and values of a batch of matrices.
 
     Only the vectors have a gradient. Instead of dividing by a difference d of squared singular
-    values, it multiplies by d / (d^2 + e^2), where e is a few rounding errors of the largest value.
+    values, the backward pass multiplies by d / (d^2 + e^2), where e is a few rounding errors of the
+    largest value.
     """
 
     @staticmethod
@@ -200,7 +201,7 @@ def _rank(student: tuple[int, ...], teacher: tuple[int, ...], space: Space) -> i
 
 
 def _aligned(vectors: Tensor, targets: Tensor) -> Tensor:
-    """Pick for each target the vector with the largest absolute cosine, flipped to its side.
+    """Pick, for each target, the vector with the largest absolute cosine, flipped if negative.
 
     Vectors that tie are added.
     """

@@ -1,9 +1,9 @@
 """Label smoothing, a control. Szegedy et al., CVPR 2016, arXiv:1512.00567, section 7.
 
-It shows what a teacher's soft labels are worth beyond being soft. A share of the target is spread
-evenly over all classes, including the label's own; Tf-KD's code spreads it over the other classes
-only (0.9985 of the value with 10 classes). Reduction: cross-entropy summed over classes, mean over
-the batch. It replaces the plain cross-entropy, so `ce` is 0.
+This control shows what a teacher's soft labels are worth beyond being soft. A share of the target
+is spread evenly over all classes, including the label's own; Tf-KD's code spreads it over the other
+classes only (0.9985 of the value with 10 classes). Reduction: cross-entropy summed over classes,
+mean over the batch. This term replaces the plain cross-entropy, so `ce` is 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def smoothed_loss(student: Tensor, labels: Tensor, smoothing: float = 0.1) -> Te
 
     Args:
         student: Logits [N, classes].
-        labels: [N].
+        labels: Class labels [N].
         smoothing: Share of the target that is spread.
 
     Returns:
@@ -36,7 +36,7 @@ def smoothed_elsewhere_loss(student: Tensor, labels: Tensor, smoothing: float = 
 
     Args:
         student: Logits [N, classes].
-        labels: [N].
+        labels: Class labels [N].
         smoothing: Share of the target that is spread.
 
     Returns:

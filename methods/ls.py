@@ -6,10 +6,11 @@ teacher's logits but not their size. The deviation is unbiased (C - 1), with 1e-
 authors' code. Where logits are constant, the result is zero and its gradient is finite, but
 millions of times larger than usual, which derails a student whose classifier starts at zero.
 
-`ls(dkd)` standardises for dkd, `ls` alone is `ls(kd)`. Defaults are the authors' (temperature 2 and
-weight 9 with 0.1 CE for KD; for DKD temperature 2 and both of its weights times 9); other methods
-keep their own defaults. Cross-entropy uses the raw logits. The authors' combination with MLLD
-standardises only one of its three parts, which is mlld's own setting `standardised`.
+`ls(dkd)` standardises logits for dkd; `ls` alone is `ls(kd)`. Defaults are the authors'
+(temperature 2 and weight 9 with 0.1 CE for KD; for DKD temperature 2 and both of its weights times
+9); other methods keep their own defaults. Cross-entropy uses the raw logits. The authors'
+combination with MLLD standardises only one of MLLD's three parts; mlld's own setting `standardised`
+does this.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The logits of each class are standardised over the batch (biased deviation, 1e-5
 variance). Reduction: KL at temperature T, summed over classes, mean over the batch, times alpha^2
 in place of T^2. Defaults are the authors' for ResNet32x4 and ResNet8x4: alpha 34, T 4, CE 2. Mean
 and deviation depend on the batch in no simple way. The method includes a linear warm-up; its length
-is that of DKD, on which the authors' code builds: 20 of 240 epochs, stored as a fraction so that it
-carries over to other recipes.
+is that of DKD, on which the authors' code builds: 20 of 240 epochs; this length is stored as a
+fraction so that it carries over to other recipes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def luminet_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        alpha: Its square replaces T^2.
-        temperature: T.
+        alpha: Number whose square replaces T^2.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -55,11 +55,11 @@ def luminet_loss(
 
 
 class LumiNet(Method):
-    """Let each class vary over the batch as it does for the teacher.
+    """Let the logits of each class vary over the batch as the teacher's do.
 
     Args:
-        alpha: Its square is the weight of the term.
-        temperature: T.
+        alpha: Number whose square is the weight of the term.
+        temperature: Softmax temperature T.
         warm_up: Length of the linear warm-up, as a share of the training.
     """
 

@@ -1,7 +1,7 @@
 """Masked generative distillation. Yang et al., ECCV 2022, arXiv:2205.01529, eq. 2 to 4.
 
 Reduction: squared error summed over channels and positions, mean over the batch, as in the authors'
-code; so weights are small and depend on the size of the map. The default 7e-5 is published for
+code, so weights are small and depend on the size of the map. The default 7e-5 is published for
 ImageNet (7x7 maps); 1.2e-3 is given for CIFAR-100. The last map is compared. A share of 0.15 of the
 channels of each sample, drawn anew each time, is masked, as in the authors' classification code;
 their detection code masks positions: `mask: position`.
@@ -39,7 +39,7 @@ def masked(
     """Set a random share of a map's channels or positions to zero.
 
     Args:
-        features: [N, C, H, W].
+        features: Map [N, C, H, W].
         share: Probability that a channel or position is masked, drawn for each sample.
         over: Whether whole channels or whole positions are masked.
 
@@ -55,8 +55,8 @@ def generation_loss(generated: Tensor, teacher: Tensor) -> Tensor:
     """Compare a generated map with the teacher's (eq. 4).
 
     Args:
-        generated: Generated from the student's masked map, [N, C, H, W].
-        teacher: [N, C, H, W]; no gradient reaches it.
+        generated: Map generated from the student's masked map, [N, C, H, W].
+        teacher: Map [N, C, H, W]; no gradient reaches it.
 
     Returns:
         Scalar: squared error, summed over channels and positions, mean over the batch.

@@ -6,18 +6,19 @@ classes, mean over the batch; the squared differences of P P^T are summed and di
 of samples, those of P^T P by the number of classes.
 
 The numbers follow the authors' code, oddities included, since the published weights belong to it.
-The code masks confident predictions of the teacher only after each loss is reduced to a scalar, so
-the loss is multiplied by the share of samples (or, for P^T P, of classes) whose confidence is not
-above the median: about a half. Only three of the strong view's five KL terms use that view; those
-at T = 2 and 6 use the weak view. Its similarities of samples and of classes do not enter the loss.
-The default temperature 4 and weights 0.1 CE + 0.9 are the code's configuration.
+The code masks confident predictions of the teacher only after each loss has been reduced to a
+scalar, so the loss is multiplied by the share of samples (or, for P^T P, of classes) whose
+confidence is not above the median: about a half. Only three of the strong view's five KL terms use
+that view; those at T = 2 and 6 use the weak view. The strong view's similarities of samples and of
+classes do not enter the loss. The default temperature 4 and weights 0.1 CE + 0.9 are the code's
+configuration.
 
 `standardised` is the combination with logit standardisation (Sun et al., CVPR 2024), in which only
 the KL terms use standardised logits; a temperature of 2 and a weight of 9 are published for it.
 
-`logits` are the weak view, `second` the strong one. The weak view's cross-entropy is the engine's;
-the strong view's is a term here with the same weight. The parts do not scale with the batch size in
-any simple way; the weights assume 64.
+`logits` belong to the weak view, `second` to the strong one. The engine adds the weak view's
+cross-entropy; the strong view's is a term here, with the same weight. The parts do not scale with
+the batch size in any simple way; the weights assume batches of 64.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from methods._logits import divergence
 from methods.ls import standardised as standardised_logits
 
 FIXED = (3.0, 5.0, 2.0, 6.0)
-"""The temperatures that are not a setting."""
+"""The temperatures that are fixed."""
 
 
 def sample_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
@@ -41,7 +42,7 @@ def sample_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> T
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -55,7 +56,7 @@ def batch_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Te
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: sum of squared differences over N.
@@ -71,7 +72,7 @@ def class_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Te
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: sum of squared differences over the number of classes.
@@ -96,8 +97,8 @@ def unsure(teacher: Tensor) -> tuple[Tensor, Tensor]:
     probabilities = F.softmax(teacher.detach(), dim=1)
 
     def share(confidence: Tensor) -> Tensor:
-        # torch's median is the lower of the middle two; as many values are not above it as are
-        # not above the mean of both.
+        # torch's median is the lower of the middle two. The share is the same as with the
+        # mean of those two.
         return (confidence <= confidence.median()).to(teacher.dtype).mean()
 
     return share(probabilities.amax(dim=1)), share(probabilities.sum(dim=0))
@@ -118,8 +119,8 @@ def sample_losses(
         strong: The student's logits for the strong view, [N, classes].
         teacher_weak: The teacher's logits for the weak view, [N, classes].
         teacher_strong: The teacher's logits for the strong view, [N, classes].
-        share: Share of unsure samples, which multiplies the weak view's losses.
-        temperature: The temperature that is a setting.
+        share: Share of unsure samples, by which only the sum over all temperatures is multiplied.
+        temperature: The temperature that is not fixed.
 
     Returns:
         Scalar.
@@ -140,7 +141,7 @@ def batch_losses(weak: Tensor, teacher: Tensor, share: Tensor, temperature: floa
         weak: The student's logits for the weak view, [N, classes].
         teacher: The teacher's logits for the weak view, [N, classes].
         share: Share of unsure samples.
-        temperature: The temperature that is a setting.
+        temperature: The temperature that is not fixed.
 
     Returns:
         Scalar.
@@ -155,7 +156,7 @@ def class_losses(weak: Tensor, teacher: Tensor, share: Tensor, temperature: floa
         weak: The student's logits for the weak view, [N, classes].
         teacher: The teacher's logits for the weak view, [N, classes].
         share: Share of unsure classes.
-        temperature: The temperature that is a setting.
+        temperature: The temperature that is not fixed.
 
     Returns:
         Scalar.
@@ -167,7 +168,7 @@ class MultiLevelLogitDistillation(Method):
     """Compare predictions directly, and as relations within the batch, at five temperatures.
 
     Args:
-        temperature: One of the temperatures; the others are fixed.
+        temperature: One of the five temperatures; the others are fixed.
         weight: Weight of each of the three comparisons.
         standardised: Whether the comparison of samples uses standardised logits.
         ce: Weight of cross-entropy for each of the views.

@@ -3,8 +3,8 @@
 Reduction: two cross-entropies (not KL divergences: the teacher's entropy is not subtracted), summed
 over classes, mean over the batch. The label's term is at temperature 1 whatever T is; the other
 classes form their own distribution at T, times T^2. SDD's copy of this loss keeps the label among
-the other classes (0.99 to 1.04 of the value); this file follows the authors' code. Defaults T = 1
-and gamma = 1.5 are the code's and those of ImageNet; on CIFAR-100 they are T = 3 and gamma = 3.5.
+the other classes (0.99 to 1.04 times the value); this file follows the authors' code. Defaults T =
+1 and gamma = 1.5 are the code's and those of ImageNet; on CIFAR-100 they are T = 3 and gamma = 3.5.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def target_loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
 
     Returns:
         Scalar: mean over the batch.
@@ -41,8 +41,8 @@ def other_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -60,7 +60,7 @@ def nkd_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         gamma: Weight of the other classes.
         temperature: T of the other classes.
 

@@ -27,7 +27,7 @@ def normalised(logits: Tensor, tau: float = 2.0) -> tuple[Tensor, Tensor]:
     """Divide logits by the temperature of their sample.
 
     Args:
-        logits: [N, classes].
+        logits: Logits [N, classes].
         tau: Ratio of temperature to standard deviation.
 
     Returns:
@@ -66,7 +66,7 @@ def normkd_dkd_losses(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         tau: Ratio of temperature to standard deviation.
 
     Returns:

@@ -27,8 +27,8 @@ def selectivity_loss(
     Channels are patterns over positions at unit length; the kernel is (a.b + offset)^degree.
 
     Args:
-        student: [N, C, H, W].
-        teacher: [N, C', H', W']; no gradient reaches it.
+        student: Map [N, C, H, W].
+        teacher: Map [N, C', H', W']; no gradient reaches it.
         degree: Degree of the kernel.
         offset: Offset of the kernel.
 

@@ -2,15 +2,15 @@
 
 Teacher and student may have any architectures: each stage of the student gets its own small
 classifier, and all of these, like the student's own logits, learn from the teacher's logits.
-Reduction: summed over classes, mean over the batch, summed over stages; no T^2. The exponent
-strengthens the label's share of the teacher's prediction: 1, the default, leaves plain soft
-cross-entropy; the authors use 1.5 in one ImageNet setting. The teacher's entropy is not subtracted,
-so the minimum of the loss is not 0.
+Reduction: cross-entropy summed over classes, mean over the batch, summed over stages; no T^2. The
+exponent strengthens the label's share of the teacher's prediction: 1, the default, leaves plain
+soft cross-entropy; the authors use 1.5 in one ImageNet setting. The teacher's entropy is not
+subtracted, so the minimum of the loss is not 0.
 
 The heads are the authors' for convolutional students: a separable convolution of stride 2 for each
-stage that follows, the last with as many channels as the wider of the two embeddings, then an
-average over positions and a linear layer. Transformers get the same heads here, on their maps; the
-authors use a block on tokens instead.
+stage that follows, the last as wide as the widest of the student's last map and the two embeddings,
+then an average over positions and a linear layer. Transformers get the same heads here, on their
+maps; the authors use a block on tokens instead.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def ofa_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        exponent: Strengthens the label.
+        labels: Class labels [N].
+        exponent: Exponent that strengthens the label.
         temperature: T of both predictions.
 
     Returns:
@@ -68,7 +68,7 @@ class OneForAll(Method):
     Args:
         weight: Weight of the student's own logits.
         stages: Weight of the sum over stages.
-        exponent: Strengthens the label.
+        exponent: Exponent that strengthens the label.
         temperature: T of both predictions.
     """
 
@@ -126,7 +126,7 @@ class OneForAll(Method):
 
 
 def _head(channels: int, width: int, halvings: int, classes: int) -> nn.Module:
-    """Make a classifier of a map, with `halvings` separable convolutions of stride 2."""
+    """Make a classifier for a map, with `halvings` separable convolutions of stride 2."""
     layers: list[nn.Module] = []
     for remaining in range(halvings, 0, -1):
         out = width if remaining == 1 else 2 * channels

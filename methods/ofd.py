@@ -3,7 +3,7 @@
 Reduction: partial squared distance summed over channels and positions, mean over the batch; stages
 are summed with weights 1/2^(n-i-1), so the deepest has weight 1. The published weights, 1e-3 for
 CIFAR and 1e-4 for ImageNet, belong to that sum (one implementation takes the mean over all
-elements, with 0.5). Features are taken before the activation. The larger of two maps is
+elements, with weight 0.5). Features are taken before the activation. The larger of two maps is
 average-pooled. The connector is a 1x1 convolution without bias, then BatchNorm.
 
 There are two differences from the authors' code. The margin, the mean of a channel's negative
@@ -26,7 +26,7 @@ from methods._adapters import pooled_alike
 
 
 def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Compare the student with max(teacher, margin) where it exceeds it or the target is positive.
+    """Compare the student with max(teacher, margin) where this target is exceeded or positive.
 
     Args:
         student: The connected map, [N, C, H, W].
@@ -44,15 +44,16 @@ def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 def margin_of(weight: Tensor, bias: Tensor) -> Tensor:
     """Estimate the mean of the negative part of a BatchNorm's output.
 
-    The output is assumed to be normal: E[x | x < 0] with x ~ N(bias, weight^2), or -3 |weight|
-    where less than a thousandth of it is negative.
+    The output is assumed to be normally distributed: E[x | x < 0] with
+    x ~ N(bias, weight^2), or -3 |weight| where less than a thousandth of the distribution is
+    negative.
 
     Args:
         weight: Scale of each channel, [C].
         bias: Shift of each channel, [C].
 
     Returns:
-        [C].
+        Means [C].
     """
     deviation = weight.detach().abs().clamp_min(torch.finfo(weight.dtype).tiny)
     mean = bias.detach()

@@ -3,10 +3,10 @@
 The kernel is the cosine. Reduction: t log(t / s), averaged over all N x N pairs, including the
 diagonal, as in RepDistiller, the source of the weight; 1e-7 is added to norms and probabilities
 (1e-6 in Knowledge-Distillation-Zoo). A sample whose features are all zero has a finite gradient
-here, and none there.
+here, but not there.
 
-The loss depends on the batch: it halves when the batch is doubled by copies, so the published
-weight, found with batches of 64, is scaled by the batch size / 64.
+The loss depends on the batch: it halves when every sample is duplicated, so the published weight,
+found with batches of 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def affinities(features: Tensor, eps: float = 1e-7) -> Tensor:
     """Compute the cosines of all pairs of samples, mapped to [0, 1].
 
     Args:
-        features: [N, D].
-        eps: Added to the length of a row.
+        features: Embeddings [N, D].
+        eps: Constant added to the length of a row.
 
     Returns:
-        [N, N]; each row sums to 1.
+        Affinities [N, N]; each row sums to 1.
     """
     unit: Tensor = features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + eps)
     affinity = (unit @ unit.T).add(1).div(2)
@@ -39,9 +39,9 @@ def transfer_loss(student: Tensor, teacher: Tensor, eps: float = 1e-7) -> Tensor
     """Compare the conditional probabilities of pairs of samples.
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
-        eps: Added to lengths and probabilities.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
+        eps: Constant added to lengths and probabilities.
 
     Returns:
         Scalar: KL divergence of the student from the teacher, mean over all pairs.

@@ -1,6 +1,6 @@
 """Distillation from an untrained teacher, a control.
 
-KD as published, from a network of the teacher's architecture with its initial weights: it shows
+KD as published, but from an untrained network of the teacher's architecture: this control shows
 what the loss does to a student when the teacher has learned nothing. Reduction as in kd: KL summed
 over classes, mean over the batch, times T^2. The teacher's BatchNorm uses the statistics of each
 batch, since it has none of its own.
@@ -16,7 +16,7 @@ class RandomTeacher(KnowledgeDistillation):
     """Let the student's softened predictions follow those of an untrained network.
 
     Args:
-        temperature: T.
+        temperature: Softmax temperature T.
         weight: Weight of the term.
     """
 

@@ -1,16 +1,17 @@
 """ReviewKD: distillation through knowledge review. Chen et al., CVPR 2021, arXiv:2104.09044.
 
-Reduction (section 3): hierarchical context loss of each stage, summed over stages. It is a weighted
-mean of squared errors: of the maps themselves, with weight 1, and of the maps pooled to 4x4, 2x2
-and 1x1, with halving weights that start at 1/2. Pooled sizes that are not smaller than the map's
-height are skipped. As in the authors' code, stages are processed from deep to shallow, each fused
-with the result of the deeper one; the student's maps are taken after the activation and the
+Reduction (section 3): hierarchical context loss of each stage, summed over stages. This loss is a
+weighted mean of squared errors: of the maps themselves, with weight 1, and of the maps pooled to
+4x4, 2x2 and 1x1, with halving weights that start at 1/2. Pooled sizes that are not smaller than the
+map's height are skipped. As in the authors' code, stages are processed from deep to shallow, each
+fused with the result of the deeper one; the student's maps are taken after the activation and the
 teacher's before it; the pooled embedding is the deepest stage, a 1x1 map. All stages that can be
 tapped are used.
 
 Published weights differ by pair: 0.6 (resnet56 to 20), 1 (resnet110 to 32), 5 (WRN, resnet32x4 to
 8x4 or to ShuffleNetV1), 8 (ShuffleNetV2); on ImageNet 1 (ResNet-18) and 8 (MobileNet). The weight
-ramps up over 20 of 240 epochs, stored as a fraction so that it carries over to other lengths.
+ramps up over 20 of 240 epochs; this length is stored as a fraction so that it carries over to other
+recipes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Relational knowledge distillation. Park, Kim, Lu & Cho, CVPR 2019, arXiv:1904.05068.
 
 Reduction (sections 3.2.1 and 3.2.2): smooth L1 (beta 1), mean over all N^2 pairs and all N^3
-triples, including the trivial ones. Distances are divided by their mean over different samples,
-which has a gradient. Weights 25 and 50 are RepDistiller's and mdistiller's for classification; the
-authors use 1 and 2 for metric learning, with the same reduction.
+triples, including the trivial ones. Distances are divided by their mean over pairs of different
+samples, through which the gradient flows. Weights 25 and 50 are RepDistiller's and mdistiller's for
+classification; the authors use 1 and 2 for metric learning, with the same reduction.
 
-The loss depends on the batch in no simple way (it grows by a twentieth when the batch is doubled by
-copies). `rank_loss` is DarkRank, the authors' baseline, which is a loss of the same distances.
+The loss depends on the batch in no simple way (it grows by a twentieth when every sample is
+duplicated). `rank_loss` is DarkRank, the authors' baseline, which is a loss on the same distances.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def distances(features: Tensor, eps: float = 1e-12) -> Tensor:
     """Compute Euclidean distances of all pairs of samples.
 
     Args:
-        features: [N, D].
+        features: Embeddings [N, D].
         eps: Smallest squared distance of two different samples.
 
     Returns:
-        [N, N], with zeros on the diagonal.
+        Distances [N, N], with zeros on the diagonal.
     """
     squares = (features[None] - features[:, None]).pow(2).sum(dim=2).clamp(min=eps)
     diagonal = torch.eye(len(features), dtype=features.dtype, device=features.device)
@@ -40,8 +40,8 @@ def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare pairwise distances, divided by their mean (section 3.2.1).
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
 
     Returns:
         Scalar: smooth L1, mean over pairs.
@@ -53,8 +53,8 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare the cosines of the angles in all triangles of samples (section 3.2.2).
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
 
     Returns:
         Scalar: smooth L1, mean over triples.
@@ -68,8 +68,8 @@ def relational_loss(
     """Compute the weighted sum of `distance_loss` and `angle_loss`.
 
     Args:
-        student: [N, D].
-        teacher: [N, D']; no gradient reaches it.
+        student: Embeddings [N, D].
+        teacher: Embeddings [N, D']; no gradient reaches them.
         distance: Weight of the distances.
         angle: Weight of the angles.
 
@@ -87,8 +87,8 @@ def rank_loss(
     The score of a neighbour is -alpha * distance^beta.
 
     Args:
-        student: [N, D], of unit length as the authors use it.
-        teacher: [N, D'], of unit length as the authors use it; no gradient reaches it.
+        student: Embeddings [N, D], of unit length as in the authors' use.
+        teacher: Embeddings [N, D'], of unit length as in the authors' use; without a gradient.
         alpha: Factor of the score.
         beta: Exponent of the score.
         length: Number of the teacher's nearest neighbours to rank.
@@ -145,7 +145,7 @@ class RelationalKnowledgeDistillation(Method):
 
 
 def _relative(pairs: Tensor) -> Tensor:
-    """Divide distances by their mean over different samples."""
+    """Divide distances by their mean over pairs of different samples."""
     count = len(pairs)
     return pairs * (max(count * (count - 1), 1) / pairs.sum().clamp(min=1e-12))
 

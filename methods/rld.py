@@ -5,12 +5,12 @@ over classes, mean over the batch, times the square of their temperatures, as in
 SCD moves the student's probability of the label towards the teacher's largest probability (at
 `alpha_temperature`). MCD compares only the classes whose teacher logit is below the label's (at
 `temperature`), so a sample whose label is the teacher's least likely class does not contribute to
-it. Both are computed from log-probabilities: the authors' logarithm of a summed softmax is infinite
-where the sum underflows, whereas this version stays finite.
+MCD. Both are computed from log-probabilities: the authors' logarithm of a summed softmax is
+infinite where the sum underflows, whereas this version stays finite.
 
-Both terms grow linearly over the first 20 of 240 epochs, stored as a fraction so that it carries
-over to other recipes. The functions after `rld_loss` are the losses that the authors compare with;
-no method here trains with them.
+Both terms grow linearly over the first 20 of 240 epochs; this length is stored as a fraction so
+that it carries over to other recipes. The functions after `rld_loss` are the losses that the
+authors compare with; no method here trains with them.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def sample_confidence_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: T^2 * KL, mean over the batch.
@@ -65,8 +65,8 @@ def masked_correlation_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: T^2 * KL, mean over the batch.
@@ -93,7 +93,7 @@ def rld_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         alpha: Weight of SCD.
         beta: Weight of MCD.
         temperature: T of MCD.
@@ -110,14 +110,14 @@ def rld_loss(
 def raised(logits: Tensor, labels: Tensor) -> Tensor:
     """Add the largest logit to the label's.
 
-    `kd_loss` of a student and its own raised logits needs no teacher (the comparison's RC).
+    With the student's own raised logits, `kd_loss` needs no teacher (RC in the comparison).
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits [N, classes].
+        labels: Class labels [N].
 
     Returns:
-        [N, classes], without a gradient.
+        Logits [N, classes], without a gradient.
     """
     logits = logits.detach()
     return logits.scatter_add(1, labels[:, None], logits.amax(dim=1, keepdim=True))
@@ -127,11 +127,11 @@ def swapped(logits: Tensor, labels: Tensor) -> Tensor:
     """Exchange the largest logit with the label's.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits [N, classes].
+        labels: Class labels [N].
 
     Returns:
-        [N, classes], without a gradient.
+        Logits [N, classes], without a gradient.
     """
     logits = logits.detach()
     largest, position = logits.max(dim=1, keepdim=True)
@@ -142,11 +142,11 @@ def swapped(logits: Tensor, labels: Tensor) -> Tensor:
 def revised(teacher: Tensor, labels: Tensor, eta: float = 0.8) -> Tensor:
     """Mix the teacher's probabilities with the label, so that the label leads.
 
-    The teacher's share is eta / (largest - label's + 1).
+    The teacher's share is eta / (largest - label's + 1), in terms of its probabilities.
 
     Args:
         teacher: Logits [N, classes].
-        labels: [N].
+        labels: Class labels [N].
         eta: Largest share of the teacher's probabilities.
 
     Returns:
@@ -168,15 +168,15 @@ def revision_loss(
 ) -> Tensor:
     """Compute label revision.
 
-    It is CE + lambda1 * MSE of logits where the teacher is right, and lambda2 * MSE to `revised`
-    probabilities elsewhere.
+    The loss is CE + lambda1 * MSE of logits where the teacher is right, and lambda2 * MSE to
+    `revised` probabilities elsewhere.
 
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         lambda1: Weight where the teacher is right.
-        lambda2: Weight where it is wrong.
+        lambda2: Weight where the teacher is wrong.
         eta: Largest share of the teacher's probabilities.
 
     Returns:

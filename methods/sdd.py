@@ -1,19 +1,20 @@
 """Scale-decoupled distillation. Wei, Luo & Luo, CVPR 2024, arXiv:2403.13512, section 3.
 
-Each region of a network's last map, the whole, its 2x2 and its 4x4 cells, is averaged and fed to
+Each region of a network's last map (the whole, its 2x2 and its 4x4 cells) is averaged and fed to
 the network's own classifier, and the student's prediction for each region learns from the
 teacher's. A region counts twice where the teacher is right about it and wrong about the whole, or
 vice versa. Reduction: weighted sum over samples and regions, divided by samples * regions.
 
 The comparison is KD (T^2 * KL, the default, with 0.1 CE + 0.9 at T = 4), DKD (published with CE 1,
-weight 1, alpha 1, beta 8, T 4) or NKD (beta is its gamma). The linear warm-up of DKD and NKD is 20
-of 240 epochs, stored as a fraction so that it carries over to other recipes; the KD variant has
-none. The authors' NKD keeps the label among the non-target classes because of an error in its mask;
-here it is left out, as in the papers of NKD and of this method, unless `label_kept` asks for the
-authors' numbers.
+weight 1, alpha 1, beta 8, T 4) or NKD (beta is its gamma). The linear warm-up of DKD and NKD lasts
+20 of 240 epochs; this length is stored as a fraction so that it carries over to other recipes. The
+KD variant has no warm-up. The authors' NKD keeps the label among the non-target classes because of
+an error in its mask; here the label is left out, as in the papers of NKD and of this method, unless
+`label_kept` is set to reproduce the authors' numbers.
 
-The authors pool the coarse grids from the 4x4 grid, which is equivalent if a side is a multiple of
-4. Levels that are finer than one of the maps are left out.
+As in the authors' code, the coarse grids are pooled from the 4x4 grid, which is equivalent to
+pooling the map if its sides are multiples of 4. Levels that are finer than one of the maps are left
+out.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ def spatial_pyramid(maps: Tensor, levels: tuple[int, ...] = LEVELS) -> Tensor:
     """Average over the cells of the grid of each level.
 
     Args:
-        maps: [N, D, H, W].
+        maps: Map [N, D, H, W].
         levels: Cells per side of each grid.
 
     Returns:
-        [N, D, regions]: row by row, level after level.
+        Averages [N, D, regions]: row by row, level after level.
     """
     finest = max(4, *levels)
     cells = F.adaptive_avg_pool2d(maps, finest)
@@ -67,14 +68,14 @@ def region_logits(
 
 
 def consistency_weights(teacher: Tensor, labels: Tensor) -> Tensor:
-    """Return 2 for regions where the teacher's success differs from that on the whole, else 1.
+    """Return 2 for regions where the teacher is right only there or only on the whole, else 1.
 
     Args:
         teacher: Region logits [N, classes, regions], the whole first.
-        labels: [N].
+        labels: Class labels [N].
 
     Returns:
-        [N, regions].
+        Weights [N, regions].
     """
     right = teacher.detach().argmax(dim=1) == labels[:, None]
     return 1 + (right != right[:, :1]).to(teacher.dtype)
@@ -88,8 +89,8 @@ def sdd_kd_loss(
     Args:
         student: Region logits [N, classes, regions].
         teacher: Region logits [N, classes, regions]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: weighted mean over samples and regions.
@@ -111,13 +112,13 @@ def sdd_dkd_loss(
     Args:
         student: Region logits [N, classes, regions].
         teacher: Region logits [N, classes, regions]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         alpha: Weight of the KL of label and rest.
         beta: Weight of the KL among the rest.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
-        Scalar: times T^2, weighted mean over samples and regions.
+        Scalar: weighted mean over samples and regions, times T^2.
     """
     own, others, row_labels = _rows(student, teacher, labels)
     own, others = own / temperature, others / temperature
@@ -142,7 +143,7 @@ def sdd_nkd_loss(
     Args:
         student: Region logits [N, classes, regions].
         teacher: Region logits [N, classes, regions]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
         gamma: Weight of the rest.
         temperature: T of the rest.
         label_kept: Whether the label counts among the rest as well, as in the authors' code.
@@ -178,7 +179,7 @@ class ScaleDecoupled(Method):
     Args:
         variant: Loss that compares predictions.
         finest: Cells per side of the finest grid.
-        temperature: T.
+        temperature: Softmax temperature T.
         alpha: Weight of the label in the DKD variant.
         beta: Weight of the other classes in the DKD and NKD variants.
         warm_up: Length of the linear warm-up in those two, as a share of the training.

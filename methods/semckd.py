@@ -67,9 +67,9 @@ def attention(queries: Tensor, keys: Tensor, soft: float = 1.0) -> Tensor:
     """Compute the attention of student stages to teacher stages.
 
     Args:
-        queries: [N, student stages, D].
-        keys: [N, teacher stages, D].
-        soft: Divides the inner products.
+        queries: Queries [N, student stages, D].
+        keys: Keys [N, teacher stages, D].
+        soft: Divisor of the inner products.
 
     Returns:
         Softmax over teacher stages, [N, student stages, teacher stages].
@@ -88,8 +88,8 @@ class SemanticCalibration(Method):
 
     Args:
         weight: Weight of the term.
-        factor: Batch size over the width of queries and keys.
-        soft: Divides the attention's energies.
+        factor: Ratio of the batch size to the width of queries and keys.
+        soft: Divisor of the attention's energies.
     """
 
     paper = Paper(

@@ -1,15 +1,15 @@
 """SimKD: distillation with the reused teacher classifier. Chen et al., CVPR 2022, arXiv:2203.14001.
 
 Reduction (section 3): squared error between the student's projected map and the teacher's, both at
-the smaller size, mean over all elements. As in the authors' code: this loss alone, without
-cross-entropy and without distillation of logits, and a projector of 1x1, 3x3, 1x1 convolutions,
-half as wide as the teacher's map, with BatchNorm and ReLU after each. The larger of two maps is
-average-pooled. If a network has no map whose average is its embedding, the embedding is used as a
-map with one position.
+the smaller size, mean over all elements. As in the authors' code, this loss is used alone, without
+cross-entropy and without distillation of logits, and the projector consists of 1x1, 3x3 and 1x1
+convolutions, half as wide as the teacher's map, with BatchNorm and ReLU after each. The larger of
+two maps is average-pooled. If a network has no map whose average is its embedding, the embedding is
+used as a map with one position.
 
 At inference the student's own classifier is replaced by the projector and the teacher's classifier,
-which stays unchanged. The student's own classifier is not trained unless another method, or `ce`,
-does so.
+which stays unchanged. The student's own classifier is trained only by another method or a positive
+`ce`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from methods._features import final_map
 
 
 def projection_loss(projected: Tensor, teacher: Tensor) -> Tensor:
-    """Compare the projected map with the teacher's, average-pooled to its size.
+    """Compare the projected map with the teacher's map, pooled to the size of the former.
 
     Args:
-        projected: [N, D, H, W].
-        teacher: [N, D, H', W']; no gradient reaches it.
+        projected: Projected map [N, D, H, W].
+        teacher: Map [N, D, H', W']; no gradient reaches it.
 
     Returns:
         Scalar: mean squared error over all elements.
@@ -56,7 +56,7 @@ def projector(student: int, teacher: int, factor: int = 2) -> nn.Sequential:
     Args:
         student: The student's channels.
         teacher: The teacher's channels.
-        factor: The teacher's channels over those of the bottleneck.
+        factor: Ratio of the teacher's channels to those of the bottleneck.
     """
     width = max(teacher // factor, 1)
 
@@ -68,12 +68,12 @@ def projector(student: int, teacher: int, factor: int = 2) -> nn.Sequential:
 
 
 class ReusedClassifier(nn.Module):
-    """Head at inference: the projector, and the teacher's classifier on its average.
+    """Head at inference: the projector, and the teacher's classifier on its averaged output.
 
     Args:
         probe: The pair.
         classifier: The teacher's classifier, which is copied and stays unchanged.
-        factor: The teacher's channels over those of the projector's bottleneck.
+        factor: Ratio of the teacher's channels to those of the projector's bottleneck.
     """
 
     weight: Tensor
@@ -105,7 +105,7 @@ class SimKD(Method):
 
     Args:
         weight: Weight of the term.
-        factor: The teacher's channels over those of the projector's bottleneck.
+        factor: Ratio of the teacher's channels to those of the projector's bottleneck.
     """
 
     paper = Paper(

@@ -1,7 +1,7 @@
 """Streamlined knowledge distillation (SKD). Jeong, Lee & Choi, CVPR 2026, no preprint.
 
-Equations 1 and 3 to 8: two comparisons of logits, of samples by KL at a temperature, and of
-directions by D = G_student - G_teacher, the difference of the Gram matrices of logits at unit
+Equations 1 and 3 to 8 define two comparisons of logits: of samples, by KL at a temperature, and of
+directions, by D = G_student - G_teacher, the difference of the Gram matrices of logits at unit
 length. The length of a row of D is its Mahalanobis length under the covariance of D's columns, to
 whose diagonal 0.1 is added; the gradient flows through the covariance too. Reductions: KL summed
 over classes, mean over the batch, without T^2; mean over the rows of D.
@@ -30,7 +30,7 @@ def instance_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) ->
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -44,7 +44,7 @@ def direction_loss(student: Tensor, teacher: Tensor, diagonal: float = 0.1) -> T
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        diagonal: Added to the diagonal of the covariance.
+        diagonal: Constant added to the diagonal of the covariance.
 
     Returns:
         Scalar: mean over rows.
@@ -70,7 +70,7 @@ class Streamlined(Method):
 
     Args:
         temperature: T of the comparison of samples.
-        diagonal: Added to the diagonal of the covariance.
+        diagonal: Constant added to the diagonal of the covariance.
         instance: Weight of the comparison of samples.
         direction: Weight of the comparison of directions.
     """

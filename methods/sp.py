@@ -1,13 +1,13 @@
 """Similarity preserving. Tung & Mori, ICCV 2019, arXiv:1907.09682, section 3.
 
-Reduction: sum of squared differences of the two N x N matrices, over N^2, as in the paper and
+Reduction: sum of squared differences of the two N x N matrices, divided by N^2, as in the paper and
 RepDistiller, the source of the weight. Rows have unit Euclidean length; torchdistill gives them
-unit L1 length because of an error in the arguments, up to six times smaller. The last map is
-compared, all channels and positions; `tap: embedding` uses the pooled feature instead, for networks
-without maps.
+unit L1 length because of an error in the arguments, which makes the loss up to six times smaller.
+The last map is compared, with all channels and positions; `tap: embedding` uses the pooled feature
+instead, for networks without maps.
 
-The loss depends on the batch: it halves when the batch is doubled by copies, so the published
-weight, found with batches of 64, is scaled by the batch size / 64.
+The loss depends on the batch: it halves when every sample is duplicated, so the published weight,
+found with batches of 64, is scaled by the batch size / 64.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def similarity(features: Tensor) -> Tensor:
     """Compute inner products of all pairs of samples, with rows scaled to unit length.
 
     Args:
-        features: [N, ...].
+        features: Features [N, ...].
 
     Returns:
-        [N, N].
+        Similarities [N, N].
     """
     flat = features.flatten(1)
     return F.normalize(flat @ flat.T, dim=1)
@@ -37,8 +37,8 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compare two similarity matrices.
 
     Args:
-        student: [N, ...].
-        teacher: [N, ...]; no gradient reaches it.
+        student: Features [N, ...].
+        teacher: Features [N, ...]; no gradient reaches them.
 
     Returns:
         Scalar: mean squared difference.

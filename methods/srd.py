@@ -2,10 +2,10 @@
 
 The student's embedding goes through a linear layer to the teacher's size, and both are normalised
 by a BatchNorm without scale and shift. Reduction: 2 * natural logarithm of the sum, over samples
-and features, of |difference|^4; and KL of logits, summed over classes, mean over the batch. Inside
-the logarithm, a larger batch only adds a constant, so the gradient does not depend on its size. The
-logarithm has no minimum; if the two are identical, its value is that of the smallest positive
-number, without a gradient.
+and features, of |difference|^4; and KL of logits, summed over classes, mean over the batch. Because
+of the logarithm, a larger batch only adds a constant, so the gradient does not depend on the batch
+size. The logarithm has no minimum; if the two embeddings are identical, its value is that at the
+smallest positive number, without a gradient.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def log_distance(student: Tensor, teacher: Tensor, exponent: float = 4.0) -> Ten
     """Compute 2 * log(sum |student - teacher|^exponent).
 
     Args:
-        student: [N, D].
-        teacher: [N, D]; no gradient reaches it.
-        exponent: At least 1.
+        student: Normalised embeddings [N, D].
+        teacher: Normalised embeddings [N, D]; no gradient reaches them.
+        exponent: Exponent of the differences, at least 1.
 
     Returns:
         Scalar.
@@ -59,7 +59,7 @@ def kl_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tenso
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.

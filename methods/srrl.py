@@ -1,7 +1,7 @@
 """Softmax regression representation learning. Yang et al., ICLR 2021, openreview ZzwDy_wiWv.
 
-Reduction (section 3): both terms are mean squared errors, of the embedding over batch and
-dimensions, and of the logits over batch and classes. The teacher's classifier, which is frozen, is
+Reduction (section 3): both terms are mean squared errors: of the embedding, over batch and
+dimensions, and of the logits, over batch and classes. The teacher's classifier, which is frozen, is
 applied to the student's connected features. As in the authors' code, the connector (1x1 convolution
 without bias, BatchNorm, ReLU) is applied to the map before pooling, with weight 1 for both terms.
 Another implementation connects the pooled vector, which is done here if a network has no such map,

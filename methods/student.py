@@ -1,6 +1,6 @@
 """The student alone: cross-entropy on the labels, no teacher.
 
-The control that every comparison needs.
+This is the control that every comparison needs.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ A virtual teacher assigns 0.99 to the label and spreads the rest evenly over the
 softened as if these probabilities were logits (softmax(u / T)); the student stays at temperature 1
 and there is no T^2, as in the authors' code. Reduction: KL divergence divided by batch * classes,
 which `multiplier` compensates for. Defaults are those of ResNet-18 on CIFAR-100; the authors' total
-is (1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. Other
-networks have alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50 (GoogLeNet).
+is (1 - alpha) CE + alpha * multiplier * loss, so `ce` is 0.9 and goes with alpha = 0.1. For other
+networks the authors use alpha 0.95, T 10 or 40, multiplier 1, or alpha 0.1, T 40, multiplier 50
+(GoogLeNet).
 
 `self_loss` is the paper's other half, Tf-KD_self, in which a trained copy of the student is the
 teacher.
@@ -26,12 +27,12 @@ def virtual_teacher(labels: Tensor, like: Tensor, correct: float = 0.99) -> Tens
     """Return the probabilities of the virtual teacher.
 
     Args:
-        labels: [N].
-        like: Logits [N, classes], for shape and type.
+        labels: Class labels [N].
+        like: Logits [N, classes] whose shape and type the result has.
         correct: Probability of the label.
 
     Returns:
-        [N, classes].
+        Probabilities [N, classes].
     """
     others = torch.full_like(like, (1 - correct) / (like.shape[1] - 1), requires_grad=False)
     return others.scatter(1, labels[:, None], correct)
@@ -44,9 +45,9 @@ def regularisation_loss(
 
     Args:
         student: Logits [N, classes].
-        labels: [N].
+        labels: Class labels [N].
         temperature: T of the virtual teacher.
-        correct: Probability that it assigns to the label.
+        correct: Probability that the virtual teacher assigns to the label.
 
     Returns:
         Scalar: mean over batch and classes.
@@ -61,7 +62,7 @@ def self_loss(student: Tensor, teacher: Tensor, temperature: float = 6.0) -> Ten
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        temperature: T.
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over batch and classes.

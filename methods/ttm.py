@@ -2,8 +2,8 @@
 
 Only the teacher is softened: its probabilities to the power `exponent` (1/T), normalised; the
 student stays at temperature 1. Reduction: KL divergence summed over classes, mean over the batch,
-without T^2. Defaults are the example of the authors' code, exponent 0.1 and weight 45 with full
-cross-entropy; it has other numbers for other pairs.
+without T^2. Defaults are those of the example in the authors' code, exponent 0.1 and weight 45 with
+full cross-entropy; the code uses other values for other pairs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def transformed(teacher: Tensor, exponent: float) -> Tensor:
         exponent: 1 / T.
 
     Returns:
-        [N, classes].
+        Log-probabilities [N, classes].
     """
     return F.log_softmax(teacher * exponent, dim=1)
 
@@ -38,7 +38,7 @@ def matching(student: Tensor, teacher: Tensor, exponent: float) -> Tensor:
         exponent: 1 / T.
 
     Returns:
-        [N].
+        Divergences [N].
     """
     target = transformed(teacher.detach(), exponent)
     return (target.exp() * (target - F.log_softmax(student, dim=1))).sum(dim=1)
@@ -59,7 +59,7 @@ def ttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.1) -> Tensor:
 
 
 class TransformedTeacherMatching(Method):
-    """Let the student, unsoftened, follow the softened teacher.
+    """Let the unsoftened student follow the softened teacher.
 
     Args:
         exponent: 1 / T.

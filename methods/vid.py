@@ -2,7 +2,7 @@
 
 arXiv:1904.05835, eq. 5 and 6. Reduction: mean over samples, channels and positions, summed over
 stages, as in RepDistiller, the source of the weight. The variance of each channel is softplus(rho)
-+ 1e-5, starts at 5 and is trained. mdistiller never trains it, because the optimizer does not get
++ 1e-5, starts at 5 and is trained. mdistiller never trains it, because the optimizer is not given
 the parameter; Knowledge-Distillation-Zoo adds 1e-6 instead of 1e-5. The larger of the two maps is
 average-pooled to the size of the smaller. The value may be negative: it is the negative logarithm
 of a density, without the constant.
@@ -42,9 +42,9 @@ def gaussian_loss(mean: Tensor, teacher: Tensor, rho: Tensor, eps: float = EPS) 
     """Compute how unlikely the teacher's map is under a Gaussian with a variance per channel.
 
     Args:
-        mean: Regressed from the student, [N, C, H, W].
-        teacher: [N, C, H, W]; no gradient reaches it.
-        rho: [C]; the variance is v = log(1 + exp(rho)) + eps.
+        mean: Map regressed from the student's, [N, C, H, W].
+        teacher: Map [N, C, H, W]; no gradient reaches it.
+        rho: Parameter of each channel, [C]; the variance is v = log(1 + exp(rho)) + eps.
         eps: Smallest variance.
 
     Returns:

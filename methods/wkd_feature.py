@@ -3,13 +3,13 @@
 Reduction (section 3.2): squared differences of the channels' means and of their deviations, over
 the positions of a map (or of each cell of a grid), summed over channels, averaged over the batch
 and the cells; the means are weighted by `ratio`. Deviations are sqrt(unbiased variance + 1e-5), as
-in the authors' code; a cell of one position, where that is nan, has variance 0. The statistics do
-not require equal sizes, so neither map is resampled.
+in the authors' code; a cell of one position, whose unbiased variance is nan, has variance 0. The
+statistics do not require equal sizes, so neither map is resampled.
 
 Defaults are the authors' for resnet32x4 to resnet8x4 on CIFAR-100: weight 0.08, ratio 4, no grid,
 last stage, projector of 1x1 convolution, BatchNorm and ReLU; elsewhere 0.02, ratio 2 and a grid of
-4. The weight falls along a cosine after epoch 150 of 240, stored as a fraction so that it carries
-over to other recipes.
+4. The weight falls along a cosine after epoch 150 of 240; this point is stored as a fraction so
+that it carries over to other recipes.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def wkd_feature_loss(
 
     Args:
         student: The projected map, [N, C, H, W].
-        teacher: [N, C, H', W']; no gradient reaches it.
+        teacher: Map [N, C, H', W']; no gradient reaches it.
         ratio: Weight of the means.
         grid: Cells per side.
-        eps: Added to variances.
+        eps: Constant added to variances.
 
     Returns:
         Scalar: summed over channels, mean over batch and cells.
@@ -60,9 +60,9 @@ def gaussian_distances(
 
     Args:
         student: The projected map, [N, C, H, W].
-        teacher: [N, C, H', W']; no gradient reaches it.
+        teacher: Map [N, C, H', W']; no gradient reaches it.
         grid: Cells per side.
-        eps: Added to variances.
+        eps: Constant added to variances.
 
     Returns:
         Two scalars: each summed over channels, mean over batch and cells.
@@ -142,9 +142,9 @@ def _moments(features: Tensor, grid: int, eps: float) -> tuple[Tensor, Tensor]:
     """Compute means and deviations over the cells of a grid, cut as in adaptive pooling.
 
     Args:
-        features: [N, C, H, W].
+        features: Map [N, C, H, W].
         grid: Cells per side.
-        eps: Added to variances.
+        eps: Constant added to variances.
 
     Returns:
         Means and deviations, [cells, N, C] each.

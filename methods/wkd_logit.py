@@ -3,15 +3,15 @@
 The less similar two classes are, the more it costs to move probability from one to the other. All
 classes but the label take part in the transport; the label's own probability is compared by
 cross-entropy, -p_t log p_s at temperature 1. Reduction: transport cost per sample, mean over the
-batch. The plan is Sinkhorn's, from u = 1 / classes, through whose 10 unrolled iterations the
-gradient flows; 1e-8 is added to its denominators and to the cost, as in the authors' code. That
-code casts probabilities to float32; this file does not.
+batch. The plan is Sinkhorn's, from u = 1 / classes, and the gradient flows through its 10 unrolled
+iterations; 1e-8 is added to the denominators and to the cost, as in the authors' code. That code
+casts probabilities to float32; this file does not.
 
 The cost of two classes is 1 - exp(-sharpen * d), d = 1 - cosine of the teacher's classifier
 weights. The authors' first choice is d = 1 - CKA of the classes' features over the training set,
 which needs a pass over the data; the cosine of the weights is their second. Weight 600 is theirs
-for CIFAR-100 and CKA (30 at T = 2 for ImageNet). It falls to 0 along a cosine after 150 of 240
-epochs, stored as a fraction so that it carries over to other recipes.
+for CIFAR-100 and CKA (30 at T = 2 for ImageNet). The weight falls to 0 along a cosine after 150 of
+240 epochs; this point is stored as a fraction so that it carries over to other recipes.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def class_cost(weight: Tensor, sharpen: float = 1.0) -> Tensor:
 
     Args:
         weight: Weights of a classifier, [classes, D].
-        sharpen: Makes small distances cost more.
+        sharpen: Factor of the distances; larger values make small distances cost more.
 
     Returns:
-        [classes, classes].
+        Costs [classes, classes].
     """
     rows = F.normalize(weight, dim=1)
     return 1 - torch.exp(-sharpen * (1 - rows @ rows.T))
@@ -67,14 +67,14 @@ def sinkhorn(
     Args:
         student: Probabilities [N, classes].
         teacher: Probabilities [N, classes].
-        cost: [classes, classes].
-        regularisation: Entropic regularisation; less is closer to the exact cost.
-        iterations: Number of Sinkhorn's iterations.
-        taking_part: [N, classes], 1 for classes that take part, and 0 for others, whose
-            probabilities are 0; None if all do.
+        cost: Cost of each pair of classes, [classes, classes].
+        regularisation: Entropic regularisation; smaller values come closer to the exact cost.
+        iterations: Number of Sinkhorn iterations.
+        taking_part: Mask [N, classes]: 1 for classes that take part, 0 for others, whose
+            probabilities are 0; None if all take part.
 
     Returns:
-        [N].
+        Costs [N].
     """
     cost = F.relu(cost) + 1e-8
     kernel = torch.exp(-cost / regularisation)
@@ -102,11 +102,11 @@ def transport_loss(
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        cost: [classes, classes].
-        labels: [N], to leave the label's class out; None to keep all classes.
-        temperature: T.
+        cost: Cost of each pair of classes, [classes, classes].
+        labels: Class labels [N], whose classes are left out; None to keep all classes.
+        temperature: Softmax temperature T.
         regularisation: Entropic regularisation.
-        iterations: Number of Sinkhorn's iterations.
+        iterations: Number of Sinkhorn iterations.
 
     Returns:
         Scalar: mean over the batch.
@@ -130,7 +130,7 @@ def target_loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
+        labels: Class labels [N].
 
     Returns:
         Scalar: mean over the batch.
@@ -148,15 +148,15 @@ def late_decay(batch: Batch, share: float) -> float:
 
 
 class WassersteinLogits(Method):
-    """Move the student's probabilities to the teacher's, at less cost between similar classes.
+    """Move the student's probabilities to the teacher's, at lower cost between similar classes.
 
     Args:
         gamma: Weight of the transport.
         temperature: T of the transport.
         target: Weight of the label's term.
         regularisation: Entropic regularisation of the transport.
-        iterations: Number of Sinkhorn's iterations.
-        sharpen: Makes small distances between classes cost more.
+        iterations: Number of Sinkhorn iterations.
+        sharpen: Factor of the distances; larger values make small distances cost more.
         decay_after: Share of the training after which the weight of the transport falls.
     """
 

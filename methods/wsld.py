@@ -23,10 +23,10 @@ def focus(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes].
-        labels: [N].
+        labels: Class labels [N].
 
     Returns:
-        [N], from 0 to 1, without a gradient.
+        Weights [N], from 0 to 1, without a gradient.
     """
     own = F.cross_entropy(student.detach(), labels, reduction="none")
     others = F.cross_entropy(teacher.detach(), labels, reduction="none")
@@ -39,8 +39,8 @@ def wsld_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: flo
     Args:
         student: Logits [N, classes].
         teacher: Logits [N, classes]; no gradient reaches them.
-        labels: [N].
-        temperature: T.
+        labels: Class labels [N].
+        temperature: Softmax temperature T.
 
     Returns:
         Scalar: mean over the batch.
@@ -55,7 +55,7 @@ class WeightedSoftLabels(Method):
 
     Args:
         alpha: Weight of the term.
-        temperature: T.
+        temperature: Softmax temperature T.
     """
 
     paper = Paper(

@@ -1,10 +1,10 @@
 """Weighted transformed teacher matching. Zheng & Yang, ICLR 2024, arXiv:2402.11148.
 
 TTM with samples weighted by the sum over classes of p_teacher^exponent (exponent = 1/T): the
-smoother the teacher's prediction, the more it counts. Reduction: weighted mean over the batch
+smoother the teacher's prediction, the more a sample counts. Reduction: weighted mean over the batch
 without dividing by the weights, so that with 100 classes and exponent 0.2 a sample counts up to 40
-times; no T^2. Defaults are the code's example, exponent 0.2 and weight 4, which that example uses
-together with another method's loss.
+times; no T^2. Defaults are those of the code's example, exponent 0.2 and weight 4, which that
+example uses together with another method's loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def smoothness(teacher: Tensor, exponent: float) -> Tensor:
         exponent: 1 / T.
 
     Returns:
-        [N], from 1 to classes^(1 - exponent).
+        Sums [N], from 1 to classes^(1 - exponent).
     """
     return torch.logsumexp(exponent * F.log_softmax(teacher, dim=1), dim=1).exp()
 
@@ -47,7 +47,7 @@ def wttm_loss(student: Tensor, teacher: Tensor, exponent: float = 0.2) -> Tensor
 
 
 class WeightedTransformedTeacherMatching(Method):
-    """Let the student, unsoftened, follow the softened teacher, especially where it is unsure.
+    """Let the unsoftened student follow the softened teacher, more so where the teacher is unsure.
 
     Args:
         exponent: 1 / T.

@@ -85,8 +85,8 @@ def set_options(
 def main() -> None:
     """Run the command line.
 
-    Every expected error is one line on standard error. Exit codes: 1 for a failure, 2 for wrong
-    input, 128 + N after signal N.
+    An error is printed on standard error, without its traceback unless `--debug` is given. Exit
+    codes: 1 for a failure, 2 for wrong input, 128 + N after signal N.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # tables have characters that a terminal may lack

@@ -32,7 +32,7 @@ COMPANIONS = {
 
 
 def overview() -> RenderableType:
-    """Return a line per method."""
+    """Return a table with a line per method."""
     rows = []
     for name in methods.names():
         method = methods.get(name)

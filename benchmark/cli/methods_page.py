@@ -1,6 +1,6 @@
 """Writes the page of all methods: a summary of each, and the kinds of pairs it supports.
 
-A method supports a pair if it can take a real training step on it.
+A method supports a pair if it can take a real training step on that pair.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _pair(name: str, teacher: str, student: str) -> ReferencePair:
 
 
 def _network(model: str) -> Network:
-    """Return a network by name. Networks not made for small images get larger ones."""
+    """Return a network by name. Networks not made for small images get larger images."""
     small = model.startswith(("cifar_", "row_"))
     return Network(model=model) if small else Network(model=model, image_size=64)
 
@@ -94,7 +94,7 @@ class Bench:
             self.teacher = Teacher(self._model(pair.teacher), "")
 
     def reason(self, name: str) -> str:
-        """Return why a method does not run on the pair; empty if it ran.
+        """Return why a method does not run on the pair; empty if it runs.
 
         Raises:
             FloatingPointError: A loss is not finite.
@@ -132,7 +132,7 @@ class Bench:
 
 
 def _take_steps(member: Member, conditions: Conditions) -> None:
-    """Take a step of the early stage, if there is one, and one of the training."""
+    """Take a step of the early stage, if there is one, and one of the training itself."""
     assert conditions.teacher is not None
     for epoch in [-1, 0] if member.length.early else [0]:
         member.enter(epoch)
@@ -152,7 +152,7 @@ def reasons_by_pair(names: Sequence[str], say: Callable[[str], None]) -> dict[st
         say: Receives a line per pair.
 
     Returns:
-        Method -> name of the pair -> why it does not run there; empty if it does.
+        Method -> name of the pair -> why it does not run there; empty if it runs.
     """
     reasons: dict[str, dict[str, str]] = {name: {} for name in names}
     for pair in PAIRS:
@@ -195,7 +195,7 @@ def page(say: Callable[[str], None]) -> str:
 
 
 def kind(method: type[Method]) -> str:
-    """Return the kind of a method, in a word."""
+    """Return the kind of a method, in one word."""
     needs = method.needs
     if method.control:
         return "control"

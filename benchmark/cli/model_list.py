@@ -42,7 +42,7 @@ class Entry:
 
 
 def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[Entry]:
-    """Yield the models whose names match one at a time, because many models take minutes.
+    """Yield the models with matching names, one at a time, because many models take minutes.
 
     Args:
         pattern: A name with wildcards (`*`, `?`, `[...]`), or a name or part of one.
@@ -62,7 +62,7 @@ def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[E
 
 
 def table(entries: Iterable[Entry]) -> RenderableType:
-    """Return a line per model: parameters and MACs in millions, shapes of the taps."""
+    """Return a table with a line per model: parameters and MACs in millions, shapes of the taps."""
     headers = ["model", "params (M)", "MACs (M)", "image size", "embedding", "maps"]
     return tables.table("", headers, [_row(entry) for entry in entries])
 
@@ -93,7 +93,7 @@ def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classe
     grey = [0.5] * size[0]
     model = tapped(network, entry.name, size, classes, grey, grey)
     notes = {tap: why for tap, why in model.notes.items() if tap in ("embedding", "maps")}
-    # Only numbers show whether a map is averaged into the embedding; the meta device has none.
+    # Only values show whether a map is averaged into the embedding; the meta device has none.
     shapes = replace(model.shapes, pooled=())
     return replace(entry, macs=model.macs(), shapes=shapes, notes=notes)
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """The options before the command; `typer.Context.obj` of every command.
+    """The options given before the command, stored as `typer.Context.obj`.
 
     Attributes:
         workspace: The folder for journals, teachers and the local MLflow store.
-        debug: Whether an error shows its traceback.
+        debug: Whether to show the traceback of an error.
     """
 
     workspace: Path = Path("runs")

@@ -103,7 +103,7 @@ class LiveProgress(Progress):
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """Print the cell's result above the live display."""
+        """Print the cell's result, if it was tested, above the live display."""
         self._state_of_cell.pop(cell, None)
         if "test/acc1" in metrics:
             self.console.print(Text(f"{cell}: {_result(metrics)}"))
@@ -130,7 +130,7 @@ def _result(metrics: Mapping[str, float]) -> str:
 
 
 def _accuracies(metrics: Mapping[str, float]) -> str:
-    """Return the accuracies of an epoch (legacy: no validation), or the loss in the early stage."""
+    """Return the accuracies that an epoch has, or the loss in the early stage."""
     if "early/loss/total" in metrics:
         return f"early stage, loss {metrics['early/loss/total']:.3g}"
 

@@ -108,10 +108,11 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
 def _follower(
     folder: Path, store: Store | None, progress: Progress
 ) -> Iterator[Callable[[], bool]]:
-    """Run a process that writes journals to MLflow while this one trains.
+    """Run a process that writes journals to MLflow while this process trains.
 
-    It exits when its standard input closes, however this process ends. Yields a function that
-    returns, once the context has been left, whether everything was recorded.
+    The new process exits when its standard input closes, however this process ends. The context
+    manager yields a function that, after the context has been left, returns whether everything was
+    recorded.
     """
     if store is None:
         yield lambda: False
@@ -126,7 +127,7 @@ def _follower(
         text=True,
         # The address may contain a password, which every user could read in the arguments.
         env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
-        # In this process group, Ctrl+C could reach it before it ignores the signal.
+        # In this process's group, Ctrl+C could reach the child before it ignores the signal.
         process_group=0,
     )
     assert process.stdin is not None

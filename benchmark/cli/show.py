@@ -121,7 +121,7 @@ def _find(name: str, client: Client, experiments: Mapping[str, str], store: Stor
 
 
 def _matching(name: str, client: Client, experiments: list[str]) -> list[Any]:
-    """Return the runs whose own or cell's identity starts with a name; exact matches win."""
+    """Return the runs whose own or cell's identity starts with a name, or only exact matches."""
     if not re.fullmatch("[0-9a-f]+", name) or not experiments:
         return []
 
@@ -213,7 +213,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _curve(run: RecordedRun, store: Store) -> str:
-    """Return the accuracy of a run over its epochs as a line; empty if none is recorded."""
+    """Return a run's accuracy or loss over its epochs as a line; empty if none is recorded."""
     key = next((key for key in CURVES if key in run.metrics), None)
     if key is None:
         return ""

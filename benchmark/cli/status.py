@@ -37,7 +37,7 @@ HEADERS = (
 
 
 def progress_of(folder: StudyFolder) -> RenderableType:
-    """Return a line per teacher and cell of a study.
+    """Return a headline and a table with a line per teacher and cell of a study.
 
     Raises:
         InputError: The plan or a journal is damaged.
@@ -102,7 +102,7 @@ def _moment(milliseconds: int) -> str:
 
 
 def teachers(store: TeacherStore) -> RenderableType:
-    """Return a line per stored teacher, and a line per damaged one below."""
+    """Return a table with a line per stored teacher, and a line per damaged one below."""
     cards, damaged = store.cards()
     rows = []
     for card in cards:

@@ -142,7 +142,7 @@ def verify_teachers(
 
 
 def _pair(study: Study, file: Path, name: str | None) -> Pair:
-    """Return the pair of a study with this name; the first one for None."""
+    """Return the pair of a study with this name, or the first pair if the name is None."""
     if name is None:
         return study.pairs[0]
 

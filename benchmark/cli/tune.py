@@ -101,7 +101,7 @@ def tune(
 
 
 def summary(outcome: Outcome) -> RenderableType:
-    """Return a line per search, and the compute saved by sharing the teacher's forward passes."""
+    """Return a table of searches, and the compute saved by sharing the teacher's forward passes."""
     rows = []
     for best in outcome.best:
         settings = [f"{name} {value:.4g}" for name, value in _numbers(best.settings)]
@@ -135,7 +135,7 @@ def _numbers(settings: TunedSettings) -> Iterator[tuple[str, float]]:
 
 
 def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]:
-    """Return a function that writes a search to MLflow and warns if that fails."""
+    """Return a function that writes a search to MLflow and warns if the store fails."""
 
     def record(folder: Path) -> None:
         from benchmark.tracking.sync_search import sync_search

@@ -50,8 +50,8 @@ def cutout(images: Tensor, top: Tensor, left: Tensor, side: int, colour: Tensor)
 
     Args:
         images: The images, float [N, C, H, W].
-        top: First row of each square, int64 [N]; may be outside the image.
-        left: First column of each square, int64 [N]; may be outside the image.
+        top: First row of each square, int64 [N]; it may be outside the image.
+        left: First column of each square, int64 [N]; it may be outside the image.
         side: Length of the squares' sides in pixels.
         colour: The colour, [C].
     """
@@ -71,7 +71,8 @@ class Operation:
 
     Attributes:
         apply: Transforms uint8 images [N, 3, H, W] by a magnitude.
-        largest: Magnitude at the last bin, for a height and a width; None if there is no magnitude.
+        largest: Returns the magnitude at the last bin for a height and a width. None if the
+            operation has no magnitude.
         signed: Whether the magnitude may also be negative.
     """
 
@@ -197,7 +198,7 @@ class Draws:
             self.signs = torch.rand(shape, generator=generator) < 0.5
 
     def augment(self, images: Tensor, at: slice) -> Tensor:
-        """Crop, flip and RandAugment a batch.
+        """Apply the crops, flips and RandAugment operations of the augmentation to a batch.
 
         Args:
             images: The images, uint8 [N, C, H, W].

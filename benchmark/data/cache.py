@@ -140,7 +140,7 @@ def entry(
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    """Fill a temporary folder and rename it; remove it on failure."""
+    """Fill a temporary folder and rename it to the entry's folder; on failure, remove it."""
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

@@ -30,10 +30,10 @@ class Data:
         mean: Mean of all training images of the source, per channel, in [0, 1].
         std: Standard deviation of the same images, per channel.
         samples: Number of inputs in the training set.
-        train_index: Indices of those inputs in the source's training part, int64 [samples].
-        val_index: Indices of the validation inputs in the same part.
+        train_index: Indices of the training set in the source's training part, int64 [samples].
+        val_index: Indices of the validation inputs in the same part of the source.
         val: The validation inputs; None in the legacy protocol.
-        duplicates: Number of equal inputs across parts, see `split.duplicates`.
+        duplicates: Number of equal inputs across parts; see `split.duplicates`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Data:
             say: Receives messages for the user, one line each.
 
         Raises:
-            InputError: The source is missing or damaged, or the split leaves nothing to train on.
+            InputError: The source is missing or damaged, or it cannot be split as requested.
         """
         self.dataset = dataset
         self.name = dataset.name
@@ -117,13 +117,13 @@ class Data:
         """Yield the batches of one epoch, augmented and mixed.
 
         Every random choice depends on `seed` and `epoch` alone and is drawn on the CPU, each role
-        from its own stream. So any epoch can be replayed on any device, and a second view leaves
-        the first unchanged.
+        from its own stream. Any epoch can therefore be replayed on any device, and adding a second
+        view leaves the first unchanged.
 
         Args:
             seed: The seed of the run.
             epoch: Number of the epoch.
-            recipe: Batch size, augmentation and mixing.
+            recipe: The recipe, for its batch size, augmentation and mixing.
             views: Whether each batch has a second view, augmented by RandAugment as well.
         """
         batches = self._view(seed, epoch, recipe, seed)

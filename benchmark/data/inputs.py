@@ -51,10 +51,10 @@ class InputSource(Protocol):
         """Yield the full batches of an epoch, augmented, on the device.
 
         Args:
-            indices: Training inputs in the order of the epoch, int64 [n], on the device.
+            indices: Indices of training inputs in the order of the epoch, int64 [n], on the device.
             batch_size: Inputs per batch; a last incomplete batch is dropped.
             augmentation: How each input is augmented.
-            seed: Together with `epoch`, decides every random draw.
+            seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
         """
 
@@ -67,8 +67,9 @@ class Loaded:
         inputs: The inputs of the networks, [N, ...]. Images are float32 [N, C, H, W] in [0, 1].
         labels: Labels, int64 [N]. For mixed inputs, the label of the larger part.
         index: Index of each input in the training set, int64 [N].
-        targets: Class probabilities, float32 [N, classes], if mixup or CutMix mixed the batch.
-        second: The same inputs under a second, stronger augmentation, if a method needs it.
+        targets: Class probabilities, float32 [N, classes]; None if the batch is not mixed.
+        second: The same inputs under a second augmentation with RandAugment; None if no method
+            needs a second view.
     """
 
     inputs: Tensor

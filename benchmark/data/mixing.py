@@ -21,7 +21,7 @@ def mixup(images: Tensor, partners: Tensor, share: float) -> Tensor:
 
     Args:
         images: The images, float [N, C, H, W].
-        partners: The image that each is mixed with, of the same shape.
+        partners: The partner of each image, float [N, C, H, W].
         share: Weight of the images, 0 to 1.
     """
     return share * images + (1 - share) * partners
@@ -37,7 +37,7 @@ def cutmix(
 
     Args:
         images: The images, float [N, C, H, W].
-        partners: The image that each is mixed with, of the same shape.
+        partners: The partner of each image, float [N, C, H, W].
         share: Share of the area that the images keep, 0 to 1, before the box is clipped.
         row: Row of the box's centre.
         column: Column of the box's centre.
@@ -71,7 +71,7 @@ class Mixer:
         if not self._alphas:
             return loaded
 
-        # The order of these draws decides the batches: changing it changes every number.
+        # The order of these draws determines the batches: changing it changes every result.
         draw = self._generator
         name, alpha = self._alphas[int(draw.integers(len(self._alphas)))]
         share = float(draw.beta(alpha, alpha))

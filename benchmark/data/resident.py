@@ -27,7 +27,7 @@ from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
-"""Largest data set that is kept in memory, in bytes of pixels."""
+"""Maximum size of a data set that is kept in memory, in bytes of pixels."""
 
 CHUNK = 1024
 """Number of images that are decoded and written at a time."""
@@ -63,7 +63,7 @@ class Resident:
         return Resident(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Resident:
-        """Return the same images on a device."""
+        """Return the same images and labels on a device."""
         return Resident(self.images.to(device), self.labels.to(device))
 
 
@@ -95,10 +95,10 @@ class ResidentSource:
         """Yield the full batches of an epoch, float32 [batch_size, C, H, W] in [0, 1].
 
         Args:
-            indices: Training images in the order of the epoch, int64 [n], on the device.
+            indices: Indices of training images in the order of the epoch, int64 [n], on the device.
             batch_size: Images per batch; a last incomplete batch is dropped.
             augmentation: How each image is augmented.
-            seed: Together with `epoch`, decides every random draw.
+            seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
         """
         draws = Draws(augmentation, seed, epoch, len(indices), self.device)
@@ -111,7 +111,7 @@ class ResidentSource:
 def open_resident(
     dataset: Dataset, device: torch.device, folder: Path, say: Callable[[str], None]
 ) -> ResidentSource:
-    """Read a source into memory, from the cache if it was decoded before.
+    """Read a source into memory, from the cache if the source was decoded before.
 
     Args:
         dataset: The data set's section of the study.
@@ -140,11 +140,11 @@ def open_resident(
 
 
 def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
-    """Decode all images and write them in chunks.
+    """Decode all images, write them in chunks, and return the source's facts.
 
     Raises:
-        InputError: There are too many pixels, an image is damaged, or its size is not that of the
-            first image.
+        InputError: There are too many pixels, an image is damaged, or an image differs in size from
+            the first one.
     """
     decoder = _Decoder(source, dataset.image_size)
     _check_memory(dataset, source, decoder.shape)
@@ -184,7 +184,7 @@ class _Decoder:
     """Decodes images of a source, which must all have the shape of the first one.
 
     Attributes:
-        shape: Channels, height and width of that image.
+        shape: Channels, height and width of the first image.
     """
 
     def __init__(self, source: Source, image_size: int | None):

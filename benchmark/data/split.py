@@ -1,4 +1,4 @@
-"""Splits inputs into training and validation sets, and counts duplicates across the parts."""
+"""Splits inputs into training and validation sets, and counts duplicates across parts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
         The sorted indices of the training set and of the validation set.
 
     Raises:
-        InputError: One of the two sets would be empty.
+        InputError: One of the two sets would be empty, or `train_samples` exceeds the number of
+            inputs left for training.
     """
     total = len(labels)
     val_count = _count(split.val, total)
@@ -86,7 +87,7 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def _count(portion: float, total: int) -> int:
-    """Convert a fraction (below 1) or a count to a count."""
+    """Convert a share (below 1) or a number of inputs to a number of inputs."""
     return round(total * portion) if portion < 1 else int(portion)
 
 

@@ -106,10 +106,10 @@ class StreamedSource:
         decodes it.
 
         Args:
-            indices: Training images in the order of the epoch, int64 [n].
+            indices: Indices of training images in the order of the epoch, int64 [n].
             batch_size: Images per batch; a last incomplete batch is dropped.
             augmentation: How each image is augmented.
-            seed: Together with `epoch`, decides every random draw.
+            seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
         """
         transform = _training_transform(self.image_size, augmentation, self.facts.mean)
@@ -168,8 +168,8 @@ class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     Args:
         part: The images.
-        transform: Applied to each image.
-        draws: Seed and epoch of a random transform.
+        transform: Function that is applied to each image.
+        draws: Seed and epoch for a random transform; None for a deterministic transform.
     """
 
     def __init__(self, part: Part, transform: Transform, draws: tuple[int, int] | None = None):
@@ -233,7 +233,7 @@ def _evaluation_transform(size: int) -> Transform:
 def _training_transform(
     size: int, augmentation: Augmentation, mean: tuple[float, ...]
 ) -> Transform:
-    """Return the transform with augmentation to uint8 [3, size, size]."""
+    """Return the augmenting transform to uint8 [3, size, size]."""
     options: dict[str, Any] = {
         "scale": (augmentation.resized_crop or 1.0, 1.0),
         "hflip": 0.5 if augmentation.flip else 0.0,
@@ -282,7 +282,7 @@ def open_streamed(
 
 
 def _facts(dataset: FileDataset, source: Source, memo_folder: Path) -> Facts:
-    """Read all files; the fingerprint covers their names, labels and contents."""
+    """Return a source's facts; the fingerprint covers all files' names, labels and contents."""
     assert dataset.image_size is not None
     fingerprint = hashlib.sha256()
     digests: list[str] = []

@@ -1,4 +1,4 @@
-"""Chooses the device, and describes the environment recorded whenever a cell starts."""
+"""Chooses the device, and describes the environment that is recorded whenever a cell starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def device(name: str | None) -> torch.device:
     """Return a device after checking that it works.
 
     Args:
-        name: `cpu`, `cuda` or `cuda:N`; None for the GPU if available, else the CPU.
+        name: `cpu`, `cuda` or `cuda:N`; None for the GPU if there is one, else the CPU.
 
     Raises:
         InputError: The device cannot be used.
@@ -66,7 +66,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the processor's name, preferably from /proc: Python's is less precise."""
+    """Return the processor's name, preferably from /proc, as Python's name is less precise."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -79,7 +79,7 @@ def _processor() -> str:
 def _commit() -> str:
     """Return the commit of the package's checkout, with "+changes" if tracked files are modified.
 
-    Empty if the package does not run from a Git checkout.
+    The result is empty if the package does not run from a Git checkout.
     """
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)

@@ -1,4 +1,4 @@
-"""Estimates the cost of a run: counts multiply-accumulates, and extrapolates timed batches."""
+"""Estimates the cost of a run: counts multiply-accumulates, and extrapolates from timed batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Estimate:
 
     Attributes:
         tmac: Compute in 10^12 multiply-accumulates.
-        alone: The same if every cell ran the teacher's forward passes for itself.
+        alone: Compute in the same unit if every cell ran the teacher's forward passes by itself.
         seconds: Time on this machine, extrapolated.
     """
 
@@ -43,9 +43,9 @@ class BatchSeconds:
     """Time per batch, in seconds, for the networks of a pair.
 
     Attributes:
-        teacher_pass: A forward pass of the teacher.
-        teacher_step: A training step of the teacher.
-        student_step: A training step of the student.
+        teacher_pass: Time of a forward pass of the teacher.
+        teacher_step: Time of a training step of the teacher.
+        student_step: Time of a training step of the student.
     """
 
     teacher_pass: float
@@ -87,7 +87,7 @@ def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tu
         members: Pair name and method of each cell; all pairs must have the same teacher.
 
     Returns:
-        The count with shared passes of the teacher, and the count if each cell trained alone.
+        The count with shared teacher passes, and the count if each cell were trained alone.
     """
     recipe = prepared.study.recipe
     images = _images_per_epoch(prepared)
@@ -152,7 +152,7 @@ def _cohort_estimate(
 
 
 def _seconds_per_batch(prepared: Prepared, index: int) -> BatchSeconds:
-    """Time the networks of a pair."""
+    """Time a batch for each network of a pair."""
     pair, data = prepared.study.pairs[index], prepared.data
     network = prepared.teacher_of(pair.name).network
     images = torch.rand(prepared.study.recipe.batch_size, *data.size, device=data.device)

@@ -1,4 +1,4 @@
-"""Checks a study against its data and networks, before anything is trained or written."""
+"""Checks a study against its data and networks, before anything is trained."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def prepare(
 
     Args:
         study: The study.
-        text: Content of its file.
-        source: Name of its file, for messages.
+        text: Content of the study's file.
+        source: Name of the study's file, for messages.
         device: Device for the data.
-        workspace: Contains decoded data and stored teachers.
+        workspace: The workspace, which contains decoded data and stored teachers.
         say: Receives a line when something slow begins, and other notices for the user.
 
     Raises:
@@ -136,7 +136,7 @@ def load_data(
 
     Args:
         dataset: The data set.
-        split: How its training images are divided.
+        split: How the training images are divided.
         device: Device for the images.
         workspace: The workspace.
         say: Receives a line when something slow begins.
@@ -153,7 +153,7 @@ def network_of(data: Data, network: Network, location: str) -> TappedModel:
     Args:
         data: The data set.
         network: The network.
-        location: Where the study names it, for messages.
+        location: Where the study names the network, for messages.
 
     Raises:
         InputError: There is no such network, or it cannot process the images.

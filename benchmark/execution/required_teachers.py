@@ -21,14 +21,16 @@ class RequiredTeacher:
     """A teacher that a study requires.
 
     Attributes:
-        key: Its folder in the store: the hash of `configuration`, or the key of stored weights.
-        configuration: Everything that determines its weights.
-        network: The network that its weights belong to.
-        pair: The first pair that uses it.
-        location: Where the study first names it, such as `pairs[0].teacher`.
-        pairs: Names of all pairs that use it.
-        recipe: Its training recipe, or None if its weights come from elsewhere.
-        min_accuracy: The highest minimum accuracy of its pairs, in percent.
+        key: Name of the teacher's folder in the store: the hash of `configuration`, or the key of
+            stored weights.
+        configuration: Everything that determines the teacher's weights.
+        network: The network that the weights belong to.
+        pair: The first pair that uses the teacher.
+        location: Where the study first names the teacher, such as `pairs[0].teacher`.
+        pairs: Names of all pairs that use the teacher.
+        recipe: The teacher's training recipe, or None if its weights come from elsewhere.
+        min_accuracy: The highest minimum accuracy that these pairs set, in percent; None if none
+            of them sets one.
         gate_location: Where the study sets that minimum.
     """
 
@@ -44,7 +46,7 @@ class RequiredTeacher:
 
     @property
     def label(self) -> str:
-        """Its name in messages and progress events."""
+        """The teacher's name in messages and progress events."""
         return f"teacher {self.network.model}"
 
 
@@ -120,7 +122,7 @@ def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> Requ
 
 
 def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data) -> None:
-    """Raise InputError if the stored card contradicts the study's network or its data."""
+    """Raise InputError if a stored card contradicts the study's network or data."""
     for key in ("model", "kwargs", "image_size", "mean", "std"):
         stated, stored = getattr(teacher, key), getattr(card.network, key)
         optional = key not in ("model", "kwargs")

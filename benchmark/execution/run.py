@@ -1,6 +1,7 @@
-"""Trains the cells of a study that are not finished yet.
+"""Trains the unfinished cells of a study.
 
-A workspace is a folder with one folder per study (journals, plan) and the teachers that they share.
+A workspace is a folder that contains one folder per study (journals, plan) and the teachers that
+the studies share.
 Running a study again trains only what is missing.
 """
 
@@ -10,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.execution import teachers as execution_teachers
-from benchmark.execution.executors import CohortSpec
+from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.plan_file import configuration, method_of, write_plan
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
-from benchmark.execution.worker import Resources
 from benchmark.files import write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.records.checkpoints import CellFolder
@@ -44,7 +44,7 @@ class Summary:
 
 
 def run(prepared: Prepared, session: Session, cohort_size: int | None = None) -> Summary:
-    """Train every cell of a study that is not finished.
+    """Train every unfinished cell of a study.
 
     Args:
         prepared: The study.
@@ -77,14 +77,14 @@ def run(prepared: Prepared, session: Session, cohort_size: int | None = None) ->
 
 
 def obtain_teachers(prepared: Prepared, session: Session) -> None:
-    """Train or fetch the teachers of a study that the store lacks, but train no student.
+    """Train or fetch those teachers of a study that the store lacks, but train no student.
 
     Args:
         prepared: The study.
         session: The session.
 
     Raises:
-        InputError: See `load_teachers`; or another process is training the study.
+        InputError: Another process is training the study; see `load_teachers` for other causes.
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):

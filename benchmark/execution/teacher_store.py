@@ -1,4 +1,4 @@
-"""The stored teachers of a workspace, each a folder with weights, card and record."""
+"""The stored teachers of a workspace, each in a folder with its weights, card and record."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TeacherCard(TeacherDescription):
 
     @property
     def best_known(self) -> tuple[float, str]:
-        """The validation accuracy if known, else the test accuracy; and the name of the images."""
+        """The validation accuracy if known, else the test accuracy, and the name of its images."""
         if self.val_acc1 is not None:
             return self.val_acc1, "validation"
         return self.test_acc1, "test"
@@ -95,11 +95,11 @@ class TeacherStore:
         return CellFiles(self.folder / key)
 
     def lock(self, key: str) -> Path:
-        """Return the path of the lock that is held while a teacher is created."""
+        """Return the path of the lock that is held while a teacher is being created."""
         return self.folder / f"{key}.lock"
 
     def card(self, key: str) -> TeacherCard | None:
-        """Return a teacher's card, or None if it isn't in the store.
+        """Return a teacher's card, or None if the teacher isn't in the store.
 
         Raises:
             InputError: The card is damaged.
@@ -135,7 +135,7 @@ class TeacherStore:
 
         Args:
             digits: The first hexadecimal digits.
-            location: Where the user wrote them, for messages.
+            location: Where the user wrote the digits, for messages.
 
         Raises:
             InputError: No teacher matches, or several do.
@@ -166,11 +166,11 @@ class TeacherStore:
         return CellFolder(files.path).read_weights(card.sha256)
 
     def publish(self, record: CellFiles, description: TeacherDescription) -> None:
-        """Copy a finished training into the store. The complete folder appears at once.
+        """Copy a finished training run into the store. The folder appears only when complete.
 
         Args:
-            record: The training's files, including the weights.
-            description: The information that its files don't contain.
+            record: The training run's files, including the weights.
+            description: The information that these files don't contain.
         """
         card = TeacherCard.model_validate({**dict(description), **_results(record)})
         files = self.files(card.key)
@@ -186,7 +186,7 @@ class TeacherStore:
         partial.path.rename(files.path)
 
     def copy_record(self, key: str, record: CellFiles) -> None:
-        """Copy a teacher's record, without weights, into a study, so that its runs include it."""
+        """Add a teacher's record, without the weights, to a study's folder, as one of its runs."""
         if record.done.exists():
             return
 
@@ -203,7 +203,7 @@ def _copy_record(source: CellFiles, target: CellFiles) -> None:
 
 
 def _results(record: CellFiles) -> dict[str, Any]:
-    """Return the fields of a card that come from the training's own files."""
+    """Return the fields of a card that come from the training run's own files."""
     done = read_done(record.done)
     results: dict[str, Any] = {"sha256": done.sha256, "test/acc1": done.metrics["test/acc1"]}
 

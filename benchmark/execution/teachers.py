@@ -44,8 +44,8 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
         session: The session.
 
     Raises:
-        InputError: Its accuracy is below the study's minimum, it could not be trained, or its files
-            are damaged.
+        InputError: The teacher's accuracy is below the study's minimum, the teacher could not be
+            trained, or its files are damaged.
     """
     store = session.store
     store.folder.mkdir(parents=True, exist_ok=True)
@@ -74,13 +74,13 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
     """Load a stored teacher, with the normalisation that it was trained with.
 
     Args:
-        card: Its card.
-        location: Where the study names it, for messages.
+        card: The teacher's card.
+        location: Where the study names the teacher, for messages.
         store: The store.
-        data: The data that it will be run on.
+        data: The data that the teacher will run on.
 
     Raises:
-        InputError: Its weights are missing or damaged, or don't belong to its network.
+        InputError: The teacher's weights are missing or damaged, or don't fit its network.
     """
     with seeds.seeded(0, "teacher"):
         model = network_of(data, card.network, location)
@@ -99,7 +99,7 @@ def import_weights(
     Args:
         file: The file with the weights.
         source: The origin of the file, for the card.
-        pair: The pair whose teacher they belong to.
+        pair: The pair whose teacher the weights belong to.
         study: The study.
         data: The study's data.
         session: The session.
@@ -138,7 +138,7 @@ def current_accuracy(card: TeacherCard, store: TeacherStore, data: Data) -> floa
     """Measure a stored teacher again.
 
     Args:
-        card: Its card.
+        card: The teacher's card.
         store: The store.
         data: The data set that the card names.
 
@@ -146,7 +146,7 @@ def current_accuracy(card: TeacherCard, store: TeacherStore, data: Data) -> floa
         Top-1 accuracy on the test images, in percent.
 
     Raises:
-        InputError: Its weights are missing or damaged.
+        InputError: The teacher's weights are missing or damaged.
     """
     teacher = load(card, card.key, store, data)
     inputs = data.test(Finished(store.files(card.key).path))
@@ -186,7 +186,7 @@ def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Ses
 def _train(
     required: RequiredTeacher, recipe: Recipe, record: CellFiles, data: Data, session: Session
 ) -> None:
-    """Train a teacher in this process, as a cohort of one with its own seed, and publish it."""
+    """Train a teacher in this process, as a one-member cohort with its own seed; publish it."""
     folder = CellFolder(record.path)
     if folder.done and not record.weights.exists():
         shutil.rmtree(record.path)
@@ -250,7 +250,7 @@ def _measure(
     data: Data,
     session: Session,
 ) -> None:
-    """Evaluate a network, and write the same files as a finished training run."""
+    """Evaluate a network, and write the same record as a finished training run would."""
     folder = CellFolder(record.path)
     folder.begin(configuration)
     journal = folder.journal()
@@ -279,14 +279,14 @@ def _describe(
 
 
 def _with_normalisation(network: Network, model: TappedModel) -> Network:
-    """Return the untrained network with explicit normalisation: the default depends on the data."""
+    """Return the untrained network with explicit normalisation; the default depends on the data."""
     normalisation = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
     return Network(**{**normalisation, **network.untrained.identity})
 
 
 @contextmanager
 def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
-    """Hold a lock. If another process holds it, warn and wait."""
+    """Hold a lock. If another process already holds the lock, warn and wait."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution import environment, teachers
-from benchmark.execution.executors.base import CellSpec, CohortSpec
+from benchmark.execution.executors.base import CellSpec, CohortSpec, Resources
 from benchmark.execution.prepare import load_data
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.records.checkpoints import CellFolder
@@ -21,19 +20,6 @@ from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class Resources:
-    """The data and teachers that the cohorts of a study share in one process.
-
-    Attributes:
-        data: The study's images.
-        teachers: Loaded teachers by key.
-    """
-
-    data: Data
-    teachers: Mapping[str, Teacher]
 
 
 def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> None:
@@ -77,7 +63,7 @@ def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lamb
         say: Receives a line when something slow begins, such as decoding all images.
 
     Raises:
-        InputError: See `train_cohort`; or the store has no such teacher.
+        InputError: Loading or training fails; see `load_resources` and `train_cohort`.
     """
     environment.make_repeatable()
     torch.set_num_threads(int(spec.environment["threads"]))

@@ -19,12 +19,12 @@ STUDENT_ALONE = "the student alone"
 def comparison(row: Row, rows: PairRows) -> tuple[dict[str, float], list[str]]:
     """Compare a row with the student alone, with its untuned row and with the reference.
 
-    Except in `vs_untuned`, rows are compared at equal numbers of trials: a tuned row with the tuned
-    student alone.
+    Except in `vs_untuned`, only rows with equal numbers of trials are compared: a tuned row is
+    compared with the tuned student alone.
 
     Returns:
         The columns `vs_student`, `vs_untuned` and `vs_kd` with their intervals, and `gap_closed`,
-        where there is a row to compare with; and notes on what the comparisons leave out.
+        each if there is a row to compare with; and notes on what the comparisons leave out.
     """
     columns: dict[str, float] = {}
     notes: list[str] = []

@@ -23,8 +23,8 @@ EFFORT_COLUMNS = ("compute_factor", "trials", "search_tmac")
 def effort(row: Row, rows: PairRows) -> dict[str, Any]:
     """Return the columns `EFFORT_COLUMNS` of a row.
 
-    They are its compute as a multiple of the student alone's, and the trials and the compute of
-    the search for its settings.
+    These columns contain the row's compute as a multiple of the student alone's, and the number of
+    trials and the compute of the search for its settings.
     """
     student = rows.student
     alone = math.nan if student is None else student.average(COMPUTE)

@@ -1,4 +1,4 @@
-"""Keeps runs from different environments apart, or marks them where they are mixed."""
+"""Refuses to compare runs from different environments, or marks them where this is allowed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def usual_environment(rows: PairRows, mix: bool) -> str:
 
     Args:
         rows: The rows of the pair.
-        mix: Whether other fingerprints are allowed.
+        mix: Whether the runs may have different fingerprints.
 
     Returns:
-        The most common fingerprint, in a tie the alphabetically first; empty if no run has one.
+        The most common fingerprint (the alphabetically first in a tie); empty if no run has one.
 
     Raises:
         MixedEnvironmentsError: There are several fingerprints, and `mix` is False.
@@ -55,7 +55,7 @@ def environment_notes(row: Row, usual: str) -> list[str]:
 
 
 def _distinguishing_parts(fingerprint: str, fingerprints: Sequence[str]) -> str:
-    """Return the parts that some fingerprints do not share, or else those that this one lacks."""
+    """Return the parts of a fingerprint that not all others share, or else those that it lacks."""
     parts = fingerprint.split(", ")
     all_parts = [other.split(", ") for other in (*fingerprints, fingerprint)]
 

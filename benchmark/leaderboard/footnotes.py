@@ -18,13 +18,13 @@ from benchmark.leaderboard.statistics import (
 from benchmark.study.plan import TEACHER, Plan
 
 GUIDE = "docs/reading-a-leaderboard.md"
-"""Guide to every column and number of a leaderboard; path relative to the repository root."""
+"""Path of the guide to all columns and numbers of a leaderboard, relative to the repository."""
 
 _P_VALUES = ["p_student", "p_kd"]
 
 
 def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
-    """Return up to six notes that affect how this table should be read.
+    """Return up to six notes that affect how a table should be read.
 
     They cover the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
     over pairs, and published accuracies. `GUIDE` explains the rest.
@@ -94,7 +94,7 @@ def _compared_rows(board: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _with_tuned(plan: Plan, reference: str) -> str:
-    """Return the name of a reference row, plus its tuned counterpart if tuned rows use one."""
+    """Return the name of a reference row, plus its tuned counterpart for tuned rows, if any."""
     rivals = {plan.rival(method, reference) for method in plan.methods if plan.trials.get(method)}
     tuned = sorted(rival for rival in rivals - {reference} if rival is not None)
     return f"{reference}, or {tuned[0]} for tuned rows" if tuned else reference
@@ -122,7 +122,7 @@ def _tests(board: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _power(board: pd.DataFrame) -> list[str]:
-    """Return notes on whether so few seeds can make a difference significant at all."""
+    """Return notes on whether any difference can be significant with this number of seeds."""
     rows = board[(board["method"] != TEACHER) & (board["n"] > 0)]
     few = rows[rows["n"] < SIGN_FLIP_SEEDS]
     if rows.empty:

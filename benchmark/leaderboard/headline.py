@@ -17,10 +17,10 @@ Line = Mapping[Hashable, Any]
 
 
 def headline(board: pd.DataFrame, plan: Plan) -> str:
-    """Return the result in one sentence, with means and intervals but no claim of significance.
+    """Return the result in one sentence, with numbers but no claim of significance.
 
-    A study with tuned rows gets one sentence for the rows with published settings and one for the
-    tuned rows.
+    If the study has tuned rows, there is one sentence for the rows with published settings, if any,
+    and one for the tuned rows.
     """
     if not plan.budgets:
         return _capitalized(_result(board, plan))
@@ -40,7 +40,7 @@ def student_label(methods: Iterable[str], plan: Plan) -> str:
     """Return the name of the student-only baseline that rows are compared with.
 
     Args:
-        methods: The rows. Tuned rows are compared with the tuned student-only row.
+        methods: Names of the rows. Tuned rows are compared with the tuned student-only row.
         plan: The plan of the study.
     """
     rivals = {plan.rival(method, plan.baseline) for method in methods} - {None}
@@ -58,7 +58,7 @@ def _capitalized(sentence: str) -> str:
 
 
 def _result(board: pd.DataFrame, plan: Plan) -> str:
-    """Return which methods have the highest mean, and on how many pairs; not capitalized."""
+    """Return a sentence, not capitalized, on which methods have the highest mean on which pairs."""
     pairs_by_winners = _winners(board, plan)
     groups = [winners for winners in pairs_by_winners if winners]
     groups.sort(key=lambda winners: -len(pairs_by_winners[winners]))
@@ -89,7 +89,7 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
 def _winners(board: pd.DataFrame, plan: Plan) -> dict[tuple[str, ...], list[str]]:
     """Group the pairs by the methods that share rank 1 on them.
 
-    Pairs on which no row, or only student-only rows, are ranked are under the key ().
+    Pairs on which no rows, or only student-only rows, are ranked have the key ().
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for pair in plan.pairs:
@@ -110,7 +110,7 @@ def _claim(winners: Sequence[str], plan: Plan) -> str:
 
 
 def _evidence(board: pd.DataFrame, plan: Plan, winners: Sequence[str], pairs: Sequence[str]) -> str:
-    """Return the numbers behind a claim: those of each winner for one pair, else a range."""
+    """Return the numbers behind a claim: each winner's for a study of one pair, else a range."""
     selected = board[board["pair"].isin(pairs) & board["method"].isin(winners)]
     lines = selected.to_dict("records")
     if len(plan.pairs) > 1:

@@ -18,7 +18,7 @@ from benchmark.leaderboard.statistics import (
 from benchmark.study.plan import Plan
 
 MIN_SEEDS = 3
-"""A row with fewer finished seeds has no rank."""
+"""Minimum number of finished seeds; a row with fewer has no rank."""
 
 
 def why_unranked(row: Row, plan: Plan) -> list[str]:
@@ -57,9 +57,10 @@ def ranks_of_pair(rows: PairRows) -> dict[str, int | None]:
 
 
 def ranks_over_pairs(pairs: Sequence[PairRows], plan: Plan) -> dict[str, dict[str, float]]:
-    """Return the columns `mean_rank` of every method that has a rank on every pair.
+    """Return `mean_rank` and its limits for every method that has a rank on every pair.
 
-    Methods are ranked among those with the same number of trials.
+    Methods are ranked among those with the same number of trials; a method that is the only one
+    with its number of trials is omitted.
     """
     if len(pairs) < RANK_PAIRS:
         return {}
@@ -104,7 +105,7 @@ def comparable_mean(row: Row) -> float:
 
 
 def _failures(row: Row) -> str:
-    """Return the reasons why a row's cells failed, by seed, with counts if the reasons differ."""
+    """Return why a row's cells failed, in the order of seeds, with counts if the reasons differ."""
     counts = Counter(row.failed[seed] for seed in sorted(row.failed))
     if len(counts) == 1:
         return next(iter(counts))

@@ -28,7 +28,7 @@ class Row:
     Attributes:
         method: Name of the row.
         finished: Finished runs that have an accuracy, by seed.
-        failed: Reasons of failed cells, by seed.
+        failed: Reasons why cells failed, by seed.
         unmeasured: Number of finished cells without a finite accuracy.
         planned: Number of planned cells.
         inapplicable: Why the method cannot run on the pair; None if it can.

@@ -1,9 +1,9 @@
 """Statistics of paired results: intervals, sign flips, Holm's correction, mean ranks, Friedman.
 
-Pure functions of accuracies or their differences. Random draws have a fixed seed, so equal input
-gives equal output. SciPy and statsmodels offer some of these tests; the versions here are
-bit-identical for any order of the seeds and any library version, and are tested against those
-libraries.
+All functions are pure functions of accuracies or their differences. Random draws have a fixed seed,
+so equal input gives equal output. SciPy and statsmodels offer some of these tests; the versions
+here return bit-identical results for any order of the seeds and any library version, and are tested
+against those libraries.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ EXACT_SEEDS = 16
 """Maximum number of seeds in an exact sign-flip test; with more, its 2^n sums take too long."""
 
 FLIPS = 99_999
-"""Random sign patterns for an estimated p value; its standard error at p = 0.05 is 0.0007."""
+"""Number of random sign patterns for an estimated p; its standard error at p = 0.05 is 0.0007."""
 
 SIGN_FLIP_SEEDS = 6
-"""With fewer seeds the smallest two-sided p of an exact sign-flip test, 2/2^n, is above 0.05."""
+"""Minimum number of seeds for p < 0.05: the smallest p of an exact sign-flip test is 2/2^n."""
 
 RESAMPLES = 2000
 """Number of bootstrap samples for the interval of a mean rank."""
 
 RANK_PAIRS = 2
-"""With fewer pairs there is no mean rank."""
+"""Minimum number of pairs for a mean rank."""
 
 FRIEDMAN_PAIRS = 5
-"""With fewer pairs the chi-square approximation of the Friedman test is too poor to print."""
+"""Minimum number of pairs for the Friedman test; its chi-square approximation is poor for fewer."""
 
 FRIEDMAN_METHODS = 3
 """Minimum number of methods in the Friedman test; two are compared by paired differences."""
@@ -49,8 +49,8 @@ Floats = NDArray[np.float64]
 
 def mean(values: Sequence[float]) -> float:
     """Return the mean of the values; NaN if there are none."""
-    # Exact until the last rounding: the order of the values has no effect, and equal values are
-    # their own mean.
+    # The sum is exact until the final rounding, so the order of the values has no effect, and the
+    # mean of equal values is that value.
     return statistics.mean(values) if values else math.nan
 
 
@@ -70,17 +70,18 @@ def sign_flip(differences: ArrayLike) -> Any:
 
     Under the null hypothesis, each difference is equally likely to have either sign. The statistic
     is the mean difference. The test is exact, over all 2^n sign patterns, for up to `EXACT_SEEDS`
-    differences. For more it is (1 + extreme) / (1 + `FLIPS`) over patterns drawn with a fixed seed.
-    Sums that differ only by rounding errors count as equal.
+    differences. For more, p is (1 + extreme) / (1 + `FLIPS`) over patterns drawn with a fixed seed;
+    `extreme` counts the patterns whose sum is at least as large in absolute value as the observed
+    one. Sums that differ only by rounding errors count as equal.
 
-    Sources: Fisher, The Design of Experiments, 1935, section 21. For the estimate Phipson and
-    Smyth, Permutation P-values Should Never Be Zero, 2010.
+    Sources: Fisher, The Design of Experiments, 1935, section 21; for the estimate, Phipson
+    and Smyth, Permutation P-values Should Never Be Zero, 2010.
 
     Args:
-        differences: One per seed along the last axis.
+        differences: Paired differences, one per seed along the last axis.
 
     Returns:
-        P values along the remaining axes, or one number; NaN without differences.
+        P values along the remaining axes, or one number; NaN if there are no differences.
     """
     values = np.asarray(differences, dtype=np.float64)
     n = values.shape[-1]
@@ -126,7 +127,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def smallest_p(seeds: int, tests: int) -> float:
-    """Return the smallest p value that a sign flip can reach after Holm's correction.
+    """Return the smallest p value that a sign-flip test can reach after Holm's correction.
 
     Args:
         seeds: Number of paired differences.
@@ -155,7 +156,7 @@ def mean_ranks(pairs: Sequence[ArrayLike]) -> list[tuple[float, float, float]]:
     itself.
 
     Args:
-        pairs: For every pair the accuracies, of shape (methods, seeds).
+        pairs: Accuracies on every pair, of shape (methods, seeds).
 
     Returns:
         Mean rank, lower limit and upper limit of every method.
@@ -175,13 +176,13 @@ def mean_ranks(pairs: Sequence[ArrayLike]) -> list[tuple[float, float, float]]:
 
 
 def friedman(means: Mapping[str, Sequence[float]]) -> tuple[float, float]:
-    """Return statistic and p value of the Friedman test: do the methods' ranks differ over pairs?
+    """Return the result of the Friedman test of whether the methods' ranks differ over pairs.
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, 2006, section
     3.2.2.
 
     Args:
-        means: Mean accuracy on every pair, for at least three methods.
+        means: Method -> mean accuracy on every pair, for at least three methods.
 
     Returns:
         The chi-square statistic and its p value; (0, 1) if all methods are equal on every pair.
@@ -197,8 +198,9 @@ def friedman(means: Mapping[str, Sequence[float]]) -> tuple[float, float]:
 def critical_difference(methods: int, pairs: int) -> float:
     """Return Nemenyi's critical difference of mean ranks at the 5 % level.
 
-    It is q sqrt(k (k + 1) / (6 N)) for k methods and N pairs, where q is the 95 % quantile of the
-    studentized range over sqrt(2). Source: the paper cited in `friedman`, section 3.2.2.
+    The difference is q sqrt(k (k + 1) / (6 N)) for k methods and N pairs, where q is the
+    95 % quantile of the studentized range divided by sqrt(2). Source: the paper cited in
+    `friedman`, section 3.2.2.
     """
     q = float(stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf))
     return q / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * pairs))

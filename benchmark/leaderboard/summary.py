@@ -1,4 +1,4 @@
-"""`summary.json`: the result of a study for programs that read results."""
+"""`summary.json`: the result of a study, in a form that programs can read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Computes the tables of a study from its runs: the leaderboard and the costs.
 
-Pure functions of the runs and the plan: no tracker, no clock, no unseeded randomness. The result
-does not depend on the order of the runs, down to the bit. Accuracies and other shares are in
-percent, differences in percentage points; nothing is rounded.
+The tables are pure functions of the runs and the plan: no tracker, no clock and no unseeded
+randomness is involved. They are bit-identical for any order of the runs. Accuracies and other
+shares are in percent, differences in percentage points; nothing is rounded.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ _OPTIONAL_COUNTS = ("rank", "trials")
 def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) -> pd.DataFrame:
     """Return the table of a study: per pair the teacher, then the methods by decreasing accuracy.
 
-    Only finished runs with a finite accuracy count. Every mean is over all runs that count, and NaN
-    where one of them lacks the metric. Standard deviations have ddof 1, intervals are Student's t
-    at 95 %.
+    Only finished runs with a finite accuracy count. Every mean is over all runs that count, and is
+    NaN if one of them lacks the metric. Standard deviations have ddof 1; intervals of accuracies
+    and of differences are Student's t at 95 %.
 
-    Differences are paired: they use the seeds that both rows have. Rows with equal numbers of
-    trials are compared with each other, and ranked among each other: a tuned row with the tuned
-    student alone and the tuned reference. `vs_untuned` compares a tuned row with the row of the
-    same method with published settings.
+    Differences are paired: they use the seeds that both rows have. Only rows with equal numbers
+    of trials are ranked and compared with each other: a tuned row is compared with the tuned
+    student alone and the tuned reference. As an exception, `vs_untuned` compares a tuned row with
+    the row of the same method with published settings.
 
     P values are those of `statistics.sign_flip`, for rows with every planned cell, corrected by
     `statistics.holm` over all tests of a pair; `significant` names the references with p < 0.05.
-    The student alone has no `p_kd`: it is the `p_student` of the reference. `mean_rank` is over
-    pairs, among the rows with a rank on every pair, and the same on each pair; NaN for a study of
-    one pair.
+    The student alone has no `p_kd`, because it would repeat the `p_student` of the reference.
+    `mean_rank` is the mean, over pairs, of a row's rank among the rows with a rank on every pair.
+    It is the same on each pair, and NaN for a study of one pair.
 
     `best_minus_last` is a diagnostic on the validation images. `published` is what others report
     for the same networks and a method's published settings; no other column depends on it.
@@ -79,14 +79,15 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
         runs: One line per run; columns of metrics that no run has logged may be missing.
         plan: What the study set out to compare.
         mix_environments: Whether to compare runs of one pair even if their fingerprints differ.
-            The note of a row then says how many were made outside the usual environment. A run
+            The note of a row then states how many were trained outside the usual one. A run
             without a fingerprint always counts.
 
     Returns:
         A table with the columns `COLUMNS`.
 
     Raises:
-        MixedEnvironmentsError: Finished runs of one pair have different fingerprints.
+        MixedEnvironmentsError: Finished runs of one pair have different fingerprints, and
+            `mix_environments` is False.
         ValueError: A cell or a teacher has two finished runs, or the students of a pair learned
             from two teachers.
     """
@@ -110,11 +111,11 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
 
 
 def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Return the costs of the same runs: per pair the teacher, then the methods in plan order.
+    """Return the costs of a study: per pair the teacher, then the methods in plan order.
 
     Times and memory are medians over the runs that measured them (ms, seconds, MB). They differ
     between two identical training runs, so they are not in the leaderboard. Computed costs
-    (parameters, compute, trials) are the leaderboard's.
+    (parameters, compute, trials) are the same as in the leaderboard.
 
     Args:
         runs: As for `leaderboard`.
@@ -133,7 +134,7 @@ def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def to_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return lines as a table with these columns and the type of each column."""
+    """Return lines as a table with these columns, each converted to its type."""
     table = pd.DataFrame(lines, columns=list(columns))
     types = dict.fromkeys((name for name in columns if name not in TEXT_COLUMNS), "float64")
     types |= {name: "int64" for name in _COUNTS if name in columns}

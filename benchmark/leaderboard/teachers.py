@@ -12,7 +12,7 @@ def teacher_row(cells: Cells, teachers: Sequence[Run], plan: Plan, pair: str) ->
     """Return the row of the network that taught the students of a pair.
 
     Args:
-        cells: The runs of all students; they name their teacher by its identity.
+        cells: The runs of all students; the tag `teacher_id` is the identity of their teacher.
         teachers: The runs of all teachers of the study.
         plan: The plan of the study.
         pair: Name of the pair.
@@ -45,7 +45,7 @@ def _serves(run: Run, pair: str) -> bool:
 
 
 def _teacher_id(cells: Cells, plan: Plan, pair: str) -> str | None:
-    """Return the identity of the teacher that the students of a pair name; None if unclear."""
+    """Return the identity of the teacher recorded for the students of a pair; None if unclear."""
     taught: list[Run] = []
     alone: list[Run] = []
     for (cell_pair, method, _), runs in cells.items():

@@ -1,4 +1,4 @@
-"""Create networks by name, from timm and from the zoo."""
+"""Creates networks by name, from timm and from the zoo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESERVED = {
     "in_chans": "is set by the data set",
     "features_only": "is not supported",
 }
-"""timm arguments that a study must not set, and why."""
+"""timm arguments that a study must not set, each with the reason."""
 
 
 def create(network: Network, where: str, size: tuple[int, ...], classes: int) -> nn.Module:
@@ -60,7 +60,7 @@ def tapped(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> TappedModel:
-    """Create a timm model and tap it.
+    """Create a timm model, wrapped to return taps.
 
     Args:
         network: The network's section of the study.
@@ -108,7 +108,7 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def _suggested(name: str) -> str:
-    """Return a hint for a misspelt model, such as `resnet8`, which lacks the prefix."""
+    """Return a hint for a misspelt model name, such as `resnet8`, which lacks the prefix."""
     if _timm().is_model(f"cifar_{name}"):
         return f"did you mean 'cifar_{name}'?"
     return suggest(name, names(), fallback="search with `kdbench models PATTERN`")
@@ -175,7 +175,7 @@ def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
 def _own_normalisation(
     network: Network, model: nn.Module, where: str, channels: int
 ) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Return the mean and deviation from the study or the pretrained weights, if any."""
+    """Return the mean and deviation that the study or the pretrained weights set, if any."""
     mean, std = network.mean, network.std
     if mean is None and network.pretrained:
         config: Any = model.pretrained_cfg

@@ -1,4 +1,4 @@
-"""A student as it is deployed: the bare network, or with a head that its method supplies."""
+"""A student as deployed: the bare network, or the network with a head from its method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DeployedModel(nn.Module):
 
         Args:
             inputs: A batch of images, float32 [N, C, H, W] in [0, 1].
-            needs: Ignored; `TappedModel` has this argument.
+            needs: Ignored; accepted for compatibility with `TappedModel`.
         """
         return Output(self.head(self.student(inputs, self.needs)))
 
@@ -45,9 +45,9 @@ class DeployedModel(nn.Module):
         return self.student.example(count)
 
     def parameter_count(self) -> int:
-        """Return the number of the student's parameters and of all values in the head's tensors.
+        """Return the number of the student's parameters plus that of all values in the head.
 
-        The head's values count whether they were learned or copied from the teacher.
+        The head's values count regardless of whether they were learned or copied from the teacher.
         """
         head = sum(int(value.numel()) for value in self.head.state_dict().values())
         return self.student.parameter_count() + head
@@ -58,4 +58,4 @@ class DeployedModel(nn.Module):
 
 
 Evaluated = TappedModel | DeployedModel
-"""A model that is measured and tested."""
+"""A model whose quality and costs can be measured."""

@@ -1,4 +1,4 @@
-"""Discover by small forward passes what can be tapped in a network, and in which shapes."""
+"""Discovers, by small forward passes, what can be tapped in a network and in which shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmark.models.routes import Route, by_hooks, by_intermediates
 from methods import Shapes
 
 MAX_STAGES = 4
-"""Largest number of stage maps that are tapped, counted from the deepest."""
+"""Maximum number of stages to tap."""
 
 NCHW = (0, 1, 2, 3)
 NHWC = (0, 3, 1, 2)
@@ -27,7 +27,7 @@ class StageMaps:
     """How to tap the stage maps of a network.
 
     Attributes:
-        route: The function that taps them.
+        route: The function that taps the maps.
         stages: Indices of the tapped stages, shallow to deep.
         shapes: Shape of each map without the batch axis, (C, H, W).
     """
@@ -43,7 +43,7 @@ class Tappable:
 
     Attributes:
         shapes: Shapes of all taps.
-        notes: Name of each missing tap -> why it is missing.
+        notes: Why each missing tap is missing, by the tap's name.
         stage_maps: How to tap the stage maps, if that is possible.
         pooled_axes: Order of axes that turns the head's input into the pooled map; empty if the
             embedding is not the average of a map.
@@ -59,9 +59,9 @@ def discover(network: Any, inputs: Tensor) -> Tappable:
     """Find out what can be tapped in a network.
 
     Args:
-        network: A timm network in eval mode; no gradients are needed.
-        inputs: One example as the network sees it, [1, C, H, W]. It must not be blank: on a blank
-            image two different computations could agree.
+        network: A timm network in eval mode. The caller should disable gradients.
+        inputs: One preprocessed example, [1, C, H, W]. The example must not be blank: two
+            different computations could agree on a blank image.
     """
     notes: dict[str, str] = {}
     logits = network(inputs)
@@ -95,7 +95,7 @@ def find_stage_maps(
 
     Args:
         network: A timm network in eval mode.
-        inputs: One example as the network sees it.
+        inputs: One preprocessed example.
         logits: The network's output for this example without taps.
         notes: Receives the reasons under "maps" if there is no such route.
     """
@@ -128,8 +128,8 @@ def _try_route(route: Route, network: Any, inputs: Tensor, logits: Tensor) -> St
 def choose_stages(shapes: Sequence[tuple[int, ...]]) -> list[int]:
     """Choose the stages to tap.
 
-    If the maps have several sizes, the last of each size is chosen; if they have one size, evenly
-    spaced ones up to the last.
+    If the maps differ in size, the last stage of each size is chosen. If all maps have the same
+    size, evenly spaced stages up to the last are chosen.
 
     Args:
         shapes: Shape of each stage's map, (N, C, H, W).
@@ -175,7 +175,7 @@ def _find_embedding(network: Any, inputs: Tensor, notes: dict[str, str]) -> Tens
 def _find_pooled(
     network: Any, inputs: Tensor, stage_maps: StageMaps | None, embedding: Tensor
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return axes and shape of the map whose average is the embedding; both empty if none is."""
+    """Return the axes and shape of the map whose average is the embedding, or two empty tuples."""
     if stage_maps is None or embedding.is_meta:
         return (), ()
 

@@ -41,7 +41,7 @@ def linear_classifier(network: Any, embedding: tuple[int, ...]) -> Classifier | 
 
 @contextmanager
 def watched_embedding(network: Any) -> Iterator[list[Tensor]]:
-    """Collect the inputs of the classifier in all forward passes within a block.
+    """Collect the inputs of the classifier in all forward passes within a `with` block.
 
     Raises:
         AttributeError: The network does not declare which layer is its classifier.

@@ -1,4 +1,4 @@
-"""Running a model without training it, and counting its operations."""
+"""Runs a model without training it, and counts its operations."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def count_macs(model: nn.Module, *inputs: object) -> int:
     """Count the multiply-accumulates of a forward pass in eval mode.
 
-    That is half of what PyTorch counts as FLOPs.
+    The count is half of PyTorch's FLOP count.
 
     Args:
         model: The model.
-        inputs: Arguments of its forward method.
+        inputs: Arguments of the model's forward method.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    # Fused attention is counted on some devices only; as matrix products it is counted on all.
+    # PyTorch counts fused attention only on some devices, but matrix products on all.
     with evaluating(model), _frozen(model), sdpa_kernel(SDPBackend.MATH), counter:
         model(*inputs)
 
@@ -45,8 +45,8 @@ def count_macs(model: nn.Module, *inputs: object) -> int:
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Stop all parameters from requiring gradients in a block.
 
-    PyTorch's counter fails on a module that takes a view of a parameter that requires them, such as
-    the learned query of attention pooling.
+    PyTorch's counter fails on a module that takes a view of a parameter that requires gradients,
+    such as the learned query of attention pooling.
     """
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learned:

@@ -26,7 +26,7 @@ def probe(
     Args:
         student: The student.
         teacher: The teacher, if there is one.
-        needs: What the method needs.
+        needs: The taps that the method needs.
         samples: Number of training inputs.
         batch_size: Inputs per batch.
         labels: Labels of the training inputs, int64 [samples].
@@ -34,7 +34,7 @@ def probe(
     other = student if needs.companion in ("peer", "earlier") else teacher
     other_shapes = Shapes(()) if other is None else other.shapes
     depths = (len(student.shapes.maps), len(other_shapes.maps))
-    depth = min(depths) or max(depths)  # a side without maps leaves the other side all of its maps
+    depth = min(depths) or max(depths)  # if one side has no maps, the other keeps all
 
     notes = {f"student.{tap}": reason for tap, reason in student.notes.items()}
     if other is not None:
@@ -69,11 +69,11 @@ def in_float32(output: Output) -> Output:
 
 
 def only(output: Output, needs: Needs, depth: int) -> Output:
-    """Keep the part of an output that a method needs, and the maps paired with the student's.
+    """Keep the parts of an output that a method needs; of its maps, keep only the paired ones.
 
     Args:
         output: Output of the teacher or the companion for a batch.
-        needs: What the method needs from it.
+        needs: The taps that the method needs.
         depth: Number of paired stages.
     """
     first = len(output.maps) - depth

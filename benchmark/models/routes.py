@@ -16,8 +16,8 @@ class Taps:
     Attributes:
         logits: The network's output, [N, classes].
         maps: The map of each stage, [N, C, H, W], shallow to deep.
-        preactivations: The same maps before each stage's last activation; the maps themselves
-            where the network has none.
+        preactivations: The same maps before each stage's last activation; identical to `maps` if
+            the route does not provide them.
         last: Input of the head, if the route provides it.
     """
 
@@ -28,13 +28,13 @@ class Taps:
 
 
 Route = Callable[[Any, Tensor, Sequence[int] | None, bool], Taps]
-"""Runs a network on inputs and taps some stages (all if None), with preactivations or without."""
+"""Runs a network on inputs and taps some stages (all if None), with or without preactivations."""
 
 
 def by_intermediates(
     network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
 ) -> Taps:
-    """Tap a network through timm's `forward_intermediates`, and compute the logits by its head."""
+    """Tap a network via timm's `forward_intermediates`, and compute the logits with its head."""
     if preactivations and stages is not None and hasattr(network, "forward_taps"):
         # The zoo's networks return both kinds of maps in one pass.
         last, maps, early_maps = network.forward_taps(inputs, stages)
@@ -83,7 +83,7 @@ def by_hooks(
 
 
 def _watch(network: nn.Module, feature: Any, key: int, taps: dict[int, Tensor]) -> Any:
-    """Hook a module so that it stores its output, or its input, in `taps`; return the handle."""
+    """Register a hook that stores a module's output, or its input, in `taps`; return the handle."""
     module = network.get_submodule(feature["module"])
 
     def store(_: nn.Module, inputs: Any, output: Any = None) -> None:

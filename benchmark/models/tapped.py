@@ -34,7 +34,8 @@ class TappedModel(nn.Module):
     Attributes:
         shapes: Shapes of all taps, without the batch axis.
         stages: Indices of the tapped stages, shallow to deep.
-        notes: Why each missing tap is missing: `embedding`, `maps`, `pooled` or `classifier`.
+        notes: Why each missing tap is missing, by the tap's name: `embedding`, `maps`, `pooled` or
+            `classifier`.
     """
 
     mean: Tensor
@@ -127,7 +128,7 @@ class TappedModel(nn.Module):
         """Return a batch of noise images on the model's device, identical on every call.
 
         Args:
-            count: Number of inputs.
+            count: Number of images.
         """
         generator = torch.Generator("cpu").manual_seed(0)  # leaves the global RNG untouched
         noise = torch.rand(count, *self.size, generator=generator, device="cpu")
@@ -147,7 +148,7 @@ class TappedModel(nn.Module):
         return self._macs
 
     def _run(self, prepared: Tensor, needs: Needs) -> Taps:
-        """Run the network, stage by stage if a method needs taps from its stages."""
+        """Run the network, and tap its stages if the method needs taps from them."""
         maps = self._stage_maps
         if maps is None or not needs.stages:
             return Taps(self.network(prepared), [], [])

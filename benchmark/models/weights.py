@@ -1,4 +1,4 @@
-"""Weights trained elsewhere: the tensors of a file, under a network's own names."""
+"""Reads weights that were trained elsewhere, and loads them into a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.records.checkpoints import Tensors
 
 WRAPPERS = ("state_dict", "model", "net")
-"""Keys under which other programs' checkpoints keep a network's weights."""
+"""Keys under which other programs' checkpoints store a network's weights."""
 
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile add to every name."""
@@ -48,7 +48,7 @@ def read(path: Path) -> Tensors:
 
 
 def _load(path: Path) -> Any:
-    """Load the unchecked content of a file."""
+    """Load the content of a file without checking its structure."""
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
 
@@ -89,11 +89,11 @@ def _is_state_dict(content: dict[Any, Any]) -> bool:
 def load_into(network: nn.Module, tensors: Tensors, name: str, where: str) -> None:
     """Load tensors into a network.
 
-    Files that are older than BatchNorm's step counter may lack it.
+    Files written before BatchNorm had a step counter may lack that counter.
 
     Args:
         network: The network.
-        tensors: Its state dict.
+        tensors: The state dict to load.
         name: Name of the model, for the message.
         where: Origin of the tensors, for the message.
 

@@ -52,7 +52,7 @@ class Checkpoint:
 class CellFolder:
     """Reads and writes the files of one cell or teacher.
 
-    A tensor file is valid only if its digest is the one in its marker or card.
+    A tensor file is valid only if its digest matches the recorded one.
 
     Attributes:
         path: The folder.
@@ -84,7 +84,7 @@ class CellFolder:
             write_json(self.files.config, configuration)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and delete the oldest ones.
+        """Write a checkpoint, and delete all but the newest `KEPT_CHECKPOINTS`.
 
         Raises:
             InputError: A file cannot be written. Earlier checkpoints remain valid.
@@ -105,7 +105,8 @@ class CellFolder:
         """Read the newest intact checkpoint.
 
         Returns:
-            The checkpoint, or None if there is none, and a warning for every damaged one.
+            The checkpoint, or None if there is none; and a warning for every damaged checkpoint
+            that was skipped.
         """
         warnings: list[str] = []
 
@@ -131,7 +132,7 @@ class CellFolder:
         """Read the weights that `save_best` saved.
 
         Raises:
-            InputError: They are missing, damaged, or from another epoch.
+            InputError: The weights are missing, damaged, or from another epoch.
         """
         marker = _read_marker(self.files.best_marker)
         if marker["epoch"] != epoch:

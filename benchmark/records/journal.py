@@ -34,7 +34,7 @@ class Record(BaseModel):
     """A line of a journal.
 
     Attributes:
-        time: When it was written, in milliseconds since 1970.
+        time: Time at which the record was written, in milliseconds since 1970.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +64,7 @@ class EarlyEpoch(Record):
 
 
 class Epoch(Record):
-    """An epoch of the training, counted from 0."""
+    """An epoch of the main training stage, counted from 0."""
 
     kind: Literal["epoch"] = "epoch"
     epoch: int
@@ -144,10 +144,10 @@ def decode_line(line: bytes) -> Json | None:
 def read_journal(path: Path) -> list[Record]:
     """Return all complete records of a journal; empty if there is no file.
 
-    A torn last line, left by a crash while writing, is ignored.
+    An incomplete last line, left by a crash during writing, is ignored.
 
     Raises:
-        InputError: A line before the last is damaged, or is of a kind unknown to this version.
+        InputError: A complete line is damaged, or its kind is unknown to this version of kdbench.
     """
     if not path.exists():
         return []
@@ -170,7 +170,7 @@ def read_journal(path: Path) -> list[Record]:
 
 
 class Journal:
-    """Appends to a cell's journal; a record is on disk before `append` returns.
+    """Appends to a cell's journal; every record is on disk before `append` returns.
 
     Attributes:
         path: The file.
@@ -178,10 +178,10 @@ class Journal:
     """
 
     def __init__(self, path: Path):
-        """Open a journal, cutting off a torn last line.
+        """Open a journal, cutting off an incomplete last line.
 
         Raises:
-            InputError: A record is damaged.
+            InputError: A record is damaged, or its kind is unknown to this version of kdbench.
         """
         self.path = path
         self.records = read_journal(path)
@@ -194,7 +194,7 @@ class Journal:
         """Append a record.
 
         Raises:
-            InputError: The record cannot be written. The journal is then left without it.
+            InputError: The record cannot be written. The journal is left unchanged.
         """
         line = encode_line(record.model_dump())
         size = self.path.stat().st_size if self.path.exists() else 0

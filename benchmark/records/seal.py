@@ -1,4 +1,4 @@
-"""The seal on the test data, which can be opened only with the journal of a finished training."""
+"""The seal on the test data, which can be opened only with the journal of a finished run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finished:
     folder: Path
 
     def verify(self) -> None:
-        """Check that training has finished, in the journal on disk and not in memory.
+        """Check in the journal on disk, not in memory, that training has finished.
 
         Raises:
             SealedError: The journal has no `trained` record.

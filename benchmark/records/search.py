@@ -1,4 +1,4 @@
-"""The record of a search, the source of its MLflow runs: one JSON file per row and pair."""
+"""The record of a search, from which its MLflow runs are made: one JSON file per row and pair."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SearchRecord(_Plain):
         maximise: Whether a higher objective is better.
         budget: Number of trials that the study requests.
         published: Settings of trial 0 by flat name.
-        space: Search space by flat name, in words.
+        space: Description of the search space of each setting, by flat name.
         best: Number of the best complete trial, if there is one.
         figures: Paths of its figures, relative to the search's folder.
         gained: The result in a sentence.

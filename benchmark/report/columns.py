@@ -1,4 +1,4 @@
-"""The columns of printed tables: their titles, the text of a cell, and the value it sorts by."""
+"""The columns of printed tables: their titles, the texts of their cells, and their sort values."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Column:
     Attributes:
         name: Column of the results to show; the table sorts by its exact values.
         title: Header.
-        cell: Returns the text for a line, rounded; empty where the line has no value.
+        cell: Returns the rounded text for a line; empty if the line has no value.
         short: Header for narrow tables; the title if empty.
-        importance: Columns of low importance are the first that a narrow table omits.
+        importance: A narrow table omits the columns of the lowest importance first.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether the cells are names; those of other columns are numbers."""
+        """Whether the cells are names rather than numbers."""
         return self.name in ("pair", "method")
 
 
 def three_digits(value: float) -> str:
-    """Return a number with three significant digits, or more in front of the decimal point."""
+    """Return a number with three significant digits, or as an integer from 100 upwards."""
     if value <= 0:
         return plain(value, 0)
 
@@ -133,7 +133,7 @@ def _difference(name: str) -> Callable[[Line], str]:
 
 
 def _p_value(name: str) -> Callable[[Line], str]:
-    """Return a function that formats a p value; empty with too few seeds for significance."""
+    """Return a function that formats a p value, as empty text if there are too few seeds."""
 
     def cell(line: Line) -> str:
         p = line[name]
@@ -177,7 +177,7 @@ def _number(name: str, text: Callable[[float], str]) -> Callable[[Line], str]:
 
 
 def _of_measure(measure: Measure) -> Column:
-    """Return the column of a measure that is shown as its average alone."""
+    """Return the column of a measure that is shown only as its average."""
     cell = _number(measure.column, lambda value: measured_text(value, measure))
     return Column(measure.column, measure.title, cell, measure.short, measure.importance)
 
@@ -244,10 +244,10 @@ COMPUTED = (
         importance=14,
     ),
 )
-"""Computed costs, which are equal in every training."""
+"""Computed costs, which are equal in every training run."""
 
 MEASURED = _of_group("measured")
-"""Costs measured while training, which depend on the machine and its load."""
+"""Costs measured during training, which depend on the machine and its load."""
 
 DIAGNOSTICS = _of_group("diagnostic")
 

@@ -1,8 +1,8 @@
 """All files of a leaderboard, written from its results.
 
-Tables for programs (`leaderboard.csv`, `costs.csv`, `summary.json`), pages (Markdown, HTML, LaTeX)
-and figures. Every file is a function of the results, byte for byte. Only `MACHINE_DEPENDENT` files
-differ between two training runs with equal results.
+They are tables for programs (`leaderboard.csv`, `costs.csv`, `summary.json`), pages (Markdown,
+HTML, LaTeX) and figures. Every file is a function of the results, byte for byte. Only
+`MACHINE_DEPENDENT` files differ between two training runs with equal results.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def write(
         histories: Validation accuracies by epoch, if known; the learning curves need them.
 
     Returns:
-        The files.
+        Paths of the files.
 
     Raises:
         InputError: A file cannot be written.
@@ -114,7 +114,7 @@ def pages(
         costs: The measured costs.
         plan: The study's plan.
         provenance: Where the numbers come from, a line per environment.
-        figures: SVG by the name of the figure.
+        figures: SVG of each figure, by name.
     """
     kinds = [kind for kind in all_figures() if kind.name in figures]
     files = {title: name for name, title in PAGE_TITLES.items()}
@@ -138,7 +138,7 @@ def _without(files: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Summary]:
-    """Read what `write` wrote, with its exact numbers.
+    """Read the results that `write` wrote, with their exact numbers.
 
     Returns:
         The results, the measured costs and the summary.

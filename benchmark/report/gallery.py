@@ -171,7 +171,7 @@ class _Study:
 
 
 def to_html(shown: Sequence[Entry], missing: Sequence[str], studies: str) -> str:
-    """Return the same page for a browser; its figures are separate files.
+    """Return the page for a browser; its figures are separate files.
 
     Args:
         shown: Studies with results.

@@ -29,7 +29,7 @@ from benchmark.report.tables import (
 from benchmark.study.plan import TEACHER, Plan
 
 _READABLE = 700
-"""Width in pixels up to which a figure may shrink with the window; a wider one scrolls in a box."""
+"""Width in pixels up to which a figure may shrink with the window; wider ones scroll in a box."""
 
 
 class _Head(NamedTuple):

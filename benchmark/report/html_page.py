@@ -47,7 +47,7 @@ def render(template: str, title: str, context: Mapping[str, Any], *, script: boo
     Args:
         template: File in `templates/`.
         title: Title of the page.
-        context: Names that the template uses. All text is escaped.
+        context: Values that the template uses, by name. All text is escaped.
         script: Whether to include `page.js`, which sorts the tables.
     """
     return _TEMPLATES.get_template(template).render(

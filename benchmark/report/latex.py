@@ -48,7 +48,7 @@ _SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
 """Font sizes to try in turn, and their em in points: small letters are relatively wide."""
 
 _MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
-"""Mark of a significant p value, and what the row is compared with."""
+"""Mark of a significant p value, and what the row is compared with, by column."""
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}",

@@ -37,7 +37,7 @@ MEASURED_NOTE = "Medians over the seeds. They depend on the machine and its load
 NOTHING_MEASURED = "Nothing was measured."
 
 OMITTED = "columns omitted (too narrow)"
-"""Introduces the list of columns that a narrow table omits."""
+"""Text that introduces the list of columns that a narrow table omits."""
 
 GUIDE_ADDRESS = f"../../{GUIDE}"
 """The guide to leaderboards, relative to the folder of a study in `results/`."""
@@ -51,7 +51,7 @@ class TextTable:
         title: Heading above the table.
         columns: Its columns.
         lines: The results behind its rows.
-        cells: A text per row and column; `NONE` where there is nothing to show.
+        cells: One text per row and column; `NONE` where there is nothing to show.
         notes: Remarks on rows.
     """
 
@@ -67,7 +67,7 @@ class TextTable:
         return tuple(column.title for column in self.columns)
 
     def rows(self) -> Iterator[tuple[Line, list[tuple[Column, str]]]]:
-        """Yield each line with its cells, beside their columns."""
+        """Yield each line with its cells, each beside its column."""
         for line, cells in zip(self.lines, self.cells, strict=True):
             yield line, list(zip(self.columns, cells, strict=True))
 

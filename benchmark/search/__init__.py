@@ -1,1 +1,1 @@
-"""Searches settings with Optuna, and stores the results."""
+"""Searches for settings with Optuna, and stores the results."""

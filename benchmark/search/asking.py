@@ -16,11 +16,11 @@ from benchmark.study.schema import Search
 
 
 def ask(row_search: RowSearch, count: int, search: Search) -> None:
-    """Choose settings until a number of trials have them. Each trial is stored in one step.
+    """Choose settings until `count` trials have them, and store each trial in one step.
 
     Args:
         row_search: The search.
-        count: Number of trials.
+        count: Total number of trials that have settings afterwards.
         search: The search settings of the study.
     """
     distributions = {name: distribution(setting) for name, setting in row_search.space.items()}

@@ -49,7 +49,7 @@ def storage_errors(url: str) -> Iterator[None]:
     """Turn errors of an open storage into an InputError.
 
     Args:
-        url: Its address.
+        url: Address of the storage, for the message.
 
     Raises:
         InputError: The database rejected a request.

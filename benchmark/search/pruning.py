@@ -1,4 +1,4 @@
-"""Reports trials to Optuna's pruner while they train, and stops those that it prunes."""
+"""Reports trials to Optuna's pruner during training, and stops those that the pruner rejects."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ class PruningListener(Progress):
         self._progress.started(cell, epoch, epochs)
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Pass the event on, and report it.
+        """Pass the event on, and report the epoch's objective to Optuna.
 
         Raises:
-            LeaveCohort: Every trial that shares this training run is pruned.
+            LeaveCohort: Every trial that shares this training run has been pruned.
         """
         self._progress.epoch(cell, epoch, epochs, metrics)
         if self._search.pruner == "none" or self._search.objective not in metrics:

@@ -28,7 +28,7 @@ class BestTrial:
         key: Identity of the search.
         trials: Number of trials of the search.
         settings: The settings of the best trial.
-        published: Objective of trial 0; None if it isn't complete.
+        published: Objective of trial 0; None if that trial is not complete.
         value: Objective of the best trial.
         number: Number of the best trial.
         compute_tmac: Compute of all trials, in 10^12 multiply-accumulates.
@@ -88,7 +88,7 @@ def best_trial(row_search: RowSearch, record: SearchRecord) -> BestTrial | None:
 
     Args:
         row_search: The search.
-        record: Its record.
+        record: The record of that search.
     """
     if record.best is None:
         return None
@@ -152,7 +152,7 @@ def _compute(
 
 
 def _best(trials: Sequence[TrialRecord], search: Search) -> TrialRecord | None:
-    """Return the best complete trial, or the first one if several are equal."""
+    """Return the best complete trial, or the first of them if several are equally good."""
     best: TrialRecord | None = None
     for trial in trials:
         if trial.state != "COMPLETE" or trial.value is None:

@@ -32,7 +32,7 @@ class RowSearch:
         space: The searched settings by flat name.
         published: The settings of trial 0, by flat name.
         study: The Optuna study.
-        storage: The storage that contains it.
+        storage: The storage that contains the Optuna study.
     """
 
     pair: Pair
@@ -45,11 +45,11 @@ class RowSearch:
 
     @property
     def label(self) -> str:
-        """Its name in messages."""
+        """Name of the search in messages."""
         return f"{self.pair.name} / {self.row.name}"
 
     def trial_label(self, number: int, seed: int) -> str:
-        """Return the name of one training of a trial, for messages and progress events."""
+        """Return the name of one training run of a trial, for messages and progress events."""
         return f"{self.label} / trial {number} / seed {seed}"
 
     def trials(self) -> list[FrozenTrial]:
@@ -57,7 +57,7 @@ class RowSearch:
         return self.study.get_trials(deepcopy=False)
 
     def running(self, numbers: range) -> list[FrozenTrial]:
-        """Return the trials with the given numbers whose results are not reported to Optuna yet."""
+        """Return the trials with these numbers whose results have not been reported to Optuna."""
         return [
             trial
             for trial in self.trials()
@@ -83,9 +83,9 @@ def open_searches(
     """Open the searches of a study: one for every row that can run, on every pair.
 
     Args:
-        prepared: The study.
+        prepared: The prepared study.
         search: Its search settings.
-        hashes: SHA-256 of the teachers' weights by key.
+        hashes: SHA-256 of each teacher's weights, by teacher key.
         storage: The storage for the trials.
 
     Raises:
@@ -118,7 +118,7 @@ def _open(
     hashes: Mapping[str, str],
     storage: optuna.storages.BaseStorage,
 ) -> RowSearch:
-    """Open the search of the row at an index on a pair."""
+    """Open the search for one row, given by its index, on one pair."""
     study = prepared.study
     row = study.methods[index]
     settings = space(row, search)

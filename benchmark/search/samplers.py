@@ -20,7 +20,7 @@ GP_LIMIT = 6
 """Maximum number of settings for the Gaussian process sampler."""
 
 STARTUP = 8
-"""Number of trials before a sampler models their results."""
+"""Number of trials that a sampler needs before it models their results."""
 
 
 def distribution(setting: Setting) -> BaseDistribution:

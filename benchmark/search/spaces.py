@@ -48,7 +48,8 @@ def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
 
     Args:
         flat: The settings by flat name.
-        row: The row that they belong to, whose own settings are kept.
+        row: The row that the settings belong to. Its own settings are kept unless `flat` overrides
+            them.
     """
     composed = _is_composed(row)
     settings = deepcopy(row.settings)
@@ -69,13 +70,13 @@ def nested(flat: Mapping[str, Any], row: Row) -> TunedSettings:
 def published(
     row: Row, settings: Mapping[str, Setting], recipe: Recipe, location: str
 ) -> dict[str, Any]:
-    """Return the settings of trial 0: the row's own, else the published ones.
+    """Return the settings of trial 0: those set in the study, and published values for the rest.
 
     Args:
         row: The row.
         settings: The searched settings by flat name.
         recipe: The study's recipe.
-        location: Where the study names the row, for messages.
+        location: Key path of the row in the study file, for messages.
 
     Raises:
         InputError: A value is outside its search space.

@@ -37,10 +37,10 @@ class TrialCells:
     """The training runs of all trials of a study.
 
     Attributes:
-        prepared: The study.
+        prepared: The prepared study.
         search: Its search settings.
         folder: Folder of its searches.
-        hashes: SHA-256 of the teachers' weights by key.
+        hashes: SHA-256 of each teacher's weights, by teacher key.
     """
 
     prepared: Prepared
@@ -60,14 +60,14 @@ class TrialCells:
         return TrialCell(self.folder.cell(identity(configuration)), configuration)
 
     def values(self, row_search: RowSearch, trial: FrozenTrial) -> dict[int, float | None]:
-        """Return the objective by seed; None for a training run that isn't finished."""
+        """Return the objective by seed; None for a training run that has not finished."""
         return {
             seed: self._value(self.cell(row_search, trial, seed).files)
             for seed in self.search.seeds
         }
 
     def _value(self, files: CellFiles) -> float | None:
-        """Return the objective after the epoch that the study's rule selected."""
+        """Return the objective after the selected epoch; None if training has not finished."""
         records = read_journal(files.journal)
         selected = [record.epoch for record in records if isinstance(record, Trained)]
         if not selected:

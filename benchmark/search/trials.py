@@ -1,4 +1,4 @@
-"""Runs the trials of a pair in rounds: chooses settings, trains side by side, reports results."""
+"""Runs a pair's trials in rounds: chooses settings, trains cells side by side, reports results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmark.execution.executors import CellSpec, CohortSpec
+from benchmark.execution.executors import CellSpec, CohortSpec, Resources
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
-from benchmark.execution.worker import Resources
 from benchmark.failpoint import failpoint
 from benchmark.records.layout import CellFiles
 from benchmark.records.search import write_search
@@ -28,7 +27,7 @@ class Trials:
     Attributes:
         cells: The training runs of all trials.
         row_searches: The searches of the pair.
-        session: The session.
+        session: The context of the command, including its executor.
         resources: Data and teachers in this process's memory.
         cohort_size: Maximum number of cells trained side by side; None for no limit.
     """
@@ -42,8 +41,8 @@ class Trials:
     def make(self, numbers: range) -> None:
         """Run the trials of one round.
 
-        Trials that were chosen before an interruption are trained to the end, and reported to
-        Optuna in the same order.
+        Trials that were chosen before an interruption are trained to the end. Results are reported
+        to Optuna in the same order as without an interruption.
 
         Args:
             numbers: The trial numbers of the round.
@@ -69,7 +68,7 @@ class Trials:
             write_search(self.cells.folder.record(row_search.key), record)
 
     def _running(self, numbers: range) -> Iterator[tuple[RowSearch, FrozenTrial]]:
-        """Yield the trials of a round whose results are not reported to Optuna yet."""
+        """Yield the trials of a round whose results have not been reported to Optuna."""
         for row_search in self.row_searches:
             for trial in row_search.running(numbers):
                 yield row_search, trial
@@ -96,7 +95,7 @@ class Trials:
         return cohort_spec(prepared, self.session, teacher, seed, specs, tested=False)
 
     def _tell(self, row_search: RowSearch, trial: FrozenTrial) -> None:
-        """Report the mean objective over the seeds to Optuna, or that a training run failed."""
+        """Report to Optuna the mean objective over the seeds, or that a training run failed."""
         values = self.cells.values(row_search, trial).values()
         complete = [value for value in values if value is not None]
 

@@ -1,9 +1,9 @@
 """Searches for settings with the same budget for every method, on validation images only.
 
-Optuna chooses the settings, and the cohort engine trains the trials. Networks of one seed and
-round, across the methods of a pair, train in cohorts that share the data stream and the teacher's
-forward passes. Each network of a trial is trained as a cell with a journal, like any other, but is
-never evaluated on test images.
+Optuna chooses the settings, and the cohort engine trains the trials. The networks of one seed and
+round, across the methods of a pair, are trained in cohorts that share the data stream and the
+teacher's forward passes. Each network of a trial is trained as a cell with a journal, like any
+other network, but it is never evaluated on test images.
 
 A single process chooses trials and reports their results to Optuna. Its choices depend only on the
 results reported so far and on one seed per trial, so an interrupted search resumes with the same
@@ -22,10 +22,10 @@ import optuna
 
 from benchmark.errors import InputError
 from benchmark.execution.estimate import cohort_macs
+from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
-from benchmark.execution.worker import Resources
 from benchmark.locks import locked
 from benchmark.records.search import write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
@@ -45,9 +45,9 @@ class Outcome:
 
     Attributes:
         best: The best trial of every search that has a complete one.
-        failed: Labels of the other searches.
+        failed: Labels of the searches without a complete trial.
         tmac: Compute of all trials, in 10^12 multiply-accumulates.
-        alone: The same if every cell ran the teacher's forward passes for itself.
+        alone: What `tmac` would be if every cell ran the teacher's forward passes for itself.
     """
 
     best: list[BestTrial] = field(default_factory=list)
@@ -66,15 +66,15 @@ def tune(
     """Run all unfinished trials of a study.
 
     Args:
-        prepared: The study.
-        session: The session.
+        prepared: The prepared study.
+        session: The context of the command, including its workspace and executor.
         storage: Address of Optuna's database; by default a file in the study's search folder.
         cohort_size: Maximum number of cells trained side by side; None for no limit.
         on_round: Called after every round with the folder of the records.
 
     Raises:
         InputError: The study has no search settings, a row has nothing to search, the storage
-            cannot be used, or any of the reasons listed for `run` applies.
+            cannot be used, or any of the conditions listed for `run` applies.
     """
     folder = session.workspace.study(prepared.study.name).search
     with errors_in(session.source):
@@ -119,7 +119,11 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def _required_search(prepared: Prepared) -> Search:
-    """Return the search settings. Raise InputError if they or something to search are missing."""
+    """Return the search settings.
+
+    Raises:
+        InputError: The study has no search settings, or a row has nothing to search.
+    """
     search = prepared.study.search
     if search is None:
         raise InputError(
@@ -160,7 +164,7 @@ def _planned(
 def _add_compute(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
 ) -> None:
-    """Add the compute of a pair's trials."""
+    """Add the compute of a pair's trials to the outcome."""
     members = [
         (row_search.pair.name, row_search.method(row_search.published))
         for row_search in row_searches

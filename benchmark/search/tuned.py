@@ -1,4 +1,4 @@
-"""The file of tuned settings, `studies/tuned/<study>.yaml`: `tune` writes it, `run` reads it."""
+"""The file of tuned settings, `studies/tuned/<study>.yaml`: written by `tune` and read by `run`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Entry(Strict):
         pair: Name of the pair.
         row: Name of the row.
         search: Identity of the search.
-        trials: Number of its trials.
+        trials: Number of trials of the search.
         trial: Number of the best trial; trial 0 has the published settings.
-        published: Objective of trial 0; None if it isn't complete.
+        published: Objective of trial 0; None if that trial is not complete.
         value: Objective of the best trial.
         compute_tmac: Compute of all trials, in 10^12 multiply-accumulates.
         found: Settings of the best trial.
@@ -64,7 +64,7 @@ class Settings(Strict):
         objective: The metric that the searches optimised.
         seeds: Seeds of every trial.
         epochs: Epochs of the study's recipe.
-        searches: The results.
+        searches: The results, one entry per search.
     """
 
     study: str

@@ -38,8 +38,8 @@ class PlannedTeacher:
         pairs: Names of the pairs that share it.
         model: Name of the network.
         seed: Seed of its training.
-        teacher_id: First 12 digits of the SHA-256 of its weights; empty until they exist.
-        recipe: The settings of its recipe that a reader compares first.
+        teacher_id: First 12 digits of the SHA-256 of its weights; empty until the weights exist.
+        recipe: The main settings of its recipe, for display.
     """
 
     id: str
@@ -66,7 +66,7 @@ class PlannedCell:
         teacher: Name of the teacher's network.
         teacher_id: First 12 digits of the SHA-256 of the teacher's weights.
         student: Name of the student's network.
-        recipe: The settings of its recipe that a reader compares first.
+        recipe: The main settings of its recipe, for display.
         length: Number of training epochs, by stage (`early`, `epochs`).
     """
 
@@ -101,11 +101,12 @@ class Plan:
         protocol: `legacy` if no images were held out for validation, else `validated`.
         trials: Row -> number of trials in the search for its settings. Rows that are not listed
             have published settings.
-        search_tmac: "pair/row" -> compute of that search in 10^12 multiply-accumulates, if known.
+        search_tmac: "pair/row" -> compute of the search for the row's settings on the pair, in
+            10^12 multiply-accumulates, if known.
         altered: Rows whose settings the study's author changed, or that are named after another
             method. They have no published accuracy.
-        reference: The row that other rows are compared with besides the baseline: plain
-            distillation. It need not be among `methods`; None if there is none.
+        reference: The row, besides the baseline, that other rows are compared with: plain
+            distillation. None if there is none. It need not be among `methods`.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which requires their teacher's weights.
@@ -163,7 +164,7 @@ class Plan:
 
     @property
     def budgets(self) -> list[int]:
-        """Numbers of trials that rows were tuned with, highest first; empty if none was tuned."""
+        """Numbers of trials that rows were tuned with, highest first; empty if no row was tuned."""
         return sorted({count for count in self.trials.values() if count}, reverse=True)
 
     @property
@@ -177,7 +178,7 @@ class Plan:
         )
 
     def published(self, method: str) -> str | None:
-        """Return the row with published settings that belongs to a tuned row, if there is one."""
+        """Return the row with published settings that corresponds to a tuned row, or None."""
         name = method.removesuffix(SUFFIX)
         return name if name != method and self.trials.get(method) and name in self.methods else None
 
@@ -195,8 +196,8 @@ class Plan:
             reference: The row to compare with, or None.
 
         Returns:
-            The reference or its tuned row, whichever was searched with as many trials as `method`.
-            None if there is none, or if `method` is the reference itself, tuned or not.
+            The reference or its tuned row, whichever has the same number of trials as `method`.
+            None if neither has, or if `method` is itself the reference or its tuned row.
         """
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
@@ -223,7 +224,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def from_dict(content: Mapping[str, Any]) -> Plan:
-    """Return the plan from plain data that this or an older version wrote.
+    """Return the plan from plain data that this or an older version of kdbench wrote.
 
     Raises:
         ValueError: The data is not a plan.

@@ -1,4 +1,4 @@
-"""Write the reference of study files, `docs/study.md`, and the JSON schema for editors.
+"""Write the reference for study files, `docs/study.md`, and the JSON schema for editors.
 
 Run `python -m benchmark.study.reference` after changing the schema.
 """
@@ -70,7 +70,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def markdown() -> str:
-    """Return the reference of study files as Markdown."""
+    """Return the reference for study files as Markdown."""
     schema = json_schema()
     parts = [INTRODUCTION]
 
@@ -136,7 +136,7 @@ def _default(schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return the type of a value, with the values that are allowed."""
+    """Return the type of a value, with its allowed values or limits."""
     if "$ref" in schema:
         return _link(schema["$ref"])
     if "const" in schema:

@@ -1,4 +1,4 @@
-"""Sections of the reference of study files, with an example for each."""
+"""Sections of the reference for study files, with an example for each."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Section:
     """A section of the reference.
 
     Attributes:
-        title: Its heading.
-        model: The model whose keys it lists.
+        title: Heading of the section.
+        model: The model whose keys the section lists.
         example: YAML that replaces keys of `COMPLETE`.
     """
 

@@ -1,4 +1,4 @@
-"""A study: one question, read from a YAML file and expanded to cells, each with its identity."""
+"""A study: one question, read from a YAML file and expanded into cells, each with an identity."""
 
 from __future__ import annotations
 
@@ -219,7 +219,8 @@ def load(path: Path, methods: MethodRegistry) -> Study:
 
     Args:
         path: The YAML file.
-        methods: All methods. They replace `"*"`, and check the settings of every row.
+        methods: The registry of all methods. Its names replace `"*"`, and it checks the settings
+            of every row.
 
     Raises:
         InputError: The file is invalid. The message has one line per mistake, with the file, the
@@ -275,7 +276,7 @@ class _StudyFile:
         return ": ".join(filter(None, parts))
 
     def _replace_star(self, rows: list[Any], names: Sequence[str]) -> list[Any]:
-        """Replace `"*"`, and record the index in the file of each row."""
+        """Replace `"*"`, and record the index that each row has in the file."""
         listed = [row.get("method") if isinstance(row, dict) else row for row in rows]
         others = [name for name in names if name not in listed]
 

@@ -102,7 +102,7 @@ def read(path: Path) -> Document:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """Return plain data as block YAML that `read` restores exactly, in the order of its keys."""
+    """Return plain data as block YAML that `read` restores exactly, including the order of keys."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -182,7 +182,7 @@ class _Inspector:
         self.positions: dict[Location, Position] = {}
 
     def visit(self, node: Node, location: Location) -> None:
-        """Inspect a value and all values in it. Aliases are expanded, so they count too."""
+        """Inspect a value and all values in it. Aliases are expanded, so their values count too."""
         if len(self.positions) > MAX_VALUES or len(location) > MAX_DEPTH:
             raise InputError(f"{self.path}: {_TOO_LARGE}")
 

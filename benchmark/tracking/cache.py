@@ -2,8 +2,8 @@
 
 Reading a run from MLflow takes more than a millisecond, and MLflow cannot tell which runs have
 changed. The file is therefore valid while two things stay the same: the experiment's `REVISION`,
-which changes with every sync that writes something, and the list of deleted runs. Other manual
-changes to a run go unnoticed until the file is deleted.
+which changes with every sync that writes something, and the list of deleted runs. Other changes
+made by hand go unnoticed until the next such sync, or until the file is deleted.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ from benchmark.tracking.tags import (
 )
 
 _ENVIRONMENT = "environment.json"
-"""Name of the run's file with its environment."""
+"""Name of the file of a run that contains its environment."""
 
 Key = tuple[str, ...]
-"""Key that runs are matched by; rows with the same settings share a cell on disk, but no run."""
+"""Key that runs are matched by; rows with the same settings share a cell, but not a run."""
 
 
 def run_key(tags: Mapping[str, str]) -> Key:
@@ -54,10 +54,10 @@ class PlannedRun:
     """The run of a cell or teacher, as described by the plan.
 
     Attributes:
-        name: Its name in MLflow.
+        name: Name of the run in MLflow.
         files: The files of the cell or teacher.
-        tags: Its tags.
-        params: Its settings and recipe.
+        tags: Tags of the run.
+        params: Settings and recipe of the run.
     """
 
     name: str
@@ -67,7 +67,7 @@ class PlannedRun:
 
     @property
     def key(self) -> Key:
-        """The key that it is matched by."""
+        """The key that the run is matched by."""
         return run_key(self.tags)
 
 
@@ -149,9 +149,9 @@ class CellRun(Projection):
     running: bool
 
     def is_shown_by(self, run: Any) -> bool:
-        """Return whether a run started at the same time and shows no more records than exist.
+        """Return whether a run started when the journal did and shows no more records than exist.
 
-        Otherwise, it shows an earlier training of the cell.
+        Otherwise, the run shows an earlier training of the cell.
         """
         same_start = run.info.start_time == self.records[0].time
         return same_start and _shown_records(run) <= len(self.records)
@@ -176,8 +176,9 @@ class CellRun(Projection):
     def _write_records(self, run: Any) -> bool:
         """Write the files and metrics of records that a run does not show yet.
 
-        The tag that counts the records is written afterwards. After a crash in between, they are
-        written again: MLflow keeps one of two points with equal key, step, time and value.
+        The tag that counts the records is written afterwards. After a crash in between, the files
+        and metrics are written again: MLflow keeps one of two points with equal key, step, time
+        and value.
         """
         new = self.records[_shown_records(run) :]
         if len(new) == len(self.records):
@@ -221,7 +222,7 @@ class CellRun(Projection):
         return [record.environment for record in self.records if isinstance(record, Start)]
 
     def _status(self) -> tuple[str, int]:
-        """Return MLflow's status, and the time of the record that decided it in milliseconds."""
+        """Return MLflow's status, and the time in milliseconds of the record that determines it."""
         for record in self.records:
             if isinstance(record, Final):
                 return "FINISHED", record.time

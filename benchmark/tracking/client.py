@@ -1,6 +1,6 @@
 """The client that reads and writes MLflow runs.
 
-MLflow takes seconds to import, so functions import it, not modules.
+MLflow takes seconds to import, so it is imported inside functions, not at the top of modules.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Client:
     """MLflow's own client, with retries while the store is busy.
 
     All calls of `mlflow.MlflowClient` are available. They raise `TrackingError` if the store
-    cannot be reached or fails, and `InputError` if another version of MLflow created it.
+    cannot be reached or fails, and `InputError` if another version of MLflow created the store.
     """
 
     def __init__(self, store: Store):
@@ -198,7 +198,7 @@ class Client:
         return True
 
     def supersede(self, run: Any) -> bool:
-        """Tag a run as superseded; return whether it was not yet."""
+        """Tag a run as superseded; return False if it already was."""
         if run.data.tags[KIND] == SUPERSEDED:
             return False
 

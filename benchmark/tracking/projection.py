@@ -69,8 +69,8 @@ class Projection(ABC):
         """Write what the run lacks, or create a new run.
 
         Args:
-            candidates: Runs of the same cell or trial. Those that contradict the records are
-                superseded.
+            candidates: Runs of the same cell or trial. All except the first that does not
+                contradict the records are superseded.
         """
         run = next(filter(self.is_shown_by, candidates), None)
         others = [candidate for candidate in candidates if candidate is not run]
@@ -84,7 +84,7 @@ class Projection(ABC):
 
     @abstractmethod
     def is_shown_by(self, run: Any) -> bool:
-        """Return whether nothing in a run contradicts the records; it may lack some."""
+        """Return whether nothing in a run contradicts the records, some of which it may lack."""
 
     @abstractmethod
     def create(self) -> Any:

@@ -46,9 +46,9 @@ class Report:
     """The content of a report run.
 
     Attributes:
-        tags: Its tags.
-        note: Its description, in Markdown.
-        files: Files to copy into it.
+        tags: Tags of the run.
+        note: Description of the run, in Markdown.
+        files: Files to copy into the run.
         texts: Contents of further text files, by name.
         times: Timestamps in milliseconds since 1970; the run spans them.
     """
@@ -164,7 +164,7 @@ def publish(
         plan: Plan of the study.
         note: The description, in Markdown; its first line is the result in one sentence.
         files: The files of the report.
-        warn: Receives a message for each distinct reason of failure.
+        warn: Receives a message for each distinct reason for failure.
     """
     failures: dict[str, str] = {}
 
@@ -201,7 +201,7 @@ def _noting(failures: dict[str, str], part: str) -> Iterator[None]:
 
 
 def _study_reports(experiment: Any, runs: Sequence[Any]) -> list[Any]:
-    """Return the reports of a study; the one that the experiment's tag names comes first."""
+    """Return the reports of a study; the one in the experiment's tag comes first."""
     current = experiment.tags.get(REPORT_RUN)
     reports = [
         run for run in runs if run.data.tags.get(KIND) == REPORT and SEARCH not in run.data.tags
@@ -230,7 +230,7 @@ def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
 
     Args:
         base: Address of MLflow's server.
-        store: The store that it serves.
+        store: The store that the server serves.
 
     Raises:
         TrackingError: The store cannot be reached.

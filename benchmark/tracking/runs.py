@@ -95,9 +95,9 @@ def histories(
         experiment: Name of the experiment.
         store: The store that contains it.
         metric: Name of the metric.
-        rows: Methods by pair whose histories are always read.
-        limit: If more runs than this are finished, only those of `rows` are read, because each
-            takes a request.
+        rows: Methods whose histories are always read, by pair.
+        limit: Maximum number of finished runs that are all read. If there are more, only those of
+            `rows` are read, because each takes a request.
 
     Returns:
         A table with the columns `pair`, `method`, `seed`, `step` and `value`, sorted by them.
@@ -128,7 +128,7 @@ def plan(experiment: str, store: Store) -> Plan:
     """Return the plan of the study in an experiment.
 
     Raises:
-        InputError: The store has no such experiment, or it belongs to no study.
+        InputError: The store has no such experiment, or the experiment belongs to no study.
         TrackingError: The store cannot be reached.
     """
     _, entity = _experiment(experiment, store)

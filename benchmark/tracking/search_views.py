@@ -38,7 +38,7 @@ def search_views(record: SearchRecord, curves: Collection[str]) -> list[View]:
 
     Args:
         record: The search.
-        curves: All metrics that its trials have for each epoch.
+        curves: All metrics that its trials have logged over the epochs.
     """
     seeds = [seed_objective(seed) for seed in record.seeds]
     metrics = {*curves, OBJECTIVE, COMPUTE, *seeds}

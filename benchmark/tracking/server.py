@@ -148,7 +148,7 @@ def _wait(
 
 
 def _last_error(log: IO[bytes]) -> str:
-    """Return the last line of a log that names an error, else the last line."""
+    """Return the last line of a log that mentions an error, else the last line."""
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines() or ["none"]
 

@@ -24,7 +24,7 @@ class Store:
 
     Attributes:
         uri: `sqlite:////absolute/path`, or the address of a server.
-        artifacts: `file:///` address of the folder for the files of runs; None if a server decides.
+        artifacts: `file:///` address of the folder for the files of runs; None for a server.
         run_cache: Folder for the cache of runs; None for no cache.
     """
 

@@ -46,10 +46,10 @@ def study_views(
 
     Args:
         metrics: All metrics that any of its runs has logged.
-        groups: Method and pair of all its runs.
+        groups: Method and pair of each group of runs.
         crowded: Whether there are more runs than MLflow's page loads at once. The runs are then
-            sorted by method, because means include only the loaded runs: sorted by accuracy, these
-            would be the best runs of each method.
+            sorted by method, because means include only the loaded runs: if sorted by accuracy,
+            these would be the best runs of each method.
     """
     return [
         _leaderboard(metrics, groups, crowded),

@@ -33,8 +33,8 @@ LONGEST_WAIT = 60.0
 def sync(folder: Path, store: Store) -> Synced:
     """Copy a study's plan and journals to MLflow; write only what is missing there.
 
-    Cells that have not started get no run. Runs of cells that were trained again, or that are no
-    longer planned, are kept as `superseded`.
+    Cells that have not started get no run. Earlier runs of cells that were trained again, and
+    all runs of cells that are no longer planned, are kept as `superseded`.
 
     Args:
         folder: Folder of the study.
@@ -94,7 +94,7 @@ def _supersede_unplanned(
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
     """Supersede the runs of cells that are no longer in the plan."""
-    # While teachers are being trained, the plan does not list its cells yet.
+    # While teachers are being trained, the plan does not yet list the cells that need them.
     if not all(teacher.teacher_id for teacher in plan.teachers):
         return []
 

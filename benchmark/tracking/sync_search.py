@@ -137,7 +137,7 @@ def _recorded_runs(client: Client, experiment_id: str, key: str) -> dict[str, li
 
 
 def _journals(folder: SearchFolder, trial: TrialRecord) -> Sequence[Sequence[Record]]:
-    """Return the journals of the seeds of a trial that have started."""
+    """Return the journals of those seeds of a trial that have started."""
     cells = [folder.files(cell) for _, cell in sorted(trial.cells.items())]
     journals = [read_journal(cell.journal) for cell in cells]
     return [records for records in journals if records]

@@ -1,6 +1,6 @@
 """Names of tags, kinds of runs and metrics in MLflow.
 
-Stores of older versions contain the same names, so none of them may change.
+Stores written by older versions contain the same names, so none of the names may change.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TRIAL_NUMBER = "trial"
 """Tag of a trial: its number in the search."""
 
 SYNCED = "kdbench.synced"
-"""Tag of a run: how much of its journals it shows."""
+"""Tag of a run: how much of its journals the run shows."""
 
 CONTENT = "kdbench.content"
 """Tag of a report: SHA-256 of its files."""

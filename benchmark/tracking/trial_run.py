@@ -48,7 +48,7 @@ STATES = {
     "PRUNED": State("KILLED", "pruned"),
     "RUNNING": State("RUNNING", "running"),
 }
-"""States by Optuna's name."""
+"""States by Optuna's names."""
 
 INTERRUPTED = State("KILLED", "interrupted")
 """State of a trial that was running when its process ended."""
@@ -73,8 +73,8 @@ class TrialRun(Projection):
     """A trial with the journals of its seeds, and its run.
 
     Attributes:
-        search: The search that it belongs to.
-        trial: Its record.
+        search: The search that the trial belongs to.
+        trial: Record of the trial.
         journals: Journals of the seeds that have started.
         running: Whether a process is running the search.
     """

@@ -1,7 +1,8 @@
 """Saved views of MLflow's runs page: its columns and charts, packed into tags.
 
-This module writes nothing. MLflow doesn't document the format; this one is what version 3.17.2
-reads. Code that writes a view must therefore tolerate failure, and nothing depends on a view.
+This module writes nothing. MLflow doesn't document the format of views; the one used here is the
+one that version 3.17.2 reads. Code that writes a view must therefore tolerate failure, and nothing
+depends on a view.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _FIXED_COLUMNS = (_RUN_NAME, "runDateAndNestInfo")
 """The columns that MLflow always shows on the left."""
 
 _GROUP_WIDTH = 400
-"""Width of a group's name, which is composed of tags, in pixels."""
+"""Width, in pixels, of the column with a group's name, which is composed of tags."""
 
 _LEAST_WIDTH = 100
 """Minimum width of a column, in pixels."""
@@ -167,7 +168,7 @@ def with_charts(
     columns: Mapping[str, int] | None = None,
     metrics: Iterable[str] = (),
 ) -> View:
-    """Add charts of the same runs to a view.
+    """Add charts of a view's runs to the view.
 
     Args:
         view: A view that has only a table.

@@ -33,12 +33,12 @@ class Assembly:
     Attributes:
         method: The method, with its adapters.
         student: The student.
-        companion: Provides the network that the student learns from.
+        companion: Provides the network, if any, that the student learns from.
         model: The network to evaluate: the student, with the method's own head if it has one.
         criterion: Computes the losses.
         length: Number of epochs in each stage.
-        recipe: The recipe of the training, stretched to its length.
-        schedule: Learning rates.
+        recipe: The recipe of the main training, stretched to the method's length.
+        schedule: The learning rates of both stages.
     """
 
     method: Method
@@ -51,10 +51,10 @@ class Assembly:
     schedule: Schedule
 
     def enter(self, early: bool) -> Optimizer:
-        """Set which networks learn in a stage.
+        """Select the modules that learn in a stage.
 
         Returns:
-            A fresh optimizer for their parameters.
+            A fresh optimizer for the parameters of these modules.
         """
         self.companion.enter(early)
         learners = self.companion.learners([self.student, self.method], early)
@@ -87,7 +87,7 @@ class Assembly:
         return tensors
 
     def load_weights(self, tensors: Tensors) -> None:
-        """Load what `weights` returned."""
+        """Load the tensors that `weights` returned."""
         own = dict(tensors)
         head = self.method.deployed()
         if head is not None:

@@ -22,9 +22,11 @@ class Tally:
     """The training time of a member and its best epoch so far.
 
     Attributes:
-        own_seconds: Time of its own steps, in seconds.
-        teacher_seconds: Time of the teacher's forward passes in the epochs that needed them.
-        best_epoch: The first epoch with the highest validation accuracy so far; -1 if none yet.
+        own_seconds: Time of the member's own steps, in seconds.
+        teacher_seconds: Time of the teacher's forward passes in the epochs in which the member
+            needed them, in seconds.
+        best_epoch: The first epoch with the highest validation accuracy so far; -1 if there is
+            none yet.
         best_accuracy: Validation accuracy of that epoch, in percent.
     """
 
@@ -39,7 +41,7 @@ class Tally:
         self.teacher_seconds += teacher_seconds
 
     def improved(self, epoch: int, accuracy: float) -> bool:
-        """Return whether a validation accuracy is the best so far, and record it if it is."""
+        """Return whether a validation accuracy is the best so far, and if so, record it."""
         if accuracy <= self.best_accuracy:
             return False
 
@@ -77,8 +79,8 @@ def take(
 
     Args:
         modules: All modules that learn or hold state, by the prefix of their tensors' names.
-        optimizer: The optimizer.
-        tally: The tally.
+        optimizer: The member's optimizer.
+        tally: The member's training time and best epoch so far.
         record: The journal record of the epoch.
         epoch: Index of the epoch, counted from 0 at the start of the early stage.
     """
@@ -96,7 +98,7 @@ def take(
 
 
 def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> None:
-    """Load the weights in a checkpoint.
+    """Load the modules' weights from a checkpoint.
 
     Raises:
         RuntimeError: The weights don't fit the modules.
@@ -106,7 +108,7 @@ def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> No
 
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
-    """Load the state of the optimizer in a checkpoint.
+    """Load the optimizer's state from a checkpoint.
 
     Raises:
         ValueError: The state doesn't fit the optimizer.
@@ -116,7 +118,7 @@ def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
 
 def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:
     """Return the journal record of the epoch after which a checkpoint was taken."""
-    # Checkpoints of the first versions have no kind: there was no early stage then.
+    # Checkpoints of the first versions lack a kind, because these versions had no early stage.
     kind = checkpoint.state.get("kind", "epoch")
     record = parse_record({"kind": kind, **checkpoint.state["record"]})
     assert isinstance(record, EarlyEpoch | Epoch)
@@ -124,7 +126,7 @@ def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:
 
 
 def _part(checkpoint: Checkpoint, part: str) -> Tensors:
-    """Return the tensors of a part, without the prefix of their names."""
+    """Return the tensors of a part, with the part's prefix removed from their names."""
     prefix = f"{part}/"
 
     return {

@@ -2,8 +2,8 @@
 
 A member's results depend only on its own configuration. Every random draw comes from a stream
 derived from the study's seed and a role, the teacher runs the same way whatever the members need,
-and members share no state. A cell therefore gives the same bits on one CPU whether it is trained
-alone, with others, or in pieces with crashes in between.
+and members share no state. On one CPU, the results of a cell are therefore identical to the last
+bit whether it is trained alone, with others, or in pieces with crashes in between.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
 
     Args:
         tasks: The members of the cohort.
-        conditions: Data and settings that they share.
-        progress: Receives their progress.
+        conditions: Data and settings that the members share.
+        progress: Receives the progress events of all members.
 
     Raises:
         InputError: A file that the cohort needs cannot be read or written.

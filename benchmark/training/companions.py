@@ -1,6 +1,6 @@
-"""Companions: networks that a method learns from in place of the study's teacher.
+"""Companions: networks that a student learns from in place of the study's teacher.
 
-`Needs.companion` of a method names one; `COMPANIONS` maps the names to classes.
+A method names its companion in `Needs.companion`; `COMPANIONS` maps each name to a class.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmark.training.teacher import Teacher
 from methods import Method, Output
 
 TRAINING_PASSES = 3
-"""Compute of a training step in forward passes: one forward, and a backward pass that costs two."""
+"""Cost of a training step in forward passes: one for the forward, two for the backward pass."""
 
 
 class Companion(ABC):
@@ -30,7 +30,7 @@ class Companion(ABC):
     In all methods, `early` is true in the early stage, which precedes the main training.
 
     Attributes:
-        trains_first: Whether the early stage trains the companion alone, for a whole recipe.
+        trains_first: Whether the early stage trains only the companion, for all epochs of a recipe.
     """
 
     trains_first: ClassVar[bool] = False
@@ -217,7 +217,7 @@ class Earlier(SecondNetwork):
 class Untrained(SecondNetwork):
     """A network of the teacher's architecture with random weights.
 
-    Checkpoints don't contain it, because the seed reproduces its weights.
+    Checkpoints don't contain this network, because the seed reproduces its weights.
     """
 
     @classmethod
@@ -244,8 +244,8 @@ class Untrained(SecondNetwork):
     def enter(self, early: bool) -> None:
         """Freeze the network, but normalise with the statistics of each batch.
 
-        An untrained network has no running statistics, and without normalisation its activations
-        would explode.
+        The running statistics of an untrained network are only initial values, and without
+        normalisation its activations would explode.
         """
         super().enter(early)
         for module in self.network.modules():

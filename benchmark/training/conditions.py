@@ -21,15 +21,16 @@ class Task:
     """One cell to train.
 
     Attributes:
-        folder: Folder in which it is recorded.
-        label: Its name in messages.
-        configuration: Everything that determines its results; written to its folder.
+        folder: Folder in which the cell is recorded.
+        label: The cell's name in messages.
+        configuration: Everything that determines the cell's results; written to `folder`.
         student: The network to train.
         method: Name of the method.
         settings: Settings of the method.
-        teacher: The architecture of the pair's teacher, for methods with an untrained teacher.
-        recipe: The cell's own recipe, in which only the learning rate and the weight decay may
-            differ; None to use that of the conditions.
+        teacher: The architecture of the pair's teacher, for methods whose companion is an untrained
+            network of that architecture.
+        recipe: The cell's own recipe, which may differ from the cohort's only in learning rate and
+            weight decay; None to use the cohort's recipe.
     """
 
     folder: CellFolder
@@ -77,7 +78,7 @@ class Conditions:
     def autocast(self) -> torch.autocast:
         """Return a context that runs networks in the recipe's precision.
 
-        Losses are computed outside of it, in float32.
+        Losses are computed outside this context, in float32.
         """
         return torch.autocast(
             self.data.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
@@ -87,9 +88,9 @@ class Conditions:
         """Build a network for the data, on the CPU.
 
         Args:
-            network: Its description in the study.
-            role: Name of the random stream that initialises its weights.
-            where: Its name in messages.
+            network: The network's description in the study.
+            role: Name of the random stream that initialises the network's weights.
+            where: The network's name in messages.
 
         Raises:
             InputError: The network cannot be built.

@@ -13,11 +13,11 @@ from methods import Method
 
 @dataclass(frozen=True)
 class Length:
-    """The epochs of a cell.
+    """The number of epochs in each stage of a cell.
 
     Attributes:
-        early: Epochs of the stage before the training, for methods that have one.
-        epochs: Epochs of the training.
+        early: Number of epochs in the early stage; 0 for methods without one.
+        epochs: Number of epochs in the main training.
     """
 
     early: int
@@ -25,12 +25,12 @@ class Length:
 
     @property
     def total(self) -> int:
-        """Epochs of both stages."""
+        """Total number of epochs in both stages."""
         return self.early + self.epochs
 
 
 def length(method: Method, recipe: Recipe) -> Length:
-    """Return the number of epochs of a method under a recipe."""
+    """Return the number of epochs in each stage of a method under a recipe."""
     if companion_of(method).trains_first:
         early = recipe.epochs
     else:
@@ -48,7 +48,7 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
         recipe: The recipe.
         images: Images per epoch.
         student: Multiply-accumulates of the student's forward pass of one image.
-        teacher: The same for the teacher.
+        teacher: Multiply-accumulates of the teacher's forward pass of one image.
     """
     epochs = length(method, recipe)
     companion = companion_of(method)
@@ -66,7 +66,7 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
 
 
 def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
-    """Return the teacher's forward passes per image in a cohort of methods that share them.
+    """Return the number of teacher passes per image in a cohort whose methods share them.
 
     An epoch in which any method needs two views of the images counts as two passes.
     """

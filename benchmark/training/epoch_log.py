@@ -23,12 +23,12 @@ class EpochLog:
         """Log a batch.
 
         Args:
-            loss: Its loss.
-            labels: [N], used to compute the training accuracy.
+            loss: The loss of the batch.
+            labels: Labels of the batch, [N], used to compute the training accuracy.
 
         Returns:
-            The logged values: total, raw values in the order of the loss, share of correct
-            predictions.
+            The logged values: the total, the raw values in the order of `loss.raw`, and the share
+            of correct predictions.
         """
         correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
         values = [loss.total, *loss.raw.values(), correct]

@@ -1,6 +1,6 @@
-"""Measures the quality of a trained network: accuracy, F1, calibration, agreement with its teacher.
+"""Measures the quality of a trained network: accuracy, F1, calibration and teacher agreement.
 
-All measures are computed from logits and given in percent.
+All quality measures are computed from logits and expressed in percent.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def predict(model: Evaluated, inputs: Inputs) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
-    """Return the share of images whose label is among the highest logits.
+    """Return the share of images whose label has one of the highest logits.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits of the images, [N, classes].
+        labels: Labels of the images, [N].
         top: How many of the highest logits count.
     """
     # A stable sort breaks ties between equal logits in the same way as argmax.
@@ -45,11 +45,11 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
     """Return the mean of the per-class F1 scores.
 
     A class that is neither present nor predicted counts as 0, as in scikit-learn with
-    `zero_division=0`, but over all classes of the network and on its device.
+    `zero_division=0`. Unlike in scikit-learn, the mean is over all classes of the network.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits of the images, [N, classes].
+        labels: Labels of the images, [N].
     """
     classes = logits.shape[1]
     predicted = logits.argmax(dim=1)
@@ -68,8 +68,8 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BI
     Guo et al., ICML 2017, arXiv:1706.04599, eq. 3.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits of the images, [N, classes].
+        labels: Labels of the images, [N].
         bins: Number of bins.
     """
     confidence, predicted = F.softmax(logits.double(), dim=1).max(dim=1)
@@ -81,7 +81,7 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BI
 
 
 def agreement(logits: Tensor, teacher: Tensor) -> float:
-    """Return the share of images for which student and teacher predict the same class.
+    """Return the share of images for which the student and the teacher predict the same class.
 
     Stanton et al., NeurIPS 2021, arXiv:2106.05945, eq. 5.
 
@@ -94,11 +94,11 @@ def agreement(logits: Tensor, teacher: Tensor) -> float:
 
 
 def quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str, float]:
-    """Return all quality measures, by the column of `benchmark.measures`.
+    """Return all quality measures, by their columns in `benchmark.measures`.
 
     Args:
-        logits: [N, classes].
-        labels: [N].
+        logits: Logits of the images, [N, classes].
+        labels: Labels of the images, [N].
         teacher: The teacher's logits; None to omit the agreement.
     """
     scores = {
@@ -127,7 +127,7 @@ def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> di
 
 
 def validate(model: Evaluated, inputs: Inputs) -> dict[str, float]:
-    """Return top-1 accuracy and mean cross-entropy."""
+    """Return the top-1 accuracy and the mean cross-entropy."""
     logits = predict(model, inputs)
     return {
         "acc1": accuracy(logits, inputs.labels),

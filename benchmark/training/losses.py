@@ -23,7 +23,7 @@ class Loss:
     Attributes:
         logits: Logits for the training accuracy, [N, classes].
         task: Weighted cross-entropy; None if the loss has only the method's terms.
-        parts: Weighted terms.
+        parts: Weighted terms of the method.
         raw: Unweighted values to log, by name.
         weights: Weights to log, by name.
     """
@@ -67,7 +67,7 @@ class Step:
 
     Attributes:
         loaded: The batch.
-        teacher: Output of the study's teacher; None if no method needs it.
+        teacher: Output of the study's teacher for the batch; None if no method needs it.
         epoch: Current epoch, counted from 0; negative in the early stage.
     """
 
@@ -107,8 +107,8 @@ class Criterion:
         """Run a network with the student's architecture on a batch.
 
         Returns:
-            The taps that the method needs, in float32. Only the deepest maps are kept, those that
-            have a counterpart in the teacher.
+            The taps that the method needs, in float32. Of the maps, only the deepest are kept,
+            namely those with a counterpart in the teacher.
         """
         second = None
         with self.autocast():
@@ -128,8 +128,8 @@ class Criterion:
 
         Args:
             learner: Output of the network that learns.
-            source: Output of the network that it learns from.
-            step: The batch.
+            source: Output of the network to learn from.
+            step: The batch and its context.
         """
         loaded = step.loaded
         batch = Batch(loaded.labels, loaded.index, step.epoch, self.epochs)

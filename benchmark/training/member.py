@@ -32,8 +32,8 @@ class Member:
         student: The student.
         needs: The taps that the method needs.
         length: Number of epochs in each of the two stages.
-        epoch: Current epoch: -n to -1 in the early stage, then from 0.
-        left: Whether it has left its cohort, because it failed or was pruned.
+        epoch: Current epoch: -n to -1 in an early stage of n epochs, then counted from 0.
+        left: Whether the member has left its cohort, because it failed or was pruned.
     """
 
     def __init__(self, task: Task, conditions: Conditions, progress: Progress):
@@ -64,12 +64,12 @@ class Member:
 
     @property
     def taught(self) -> bool:
-        """Whether it needs the teacher in the current epoch."""
+        """Whether the member needs the teacher in the current epoch."""
         return self.parts.method.taught(self.epoch < 0)
 
     @property
     def done(self) -> bool:
-        """Whether it has completed all of its epochs."""
+        """Whether the member has completed all of its epochs and is still in its cohort."""
         return not self.left and self.epoch == self.length.epochs
 
     @property
@@ -78,7 +78,7 @@ class Member:
         return self.epoch + self.length.early
 
     def active(self, epoch: int) -> bool:
-        """Return whether it trains in the given epoch."""
+        """Return whether the member trains in the given epoch."""
         return not self.left and self.epoch == epoch < self.length.epochs
 
     def enter(self, epoch: int) -> None:
@@ -91,7 +91,7 @@ class Member:
 
         Args:
             loaded: The batch.
-            teacher: The teacher's output for the batch.
+            teacher: The teacher's output for the batch; None if no member needs it.
             step: Index of the batch in the epoch.
 
         Returns:
@@ -149,19 +149,19 @@ class Member:
         record_failure(self.task, error, self._progress)
 
     def leave(self) -> None:
-        """Leave the cohort, because it was pruned, without being marked as failed."""
+        """Leave the cohort without recording a failure, as when the member was pruned."""
         self._log.clear()
         self.left = True
 
     def _measure_speed(self, teacher_seconds: float) -> float:
-        """Add the epoch's times to the tally, and return its samples per second."""
+        """Add the epoch's times to the tally, and return the member's samples per second."""
         own = self._watch.read()
         shared = teacher_seconds if self.taught else 0.0
         self._tally.add(own, shared)
         return self.conditions.samples_per_epoch / max(own + shared, 1e-9)
 
     def _validate(self) -> dict[str, float]:
-        """Return the validation metrics, if there is validation data; save the best weights."""
+        """Return the validation metrics, if any; under `best_val`, save new best weights."""
         images = self.conditions.data.val
         if images is None:
             return {}

@@ -36,7 +36,7 @@ class Optimizer:
         self._optimizer.step()
 
     def state(self) -> Tensors:
-        """Return the state of all parameters, by `<parameter index>/<name>`."""
+        """Return the state tensors of all parameters, by `<parameter index>/<name>`."""
         tensors = {}
         for index, state in self._optimizer.state_dict()["state"].items():
             for name, value in state.items():
@@ -60,7 +60,7 @@ class Optimizer:
 
 
 class DotOptimizer(Optimizer):
-    """Minimises a loss with DOT, which keeps the gradients of task and distillation separate.
+    """Minimises a loss with DOT, which separates the gradients of the task and the distillation.
 
     See `methods.Dot`; Zhao et al., ICCV 2023, arXiv:2308.02286.
     """

@@ -1,4 +1,4 @@
-"""Measures the costs of a trained network: size, compute, latency, memory.
+"""Measures the costs of a trained network: size, compute, latency and memory.
 
 Latency and memory depend on the machine.
 """
@@ -22,7 +22,7 @@ WARM_UP_SECONDS = 0.5
 
 LEAST, MOST = 5, 30
 SECONDS = 2.0
-"""Timing ends after `MOST` passes, or after `SECONDS` if there are at least `LEAST` passes."""
+"""Timing ends after `MOST` passes, or after `SECONDS` if at least `LEAST` passes have run."""
 
 
 def costs(model: Evaluated) -> dict[str, float]:
@@ -58,7 +58,8 @@ def latency(model: Evaluated, batch_size: int) -> float:
 def peak_memory(device: torch.device) -> float:
     """Return the peak memory of this process so far, in MiB.
 
-    On a GPU, it is the memory of the process's tensors there; otherwise, its resident memory.
+    On a GPU, this is the memory of the process's tensors on that GPU; otherwise, it is the resident
+    memory of the process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

@@ -1,4 +1,4 @@
-"""Progress events of a training."""
+"""Progress events of training."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Mapping
 class Progress:
     """Receives progress events. The base class ignores them.
 
-    In all events, `cell` is a task's label. Epochs count from 0, with those of the early stage.
+    In all events, `cell` is a task's label. Epochs are counted from 0 at the start of the early
+    stage.
     """
 
     def planned(self, cells: Mapping[str, int]) -> None:
         """Report the cells to train, with the number of epochs of each."""
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
-        """Report that a cell starts or resumes training at an epoch, of `epochs` in total."""
+        """Report that a cell starts or resumes training at `epoch`, out of `epochs` in total."""
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Report that an epoch has ended and is recorded."""
+        """Report that an epoch has ended and has been recorded."""
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Report that a cell has been evaluated and is finished."""

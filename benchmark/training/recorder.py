@@ -18,7 +18,7 @@ class Recorder:
     """Writes the checkpoints, journal and results of one cell, and reports progress.
 
     Everything is on disk before it is reported, and a checkpoint is written before the record of
-    its epoch. If a crash leaves the journal one record short, `restore` adds that record.
+    its epoch. If a crash leaves the journal one record short, `restore` adds the missing record.
 
     Attributes:
         task: The cell.
@@ -111,9 +111,9 @@ class Recorder:
         self._progress.finished(self.task.label, final.metrics)
 
     def _append_epoch(self, record: EarlyEpoch | Epoch) -> None:
-        """Append the record of an epoch, unless the journal already has it.
+        """Append the record of an epoch, unless the journal already contains it.
 
-        It already does if a damaged checkpoint forced a restore from the one before it.
+        It already contains the record if a damaged checkpoint forced a restore from an older one.
         """
         if self._journal.count(type(record)) <= record.epoch:
             self._journal.append(record)
@@ -124,8 +124,8 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
 
     Args:
         epoch: Index of the epoch, negative in the early stage.
-        position: The same epoch, counted from 0 at the start of the early stage.
-        metrics: Metrics of the epoch; in the early stage they get a prefix.
+        position: Index of the same epoch, counted from 0 at the start of the early stage.
+        metrics: Metrics of the epoch; in the early stage, their names get a prefix.
     """
     if epoch >= 0:
         return Epoch(epoch=epoch, metrics=metrics)

@@ -18,10 +18,10 @@ def measure(
     """Measure the quality and the costs of a trained cell.
 
     Args:
-        assembly: Its parts, with the weights to evaluate.
-        tally: The times that it recorded during training.
-        conditions: The conditions of its training.
-        folder: Its folder, whose journal opens the test data.
+        assembly: The cell's parts, with the weights to evaluate.
+        tally: The times recorded during the cell's training.
+        conditions: The conditions of the cell's training.
+        folder: The cell's folder, whose journal is the evidence that unseals the test data.
 
     Returns:
         The values by the keys of `benchmark.measures`; only the training costs if the conditions

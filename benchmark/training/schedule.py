@@ -1,6 +1,6 @@
 """Computes the learning rate of each step, as a pure function.
 
-torch's schedulers have state; a pure function resumes exactly after a crash without any.
+torch's schedulers keep state; a pure function needs none to resume exactly after a crash.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Schedule:
     """The learning rates of a cell, in both of its stages.
 
     Attributes:
-        recipe: The recipe of the training, stretched to its length.
+        recipe: The recipe of the main training, stretched to the method's length.
         steps: Steps per epoch.
-        early_epochs: Length of the early stage.
+        early_epochs: Number of epochs in the early stage.
         early_recipe: The recipe that the early stage follows; None for a constant peak rate.
     """
 

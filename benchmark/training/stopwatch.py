@@ -1,4 +1,4 @@
-"""Measures time spent on a device without waiting for the device."""
+"""Measures the time of work on a device, and waits for the device only to read the time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 class Stopwatch:
     """Adds up the time of work on a device.
 
-    On a GPU, events are queued with the work and read later, so that measuring never blocks.
+    On a GPU, events are queued with the work and read later, so that `running` never blocks.
     """
 
     def __init__(self, device: torch.device):
@@ -38,7 +38,7 @@ class Stopwatch:
         self._events.append((begin, end))
 
     def read(self) -> float:
-        """Return the seconds since the last reading, and reset them. Waits for a GPU."""
+        """Return the seconds measured since the last call; on a GPU, wait for its work first."""
         if self._events:
             torch.cuda.synchronize(self.device)
             milliseconds = sum(begin.elapsed_time(end) for begin, end in self._events)

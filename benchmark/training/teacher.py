@@ -20,7 +20,7 @@ class Teacher:
 
     Attributes:
         model: The network.
-        sha256: SHA-256 of its weights file.
+        sha256: SHA-256 of the network's weights file.
     """
 
     def __init__(self, model: TappedModel, sha256: str):

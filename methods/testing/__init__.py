@@ -8,7 +8,8 @@ A test file for your own methods:
     class TestMyMethods(MethodConformance):
         subjects = [Subject.of_class(MyMethod)]
 
-Methods get the same inputs as from the engine: float32, and only the taps that they request.
+Methods get inputs in the form in which the engine passes them: float32, and only the taps that they
+request.
 """
 
 import pytest

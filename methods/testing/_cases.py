@@ -35,12 +35,12 @@ class Subject:
 
     @classmethod
     def of_class(cls, kind: type[Method]) -> Subject:
-        """Test a class that need not be in the registry."""
+        """Return the subject for a class, which need not be in the registry."""
         return cls(kind.__name__, kind, kind.small)
 
     @classmethod
     def named(cls, name: str) -> Subject:
-        """Test a method of the registry, or a composition such as "kd+fitnet"."""
+        """Return the subject for a registered method, or a composition such as "kd+fitnet"."""
         small = {
             part: methods.get(part).small if part in methods.names() else {}
             for part in methods.parts(name)
@@ -58,7 +58,7 @@ class Subject:
         return [pair for pair in PAIRS.values() if method.supports(pair) is None]
 
     def built(self, pair: Probe, seed: int = 0) -> Method:
-        """Create the method with its adapters for a pair; skip the test if it cannot run there.
+        """Create the method with its adapters for a pair; skip the test if it cannot run.
 
         Copying a built method takes as long as building it again, so nothing is cached.
         """
@@ -92,7 +92,7 @@ class Conformance:
 
 
 def classifier_of(network: Shapes, seed: int) -> Classifier:
-    """Draw a classifier. A teacher's is the same in every batch."""
+    """Draw a classifier. A teacher's classifier is the same in every batch."""
     draw = torch.Generator().manual_seed(200 + seed)
     weight = torch.randn(CLASSES, *network.embedding, generator=draw)
     return Classifier(weight, torch.randn(CLASSES, generator=draw))
@@ -175,7 +175,7 @@ def outputs_of(method: Method, pair: Probe, seed: int = 0) -> tuple[Output, Outp
 
 
 def leaves(output: Output) -> Output:
-    """Copy an output, so that each of its tensors can get a gradient."""
+    """Copy an output so that each of its tensors can get a gradient."""
     return output.map(lambda tensor: tensor.detach().clone().requires_grad_())
 
 

@@ -65,14 +65,14 @@ class MinimumConformance(Conformance):
 
 
 def _with_logits(output: Output) -> Output:
-    """Add logits of zero where the method asks for none of the teacher's."""
+    """Add logits of zero if the method does not request the teacher's logits."""
     if len(output.logits):
         return output
     return replace(output, logits=torch.zeros(BATCH_SIZE, CLASSES))
 
 
 def _moved(output: Output, step: Output) -> Output:
-    """Add two outputs; the classifier stays."""
+    """Add two outputs; the classifier is that of the first."""
 
     def added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
         return None if first is None or second is None else first + second

@@ -27,12 +27,12 @@ from methods.testing._cases import (
 
 
 class StateConformance(Conformance):
-    """Training can be repeated, resumed, and run alongside others."""
+    """Training can be repeated and resumed, and can share outputs with other methods."""
 
     def test_the_same_seed_gives_the_same_bits_whatever_other_streams_do(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Draw random numbers from torch's global stream only."""
+        """Random numbers must come from torch's global stream only."""
         terms, gradients, state = _trained(subject, pair, stream=0)
         terms_again, gradients_again, state_again = _trained(subject, pair, stream=1)
         assert terms == terms_again
@@ -56,7 +56,7 @@ class StateConformance(Conformance):
     def test_a_method_resumes_from_its_saved_state_as_if_it_had_never_stopped(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Keep everything that changes in parameters and buffers."""
+        """Everything that changes must be kept in parameters and buffers."""
         original, restored = subject.built(pair), subject.built(pair, seed=1)
         early_terms_of(original, *outputs_of(original, pair))
         terms_of(original, *outputs_of(original, pair))
@@ -73,7 +73,7 @@ class StateConformance(Conformance):
     def test_the_outputs_that_a_cohort_shares_stay_as_they_were(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Change nothing in place that belongs to the networks or the batch."""
+        """Nothing that belongs to the networks or the batch may be changed in place."""
         method = subject.built(pair)
         student, teacher = outputs_of(method, pair)
         student, samples = leaves(student), batch()
@@ -91,7 +91,7 @@ class StateConformance(Conformance):
 def _trained(
     subject: Subject, pair: Probe, stream: int
 ) -> tuple[dict[str, tuple[float, float]], list[Tensor], dict[str, Tensor]]:
-    """Train on one batch after reseeding the random streams that a method must not use."""
+    """Compute gradients on a batch after reseeding the streams that a method must not use."""
     random.seed(stream)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(stream)

@@ -31,16 +31,16 @@ LOST_WITH = {
     "pooled": ("pooled",),
     "classifier": ("classifier",),
 }
-"""Field of `Shapes` -> all fields that are empty if it is."""
+"""Field of `Shapes` -> all fields that are empty if that one is."""
 
 
 class TapConformance(Conformance):
-    """A method uses all taps that it requests and no others, and says why it cannot run without."""
+    """A method uses exactly the taps that it requests and reports why it cannot run without one."""
 
     def test_a_tap_that_was_not_asked_for_changes_no_bit(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Declare in `needs` everything that the method uses."""
+        """`needs` must declare everything that the method uses."""
         method = subject.built(pair)
         asked = terms_of(method, *outputs_of(method, pair))
         everything = drawn(0, pair.student), drawn(1, pair.teacher)
@@ -48,7 +48,7 @@ class TapConformance(Conformance):
 
     @pytest.mark.parametrize("tap", TAPS, ids=[tap.name for tap in TAPS])
     def test_a_tap_that_is_asked_for_makes_a_difference(self, subject: Subject, tap: Tap) -> None:
-        """In one of the networks, on one of the pairs: OFA uses the student's maps only."""
+        """One of the networks on one of the pairs is enough: OFA uses the student's maps only."""
         if tap not in subject.method().tapped().taps:
             pytest.skip(f"it does not request {tap.title}")
         assert any(
@@ -80,7 +80,7 @@ class TapConformance(Conformance):
     def test_a_deployed_head_makes_logits_of_the_students_output_alone(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """The head is a submodule, so that it trains and is saved with the method."""
+        """The head is a submodule, so that it is trained and saved with the method."""
         method = subject.built(pair).eval()
         head = method.deployed()
         if head is None:
@@ -94,7 +94,7 @@ class TapConformance(Conformance):
 
 
 def _results(subject: Subject, pair: Probe, tap: Tap, side: Side, changed: bool) -> tuple[Any, ...]:
-    """Return the terms, and logits of a deployed head, with a tap as usual or changed."""
+    """Return the terms, and the logits of a deployed head, with a tap as drawn or changed."""
     network: Shapes = getattr(pair, side)
     other = replace(drawn(9, network), classifier=classifier_of(network, 5))
     if changed and (tap.name, side) == ("classifier", "teacher"):

@@ -31,7 +31,7 @@ class TermConformance(Conformance):
     """Terms are finite numbers that the student and the adapters can learn from."""
 
     def test_a_method_runs_on_at_least_one_pair(self, subject: Subject) -> None:
-        """Otherwise all of its other cases would be skipped, and nothing would be tested."""
+        """If there were none, all other tests of the method would be skipped."""
         assert subject.supported()
 
     def test_terms_are_finite_scalars_in_float32_with_plain_weights(
@@ -55,7 +55,7 @@ class TermConformance(Conformance):
     def test_gradients_reach_all_that_learns_and_nothing_of_the_teacher(
         self, subject: Subject, pair: Probe
     ) -> None:
-        """Detach the teacher's output; use every adapter."""
+        """The teacher's output must be detached, and every adapter used."""
         method = subject.built(pair)
         student, teacher = (leaves(output) for output in outputs_of(method, pair))
         if not method.has_terms:

@@ -17,10 +17,9 @@ import pytest
 from benchmark.errors import InputError
 from benchmark.execution import executors, worker
 from benchmark.execution import run as execution_run
-from benchmark.execution.executors import CohortSpec, Executor
+from benchmark.execution.executors import CohortSpec, Executor, Resources
 from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.specs import cohort_spec
-from benchmark.execution.worker import Resources
 from benchmark.hashing import identity
 from benchmark.study.schema import make_dataset
 from benchmark.training.progress import Progress

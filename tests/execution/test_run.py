@@ -14,10 +14,9 @@ from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError
-from benchmark.execution.executors import CohortSpec
+from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.run import Summary
-from benchmark.execution.worker import Resources
 from benchmark.models import create, discovery
 from benchmark.study.schema import Network
 from benchmark.training.progress import Progress

@@ -50,7 +50,8 @@ def locate(dataset: Dataset) -> Located:
     """Find the data set that a study names, without reading it.
 
     Raises:
-        InputError: No file defines this kind of source, or the data set's folder is missing.
+        InputError: No file defines this kind of source, the data set's folder is missing, or an
+            option does not apply to the data set.
     """
     prefix, _, argument = dataset.name.partition("/")
     kind = kinds().get(prefix)

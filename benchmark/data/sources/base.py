@@ -101,8 +101,8 @@ class Located:
     Attributes:
         signature: Plain data that changes whenever the images may have changed. None for a source
             that is fast enough to read without a cache.
-        load: Reads the data set. Its argument is a folder for files that the parts need while in
-            use.
+        load: Reads the data set. Its argument is a folder for files that the parts need while they
+            are in use.
     """
 
     signature: Any
@@ -134,7 +134,7 @@ class SourceKind(ABC, Generic[D]):
         """
 
     def names(self) -> Sequence[str]:
-        """Return names of this kind to suggest in messages."""
+        """Return the data set names of this kind that messages suggest."""
         return [f"{self.prefix}/{self.argument}" if self.argument else self.prefix]
 
 
@@ -154,7 +154,7 @@ def class_labels(values: Sequence[Any], classes: int, where: str) -> Tensor:
         where: Origin of the labels, for the error message.
 
     Raises:
-        InputError: A label is not a class from 0 to `classes - 1`.
+        InputError: A label is not an integer from 0 to `classes - 1`.
     """
     for value in values:
         if not isinstance(value, int) or not 0 <= value < classes:

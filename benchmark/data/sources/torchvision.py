@@ -27,7 +27,7 @@ class Torchvision(SourceKind[schema.Torchvision]):
     argument = "<name>"
 
     def names(self) -> Sequence[str]:
-        """Return the names of the data sets that timm can open."""
+        """Return the names of the torchvision data sets that a study can use."""
         return [f"{self.prefix}/{name}" for name in schema.TORCHVISION]
 
     def locate(self, dataset: schema.Torchvision, argument: str) -> Located:

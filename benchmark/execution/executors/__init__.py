@@ -1,4 +1,4 @@
-"""Executors by name. The folder is the registry: every public module except `base` contains one."""
+"""Executors by name. This folder is the registry: each public module except `base` defines one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 
 from benchmark.errors import InputError, suggest
-from benchmark.execution.executors.base import CellSpec, CohortSpec, Executor
+from benchmark.execution.executors.base import CellSpec, CohortSpec, Executor, Resources
 
-__all__ = ["DEFAULT", "CellSpec", "CohortSpec", "Executor", "create", "names"]
+__all__ = ["DEFAULT", "CellSpec", "CohortSpec", "Executor", "Resources", "create", "names"]
 
 DEFAULT = "inline"
 """The executor that a session uses unless it is given another one."""
@@ -26,7 +26,7 @@ def create(name: str) -> Executor:
     """Create an executor.
 
     Args:
-        name: Name of its file, without the suffix.
+        name: Name of the executor's file, without the suffix.
 
     Raises:
         InputError: There is no such executor.

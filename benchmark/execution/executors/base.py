@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.study.schema import Dataset, Recipe, Split
 
 if TYPE_CHECKING:
-    from benchmark.execution.worker import Resources
+    from benchmark.data import Data
     from benchmark.training.progress import Progress
+    from benchmark.training.teacher import Teacher
 
 
 class CellSpec(BaseModel):
@@ -21,7 +23,7 @@ class CellSpec(BaseModel):
     Attributes:
         label: Name of the cell in messages and progress events.
         folder: Folder for the cell's files, relative to the workspace.
-        configuration: Everything that determines the cell's results; hashed, it is the cell's
+        configuration: Everything that determines the cell's results; its hash is the cell's
             identity.
     """
 
@@ -69,11 +71,24 @@ class CohortSpec(BaseModel):
     cells: tuple[CellSpec, ...]
 
 
+@dataclass(frozen=True)
+class Resources:
+    """The data and teachers that the cohorts of a study share in one process.
+
+    Attributes:
+        data: The study's images.
+        teachers: Loaded teachers by key.
+    """
+
+    data: Data
+    teachers: Mapping[str, Teacher]
+
+
 class Executor(ABC):
     """Trains cohorts, in this process or elsewhere.
 
-    Each executor is a file in this folder, and the file name is its name. It is constructed
-    without arguments and used from a single thread.
+    Each executor is defined in a file of this folder and named after that file. An executor is
+    constructed without arguments and used from a single thread.
     """
 
     @abstractmethod

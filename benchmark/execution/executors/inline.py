@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmark.execution.executors.base import CohortSpec, Executor
-from benchmark.execution.worker import Resources, train_cohort
+from benchmark.execution.executors.base import CohortSpec, Executor, Resources
+from benchmark.execution.worker import train_cohort
 from benchmark.training.progress import Progress
 
 

@@ -1,4 +1,4 @@
-"""Registering the zoo's networks in timm."""
+"""Registers the zoo's networks in timm."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def register(kind: type[Classifier], nets: dict[str, dict[str, Any]], **config: 
 
     Args:
         kind: Class of the networks.
-        nets: Name of each network, and the arguments for its class.
-        config: Entries of timm's default configuration that differ from a CIFAR CNN's.
+        nets: Arguments for the class, by the name of each network.
+        config: Entries of timm's default configuration that differ from those of a CIFAR CNN.
     """
     module = sys.modules[kind.__module__]
     shared = {
@@ -33,7 +33,7 @@ def register(kind: type[Classifier], nets: dict[str, dict[str, Any]], **config: 
         "classifier": kind.head,
         **config,
     }
-    # timm looks for this name in the module of a model.
+    # timm looks for a variable of this name in the module of a model.
     default_cfgs = vars(module).setdefault("default_cfgs", {})
     default_cfgs.update(generate_default_cfgs({name: dict(shared) for name in nets}))
 

@@ -1,4 +1,4 @@
-"""Shared code of the zoo: timm's interface of a CNN with stages, and parts to build one from.
+"""Shared code of the zoo: timm's interface for a CNN with stages, and parts to build such CNNs.
 
 A network is stem -> stages -> tail -> average pooling -> classifier. A tap is the map after a
 stage, or the same map before the stage's last ReLU.
@@ -37,10 +37,10 @@ class Classifier(nn.Module):
         return self.get_submodule(self.head)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one, or by the identity if there are 0 classes.
+        """Replace the classifier with a new one, or with the identity if there are 0 classes.
 
         Raises:
-            ValueError: `global_pool` is not average pooling, by which these networks are defined.
+            ValueError: `global_pool` is not average pooling, the only kind these networks support.
         """
         if global_pool not in (None, "avg"):
             raise ValueError(f"global_pool={global_pool!r}: only average pooling is supported")
@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Turn images [N, C, H, W] into what `forward_head` takes."""
+        """Turn images [N, C, H, W] into the input of `forward_head`."""
         raise NotImplementedError
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -95,8 +95,8 @@ class Block(nn.Module):
 class StagedNet(Classifier):
     """A CNN that returns one map per stage.
 
-    Subclasses create their layers. They override `stem` unless it is a convolution with norm and
-    ReLU, and `tail` unless it is empty.
+    Subclasses create their own layers. A subclass overrides `stem` if its stem is not a convolution
+    with norm and ReLU, and `tail` if its tail is not empty.
 
     Args:
         channels: Channels of each stage's map.
@@ -171,16 +171,18 @@ class StagedNet(Classifier):
 
         Args:
             x: Images, [N, C, H, W].
-            indices: Indices of the stages, or the number of last stages; all if None.
-            norm: Whether the deepest map comes after the final norm layer, if there is one.
+            indices: Indices of the stages to tap, or the number of deepest stages to tap; None to
+                tap all stages.
+            norm: Whether to return the deepest map after the final norm layer, if there is one.
             stop_early: Whether to skip the stages after the last requested one. The features are
                 then that stage's output.
             output_fmt: Must be NCHW.
             intermediates_only: Whether to return only the maps.
-            preactivation: Whether maps come before each stage's last ReLU. Overrides `norm`.
+            preactivation: Whether to return the maps before each stage's last ReLU. Overrides
+                `norm`.
 
         Returns:
-            The final features and the maps.
+            The final features and the maps, or only the maps.
 
         Raises:
             ValueError: The format is not NCHW, or there is no such stage.
@@ -211,7 +213,7 @@ class StagedNet(Classifier):
     def forward_taps(
         self, x: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return the final features, and maps of some stages after and before their last ReLU."""
+        """Return the final features, and some stages' maps after and before their last ReLU."""
         tapped = _stage_indices(len(self.stages()), indices)
         maps: list[Tensor] = []
         early_maps: list[Tensor] = []
@@ -260,16 +262,16 @@ def conv3x3(
 
 
 def conv1x1(inputs: int, outputs: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """Create a 1x1 convolution without bias."""
+    """Create a 1x1 convolution without a bias."""
     return nn.Conv2d(inputs, outputs, 1, stride=stride, groups=groups, bias=False)
 
 
 def initialise(net: nn.Module) -> None:
     """Initialise a network as RepDistiller does.
 
-    Convolutions are Kaiming normal by fan-out, with ReLU's gain and zero bias; batch norms have
-    weight one and bias zero. For a grouped convolution PyTorch's fan-out counts the outputs of
-    all groups, as in RepDistiller.
+    Convolution weights are Kaiming-normal in fan-out mode with ReLU's gain, and biases are zero;
+    batch norms have weight one and bias zero. For a grouped convolution, PyTorch's fan-out counts
+    the outputs of all groups, as in RepDistiller.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -282,7 +284,7 @@ def initialise(net: nn.Module) -> None:
 
 
 def initialise_small(classifier: nn.Module) -> None:
-    """Initialise a linear classifier: normal weights with deviation 0.01, and zero bias."""
+    """Initialise a linear classifier: normal weights with standard deviation 0.01, zero bias."""
     if isinstance(classifier, nn.Linear):
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)

@@ -1,18 +1,18 @@
 """MobileNetV2 with half width.
 
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
-arXiv:1801.04381. RepDistiller's `mobile_half`: the paper's table 2 with half of all channel
-counts except the last, 1280. Its seven settings make four stages, which end with 12, 16, 48 and 160
-channels.
+arXiv:1801.04381. This is RepDistiller's `mobile_half`: the network of the paper's table 2, with all
+channel counts halved except the last, 1280. The table's seven settings form four stages, which end
+with 12, 16, 48 and 160 channels.
 
-Pinned: Kaiming initialisation of convolutions; classifier weights normal with deviation 0.01, bias
-zero.
+Pinned: Kaiming initialisation of convolutions; normal classifier weights with standard deviation
+0.01, and zero bias.
 Differs from the paper, as in RepDistiller: ReLU in place of ReLU6; the second of the seven
-settings has stride 1, so that 32x32 images are divided by 16 and not by 32; the first block has an
-expanding convolution too; no dropout.
+settings has stride 1, so that images are downsampled by a factor of 16 instead of 32; the first
+block has an expanding convolution too; no dropout.
 
-Taps: the bottlenecks are linear, so a stage's map has passed no ReLU and is its own map before
-the ReLU.
+Taps: the bottlenecks are linear, so a stage does not end in a ReLU. The stage's map therefore also
+serves as its map before the ReLU.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SETTINGS = (
 
 
 class InvertedResidual(nn.Sequential):
-    """A wide middle between two narrow ends.
+    """A block with a wide middle between two narrow ends.
 
     The layers are an expanding 1x1, a depthwise 3x3 and a linear 1x1 convolution.
     """
@@ -73,7 +73,7 @@ class MobileNetV2(StagedNet):
     """Inverted residuals in four stages.
 
     Args:
-        width: Factor of all channel counts except the last.
+        width: Factor by which all channel counts except the last are multiplied.
         num_classes: Number of classes.
         in_chans: Channels of the images.
     """
@@ -97,7 +97,7 @@ class MobileNetV2(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one with small weights, or by the identity."""
+        """Replace the classifier with a new one with small weights, or with the identity."""
         super().reset_classifier(num_classes, global_pool)
         initialise_small(self.get_classifier())
 
@@ -106,7 +106,7 @@ class MobileNetV2(StagedNet):
         return F.relu(self.bn2(self.conv2(x)))
 
     def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run a stage; return its output twice, since it ends linearly."""
+        """Run a stage; return its output twice, since the stage does not end in a ReLU."""
         x = self.stages()[index](x)
         return x, x
 

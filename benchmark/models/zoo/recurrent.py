@@ -1,16 +1,16 @@
 """Recurrent classifiers that read an image row by row, from top to bottom.
 
-The protocol of sequential MNIST by rows. Le, Jaitly and Hinton, "A Simple Way to Initialize
+The protocol is row-wise sequential MNIST. Le, Jaitly and Hinton, "A Simple Way to Initialize
 Recurrent Networks of Rectified Linear Units", arXiv:1504.00941, read the images pixel by pixel.
-Here step t reads row t: all columns of the first channel, then all of the second, and so on. The
-embedding is the top layer's hidden state after the last row.
+Here, step t reads row t: all columns of the first channel, then all columns of the second, and so
+on. The embedding is the top layer's hidden state after the last row.
 
 Pinned: PyTorch's LSTM and GRU with their own initialisation (uniform within
 1 / sqrt(hidden_size), forget gate included), one direction, no dropout. There are no feature maps.
 
-PyTorch's FLOP counter ignores recurrent kernels and would count only the classifier, so
-importing this file registers the two kernels of a forward pass: oneDNN's layer on a CPU, and
-cuDNN's.
+PyTorch's FLOP counter ignores recurrent kernels and would count only the classifier, so importing
+this file registers FLOP formulas for the two kernels of a forward pass: oneDNN's on a CPU, and
+cuDNN's on a GPU.
 """
 
 from __future__ import annotations
@@ -74,18 +74,18 @@ class RowReader(Classifier):
         return states
 
     def embed(self, features: Tensor) -> Tensor:
-        """Take the state after the last row: [N, H, hidden_size] -> [N, hidden_size]."""
+        """Return the state after the last row: [N, H, hidden_size] -> [N, hidden_size]."""
         return features[:, -1]
 
 
 def _recurrent_flops(images: Sequence[int], *arguments: Any, **_: Any) -> int:
-    """Count the FLOPs of a recurrent kernel: each weight matrix meets each row of each image once.
+    """Count the FLOPs of a recurrent kernel, which applies each weight matrix once per image row.
 
     Args:
         images: Shape of the input, (N, H, W).
         arguments: The kernel's other arguments, with shapes in place of tensors.
     """
-    # cuDNN's kernel takes all weights as one list, oneDNN's the four of a layer as arguments.
+    # cuDNN's kernel takes all weights in one list; oneDNN's takes a layer's four as arguments.
     weights = arguments[0] if isinstance(arguments[0], list) else arguments[:4]
     count, rows = images[:2]
     flops = 0

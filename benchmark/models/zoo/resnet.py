@@ -1,16 +1,16 @@
 """CIFAR ResNets.
 
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-arXiv:1512.03385. The networks of section 4.2: a 3x3 stem, three stages of n basic blocks each
-(depth 6n + 2) and average pooling. `x4` networks have a stem of 32 and stages of 64, 128 and 256
-channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet network of bottleneck
+arXiv:1512.03385. These are the networks of section 4.2: a 3x3 stem, three stages of n basic blocks
+each (depth 6n + 2) and average pooling. `x4` networks have a stem of 32 and stages of 64, 128 and
+256 channels, as RepDistiller defines them. `cifar_resnet50` is the ImageNet network of bottleneck
 blocks with a CIFAR stem: 3x3, stride 1, without max-pooling.
 
 Pinned: Kaiming initialisation of convolutions, PyTorch's defaults for batch norm and classifier;
 stride on the 3x3 convolution of a bottleneck. Parameters have chenyaofo's names
 (pytorch-cifar-models), so those weights can be loaded.
 Differs from the paper: a shortcut that changes the shape is a 1x1 convolution with batch norm
-(option B), where section 4.2 pads with zeros (option A). That adds 2,752 parameters to each
+(option B), whereas section 4.2 pads with zeros (option A). Option B adds 2,752 parameters to each
 16-32-64 network.
 """
 
@@ -33,7 +33,7 @@ from benchmark.models.zoo._stages import (
 
 
 class BasicBlock(Block):
-    """Two 3x3 convolutions."""
+    """A block of two 3x3 convolutions."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -51,7 +51,7 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1, 3x3 and 1x1 convolution; the output is four times as wide as the middle."""
+    """A 1x1, a 3x3 and a 1x1 convolution; the output is four times as wide as the middle."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -131,7 +131,7 @@ class BottleneckResNet(StagedNet):
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """Create the shortcut of a block that changes the shape; return None for any other."""
+    """Create the shortcut of a block that changes the shape; return None for any other block."""
     if inputs == outputs and stride == 1:
         return None
 
@@ -141,7 +141,7 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 def stage(
     block: type[BasicBlock] | type[Bottleneck], blocks: int, inputs: int, outputs: int, stride: int
 ) -> nn.Sequential:
-    """Create the blocks of a stage, the first of which changes width and size."""
+    """Create the blocks of a stage, the first of which may change the width and the size."""
     rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
     return nn.Sequential(block(inputs, outputs, stride), *rest)
 

@@ -8,8 +8,8 @@ V2: Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architectu
 Pinned: PyTorch's own initialisation of convolutions and classifier, since RepDistiller sets none
 for these two networks.
 Differs from the papers, as in RepDistiller: the stem is a 1x1 convolution to 24 channels without
-stride or max-pooling, so that 32x32 images leave the last stage as 4x4. V1 has a ReLU after its
-depthwise convolution, where the paper has none.
+stride or max-pooling, so that 32x32 images leave the last stage as 4x4 maps. V1 has a ReLU after
+its depthwise convolution, unlike in the paper.
 
 Taps: V2's map before the ReLU contains half of the last block's input unchanged. That half is the
 output of a ReLU, so `relu(before)` is still the stage's map.
@@ -39,10 +39,10 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
 
 
 class GroupedBlock(Block):
-    """A block of V1: grouped 1x1, shuffle, depthwise 3x3 and grouped 1x1 convolution.
+    """A block of V1: a grouped 1x1, a depthwise 3x3 and a grouped 1x1 convolution.
 
-    With stride 2 the shortcut is an average pooling that is concatenated to the new channels;
-    otherwise it is added to them.
+    The channels are shuffled after the first convolution. With stride 2, the average-pooled input
+    is concatenated with the new channels; otherwise, the input is added to them.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int):
@@ -71,7 +71,7 @@ class GroupedBlock(Block):
 
 
 class DownBlock(Block):
-    """A block of V2: two branches that halve the size and compute half of the channels each."""
+    """A block of V2: two branches that each halve the size and compute half of the channels."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -98,7 +98,7 @@ class DownBlock(Block):
 
 
 class SplitBlock(Block):
-    """A block of V2: half of the channels are recomputed, the others pass unchanged.
+    """A block of V2: half of the channels are recomputed, and the others pass through unchanged.
 
     The unchanged channels must not be negative, since the block ends in a ReLU.
     """
@@ -114,7 +114,7 @@ class SplitBlock(Block):
         self.bn3 = nn.BatchNorm2d(half)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """Turn [N, channels, H, W] into the same shape."""
+        """Turn maps [N, channels, H, W] into new maps of the same shape."""
         untouched, new = x.chunk(2, dim=1)
         new = F.relu(self.bn1(self.conv1(new)))
         new = self.bn2(self.conv2(new))

@@ -5,13 +5,13 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 Configurations A, B, D and E of the paper's table 1 are vgg11, 13, 16 and 19; vgg8 has one
 convolution per stage, as RepDistiller defines it.
 
-Pinned: Kaiming initialisation of convolutions with zero bias; classifier weights normal with
-deviation 0.01, bias zero.
-Differs from the paper, as in RepDistiller: batch norm; 2x2 max-pooling comes after the first three
-stages only, so that a 32x32 image leaves the last stage as 4x4; average pooling to 512 features
+Pinned: Kaiming initialisation of convolutions with zero bias; normal classifier weights with
+standard deviation 0.01, and zero bias.
+Differs from the paper, as in RepDistiller: batch norm; 2x2 max-pooling only after the first three
+stages, so that a 32x32 image leaves the last stage as a 4x4 map; average pooling to 512 features
 and one linear layer in place of three.
-Differs from RepDistiller: it pools a fourth time for 64x64 images; here all sizes have the same
-three poolings.
+Differs from RepDistiller, which pools a fourth time for 64x64 images: here, images of all sizes are
+pooled three times.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class VGG(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one with small weights, or by the identity."""
+        """Replace the classifier with a new one with small weights, or with the identity."""
         super().reset_classifier(num_classes, global_pool)
         initialise_small(self.get_classifier())
 

@@ -9,11 +9,11 @@ pooling. Blocks are B(3,3), without dropout.
 Pinned: Kaiming initialisation of convolutions, zero bias of the classifier; a shortcut that
 changes the shape is a 1x1 convolution without norm and reads the block's activated input.
 
-Taps, as in RepDistiller: a stage's map is the sum that its last block returns, which has passed no
-ReLU. Its map before the ReLU is that sum after the batch norm of the next layer: that of the next
-stage's first block, or the last norm. So `relu(before)` is not the stage's map but what the next
-convolution, or the pooling, reads. The sums have no ReLU of their own, and this is closest to the
-activation boundary that methods like AB and OFD transfer.
+Taps, as in RepDistiller: a stage's map is the sum that its last block returns, without a ReLU. The
+stage's map before the ReLU is that sum after the next batch norm, which belongs to the next stage's
+first block or is the network's last norm. `relu(before)` is therefore not the stage's map but the
+input of the next convolution or of the pooling. The sums have no ReLU of their own, and the normed
+sums are closest to the activation boundary that methods like AB and OFD transfer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmark.models.zoo._stages import (
 
 
 class PreActivationBlock(nn.Module):
-    """Norm, ReLU and 3x3 convolution, twice."""
+    """A block that applies norm, ReLU and a 3x3 convolution twice."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -53,7 +53,7 @@ class PreActivationBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Pre-activation blocks, the first of which changes width and size."""
+    """Pre-activation blocks, the first of which may change the width and the size."""
 
     def __init__(self, blocks: int, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -71,7 +71,7 @@ class WideResNet(StagedNet):
 
     Args:
         depth: Number of layers, 6n + 4.
-        width: Factor of the stages' 16, 32 and 64 channels.
+        width: Factor by which the stages' 16, 32 and 64 channels are multiplied.
         num_classes: Number of classes.
         in_chans: Channels of the images.
     """
@@ -90,7 +90,7 @@ class WideResNet(StagedNet):
         initialise(self)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one with zero bias, or by the identity."""
+        """Replace the classifier with a new one with zero bias, or with the identity."""
         super().reset_classifier(num_classes, global_pool)
         if isinstance(self.fc, nn.Linear):
             nn.init.zeros_(self.fc.bias)

@@ -198,7 +198,7 @@ def _reference_label(line: Line, plan: Plan) -> str:
 
 
 def _legend_keys(pairs: PairLines, plan: Plan) -> list[Line2D]:
-    """Return the legend entries, only for what the figure shows."""
+    """Return legend entries only for what the figure shows."""
     drawn = [(line, limits(lines)) for _, lines in pairs for line in lines if line["n"]]
 
     references: dict[str, _Look] = {}

@@ -20,9 +20,9 @@ def limits(lines: Sequence[Line]) -> tuple[float, float]:
     """Return the ends of an axis for means and intervals.
 
     The axis includes all of them, unless failures and their intervals would take up more than half
-    of it; it then begins near the lowest mean that is not a failure. A mean is a failure if it is
-    below the lower quartile of the means by more than three times their interquartile range
-    (Tukey's outer fence).
+    of it; in that case, it begins near the lowest mean that is not a failure. A mean is a failure
+    if it is below the lower quartile of the means by more than three times their interquartile
+    range (Tukey's outer fence).
     """
     means: list[float] = []
     for line in lines:
@@ -74,7 +74,7 @@ def mark_ends_passed(panel: Axes, y: float, line: Line, colour: str) -> None:
 
 
 def tick_label(value: float) -> str:
-    """Return the label of a tick, with an SI prefix from a thousand on: 1500 -> 1.5k."""
+    """Return the label of a tick, with an SI prefix if it is at least 1000: 1500 -> 1.5k."""
     if abs(value) >= 1000:
         return EngFormatter(sep="")(value)
     return f"{value:.4g}"

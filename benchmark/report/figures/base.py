@@ -1,4 +1,4 @@
-"""What a figure's module receives and defines."""
+"""The data that a figure's module receives, and the description that it defines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tables:
         costs: The costs of the same lines.
         plan: The study's plan.
         histories: Validation accuracies with the columns `pair`, `method`, `seed`, `step` and
-            `value`, if they are known.
+            `value`; None if they are not known.
     """
 
     board: pd.DataFrame
@@ -38,7 +38,7 @@ class FigureKind:
 
     Attributes:
         name: Stem of the figure's files.
-        title: Text of links to it.
+        title: Text of links to the figure.
         caption: Returns a one-sentence caption for a study.
         draw: Draws the figure; returns None if the study has no data for it.
         shows_measured_costs: Whether it shows times or memory, which differ between identical

@@ -70,7 +70,7 @@ def labelled_rows(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
 
 @styled
 def draw(tables: Tables) -> Figure | None:
-    """Draw a panel per pair: means over the seeds, and their range for rows with a label.
+    """Draw a panel per pair: means over the seeds, and the range for each row with a label.
 
     Curves without a label are grey. The legend counts the rows without a curve.
 
@@ -82,7 +82,7 @@ def draw(tables: Tables) -> Figure | None:
 
     board, plan = tables.board, tables.plan
     finished = board[(board["n"] > 0) & (board["method"] != TEACHER)]
-    histories = tables.histories.merge(finished[["pair", "method"]])  # MLflow may have others
+    histories = tables.histories.merge(finished[["pair", "method"]])  # MLflow may have other rows
     pairs = [pair for pair in plan.pairs if (histories["pair"] == pair).any()]
     if not pairs or histories["step"].nunique() < 2:
         return None
@@ -136,7 +136,7 @@ def _counted(others: int) -> str:
 
 
 def _looks(best: Sequence[str], earlier: Mapping[str, Look]) -> dict[str, Look]:
-    """Return the looks of the best methods of a pair, where possible those of earlier pairs."""
+    """Return the looks of the best methods of a pair, if possible the same as on earlier pairs."""
     looks: dict[str, Look] = {}
     for name in best:
         if name in earlier and earlier[name] not in looks.values():

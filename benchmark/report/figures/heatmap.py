@@ -34,7 +34,7 @@ _COLOURS = "PuOr_r"
 
 @styled
 def draw(tables: Tables) -> Figure | None:
-    """Draw a field per method and pair, the method with the best mean difference on top.
+    """Draw a field per method and pair, methods in order of decreasing mean difference.
 
     Returns:
         The figure, or None for a study of one pair or without differences.

@@ -1,7 +1,8 @@
 """Places the names of points in a panel so that none covers another name or point.
 
-Names are stacked in columns beside their points, in the same order. All lengths are in typographic
-points; y points up. Matplotlib has no such placement, and figures must be identical in every run.
+Names are stacked in columns beside their points, in the order of the points. All lengths are in
+typographic points; y points up. Matplotlib offers no such placement, and figures must be identical
+in every run.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ _ASIDE = 7.0
 """Distance from a point to its name."""
 
 _ASIDE_WITH_LEADERS = 18.0
-"""The same distance if leader lines connect points and names."""
+"""Distance from a point to its name in a column that needs leader lines."""
 
 _REACH = 16.0
 """How far up or down a name may move from its point."""
 
 _SHIFTS = (0.0, 7.0, -7.0, 14.0, -14.0)
-"""How far up to move a column of names, tried in turn until all important names have room."""
+"""Upward shifts of a column of names, tried in turn until all important names have room."""
 
 _SIDES = (_ASIDE_WITH_LEADERS, -_ASIDE_WITH_LEADERS, _ASIDE, -_ASIDE)
 """Distances from points to names with leaders, tried in turn; negative ones are to the left."""
@@ -147,7 +148,7 @@ def _score(labels: Sequence[Label]) -> tuple[int, int]:
 def _place_beside(
     column: Sequence[Point], side: float, shift: float, area: Box, obstacles: Sequence[Box]
 ) -> list[Label]:
-    """Add the names of a column one by one, keeping each name that leaves room for all.
+    """Add the names of a column one by one, keeping each that leaves room for all kept so far.
 
     Args:
         column: The points.
@@ -211,7 +212,7 @@ def spread(heights: Sequence[float], low: float, high: float) -> list[float]:
         return []
 
     # Isotonic regression: with the lines above added to each height, "a line apart" means
-    # "falling", and neighbours in the wrong order are replaced by their mean.
+    # "not rising", and neighbours in the wrong order are replaced by their mean.
     blocks: list[tuple[float, int]] = []  # mean and number of heights
     for index, height in enumerate(heights):
         mean, count = height + index * LINE_HEIGHT, 1

@@ -132,7 +132,7 @@ def _with_costs(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the Pareto-optimal (cost, accuracy) points, sorted by cost.
 
-    Equal points are optimal together; accuracies are compared after rounding, as ranks are.
+    Equal points are optimal together; accuracies are compared after rounding, as for ranks.
     """
     rounded = [(cost, round(accuracy, 9)) for cost, accuracy in points]
     by_cost = sorted(range(len(points)), key=lambda index: (rounded[index][0], -rounded[index][1]))
@@ -218,7 +218,7 @@ def _draw_points(panel: Axes, rows: pd.DataFrame, content: _Panel, plan: Plan) -
 def _accuracy_range(content: _Panel, plan: Plan) -> tuple[float, float]:
     """Return a range around the accuracies of the teacher, the student alone and the front.
 
-    A few failures must not compress the part of the axis that contains these.
+    A few failures must not compress the part of the axis that contains these accuracies.
     """
     rows = content.rows
     important = {TEACHER, plan.baseline, *content.front["method"]}
@@ -248,8 +248,8 @@ def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
 def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
     """Write names beside the points.
 
-    Those of the Pareto front, the teacher and the student alone come first, the others where there
-    is room; a remark counts the rest.
+    The names of the Pareto front, the teacher and the student alone are placed first, then the
+    others where there is room. A remark counts the points without a name.
     """
     important = {*content.front["method"], TEACHER, plan.baseline}
     inside = content.rows[content.rows["acc1"] >= panel.get_ylim()[0]]

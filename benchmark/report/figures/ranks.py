@@ -33,7 +33,7 @@ _ROW = 0.21
 """Height of a row in inches. Heights within a diagram are in rows, and y points down."""
 
 _ABOVE = 4.3
-"""Rows above the axis."""
+"""Height of the space above the axis, in rows."""
 
 _AXIS_WIDTH = 4.6
 """Width of the diagram without the labels on both sides, in inches."""
@@ -46,7 +46,7 @@ class Bar:
     Attributes:
         first: Index of the first method.
         last: Index of the last method.
-        level: Its row below the axis; bars that would touch have different levels.
+        level: Position below the axis, from 0; bars that would touch have different levels.
     """
 
     first: int
@@ -80,7 +80,7 @@ class _Diagram:
 
     @property
     def first_label(self) -> float:
-        """Rows from the axis to the highest label."""
+        """Distance from the axis to the highest label, in rows."""
         levels = 1 + max((bar.level for bar in self.bars), default=0)
         return 0.6 + 0.5 * levels
 
@@ -170,7 +170,7 @@ def _diagram(
 
 
 def joined(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Return the longest runs (first, last) whose ends are at most `difference` apart.
+    """Return the longest runs of methods, as (first, last), at most `difference` wide.
 
     Args:
         means: Mean ranks, increasing.

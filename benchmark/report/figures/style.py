@@ -53,7 +53,7 @@ class Layout:
     Attributes:
         width: Width in inches.
         height: Height in inches.
-        columns: Panels side by side.
+        columns: Number of panels side by side.
         title: Title of the figure, wrapped to fit.
         titles: Titles of the pairs, wrapped to fit their panels.
         key_columns: Number of legend entries side by side.
@@ -73,7 +73,7 @@ class Layout:
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate a drawing function to use `STYLE` and to restore matplotlib's settings."""
+    """Decorate a drawing function to use `STYLE` and restore matplotlib's settings afterwards."""
 
     @functools.wraps(draw)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -95,7 +95,7 @@ def panel_grid(figure: Figure, columns: int, count: int) -> Sequence[Axes]:
 
     Args:
         figure: The figure.
-        columns: Panels side by side.
+        columns: Number of panels side by side.
         count: Number of panels; the last row may have fewer than `columns`.
     """
     rows = -(-count // columns)
@@ -114,7 +114,7 @@ def tidy(
 
     Args:
         panel: The panel.
-        spines: Sides whose lines stay.
+        spines: Sides whose spines stay visible.
         grid: Axis whose ticks have grid lines: `x`, `y` or `both`; none if None.
     """
     panel.tick_params(axis="both", which="both", labelsize=SMALL)

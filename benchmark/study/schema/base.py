@@ -55,7 +55,7 @@ class Shorthand:
 
     Attributes:
         expand: Returns the mapping that a text stands for, or the text itself if there is none.
-        texts: The texts that stand for a mapping; any text if empty.
+        texts: The texts that stand for a mapping. If empty, every text does.
     """
 
     expand: Callable[[str], Any]

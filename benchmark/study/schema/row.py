@@ -11,7 +11,7 @@ from benchmark.study.schema.base import Name, Strict, name_is_optional
 
 
 def _without_spaces(method: str) -> str:
-    """Normalise the spelling of a composition, because it is part of a cell's identity."""
+    """Remove spaces from a composition, whose spelling is part of a cell's identity."""
     return re.sub(r"\s*([+()])\s*", r"\1", method).strip()
 
 

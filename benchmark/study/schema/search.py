@@ -10,7 +10,7 @@ from benchmark.study.schema.base import Count, Seed, Strict
 
 
 def _check_equal_trials(value: Any) -> Any:
-    """Accept a number of trials per method if all are equal."""
+    """Accept a mapping of methods to numbers of trials if all the numbers are equal."""
     if not isinstance(value, dict) or not value:
         return value
 

@@ -35,7 +35,8 @@ test: .venv/installed
 
 test-fast: .venv/installed
 	$(PYTEST) -m "not (slow or broad or trains or mlflow or subprocess or browser or network or gpu)" \
-		--ignore=tests/methods/test_conformance.py --ignore-glob="tests/methods/test_oracle_*"
+		--ignore=tests/methods/test_conformance.py --ignore-glob="tests/methods/test_oracle_*" \
+		--ignore=tests/report/figures --ignore=tests/system
 
 test-slow: .venv/installed
 	$(PYTEST)

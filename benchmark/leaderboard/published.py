@@ -5,8 +5,8 @@ images in percent, its standard deviation if one was given, and the rule that ch
 epoch, one of `RULES`. Of the lines of one method and pair, only the first is shown. Their order of
 precedence is the table of the method's authors, then RepDistiller, mdistiller,
 logit-standardization-KD, TTM and ITRD. All of them train for 240 epochs (`mlld` for 480 or more) on
-all 50,000 training images. Tables whose teachers differ from RepDistiller's, and methods with settings other than this
-project's, are omitted.
+all 50,000 training images. Tables whose teachers differ from RepDistiller's, and methods with
+settings other than this project's, are omitted.
 """
 
 from __future__ import annotations

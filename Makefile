@@ -17,7 +17,7 @@ LIGHT := tests/leaderboard tests/report
 help:
 	@echo "make quickstart   install, run studies/quickstart.yaml, print its leaderboard"
 	@echo "make test         install, run the tests"
-	@echo "make test-fast    the tests that neither train, start processes nor go through all methods"
+	@echo "make test-fast    the tests that neither train, start processes nor sweep all methods: a minute"
 	@echo "make test-slow    all tests, those that take minutes as well"
 	@echo "make check        lint, format, types, import contracts, tests: what a change must pass"
 
@@ -33,6 +33,7 @@ quickstart: .venv/installed
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 
+# Files that would be left out as a whole are not even collected: that takes seconds.
 test-fast: .venv/installed
 	$(PYTEST) -m "not (slow or broad or trains or mlflow or subprocess or browser or network or gpu)" \
 		--ignore=tests/methods/test_conformance.py --ignore-glob="tests/methods/test_oracle_*" \

@@ -49,6 +49,7 @@ def _plain_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(request: pytest.FixtureRequest) -> None:
+    """Networks, data and stores of tests take no time."""
     if request.config.pluginmanager.has_plugin("tests.support.no_heavy"):
         return  # no network is trained
 

@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import refused
-from tests.support.commandline import (
-    in_mlflow,
-    kdbench,
-)
+from tests.support.commandline import in_mlflow, kdbench
 from tests.support.studies import ROWS, SEEDS, Tracked
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]

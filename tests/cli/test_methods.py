@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 import methods
-from tests.support.commandline import (
-    kdbench,
-)
+from tests.support.commandline import kdbench
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]
 

@@ -12,13 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.helpers import refused
-from tests.support.commandline import (
-    PLAIN,
-    Ended,
-    ended,
-    kdbench,
-    launched,
-)
+from tests.support.commandline import PLAIN, Ended, ended, kdbench, launched
 from tests.support.networks import TEACHER
 from tests.support.studies import Tracked, tiny, write_study
 

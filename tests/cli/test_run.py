@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import COUNT
-from tests.support.commandline import (
-    Ended,
-    ended,
-    in_mlflow,
-    kdbench,
-    launched,
-    leaderboard,
-)
+from tests.support.commandline import Ended, ended, in_mlflow, kdbench, launched, leaderboard
 from tests.support.networks import TEACHER
 from tests.support.studies import ROWS, SEEDS, Tracked, plan, tiny, write_study
 

@@ -7,10 +7,7 @@ import re
 import pytest
 
 from tests.cli.helpers import refused
-from tests.support.commandline import (
-    in_mlflow,
-    kdbench,
-)
+from tests.support.commandline import in_mlflow, kdbench
 from tests.support.studies import Tracked, plan
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]

@@ -8,10 +8,7 @@ import pytest
 from filelock import FileLock
 
 from tests.cli.helpers import COUNT
-from tests.support.commandline import (
-    in_mlflow,
-    kdbench,
-)
+from tests.support.commandline import in_mlflow, kdbench
 from tests.support.studies import Interrupt, Tracked, plan, run, tiny
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]

@@ -6,12 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.commandline import (
-    PLAIN,
-    ended,
-    kdbench,
-    launched,
-)
+from tests.support.commandline import PLAIN, ended, kdbench, launched
 from tests.support.studies import Tracked, plan
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]

@@ -13,13 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import refused
-from tests.support.commandline import (
-    PLAIN,
-    alive,
-    ended,
-    kdbench,
-    launched,
-)
+from tests.support.commandline import PLAIN, alive, ended, kdbench, launched
 from tests.support.studies import Tracked
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]

@@ -14,6 +14,8 @@ from benchmark.models.zoo._stages import Block, StagedNet, conv3x3
 
 TEACHER, STUDENT = "tests_teacher", "tests_student"
 
+STAGES = ("stage1", "stage2", "stage3")
+
 
 class Convolution(Block):
     """A 3x3 convolution with norm and ReLU, which halves the map."""
@@ -31,12 +33,12 @@ class Tiny(StagedNet):
     """Three stages of one convolution each."""
 
     def __init__(self, widths: Sequence[int] = (8, 16, 32), num_classes=10, in_chans=3):
-        super().__init__(widths, (2, 4, 8), ("stage1", "stage2", "stage3"))
+        super().__init__(widths, (2, 4, 8), STAGES)
         self.num_features = widths[-1]
-        for name, inputs, outputs in zip(
-            ("stage1", "stage2", "stage3"), (in_chans, *widths), widths, strict=False
-        ):
+        inputs = in_chans
+        for name, outputs in zip(STAGES, widths, strict=True):
             self.add_module(name, nn.Sequential(Convolution(inputs, outputs)))
+            inputs = outputs
         self.reset_classifier(num_classes)
 
     def stem(self, x):

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli import leaderboard, listing, run, track, tune
+from benchmark.cli import forget, leaderboard, listing, run, track, tune
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, first_line
@@ -41,6 +41,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     track.show,
     track.compare,
     track.ui,
+    forget.forget,
 )
 """The commands in the order of `kdbench --help`, before those of teachers."""
 

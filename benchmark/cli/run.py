@@ -57,6 +57,19 @@ def run(
     settings: Annotated[
         Choices, typer.Option(help="tuned: add rows with the settings that `kdbench tune` found.")
     ] = Choices.published,
+    keep_stale: Annotated[
+        bool,
+        typer.Option(
+            "--keep-stale",
+            help="Keep finished cells whose code has changed since, and mark them in the table.",
+        ),
+    ] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain", help="Set finished cells aside and train them again; nothing is deleted."
+        ),
+    ] = False,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -65,6 +78,9 @@ def run(
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
     from benchmark.search import tuned
+
+    if keep_stale and retrain:
+        raise InputError("--keep-stale and --retrain contradict each other; leave one out")
 
     workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
@@ -83,7 +99,9 @@ def run(
     with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
         versions = environment.environment(chosen)
         session = Session(workspace, str(study), chosen, versions, progress)
-        summary = execution.run(prepared, session, cohort_size)
+        summary = execution.run(
+            prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain
+        )
 
     _print_summary(summary, prepared)
     if not is_recorded():

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark import seeds
-from benchmark.execution.plan_file import method_of
 from benchmark.execution.prepare import Prepared, network_of
 from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.rows import method_of
 from benchmark.models.tapped import TappedModel
 from benchmark.study.study import Cell
 from benchmark.training import cost

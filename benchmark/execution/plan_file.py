@@ -7,36 +7,38 @@ from dataclasses import asdict
 from typing import Any
 
 import methods
+from benchmark.execution.identities import Identified, Stale
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
-from benchmark.hashing import identity
+from benchmark.execution.rows import is_altered, method_of, row_of
 from benchmark.records.layout import StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
 from benchmark.study.plan import write_plan as write_plan_file
-from benchmark.study.schema import Recipe, Row
+from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell, Study
 from benchmark.training import cost
-from methods import Method
 
 
 def write_plan(
-    prepared: Prepared, folder: StudyFolder, hashes: Mapping[str, str]
-) -> dict[str, str]:
+    prepared: Prepared,
+    folder: StudyFolder,
+    hashes: Mapping[str, str],
+    cells: Mapping[str, Identified],
+    stale: Mapping[str, Stale] | None = None,
+) -> None:
     """Write the plan of a study.
 
     Args:
         prepared: The study.
         folder: The folder to write the plan to.
         hashes: SHA-256 of the teachers' weights by key, for the teachers that are known.
-
-    Returns:
-        Identities by cell name, for the cells whose teacher is known.
+        cells: The cells whose identity is known, by cell name.
+        stale: The cells among them that were trained with other code and are kept nevertheless.
 
     Raises:
         InputError: The file cannot be written.
     """
     study = prepared.study
-    ids = identities(prepared, hashes)
 
     plan = Plan(
         study=study.name,
@@ -56,65 +58,13 @@ def write_plan(
         altered=tuple(row.name for row in study.methods if is_altered(row)),
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
-            _planned_cell(prepared, cell, ids[str(cell)], folder, hashes)
+            _planned_cell(prepared, cell, cells[str(cell)].id, folder, hashes)
             for cell in prepared.cells
-            if str(cell) in ids
+            if str(cell) in cells
         ),
+        stale=_stale_rows(prepared, stale or {}),
     )
     write_plan_file(folder.plan, plan)
-    return ids
-
-
-def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
-    """Return the identities of all cells whose teacher is known.
-
-    Args:
-        prepared: The study.
-        hashes: SHA-256 of the teachers' weights by key.
-
-    Returns:
-        Identities by cell name.
-    """
-    return {
-        str(cell): identity(configuration(prepared, cell, hashes))
-        for cell in prepared.cells
-        if prepared.teacher_of(cell.pair.name).key in hashes
-    }
-
-
-def configuration(prepared: Prepared, cell: Cell, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything that determines a cell's results.
-
-    Args:
-        prepared: The cell's study.
-        cell: The cell.
-        hashes: SHA-256 of the teachers' weights by key.
-    """
-    teacher = prepared.teacher_of(cell.pair.name)
-    return cell.configuration(
-        prepared.data.fingerprint,
-        {**teacher.network.identity, "sha256": hashes[teacher.key]},
-        method_of(cell).settings,
-    )
-
-
-def method_of(cell: Cell) -> Method:
-    """Create the method of a cell, with the cell's settings."""
-    return methods.create(cell.row.method, **cell.settings)
-
-
-def is_altered(row: Row) -> bool:
-    """Return whether a row differs from the method of the same name with its published settings.
-
-    Settings that a search chose don't count as a difference.
-    """
-    settings = methods.create(row.method, **row.settings).settings
-    return row.name != row.method or settings != methods.create(row.method).settings
-
-
-def row_of(study: Study, method: str) -> str | None:
-    """Return the name of the study's first row with a method, if there is one."""
-    return next((row.name for row in study.methods if row.method == method), None)
 
 
 def _search_costs(study: Study) -> dict[str, float]:
@@ -124,6 +74,17 @@ def _search_costs(study: Study) -> dict[str, float]:
         for row in study.methods
         for pair, tmac in row.search_tmac.items()
     }
+
+
+def _stale_rows(prepared: Prepared, stale: Mapping[str, Stale]) -> dict[str, str]:
+    """Return the changed modules of each row of a pair that has stale cells, by "pair/row"."""
+    changed: dict[str, set[str]] = {}
+    for cell in prepared.cells:
+        if str(cell) in stale:
+            modules = changed.setdefault(f"{cell.pair.name}/{cell.row.name}", set())
+            modules.update(stale[str(cell)].changed)
+
+    return {row: ", ".join(sorted(modules)) for row, modules in changed.items()}
 
 
 def _planned_teacher(

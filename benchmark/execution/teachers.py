@@ -14,6 +14,7 @@ from benchmark import RULES, seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution.prepare import network_of
+from benchmark.execution.recorded_code import record_code
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
 from benchmark.execution.teacher_store import TeacherCard, TeacherDescription, TeacherStore
@@ -56,6 +57,7 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
 
     card = store.card(required.key)
     assert card is not None
+    record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 
     same_data = card.fingerprint == data.fingerprint

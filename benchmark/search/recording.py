@@ -60,6 +60,8 @@ def search_record(row_search: RowSearch, cells: TrialCells) -> SearchRecord:
     pictures = sorted(cells.folder.figures(row_search.key).glob("*.png"))
     return SearchRecord(
         key=row_search.key,
+        definition=row_search.definition,
+        code=row_search.code,
         optuna_study=row_search.study.study_name,
         study=study.name,
         experiment=f"{study.experiment}/search/{pair.name}/{row.name}",

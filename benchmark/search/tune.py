@@ -20,6 +20,7 @@ from pathlib import Path
 
 import optuna
 
+from benchmark.code import changed_modules
 from benchmark.errors import InputError
 from benchmark.execution.estimate import cohort_macs
 from benchmark.execution.executors import Resources
@@ -27,7 +28,8 @@ from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
 from benchmark.locks import locked
-from benchmark.records.search import write_search
+from benchmark.records.layout import SearchFolder
+from benchmark.records.search import read_search, write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
 from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import BestTrial, best_trial, search_record
@@ -86,7 +88,8 @@ def tune(
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         with errors_in(session.source):
-            row_searches = open_searches(prepared, search, hashes, opened)
+            row_searches = open_searches(prepared, search, hashes, opened, folder)
+        _report_changed_code(row_searches, folder, session.progress.warn)
         session.progress.planned(_planned(prepared, search, row_searches))
 
         cells = TrialCells(prepared, search, folder, hashes)
@@ -137,6 +140,21 @@ def _required_search(prepared: Prepared) -> Search:
                 "search.weight_decay, which are searched for all methods, or remove the row"
             )
     return search
+
+
+def _report_changed_code(
+    row_searches: Sequence[RowSearch], folder: SearchFolder, say: Callable[[str], None]
+) -> None:
+    """Say which searches start anew because code has changed since their earlier trials."""
+    records = [read_search(path) for path in folder.records()]
+
+    for row_search in row_searches:
+        if row_search.trials():
+            continue
+        for record in records:
+            if record.definition == row_search.definition and record.code is not None:
+                changed = ", ".join(changed_modules(record.code, row_search.code))
+                say(f"{row_search.label}: {changed} changed since the last search; starting anew")
 
 
 def _rounds(search: Search) -> Iterator[range]:

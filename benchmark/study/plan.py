@@ -107,6 +107,7 @@ class Plan:
             method. They have no published accuracy.
         reference: The row, besides the baseline, that other rows are compared with: plain
             distillation. None if there is none. It need not be among `methods`.
+        stale: "pair/row" -> the modules whose code has changed since cells of the row were trained.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which requires their teacher's weights.
@@ -130,6 +131,7 @@ class Plan:
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
     reference: str | None = None
+    stale: Mapping[str, str] = field(default_factory=dict)
     experiment: str = ""
     teachers: tuple[PlannedTeacher, ...] = ()
     cells: tuple[PlannedCell, ...] = ()

@@ -1,0 +1,48 @@
+"""The code that decides the results of a cell or teacher, besides kdbench's own engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmark.code import Code, code_of
+from benchmark.execution.rows import method_classes
+from benchmark.models.create import definition
+from benchmark.study.schema import Network
+from benchmark.study.study import Cell
+
+
+def code_of_cell(cell: Cell, teacher: Network) -> Code:
+    """Return the code of a cell: of its method, of its networks, and of what a plug-in adds.
+
+    Args:
+        cell: The cell.
+        teacher: The network of its teacher.
+    """
+    networks = _definitions(cell.pair.student, teacher)
+    return dict(_code((*method_classes(cell.row.method), *networks)))
+
+
+def code_of_teacher(network: Network, method: str | None) -> Code:
+    """Return the code of a teacher.
+
+    Args:
+        network: The teacher's network.
+        method: The method that trains it; None if its weights come from elsewhere.
+    """
+    classes = [] if method is None else list(method_classes(method))
+    return dict(_code((*classes, *_definitions(network))))
+
+
+def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:
+    """Yield the functions that create networks which are not timm's own."""
+    for network in networks:
+        function = definition(network)
+        if function is not None:
+            yield function
+
+
+@functools.cache
+def _code(objects: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(code_of(*objects).items())

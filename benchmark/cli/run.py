@@ -74,7 +74,7 @@ def run(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train the unfinished cells of a study, then print its leaderboard if it is tracked."""
-    from benchmark.execution import environment, prepare
+    from benchmark.execution import cell_code, environment, prepare
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
     from benchmark.search import tuned
@@ -97,7 +97,7 @@ def run(
     environment.make_repeatable()
     folder = workspace.study(loaded.name).path
     with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
-        versions = environment.environment(chosen)
+        versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         summary = execution.run(
             prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain

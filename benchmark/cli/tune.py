@@ -61,7 +61,7 @@ def tune(
 
     Trials are compared on validation data alone.
     """
-    from benchmark.execution import environment, prepare
+    from benchmark.execution import cell_code, environment, prepare
     from benchmark.execution.session import Session
     from benchmark.search import tune as search
     from benchmark.search import tuned
@@ -80,7 +80,7 @@ def tune(
     environment.make_repeatable()
     with progress_display() as progress:
         record = _recorder(store, progress)
-        versions = environment.environment(chosen)
+        versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         outcome = search.tune(prepared, session, storage, cohort_size, record)
         record(folder.path)

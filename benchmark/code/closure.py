@@ -43,6 +43,16 @@ def code_of(*objects: Any) -> Code:
     return code | closure.digests()
 
 
+def sources_of(*objects: Any) -> dict[str, Path]:
+    """Return the files that functions and classes depend on, by the name of the module."""
+    closure = _Closure()
+    for obj in objects:
+        path = _file_of(obj)
+        if path is not None:
+            closure.add(module_of(obj.__module__, path), obj.__qualname__.partition(".")[0])
+    return closure.files()
+
+
 def changed_modules(before: Code, now: Code) -> tuple[str, ...]:
     """Return the names of the modules whose code differs, sorted."""
     return tuple(sorted({name for name, _ in before.items() ^ now.items()}))
@@ -85,6 +95,10 @@ class _Closure:
             name: _digest(unit.text for unit in module.syntax.units if unit in self._units[name])
             for name, module in sorted(self._modules.items())
         }
+
+    def files(self) -> dict[str, Path]:
+        """Return the file of each collected module."""
+        return {name: module.path for name, module in sorted(self._modules.items())}
 
     def _enter(self, module: Module) -> None:
         """Add the statements of a module that run whenever it is imported."""

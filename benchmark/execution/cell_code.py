@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmark.code import Code, code_of
+from benchmark.code import Code, code_of, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
 from benchmark.study.schema import Network
 from benchmark.study.study import Cell
+
+if TYPE_CHECKING:
+    from benchmark.execution.prepare import Prepared
 
 
 def code_of_cell(cell: Cell, teacher: Network) -> Code:
@@ -20,8 +24,17 @@ def code_of_cell(cell: Cell, teacher: Network) -> Code:
         cell: The cell.
         teacher: The network of its teacher.
     """
-    networks = _definitions(cell.pair.student, teacher)
-    return dict(_code((*method_classes(cell.row.method), *networks)))
+    return dict(_code(_objects(cell, teacher)))
+
+
+def sources(prepared: Prepared) -> dict[str, Path]:
+    """Return the files of all modules whose code decides results of a study, by module name."""
+    files: dict[str, Path] = {}
+    for cell in prepared.cells:
+        if cell.seed == prepared.study.seeds[0]:
+            teacher = prepared.teacher_of(cell.pair.name).network
+            files |= sources_of(*_objects(cell, teacher))
+    return files
 
 
 def code_of_teacher(network: Network, method: str | None) -> Code:
@@ -33,6 +46,12 @@ def code_of_teacher(network: Network, method: str | None) -> Code:
     """
     classes = [] if method is None else list(method_classes(method))
     return dict(_code((*classes, *_definitions(network))))
+
+
+def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
+    """Return the functions and classes whose code decides the results of a cell."""
+    networks = _definitions(cell.pair.student, teacher)
+    return (*method_classes(cell.row.method), *networks)
 
 
 def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:

@@ -11,15 +11,19 @@ Example:
 from methods._contract import Batch, Method, Paper, Probe, Side, Terms
 from methods._dot import Dot
 from methods._registry import (
+    RegistrationError,
     UnknownMethodError,
     baseline,
     create,
     get,
     module,
     names,
+    origin,
     parts,
     reference,
+    register,
     schema,
+    unregister,
 )
 from methods._settings import (
     Bound,
@@ -50,6 +54,7 @@ __all__ = [
     "Paper",
     "Positive",
     "Probe",
+    "RegistrationError",
     "Setting",
     "SettingError",
     "Shapes",
@@ -63,8 +68,11 @@ __all__ = [
     "get",
     "module",
     "names",
+    "origin",
     "parts",
     "reference",
+    "register",
     "schema",
     "suggest",
+    "unregister",
 ]

@@ -92,6 +92,8 @@ class Method(nn.Module):
     constructor has a setting `ce`, the weight of cross-entropy.
     """
 
+    name: ClassVar[str] = ""
+    """Name of a registered method; "" for the methods in this folder, which are named by file."""
     paper: ClassVar[Paper | None] = None
     formula: ClassVar[str]
     """The loss in one line, in words or symbols, for the card and the table of methods."""

@@ -223,7 +223,7 @@ def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]
     @functools.wraps(constructor)
     def wrapper(self: Any, /, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(constructor)
-        owner = type(self).__module__.rpartition(".")[2]
+        owner = type(self).name or type(self).__module__.rpartition(".")[2]
         refuse_unknown(kwargs, settings, owner)
 
         arguments = signature.bind(self, *args, **kwargs)

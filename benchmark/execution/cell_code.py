@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from benchmark.code import Code, code_of, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
-from benchmark.study.schema import Network
-from benchmark.study.study import Cell
+from benchmark.plugins.kinds import DATA_SOURCES
+from benchmark.study.schema import Network, OwnData, Recipe
+from benchmark.study.study import Cell, Study
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -37,21 +38,36 @@ def sources(prepared: Prepared) -> dict[str, Path]:
     return files
 
 
-def code_of_teacher(network: Network, method: str | None) -> Code:
-    """Return the code of a teacher.
+def code_of_teacher(study: Study, network: Network, recipe: Recipe, method: str) -> Code:
+    """Return the code of a teacher that is trained here.
 
     Args:
+        study: The study.
         network: The teacher's network.
-        method: The method that trains it; None if its weights come from elsewhere.
+        recipe: The recipe that it is trained with.
+        method: The method that it is trained with.
     """
-    classes = [] if method is None else list(method_classes(method))
-    return dict(_code((*classes, *_definitions(network))))
+    parts = (*method_classes(method), *_definitions(network), *own_parts(study, recipe))
+    return dict(_code(parts))
+
+
+def code_of_network(network: Network) -> Code:
+    """Return the code of a network."""
+    return dict(_code(tuple(_definitions(network))))
 
 
 def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
     """Return the functions and classes whose code decides the results of a cell."""
     networks = _definitions(cell.pair.student, teacher)
-    return (*method_classes(cell.row.method), *networks)
+    return (*method_classes(cell.row.method), *networks, *own_parts(cell.study, cell.recipe))
+
+
+def own_parts(study: Study, recipe: Recipe) -> Iterator[Callable[..., Any]]:
+    """Yield the functions of plug-ins that provide the data and parts of the recipe."""
+    if isinstance(study.dataset, OwnData):
+        source = DATA_SOURCES.get(study.dataset.name)
+        assert source is not None
+        yield source
 
 
 def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:

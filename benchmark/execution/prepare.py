@@ -18,9 +18,12 @@ from benchmark.hashing import identity
 from benchmark.models import create
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
+from benchmark.plugins.active import metrics_of
+from benchmark.plugins.kinds import Metric
 from benchmark.records.layout import Workspace
 from benchmark.study.schema import Dataset, Network, Pair, Split
 from benchmark.study.study import Cell, Study
+from benchmark.training import own_metrics
 from methods import Method
 
 
@@ -36,6 +39,7 @@ class Prepared:
         cells: The cells that can run, in the order of the study.
         not_applicable: Why a method cannot run on a pair, by "pair/row".
         macs: Multiply-accumulates of a forward pass per image, by pair and `teacher` or `student`.
+        metrics: The metrics of the study's plug-ins.
     """
 
     study: Study
@@ -45,6 +49,7 @@ class Prepared:
     cells: list[Cell]
     not_applicable: dict[str, str]
     macs: dict[tuple[str, str], int]
+    metrics: list[Metric]
 
     def teacher_of(self, pair: str) -> RequiredTeacher:
         """Return the teacher of a pair.
@@ -116,13 +121,15 @@ def prepare(
             macs[pair.name, "student"] = student.macs()
             not_applicable |= _unsupported(study, pair, teacher, student, data)
 
+        metrics = metrics_of(study.plugins, source)
+        own_metrics.check(metrics, data.classes)
         _refuse_duplicates(study)
         _report_batch_sizes(study, say)
 
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
     ]
-    return Prepared(study, text, data, teachers, cells, not_applicable, macs)
+    return Prepared(study, text, data, teachers, cells, not_applicable, macs, metrics)
 
 
 def load_data(

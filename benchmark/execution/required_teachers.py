@@ -10,7 +10,7 @@ from benchmark import RULES
 from benchmark.code import Code
 from benchmark.data import Data
 from benchmark.errors import InputError
-from benchmark.execution.cell_code import code_of_teacher
+from benchmark.execution.cell_code import code_of_network, code_of_teacher
 from benchmark.execution.recorded_code import CODE, read_code
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.hashing import identity
@@ -89,7 +89,7 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
         key = card.key
     elif teacher.recipe is None and create.head_is_pretrained(teacher, data.classes):
         configuration |= {"student": teacher.identity, "classes": data.classes}
-        code = code_of_teacher(teacher, None)
+        code = code_of_network(teacher)
         key, configuration = _keyed(configuration, code, store)
     else:
         recipe = teacher.recipe or study.recipe
@@ -101,7 +101,7 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
             "select": study.select,
             "seed": teacher.seed,
         }
-        code = code_of_teacher(teacher, baseline)
+        code = code_of_teacher(study, teacher, recipe, baseline)
         key, configuration = _keyed(configuration, code, store)
 
     return RequiredTeacher(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.execution import own_metrics
 from benchmark.execution import teachers as execution_teachers
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
@@ -88,7 +89,14 @@ def run(
 
         cohorts = prepared.cohorts(_distinct(pending, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
-        session.executor.run(specs, Resources(prepared.data, teachers), session.progress)
+        resources = Resources(prepared.data, teachers)
+        session.executor.run(specs, resources, session.progress)
+
+        if prepared.metrics:
+            everything = prepared.cohorts(_distinct(prepared.cells, cells), None)
+            specs = [_spec(prepared, session, cohort, folder, cells) for cohort in everything]
+            own_metrics.measure_students(specs, resources, prepared.metrics)
+            own_metrics.measure_teachers(prepared, resources, folder, prepared.metrics)
 
         return _summary(prepared, pending, folders)
 

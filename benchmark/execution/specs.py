@@ -10,8 +10,9 @@ from benchmark.execution.executors import CellSpec, CohortSpec
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
+from benchmark.plugins import loading
 from benchmark.records.layout import CellFiles
-from benchmark.study.schema import Dataset, Digits
+from benchmark.study.schema import Dataset, FileDataset
 
 
 def cell_spec(
@@ -61,12 +62,13 @@ def cohort_spec(
         tested=tested,
         environment=session.environment,
         cells=tuple(cells),
+        plugins=tuple(loading.loaded()),
     )
 
 
 def _with_absolute_root(dataset: Dataset) -> Dataset:
     """Return a data set whose root doesn't depend on the working directory of a process."""
-    if isinstance(dataset, Digits):
+    if not isinstance(dataset, FileDataset):
         return dataset
 
     root = Path(dataset.root).absolute()

@@ -91,6 +91,18 @@ class Final(Record):
     metrics: dict[str, float]
 
 
+class Measured(Record):
+    """The metrics of plug-ins, measured on a finished network; the newest record counts.
+
+    Attributes:
+        code: Digests of the code of each metric, by its key.
+    """
+
+    kind: Literal["measured"] = "measured"
+    metrics: dict[str, float]
+    code: dict[str, dict[str, str]]
+
+
 class Failed(Record):
     """The cell left its cohort.
 
@@ -103,7 +115,7 @@ class Failed(Record):
 
 
 AnyRecord = Annotated[
-    Start | EarlyEpoch | Epoch | Trained | Final | Failed, Field(discriminator="kind")
+    Start | EarlyEpoch | Epoch | Trained | Final | Measured | Failed, Field(discriminator="kind")
 ]
 R = TypeVar("R", bound=Record)
 
@@ -122,7 +134,9 @@ def parse_record(content: Mapping[str, Any]) -> Record:
 
 def metrics_of(record: Record) -> dict[str, float]:
     """Return the metrics of a record; empty for kinds that have none."""
-    return record.metrics if isinstance(record, EarlyEpoch | Epoch | Final) else {}
+    if isinstance(record, EarlyEpoch | Epoch | Final | Measured):
+        return record.metrics
+    return {}
 
 
 def encode_line(content: Json) -> bytes:

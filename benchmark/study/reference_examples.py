@@ -12,6 +12,7 @@ from benchmark.study.schema import (
     Network,
     Optimizer,
     OtherFiles,
+    OwnData,
     Pair,
     RandAugment,
     Recipe,
@@ -92,6 +93,14 @@ dataset:
 """,
     ),
     Section("Custom data set", OtherFiles, "dataset: mine/flowers\n"),
+    Section(
+        "Data set of a plug-in",
+        OwnData,
+        """\
+plugins: [./flowers.py]
+dataset: {name: flowers, settings: {petals: 5}, image_size: 32}
+""",
+    ),
     Section("Split", Split, "split: {val: 5000, train_samples: 10000}\n"),
     Section(
         "Pair",

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from benchmark import RULES
-from benchmark.errors import InputError
+from benchmark.errors import InputError, first_line
+from benchmark.plugins import loading
+from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
 from benchmark.study.messages import key_of, location_of, message_of
 from benchmark.study.schema import (
@@ -25,8 +27,9 @@ from benchmark.study.schema import (
     Split,
     Strict,
     Tracking,
+    check_dataset,
 )
-from benchmark.study.yamlfile import Location
+from benchmark.study.yamlfile import Document, Location
 
 LEGACY = {"legacy": {"val": 0}}
 """Splits that have a name."""
@@ -41,7 +44,11 @@ class Study(Strict):
     question: str = ""
     """The question that the study asks, in a sentence."""
 
-    dataset: Annotated[Dataset, Shorthand.for_key("name")]
+    plugins: Annotated[list[str], Field(default_factory=list)]
+    """Plug-ins with your own methods, models, data and metrics: modules, or files relative to the
+    study's file that end in `.py`."""
+
+    dataset: Annotated[Dataset, BeforeValidator(check_dataset), Shorthand.for_key("name")]
     """The data set, or its name."""
 
     split: Annotated[Split, Shorthand(lambda text: LEGACY.get(text, text), tuple(LEGACY))] = Split()
@@ -215,7 +222,7 @@ class MethodRegistry(Protocol):
 
 
 def load(path: Path, methods: MethodRegistry) -> Study:
-    """Read a study file.
+    """Read a study file, and load its plug-ins.
 
     Args:
         path: The YAML file.
@@ -226,7 +233,10 @@ def load(path: Path, methods: MethodRegistry) -> Study:
         InputError: The file is invalid. The message has one line per mistake, with the file, the
             line, the column and the key.
     """
-    file = _StudyFile(path, methods.names())
+    document = yamlfile.read(path)
+    _load_plugins(document)
+
+    file = _StudyFile(document, methods.names())
     try:
         study = Study.model_validate(file.data)
     except ValidationError as error:
@@ -242,10 +252,28 @@ def load(path: Path, methods: MethodRegistry) -> Study:
             methods.create(row.method, **row.settings)
         except (methods.SettingError, methods.UnknownMethodError) as error:
             lines.append(file.line(("methods", index), str(error)))
+        except Exception as error:  # the constructor of a plug-in may raise anything
+            reason = f"{row.method}: {type(error).__name__}: {first_line(error)}"
+            lines.append(file.line(("methods", index), reason))
     if lines:
         raise InputError("\n".join(lines))
 
     return study
+
+
+def _load_plugins(document: Document) -> None:
+    """Load the plug-ins that a study names, before the rest of it is checked."""
+    loading.load_installed()
+
+    references = document.data.get("plugins", [])
+    if not isinstance(references, list):
+        return  # the schema reports it
+
+    loading.unload_changed()
+    for index, reference in enumerate(references):
+        if isinstance(reference, str):
+            where = f"{document.where(('plugins', index))}: plugins[{index}]"
+            loading.load(Plugin(reference, document.path.parent), where)
 
 
 class _StudyFile:
@@ -255,8 +283,8 @@ class _StudyFile:
         data: The content.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._document = yamlfile.read(path)
+    def __init__(self, document: Document, names: Sequence[str]) -> None:
+        self._document = document
         self._indices: list[int] = []
         self.data = self._document.data
 

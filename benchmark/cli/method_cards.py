@@ -37,8 +37,11 @@ def overview() -> RenderableType:
     for name in methods.names():
         method = methods.get(name)
         published = f"{method.paper.venue} {method.paper.year}" if method.paper else ""
-        rows.append([name, _title(name), published, needs(method.needs), method.formula])
-    return table("", ["method", "title", "published", "needs", "formula"], rows)
+        origin = methods.origin(name)
+        rows.append([name, _title(name), published, needs(method.needs), method.formula, origin])
+
+    headers = ["method", "title", "published", "needs", "formula", "defined in"]
+    return table("", headers, rows)
 
 
 def card(name: str) -> RenderableType:
@@ -66,13 +69,14 @@ def _card(name: str) -> RenderableType:
     if method.paper is not None:
         facts.append(["paper", str(method.paper)])
     facts += [["formula", method.formula], ["needs", needs(method.needs)]]
+    facts.append(["defined in", methods.origin(outer)])
     if method.control:
         facts.append(["kind", "control (a baseline for distillation)"])
     if method.wraps:
         facts.append(["kind", f"wrapper, written {outer}(METHOD); default: {method.wraps}"])
 
     settings = [_setting(setting) for setting in schema.values()]
-    header = inspect.cleandoc(methods.module(outer).__doc__ or "")
+    header = inspect.cleandoc(_description(outer))
     return Group(
         Text(name, style="bold"),
         Text(header),
@@ -94,8 +98,15 @@ def needs(needed: Needs) -> str:
 
 def _title(name: str) -> str:
     """Return the first sentence of a method's docstring."""
-    first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
-    return first.split(". ")[0].rstrip(".")
+    lines = inspect.cleandoc(_description(name)).splitlines()
+    return lines[0].split(". ")[0].rstrip(".") if lines else ""
+
+
+def _description(name: str) -> str:
+    """Return the docstring of a method's file, or of its class if it is part of a plug-in."""
+    if methods.origin(name).startswith("methods."):
+        return methods.module(name).__doc__ or ""
+    return methods.get(name).__doc__ or ""
 
 
 def _setting(setting: Setting) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from benchmark.cli import tables
 from benchmark.errors import InputError, first_line, suggest
-from benchmark.models.create import create, has_fixed_size, names, tapped
+from benchmark.models.create import create, definition, has_fixed_size, names, tapped
 from benchmark.study.schema import Network
 from methods import Shapes
 
@@ -25,6 +25,7 @@ class Entry:
     Attributes:
         name: Its name in timm or in this package's zoo.
         fixed: Whether it is built for one image size.
+        origin: The module that defines it, or `timm`.
         parameters: Number of parameters.
         macs: Multiply-accumulates of one forward pass of one image.
         shapes: Shapes of its taps.
@@ -34,6 +35,7 @@ class Entry:
 
     name: str
     fixed: bool
+    origin: str
     parameters: int | None = None
     macs: int | None = None
     shapes: Shapes | None = None
@@ -63,18 +65,22 @@ def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[E
 
 def table(entries: Iterable[Entry]) -> RenderableType:
     """Return a table with a line per model: parameters and MACs in millions, shapes of the taps."""
-    headers = ["model", "params (M)", "MACs (M)", "image size", "embedding", "maps"]
+    headers = [
+        "model", "params (M)", "MACs (M)", "image size", "embedding", "maps", "defined in"
+    ]  # fmt: skip
     return tables.table("", headers, [_row(entry) for entry in entries])
 
 
 def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
     network = Network(model=name)
     fixed = has_fixed_size(network)
+    function = definition(network)
+    origin = "timm" if function is None else function.__module__
     try:
         with torch.device("meta"):
             model = create(network, name, size, classes)
     except InputError as error:
-        return Entry(name, fixed, reason=_reason(error, name))
+        return Entry(name, fixed, origin, reason=_reason(error, name))
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     devices = ("meta", "cpu") if parameters < LARGEST else ("meta",)
@@ -82,10 +88,10 @@ def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
     for device in devices:
         try:
             with torch.device(device):
-                return _measured(Entry(name, fixed, parameters), network, size, classes)
+                return _measured(Entry(name, fixed, origin, parameters), network, size, classes)
         except Exception as error:  # on the meta device, models may raise anything
             reason = _reason(error, name)
-    return Entry(name, fixed, parameters, reason=reason)
+    return Entry(name, fixed, origin, parameters, reason=reason)
 
 
 def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classes: int) -> Entry:
@@ -110,7 +116,7 @@ def _row(entry: Entry) -> list[str]:
         "fixed" if entry.fixed else "any",
     ]
     if entry.shapes is None:
-        return [*start, entry.reason, ""]
+        return [*start, entry.reason, "", entry.origin]
 
     embedding = entry.shapes.embedding
     maps = ["x".join(map(str, shape)) for shape in entry.shapes.maps]
@@ -118,6 +124,7 @@ def _row(entry: Entry) -> list[str]:
         *start,
         str(embedding[0]) if embedding else entry.notes["embedding"],
         " ".join(maps) or entry.notes["maps"],
+        entry.origin,
     ]
 
 

@@ -62,6 +62,7 @@ def write_plan(
             for cell in prepared.cells
             if str(cell) in cells
         ),
+        measures=tuple(metric.measure for metric in prepared.metrics),
         stale=_stale_rows(prepared, stale or {}),
     )
     write_plan_file(folder.plan, plan)

@@ -24,13 +24,14 @@ _P_VALUES = ["p_student", "p_kd"]
 
 
 def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
-    """Return up to six notes that affect how a table should be read.
+    """Return up to seven notes that affect how a table should be read.
 
-    They cover the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
-    over pairs, and published accuracies. `GUIDE` explains the rest.
+    They cover the protocol, metrics of plug-ins, spread and ranks, comparisons and tests, tuned
+    rows, mean ranks over pairs, and published accuracies. `GUIDE` explains the rest.
     """
     notes = [
         _protocol(plan),
+        _own_measures(plan),
         _spread_and_ranks(),
         _comparisons(board, plan),
         _tuned_rows(plan),
@@ -54,6 +55,11 @@ def _protocol(plan: Plan) -> list[str]:
             "for validation, as in most published tables."
         )
     return sentences
+
+
+def _own_measures(plan: Plan) -> list[str]:
+    """Define the metrics of the study's plug-ins."""
+    return [f"{measure.title}: {measure.help}" for measure in plan.measures]
 
 
 def _spread_and_ranks() -> list[str]:

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
+from benchmark.measures import Measure
 
 TEACHER = "teacher"
 """Row name of the teacher."""
@@ -107,6 +108,7 @@ class Plan:
             method. They have no published accuracy.
         reference: The row, besides the baseline, that other rows are compared with: plain
             distillation. None if there is none. It need not be among `methods`.
+        measures: Metrics of the study's plug-ins.
         stale: "pair/row" -> the modules whose code has changed since cells of the row were trained.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
@@ -131,6 +133,7 @@ class Plan:
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
     reference: str | None = None
+    measures: tuple[Measure, ...] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     experiment: str = ""
     teachers: tuple[PlannedTeacher, ...] = ()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import methods
+from benchmark.data import Data
 from benchmark.execution.identities import Identified, Stale
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.rows import is_altered, method_of, row_of
 from benchmark.records.layout import StudyFolder
-from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
+from benchmark.study.plan import (
+    Plan,
+    PlannedCell,
+    PlannedInputs,
+    PlannedPlugin,
+    PlannedTeacher,
+)
 from benchmark.study.plan import write_plan as write_plan_file
 from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell, Study
@@ -56,6 +64,11 @@ def write_plan(
         trials={row.name: row.trials for row in study.methods if row.trials},
         search_tmac=_search_costs(study),
         altered=tuple(row.name for row in study.methods if is_altered(row)),
+        inputs=_inputs(prepared.data),
+        plugins=tuple(
+            PlannedPlugin(reference, str(Path(prepared.source).absolute().parent))
+            for reference in study.plugins
+        ),
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
             _planned_cell(prepared, cell, cells[str(cell)].id, folder, hashes)
@@ -66,6 +79,16 @@ def write_plan(
         stale=_stale_rows(prepared, stale or {}),
     )
     write_plan_file(folder.plan, plan)
+
+
+def _inputs(data: Data) -> PlannedInputs:
+    return PlannedInputs(
+        classes=data.classes,
+        samples=data.samples,
+        size=data.size,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+    )
 
 
 def _search_costs(study: Study) -> dict[str, float]:

@@ -34,6 +34,7 @@ class Prepared:
     Attributes:
         study: The study.
         text: Content of the study's file.
+        source: Name of the study's file.
         data: The study's data.
         teachers: The required teachers, in the order of the pairs.
         cells: The cells that can run, in the order of the study.
@@ -44,6 +45,7 @@ class Prepared:
 
     study: Study
     text: str
+    source: str
     data: Data
     teachers: list[RequiredTeacher]
     cells: list[Cell]
@@ -129,7 +131,7 @@ def prepare(
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
     ]
-    return Prepared(study, text, data, teachers, cells, not_applicable, macs, metrics)
+    return Prepared(study, text, source, data, teachers, cells, not_applicable, macs, metrics)
 
 
 def load_data(

@@ -86,6 +86,43 @@ class PlannedCell:
 
 
 @dataclass(frozen=True, config=_IGNORE)
+class PlannedPlugin:
+    """A plug-in of the plan.
+
+    Attributes:
+        reference: How the study names it.
+        folder: The folder of the study's file.
+    """
+
+    reference: str
+    folder: str
+
+    @property
+    def folder_path(self) -> Path:
+        """The folder as a path."""
+        return Path(self.folder)
+
+
+@dataclass(frozen=True, config=_IGNORE)
+class PlannedInputs:
+    """The inputs of all networks of the plan.
+
+    Attributes:
+        classes: Number of classes.
+        samples: Number of training samples.
+        size: Shape of an image, (C, H, W).
+        mean: Mean per channel of the training images, in [0, 1].
+        std: Standard deviation of the same images, per channel.
+    """
+
+    classes: int
+    samples: int
+    size: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, config=_IGNORE)
 class Plan:
     """What a study compares: the rows and seeds that its leaderboard must contain.
 
@@ -111,6 +148,8 @@ class Plan:
         measures: Metrics of the study's plug-ins.
         stale: "pair/row" -> the modules whose code has changed since cells of the row were trained.
         experiment: Name of the study's experiment in MLflow.
+        inputs: The inputs of all networks; None in plans of older versions.
+        plugins: The plug-ins that the study names.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which requires their teacher's weights.
 
@@ -136,6 +175,8 @@ class Plan:
     measures: tuple[Measure, ...] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     experiment: str = ""
+    inputs: PlannedInputs | None = None
+    plugins: tuple[PlannedPlugin, ...] = ()
     teachers: tuple[PlannedTeacher, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
 
@@ -215,8 +256,8 @@ class Plan:
         return None
 
     def for_tables(self) -> Plan:
-        """Return the plan without cells and teachers: all that a leaderboard needs."""
-        return dataclasses.replace(self, cells=(), teachers=())
+        """Return the part of the plan that a leaderboard needs."""
+        return dataclasses.replace(self, cells=(), teachers=(), plugins=(), inputs=None)
 
 
 _ADAPTER: TypeAdapter[Plan] = TypeAdapter(Plan)

@@ -233,7 +233,15 @@ def load(path: Path, methods: MethodRegistry) -> Study:
         InputError: The file is invalid. The message has one line per mistake, with the file, the
             line, the column and the key.
     """
-    document = yamlfile.read(path)
+    return load_document(yamlfile.read(path), methods)
+
+
+def load_document(document: Document, methods: MethodRegistry) -> Study:
+    """Check the content of a study, and load its plug-ins; see `load`.
+
+    Raises:
+        InputError: The content is invalid.
+    """
     _load_plugins(document)
 
     file = _StudyFile(document, methods.names())

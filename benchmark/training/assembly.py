@@ -88,13 +88,24 @@ class Assembly:
 
     def load_weights(self, tensors: Tensors) -> None:
         """Load the tensors that `weights` returned."""
-        own = dict(tensors)
-        head = self.method.deployed()
-        if head is not None:
-            names = [name for name in own if name.startswith(HEAD)]
-            head.load_state_dict({name.removeprefix(HEAD): own.pop(name) for name in names})
+        load_weights(self.student, self.method, tensors)
 
-        self.student.network.load_state_dict(own)
+
+def load_weights(student: TappedModel, method: Method, tensors: Tensors) -> None:
+    """Load all weights that inference needs.
+
+    Args:
+        student: The student.
+        method: Its method, whose own head is loaded if it has one.
+        tensors: The tensors that `Assembly.weights` returned.
+    """
+    own = dict(tensors)
+    head = method.deployed()
+    if head is not None:
+        names = [name for name in own if name.startswith(HEAD)]
+        head.load_state_dict({name.removeprefix(HEAD): own.pop(name) for name in names})
+
+    student.network.load_state_dict(own)
 
 
 def assemble(task: Task, conditions: Conditions) -> Assembly:

@@ -147,7 +147,8 @@ def _count_classes(labels: list[list[int]], names: Any) -> int:
 
 def _pixels(images: npt.NDArray[Any], where: str) -> Pixels:
     """Return images as uint8 [N, H, W] or [N, H, W, 3]."""
-    if images.ndim == 4 and images.shape[-1] not in (1, 3):
+    channels = (1, 3)
+    if images.ndim == 4 and images.shape[-1] not in channels and images.shape[1] in channels:
         images = np.moveaxis(images, 1, -1)
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]

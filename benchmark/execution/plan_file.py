@@ -11,6 +11,7 @@ from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.hashing import identity
 from benchmark.records.layout import StudyFolder
+from benchmark.study.overrides import differences
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
 from benchmark.study.plan import write_plan as write_plan_file
 from benchmark.study.schema import Recipe, Row
@@ -54,6 +55,7 @@ def write_plan(
         trials={row.name: row.trials for row in study.methods if row.trials},
         search_tmac=_search_costs(study),
         altered=tuple(row.name for row in study.methods if is_altered(row)),
+        overrides=_overrides(study),
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
             _planned_cell(prepared, cell, ids[str(cell)], folder, hashes)
@@ -106,15 +108,29 @@ def method_of(cell: Cell) -> Method:
 def is_altered(row: Row) -> bool:
     """Return whether a row differs from the method of the same name with its published settings.
 
-    Settings that a search chose don't count as a difference.
+    Settings that a search chose don't count as a difference; a recipe of the row's own does.
     """
+    if row.recipe:
+        return True
+
     settings = methods.create(row.method, **row.settings).settings
     return row.name != row.method or settings != methods.create(row.method).settings
 
 
 def row_of(study: Study, method: str) -> str | None:
-    """Return the name of the study's first row with a method, if there is one."""
-    return next((row.name for row in study.methods if row.method == method), None)
+    """Return the name of the first row with a method and the study's recipe, if there is one."""
+    names = (
+        row.name
+        for row in study.methods
+        if row.method == method and study.recipe_of(row) == study.recipe
+    )
+    return next(names, None)
+
+
+def _overrides(study: Study) -> dict[str, str]:
+    """Return how the recipes of rows differ from the study's, by row; only those that do."""
+    texts = {row.name: differences(study.recipe_of(row), study.recipe) for row in study.methods}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _search_costs(study: Study) -> dict[str, float]:
@@ -158,7 +174,7 @@ def _planned_cell(
         teacher_id=hashes[teacher.key][:12],
         student=cell.pair.student.model,
         recipe=_main_parts(cell.recipe),
-        length=asdict(cost.length(method, prepared.study.recipe)),
+        length=asdict(cost.length(method, cell.recipe)),
     )
 
 

@@ -107,6 +107,10 @@ class Plan:
             method. They have no published accuracy.
         reference: The row, besides the baseline, that other rows are compared with: plain
             distillation. None if there is none. It need not be among `methods`.
+        overrides: Row -> how its recipe differs from the study's, for rows with a recipe of their
+            own. They are neither ranked nor compared with other rows.
+        test_images: Number of test images that networks were tested on, and number of all test
+            images, if the study tests on a part of them.
         experiment: Name of the study's experiment in MLflow.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which requires their teacher's weights.
@@ -130,6 +134,8 @@ class Plan:
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
     reference: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    test_images: tuple[int, int] | None = None
     experiment: str = ""
     teachers: tuple[PlannedTeacher, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
@@ -197,8 +203,12 @@ class Plan:
 
         Returns:
             The reference or its tuned row, whichever has the same number of trials as `method`.
-            None if neither has, or if `method` is itself the reference or its tuned row.
+            None if neither has, if `method` is itself the reference or its tuned row, or if
+            `method` has a recipe of its own.
         """
+        if method in self.overrides:
+            return None
+
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
             return None

@@ -19,6 +19,9 @@ from benchmark.study.study import Cell, Study
 from benchmark.training import cost
 from methods import Method
 
+_OPTIONAL = ("label_smoothing", "clip_norm", "clip_value", "accumulate", "ema", "max_hours")
+"""Options of a recipe that plans show only if they are set."""
+
 
 def write_plan(
     prepared: Prepared, folder: StudyFolder, hashes: Mapping[str, str]
@@ -56,6 +59,7 @@ def write_plan(
         search_tmac=_search_costs(study),
         altered=tuple(row.name for row in study.methods if is_altered(row)),
         overrides=_overrides(study),
+        test_images=prepared.data.tested,
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
             _planned_cell(prepared, cell, ids[str(cell)], folder, hashes)
@@ -179,8 +183,9 @@ def _planned_cell(
 
 
 def _main_parts(recipe: Recipe) -> dict[str, Any]:
-    """Return the parts of a recipe that a reader compares first."""
-    return {
+    """Return the parts of a recipe that a reader compares first, and its optional parts."""
+    optional = {name: getattr(recipe, name) for name in _OPTIONAL}
+    parts = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "optimizer": recipe.optimizer.name,
@@ -189,3 +194,4 @@ def _main_parts(recipe: Recipe) -> dict[str, Any]:
         "schedule": recipe.schedule.name,
         "precision": recipe.precision,
     }
+    return parts | {name: value for name, value in optional.items() if value is not None}

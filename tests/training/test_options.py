@@ -10,7 +10,7 @@ import torch
 
 from benchmark import data
 from benchmark.records.checkpoints import CellFolder, Checkpoint
-from benchmark.training import member
+from benchmark.training import evaluate, member
 from tests.support.studies import Interrupt, bits, folders, metrics, plan, records, run, tiny
 from tests.training.rows import row
 
@@ -128,7 +128,7 @@ def test_validation_selection_and_test_use_the_averaged_weights(
 ) -> None:
     validated: list[torch.Tensor] = []
     own: list[torch.Tensor] = []
-    validate = member.evaluate.validate
+    validate = evaluate.validate
 
     def spy(model: Any, inputs: data.Inputs, epoch: int) -> dict[str, float]:
         validated.append(model.network.conv1.weight.detach().clone())
@@ -140,7 +140,7 @@ def test_validation_selection_and_test_use_the_averaged_weights(
         end(self, seconds)
         own.append(self.student.network.conv1.weight.detach().clone())
 
-    monkeypatch.setattr(member.evaluate, "validate", spy)
+    monkeypatch.setattr(evaluate, "validate", spy)
     monkeypatch.setattr(member.Member, "end_epoch", ended)
     pair = {"name": "pair", "teacher": "cifar_resnet14", "student": "cifar_resnet8"}
     content = tiny(["student"], pairs=[pair], recipe={"ema": 0.9})

@@ -85,7 +85,7 @@ def test_a_polynomial_schedule_decays_after_the_warm_up() -> None:
 )
 @pytest.mark.parametrize(("epochs", "steps"), [(5, 3), (7, 11), (2, 1)])
 def test_a_one_cycle_schedule_is_that_of_torch(
-    keys: dict[str, float], epochs: int, steps: int
+    keys: dict[str, Any], epochs: int, steps: int
 ) -> None:
     expected = rates_of_torch(
         lambda optimizer: OneCycleLR(

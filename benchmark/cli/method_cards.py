@@ -38,9 +38,9 @@ def overview() -> RenderableType:
         method = methods.get(name)
         published = f"{method.paper.venue} {method.paper.year}" if method.paper else ""
         origin = methods.origin(name)
-        rows.append([name, _title(name), published, needs(method.needs), method.formula, origin])
+        rows.append([name, _title(name), published, needs(method.needs), origin, method.formula])
 
-    headers = ["method", "title", "published", "needs", "formula", "defined in"]
+    headers = ["method", "title", "published", "needs", "defined in", "formula"]
     return table("", headers, rows)
 
 

@@ -25,22 +25,22 @@ class Entry:
     Attributes:
         name: Its name in timm or in this package's zoo.
         fixed: Whether it is built for one image size.
-        origin: The module that defines it, or `timm`.
         parameters: Number of parameters.
         macs: Multiply-accumulates of one forward pass of one image.
         shapes: Shapes of its taps.
         notes: Why `embedding` or `maps` cannot be tapped.
         reason: Why the rest is unknown; empty if it is known.
+        origin: The module that defines it, or `timm`.
     """
 
     name: str
     fixed: bool
-    origin: str
     parameters: int | None = None
     macs: int | None = None
     shapes: Shapes | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    origin: str = "timm"
 
 
 def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[Entry]:
@@ -80,18 +80,19 @@ def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
         with torch.device("meta"):
             model = create(network, name, size, classes)
     except InputError as error:
-        return Entry(name, fixed, origin, reason=_reason(error, name))
+        return Entry(name, fixed, reason=_reason(error, name), origin=origin)
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    entry = Entry(name, fixed, parameters, origin=origin)
     devices = ("meta", "cpu") if parameters < LARGEST else ("meta",)
     reason = ""
     for device in devices:
         try:
             with torch.device(device):
-                return _measured(Entry(name, fixed, origin, parameters), network, size, classes)
+                return _measured(entry, network, size, classes)
         except Exception as error:  # on the meta device, models may raise anything
             reason = _reason(error, name)
-    return Entry(name, fixed, origin, parameters, reason=reason)
+    return replace(entry, reason=reason)
 
 
 def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classes: int) -> Entry:

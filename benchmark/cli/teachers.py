@@ -160,7 +160,8 @@ def _verified(
     from benchmark.execution.teachers import current_accuracy
     from benchmark.study.schema import Split
 
-    data = load_data(card.dataset, Split(val=0), device, workspace, say)
+    split = Split(val=0, **(card.test_part or {}))
+    data = load_data(card.dataset, split, device, workspace, say)
     if data.fingerprint != card.fingerprint:
         raise InputError(f"{data.name}: not the data that the teacher was measured on")
     return current_accuracy(card, store, data)

@@ -14,6 +14,7 @@ from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.rows import is_altered, method_of, row_of
 from benchmark.records.layout import StudyFolder
+from benchmark.study.overrides import differences
 from benchmark.study.plan import (
     Plan,
     PlannedCell,
@@ -25,6 +26,9 @@ from benchmark.study.plan import write_plan as write_plan_file
 from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell, Study
 from benchmark.training import cost
+
+_OPTIONAL = ("label_smoothing", "clip_norm", "clip_value", "accumulate", "ema", "max_hours")
+"""Options of a recipe that plans show only if they are set."""
 
 
 def write_plan(
@@ -69,6 +73,8 @@ def write_plan(
             PlannedPlugin(reference, str(Path(prepared.source).absolute().parent))
             for reference in study.plugins
         ),
+        overrides=_overrides(study),
+        test_images=prepared.data.tested,
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
             _planned_cell(prepared, cell, cells[str(cell)].id, folder, hashes)
@@ -89,6 +95,12 @@ def _inputs(data: Data) -> PlannedInputs:
         mean=tuple(data.mean),
         std=tuple(data.std),
     )
+
+
+def _overrides(study: Study) -> dict[str, str]:
+    """Return how the recipes of rows differ from the study's, by row; only those that do."""
+    texts = {row.name: differences(study.recipe_of(row), study.recipe) for row in study.methods}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _search_costs(study: Study) -> dict[str, float]:
@@ -143,13 +155,14 @@ def _planned_cell(
         teacher_id=hashes[teacher.key][:12],
         student=cell.pair.student.model,
         recipe=_main_parts(cell.recipe),
-        length=asdict(cost.length(method, prepared.study.recipe)),
+        length=asdict(cost.length(method, cell.recipe)),
     )
 
 
 def _main_parts(recipe: Recipe) -> dict[str, Any]:
-    """Return the parts of a recipe that a reader compares first."""
-    return {
+    """Return the parts of a recipe that a reader compares first, and its optional parts."""
+    optional = {name: getattr(recipe, name) for name in _OPTIONAL}
+    parts = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "optimizer": recipe.optimizer.name,
@@ -158,3 +171,4 @@ def _main_parts(recipe: Recipe) -> dict[str, Any]:
         "schedule": recipe.schedule.name,
         "precision": recipe.precision,
     }
+    return parts | {name: value for name, value in optional.items() if value is not None}

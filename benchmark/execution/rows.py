@@ -18,15 +18,23 @@ def method_of(cell: Cell) -> Method:
 def is_altered(row: Row) -> bool:
     """Return whether a row differs from the method of the same name with its published settings.
 
-    Settings that a search chose don't count as a difference.
+    Settings that a search chose don't count as a difference; a recipe of the row's own does.
     """
+    if row.recipe:
+        return True
+
     settings = methods.create(row.method, **row.settings).settings
     return row.name != row.method or settings != methods.create(row.method).settings
 
 
 def row_of(study: Study, method: str) -> str | None:
-    """Return the name of the study's first row with a method, if there is one."""
-    return next((row.name for row in study.methods if row.method == method), None)
+    """Return the name of the first row with a method and the study's recipe, if there is one."""
+    names = (
+        row.name
+        for row in study.methods
+        if row.method == method and study.recipe_of(row) == study.recipe
+    )
+    return next(names, None)
 
 
 def method_classes(name: str) -> Iterator[type[Method]]:

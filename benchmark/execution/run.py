@@ -84,7 +84,7 @@ def run(
         folders = {name: CellFolder(folder.cell(cell.id).path) for name, cell in cells.items()}
         pending = [cell for cell in prepared.cells if not folders[str(cell)].done]
         session.progress.planned(
-            {str(cell): cost.length(method_of(cell), cell.study.recipe).total for cell in pending}
+            {str(cell): cost.length(method_of(cell), cell.recipe).total for cell in pending}
         )
 
         cohorts = prepared.cohorts(_distinct(pending, cells), cohort_size)
@@ -215,7 +215,8 @@ def _spec(
     ]
     first = cohort[0]
     teacher = prepared.teacher_of(first.pair.name)
-    return cohort_spec(prepared, session, teacher, first.seed, cells)
+    recipe = prepared.study.recipe_of(first.row)
+    return cohort_spec(prepared, session, teacher, recipe, first.seed, cells)
 
 
 def _summary(

@@ -12,7 +12,7 @@ from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
 from benchmark.plugins import loading
 from benchmark.records.layout import CellFiles
-from benchmark.study.schema import Dataset, FileDataset
+from benchmark.study.schema import Dataset, FileDataset, Recipe
 
 
 def cell_spec(
@@ -34,6 +34,7 @@ def cohort_spec(
     prepared: Prepared,
     session: Session,
     teacher: RequiredTeacher,
+    recipe: Recipe,
     seed: int,
     cells: Sequence[CellSpec],
     *,
@@ -45,6 +46,7 @@ def cohort_spec(
         prepared: The cells' study.
         session: The session.
         teacher: Teacher of all cells.
+        recipe: A recipe that agrees in `Recipe.stream` with those of all cells.
         seed: Seed of all cells.
         cells: The cells.
         tested: Whether finished cells are evaluated on the test images.
@@ -54,7 +56,7 @@ def cohort_spec(
         workspace=str(session.workspace.path.absolute()),
         dataset=_with_absolute_root(study.dataset),
         split=study.split,
-        recipe=study.recipe,
+        recipe=recipe,
         select=study.select,
         seed=seed,
         teacher=teacher.key,

@@ -60,7 +60,7 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 
-    same_data = card.fingerprint == data.fingerprint
+    same_data = (card.fingerprint, card.test_part) == (data.fingerprint, data.test_part)
     if same_data:
         store.copy_record(required.key, record)
     elif not record.done.exists():
@@ -277,6 +277,7 @@ def _describe(
         dataset=data.dataset,
         fingerprint=data.fingerprint,
         source=source,
+        test_part=data.test_part,
     )
 
 

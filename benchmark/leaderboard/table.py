@@ -27,6 +27,7 @@ from benchmark.leaderboard.ranking import (
 from benchmark.leaderboard.rows import PairRows, Row, method_row, runs_by_cell, runs_of_kind
 from benchmark.leaderboard.statistics import interval
 from benchmark.leaderboard.teachers import teacher_row
+from benchmark.leaderboard.time_limits import time_limit_notes
 from benchmark.measures import ACCURACY, Measure, in_groups
 from benchmark.study.plan import TEACHER, Plan
 
@@ -178,7 +179,7 @@ def _teacher_line(rows: PairRows) -> dict[str, Any]:
     elif not teacher.n:
         line["note"] = "the teacher has no finished run with an accuracy"
     else:
-        line["note"] = ""
+        line["note"] = "; ".join(time_limit_notes(teacher))
     return line
 
 
@@ -195,6 +196,7 @@ def _method_line(row: Row, rows: PairRows, usual_environment: str) -> dict[str, 
 
     notes = [*_stale_note(row, rows), *network_notes(row, rows.student)]
     notes += why_unranked(row, rows.plan)
+    notes += time_limit_notes(row)
     notes += environment_notes(row, usual_environment)
     notes += comparison_notes
     line["note"] = "; ".join(notes)

@@ -71,17 +71,33 @@ class Epoch(Record):
     metrics: dict[str, float]
 
 
+class Stopped(BaseModel):
+    """A training that its time limit ended early.
+
+    Attributes:
+        after: Number of epochs of the main training that were trained.
+        planned: Number of epochs of the main training without the limit.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    after: int
+    planned: int
+
+
 class Trained(Record):
     """Training has finished, and the weights have been chosen.
 
     Attributes:
         epoch: Epoch of the weights.
         sha256: Digest of the weights' file.
+        stopped: When the time limit ended the training; None if all epochs were trained.
     """
 
     kind: Literal["trained"] = "trained"
     epoch: int
     sha256: str
+    stopped: Stopped | None = None
 
 
 class Final(Record):
@@ -210,7 +226,7 @@ class Journal:
         Raises:
             InputError: The record cannot be written. The journal is left unchanged.
         """
-        line = encode_line(record.model_dump())
+        line = encode_line(record.model_dump(exclude_none=True))
         size = self.path.stat().st_size if self.path.exists() else 0
 
         try:

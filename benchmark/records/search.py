@@ -90,7 +90,8 @@ def write_search(path: Path, record: SearchRecord) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_json(path, record.model_dump(mode="json"))
+    unknown = {"definition", "code"} if record.code is None else set()
+    write_json(path, record.model_dump(mode="json", exclude=unknown))
 
 
 def read_search(path: Path) -> SearchRecord:

@@ -134,8 +134,9 @@ def _open(
     """Open the search for one row, given by its index, on one pair."""
     study = prepared.study
     row = study.methods[index]
+    recipe = study.recipe_of(row)
     settings = space(row, search)
-    first = published(row, settings, study.recipe, f"methods[{index}]")
+    first = published(row, settings, recipe, f"methods[{index}]")
     definition = _definition(prepared, search, pair, row, settings, hashes)
     teacher = prepared.teacher_of(pair.name).network
     code = code_of_cell(Cell(study, pair, row, search.seeds[0]), teacher)
@@ -146,7 +147,7 @@ def _open(
         study_name=f"{study.name} / {pair.name} / {row.name} / {key}",
         direction=StudyDirection.MAXIMIZE if search.maximise else StudyDirection.MINIMIZE,
         load_if_exists=True,
-        pruner=pruner(search, study.recipe.epochs),
+        pruner=pruner(search, recipe.epochs),
     )
     return RowSearch(
         pair=pair,
@@ -190,7 +191,7 @@ def _definition(
         "student": pair.student.identity,
         "method": {"name": row.method, "settings": row.settings},
         "space": {name: str(setting.search) for name, setting in settings.items()},
-        "recipe": study.recipe.identity,
+        "recipe": study.recipe_of(row).identity,
         "select": study.select,
         "search": search.model_dump(exclude={"trials"}, exclude_none=True),
     }

@@ -22,11 +22,12 @@ import optuna
 
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
-from benchmark.execution.estimate import cohort_macs
+from benchmark.execution.estimate import Trained, cohort_macs
 from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
+from benchmark.hashing import canonical
 from benchmark.locks import locked
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search, write_search
@@ -171,7 +172,7 @@ def _planned(
     for row_search in row_searches:
         ended = sum(trial.state.is_finished() for trial in row_search.trials())
         method = row_search.method(row_search.published)
-        epochs = cost.length(method, prepared.study.recipe).total
+        epochs = cost.length(method, prepared.study.recipe_of(row_search.row)).total
 
         for number in range(ended, search.trials):
             for seed in search.seeds:
@@ -183,17 +184,18 @@ def _add_compute(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
 ) -> None:
     """Add the compute of a pair's trials to the outcome."""
-    members = [
-        (row_search.pair.name, row_search.method(row_search.published))
-        for row_search in row_searches
-    ]
-    if not members:
-        return
+    cohorts: dict[str, list[Trained]] = {}
+    for row_search in row_searches:
+        recipe = prepared.study.recipe_of(row_search.row)
+        method = row_search.method(row_search.published)
+        member = Trained(row_search.pair.name, method, recipe)
+        cohorts.setdefault(canonical(recipe.stream), []).append(member)
 
     for numbers in _rounds(search):
-        shared, alone = cohort_macs(prepared, members * len(numbers))
-        outcome.tmac += len(search.seeds) * shared / 1e12
-        outcome.alone += len(search.seeds) * alone / 1e12
+        for members in cohorts.values():
+            shared, alone = cohort_macs(prepared, members * len(numbers))
+            outcome.tmac += len(search.seeds) * shared / 1e12
+            outcome.alone += len(search.seeds) * alone / 1e12
 
 
 def _conclude(row_search: RowSearch, cells: TrialCells, outcome: Outcome) -> None:

@@ -147,6 +147,10 @@ class Plan:
             distillation. None if there is none. It need not be among `methods`.
         measures: Metrics of the study's plug-ins.
         stale: "pair/row" -> the modules whose code has changed since cells of the row were trained.
+        overrides: Row -> how its recipe differs from the study's, for rows with a recipe of their
+            own. They are neither ranked nor compared with other rows.
+        test_images: Number of test images that networks were tested on, and number of all test
+            images, if the study tests on a part of them.
         experiment: Name of the study's experiment in MLflow.
         inputs: The inputs of all networks; None in plans of older versions.
         plugins: The plug-ins that the study names.
@@ -174,6 +178,8 @@ class Plan:
     reference: str | None = None
     measures: tuple[Measure, ...] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    test_images: tuple[int, int] | None = None
     experiment: str = ""
     inputs: PlannedInputs | None = None
     plugins: tuple[PlannedPlugin, ...] = ()
@@ -243,8 +249,12 @@ class Plan:
 
         Returns:
             The reference or its tuned row, whichever has the same number of trials as `method`.
-            None if neither has, or if `method` is itself the reference or its tuned row.
+            None if neither has, if `method` is itself the reference or its tuned row, or if
+            `method` has a recipe of its own.
         """
+        if method in self.overrides:
+            return None
+
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -15,6 +15,7 @@ from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
 from benchmark.study.messages import key_of, location_of, message_of
+from benchmark.study.overrides import overridden, problems
 from benchmark.study.schema import (
     Dataset,
     Name,
@@ -118,14 +119,9 @@ class Study(Strict):
         teachers = [pair.teacher.recipe for pair in self.pairs]
 
         for recipe in (self.recipe, *teachers):
-            if recipe is None:
-                continue
-            if streamed and recipe.augmentation.crop_padding:
-                problem = "augmentation.crop_padding applies only to resident images"
-                raise ValueError(f"{problem}; use resized_crop")
-            if not streamed and recipe.augmentation.resized_crop is not None:
-                problem = "augmentation.resized_crop applies only to streamed images"
-                raise ValueError(f"{problem}; use crop_padding")
+            problem = None if recipe is None else _unsuitable(recipe, streamed)
+            if problem:
+                raise ValueError(problem)
         return self
 
     @property
@@ -137,6 +133,14 @@ class Study(Strict):
         """Return everything that determines the images on which this study trains and tests."""
         split = self.split.model_dump(exclude_none=True)
         return {"source": self.dataset.identity, "fingerprint": fingerprint, "split": split}
+
+    def recipe_of(self, row: Row) -> Recipe:
+        """Return the recipe of a row: the study's, with the row's own changes.
+
+        Raises:
+            ValidationError: The changes don't result in a valid recipe; `load` has checked them.
+        """
+        return overridden(self.recipe, row.recipe)
 
     def cells(self) -> list[Cell]:
         """Return all cells: pair by pair and seed by seed, so that comparisons finish early."""
@@ -168,8 +172,8 @@ class Cell:
 
     @property
     def recipe(self) -> Recipe:
-        """The study's recipe, with the learning rate and weight decay that a search chose."""
-        recipe = self.study.recipe
+        """The row's recipe, with the learning rate and weight decay that a search chose."""
+        recipe = self.study.recipe_of(self.row)
         tuned = self.row.found.get(self.pair.name)
         if tuned is None:
             return recipe
@@ -263,6 +267,9 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
         except Exception as error:  # the constructor of a plug-in may raise anything
             reason = f"{row.method}: {type(error).__name__}: {first_line(error)}"
             lines.append(file.line(("methods", index), reason))
+        for location, message in _recipe_problems(study, row):
+            at = ("methods", index, "recipe", *location)
+            lines.append(file.line(at, f"{message} (row {row.name!r})"))
     if lines:
         raise InputError("\n".join(lines))
 
@@ -282,6 +289,28 @@ def _load_plugins(document: Document) -> None:
         if isinstance(reference, str):
             where = f"{document.where(('plugins', index))}: plugins[{index}]"
             loading.load(Plugin(reference, document.path.parent), where)
+
+
+def _recipe_problems(study: Study, row: Row) -> Iterator[tuple[Location, str]]:
+    """Yield the location and the message of every mistake in a row's recipe."""
+    mistakes = list(problems(study.recipe, row.recipe))
+    yield from mistakes
+    if mistakes:
+        return
+
+    unsuitable = _unsuitable(study.recipe_of(row), study.dataset.loading == "streamed")
+    if unsuitable:
+        yield (), unsuitable
+
+
+def _unsuitable(recipe: Recipe, streamed: bool) -> str:
+    """Return why an augmentation doesn't suit the kind of images; empty if it does."""
+    augmentation = recipe.augmentation
+    if streamed and augmentation.crop_padding:
+        return "augmentation.crop_padding applies only to resident images; use resized_crop"
+    if not streamed and augmentation.resized_crop is not None:
+        return "augmentation.resized_crop applies only to streamed images; use crop_padding"
+    return ""
 
 
 class _StudyFile:

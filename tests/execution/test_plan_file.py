@@ -66,10 +66,38 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
     assert cells["kd (tuned)"]["recipe"]["lr"] == 0.125 != cells["kd"]["recipe"]["lr"]
 
 
+def test_a_plan_says_how_the_recipes_of_rows_differ_and_how_long_they_train(
+    tmp_path: Path,
+) -> None:
+    long = {"epochs": 5, "optimizer": {"lr": 0.1}}
+    rows = [
+        {"name": "kd-long", "method": "kd", "recipe": long},
+        "kd",
+        {"name": "same", "method": "at", "recipe": {"epochs": 2}},
+        "student",
+    ]
+    study = prepared(tiny(rows))
+    hashes = {study.teachers[0].key: SHA256}
+    folder = StudyFolder(tmp_path)
+    plan_file.write_plan(study, folder, hashes, identify_all(study, hashes, folder))
+
+    content = json.loads((tmp_path / "plan.json").read_text())
+    assert content["overrides"] == {
+        "kd-long": "epochs 5 instead of 2, optimizer.lr 0.1 instead of 0.05"
+    }
+    assert content["reference"] == "kd"
+    assert content["altered"] == ["kd-long", "same"]
+    cells = {cell["row"]: cell for cell in content["cells"]}
+    assert cells["kd-long"]["length"] == {"early": 0, "epochs": 5}
+    assert (cells["kd-long"]["recipe"]["epochs"], cells["kd-long"]["recipe"]["lr"]) == (5, 0.1)
+    assert cells["kd"]["length"] == {"early": 0, "epochs": 2}
+
+
 @pytest.mark.parametrize(
     ("rows", "baseline", "reference"),
     [
         (["kd", "student"], "student", "kd"),
+        ([{"name": "long", "method": "kd", "recipe": {"epochs": 5}}], None, None),
         (["at"], None, None),
         (
             ["at", {"name": "warm", "method": "kd", "settings": {"temperature": 8.0}}],

@@ -14,6 +14,7 @@ import methods
 from benchmark.study import reference, yamlfile
 from benchmark.study.reference_examples import COMPLETE, SECTIONS
 from benchmark.study.study import load
+from tests.support.plugged import clean  # noqa: F401
 
 pytestmark = pytest.mark.subprocess
 
@@ -56,6 +57,7 @@ def test_every_model_has_a_section_and_every_key_a_description():
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.title)
+@pytest.mark.usefixtures("clean")
 def test_every_example_is_a_study_once_the_other_keys_are_added(tmp_path, section):
     files = tmp_path / "complete.yaml", tmp_path / "example.yaml"
     for file, text in zip(files, (COMPLETE, section.example), strict=True):

@@ -17,8 +17,9 @@ from benchmark.study.schema.dataset import (
     stored_dataset,
 )
 from benchmark.study.schema.network import Network, Pair, Teacher
-from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe, Schedule
+from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe
 from benchmark.study.schema.row import Row, TunedSettings
+from benchmark.study.schema.schedule import Schedule
 from benchmark.study.schema.search import Search
 from benchmark.study.schema.tracking import Tracking
 

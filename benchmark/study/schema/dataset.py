@@ -248,7 +248,7 @@ def _check_portion(value: float) -> float:
 
 
 class Split(Strict):
-    """How the source's training images are divided. Its test images are not affected by the split.
+    """How the source's training images are divided, and which of its test images are used.
 
     `split: legacy` is the protocol of published tables: train on all images and validate on none
     (`{val: 0}`).
@@ -261,6 +261,10 @@ class Split(Strict):
     """Share (below 1) or number of the remaining images to train on, stratified by class. The
     default is all."""
 
+    test_samples: Annotated[float, Field(gt=0), AfterValidator(_check_portion)] | None = None
+    """Share (below 1) or number of test images to test on, stratified by class, for quick trials of
+    a study; the leaderboard says so. The default is all."""
+
     seed: Seed = 0
     """Seed of the random choice."""
 
@@ -268,3 +272,10 @@ class Split(Strict):
     def legacy(self) -> bool:
         """Whether no images are held out for validation."""
         return self.val == 0
+
+    @property
+    def test_part(self) -> dict[str, Any] | None:
+        """The keys that choose the test images; None if all are used."""
+        if self.test_samples is None:
+            return None
+        return {"test_samples": self.test_samples, "seed": self.seed}

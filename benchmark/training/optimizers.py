@@ -49,20 +49,23 @@ class Optimizer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def step(self, loss: Loss, turn: Turn = ALONE) -> None:
+    def step(self, loss: Loss, turn: Turn = ALONE) -> bool:
         """Add the gradient of a batch's loss, and update the parameters if it is the batch's turn.
 
         Args:
             loss: The loss of the batch.
             turn: The batch's position among those that make one update, whose gradients are
                 averaged.
+
+        Returns:
+            Whether the parameters were updated. In fp16, an update whose gradient overflows is
+            skipped.
         """
         if turn.first:
             self._optimizer.zero_grad(set_to_none=True)
         self._add_gradient(loss, turn.batches)
 
-        if turn.last:
-            self._update()
+        return turn.last and self._update()
 
     def state(self) -> Tensors:
         """Return the state tensors of all parameters, by `<parameter index>/<name>`.
@@ -108,17 +111,18 @@ class Optimizer:
             total = self._scaler.scale(total)
         total.backward()
 
-    def _update(self) -> None:
-        """Update the parameters with their gradients."""
+    def _update(self) -> bool:
+        """Update the parameters with their gradients, unless these overflow."""
         if self._scaler is not None:
             self._scaler.unscale(self._optimizer)
         if self._clipping is not None:
             self._clipping.apply([parameter.grad for parameter in _parameters(self._optimizer)])
 
         if self._scaler is not None:
-            self._scaler.step(self._optimizer)
-        else:
-            self._optimizer.step()
+            return self._scaler.step(self._optimizer)
+
+        self._optimizer.step()
+        return True
 
 
 class DotOptimizer(Optimizer):
@@ -132,11 +136,11 @@ class DotOptimizer(Optimizer):
         self._dot = optimizer
         self._distillation: list[Tensor | None] = []
 
-    def step(self, loss: Loss, turn: Turn = ALONE) -> None:
+    def step(self, loss: Loss, turn: Turn = ALONE) -> bool:
         """Add both gradients of a batch's loss, and update the parameters if it is its turn."""
         if turn.first:
             self._distillation = [None] * len(_parameters(self._dot))
-        super().step(loss, turn)
+        return super().step(loss, turn)
 
     def _add_gradient(self, loss: Loss, batches: int) -> None:
         """Add both gradients of a loss to those of the other batches of an update."""
@@ -153,12 +157,16 @@ class DotOptimizer(Optimizer):
         if loss.task is not None:
             torch.autograd.backward(loss.task / batches)
 
-    def _update(self) -> None:
+    def _update(self) -> bool:
         """Update the parameters with their two gradients."""
         if self._clipping is not None:
             task = [parameter.grad for parameter in _parameters(self._dot)]
+            # Gradients from `autograd.grad` may share memory, so they can't be limited in place.
+            self._distillation = [_copy(gradient) for gradient in self._distillation]
             self._clipping.apply(task, self._distillation)
+
         self._dot.step(self._distillation)
+        return True
 
 
 def create(recipe: Recipe, parameters: Sequence[Tensor]) -> Optimizer:
@@ -202,6 +210,10 @@ def _build(settings: Settings, parameters: Sequence[Tensor]) -> torch.optim.Opti
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """Return all parameters of an optimizer, in order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _copy(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.clone()
 
 
 def _added(before: Tensor | None, new: Tensor | None) -> Tensor | None:

@@ -25,10 +25,18 @@ class Scaler:
         """Divide the gradients of all parameters by the scale of the loss."""
         self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Update the parameters unless a gradient is not finite, and adapt the scale."""
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Update the parameters unless a gradient is not finite, and adapt the scale.
+
+        Returns:
+            Whether the parameters were updated.
+        """
+        before = self._scaler.get_scale()
         self._scaler.step(optimizer)
         self._scaler.update()
+
+        # The scale falls only when an update was skipped; torch reports it in no other way.
+        return self._scaler.get_scale() >= before
 
     def state(self) -> Tensors:
         """Return the scale, and the number of updates since it changed."""

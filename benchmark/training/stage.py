@@ -53,9 +53,9 @@ class Stage:
 
         if turn.first:
             self.optimizer.set_rate(schedule.rate(epoch, step))
-        self.optimizer.step(loss, turn)
+        updated = self.optimizer.step(loss, turn)
 
-        if turn.last and self._average is not None:
+        if updated and self._average is not None:
             self._average.update()
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -7,7 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from benchmark.study.schema import Recipe
 from benchmark.training.averaging import Average
+from benchmark.training.losses import Loss
+from benchmark.training.schedule import Schedule
+from benchmark.training.stage import Stage
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -101,3 +105,27 @@ def test_averages_of_other_parameters_are_refused() -> None:
     average = Average({"student": network()}, 0.9)
     with pytest.raises(ValueError, match="don't belong to the parameters"):
         average.load({"student.0.weight": torch.zeros(4, 3)})
+
+
+def test_a_skipped_update_is_not_averaged() -> None:
+    recipe = Recipe.model_validate({"epochs": 1, "precision": "fp16", "ema": 0.9})
+    model = network()
+    stage = Stage(list(model.parameters()), {"student": model}, Schedule(recipe, steps=4))
+    average = stage.states()["average"]
+
+    def step(index: int, factor: float) -> None:
+        logits = model(torch.randn(8, 3))
+        stage.step(Loss(logits, logits.square().mean() * factor, [], {}, {}), 0, index)
+
+    step(0, float("inf"))
+    assert average.state() == {}
+    step(1, 1.0)
+    first = average.state()
+    own = {f"student.{name}": value for name, value in model.state_dict().items()}
+    assert all(torch.equal(value, own[name]) for name, value in first.items())
+
+    before = {name: value.clone() for name, value in first.items()}
+    step(2, float("inf"))
+    assert_same(average.state(), before)
+    step(3, 1.0)
+    assert not torch.equal(average.state()["student.0.weight"], before["student.0.weight"])

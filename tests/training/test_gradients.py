@@ -100,6 +100,20 @@ def test_dot_with_a_clipped_norm_moves_by_the_clipped_sum_of_both_gradients_at_f
     assert flat(steps) == pytest.approx(flat(expected), rel=1e-9)
 
 
+@pytest.mark.parametrize("power", [1, 2])
+def test_dot_clips_gradients_that_share_memory_once(power: int) -> None:
+    """Gradients of a sum: torch expands a single value, or returns one tensor for both terms."""
+    values = [torch.tensor([1.0, 2.0], requires_grad=True) for _ in range(2)]
+    terms = [(values[0] + values[1]).pow(power).sum()]
+    settings = {"name": "dot", "weight_decay": 0.0, "lr": 1.0}
+    loss = Loss(torch.zeros(1), None, terms, {}, {})
+    optimizers.create(recipe(settings, clip_norm=0.1), values).step(loss)
+
+    steps = [torch.tensor([1.0, 2.0]) - value for value in values]
+    assert torch.equal(*steps)
+    assert torch.cat(steps).norm().item() == pytest.approx(0.1, rel=1e-4)
+
+
 @pytest.mark.parametrize("settings", [SGD, DOT, {"name": "adamw", "lr": 1e-3}])
 def test_accumulated_batches_make_the_update_of_one_big_batch(settings: dict[str, Any]) -> None:
     """Two updates: of three batches, and of the two that are left at the end of the epoch."""
@@ -141,7 +155,7 @@ def test_an_update_whose_gradient_overflows_is_skipped_and_halves_the_scale() ->
     optimizer = optimizers.create(recipe(SGD, precision="fp16"), values)
     infinite = Loss(torch.zeros(1), values[0].sum() * float("inf"), [], {}, {})
 
-    optimizer.step(infinite)
+    assert not optimizer.step(infinite)
     assert flat(values) == flat(parameters())
     state = optimizer.state()
     assert state["scaler/scale"].item() == 32768
@@ -152,7 +166,7 @@ def test_an_update_whose_gradient_overflows_is_skipped_and_halves_the_scale() ->
         "scaler/scale": 32768,
         "scaler/growth_tracker": 0,
     }
-    optimizer.step(loss_of(values))
+    assert optimizer.step(loss_of(values))
     assert flat(values) != flat(parameters())
     assert optimizer.state()["scaler/growth_tracker"].item() == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from benchmark.records.done import Done, read_done
 from benchmark.records.journal import Failed, Final, Start, Trained
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Network, Pair, Recipe
+from benchmark.study.schema import Network, Pair, Recipe, Split
 from benchmark.study.study import Study
 from benchmark.training import evaluate, profiling
 from benchmark.training.cohort import train
@@ -59,6 +60,9 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
     assert card is not None
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
+
+    if record.done.exists() and not _is_measured_on(record, data):
+        shutil.rmtree(record.path)  # the study tests on other images than before
 
     same_data = (card.fingerprint, card.test_part) == (data.fingerprint, data.test_part)
     if same_data:
@@ -265,6 +269,13 @@ def _measure(
 
     journal.append(Final(metrics=metrics))
     folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
+
+
+def _is_measured_on(record: CellFiles, data: Data) -> bool:
+    """Return whether the accuracy in a finished record is that on the test images of the data."""
+    measured_on = json.loads(record.config.read_bytes())["data"]
+    test_part = Split.model_validate(measured_on["split"]).test_part
+    return (measured_on["fingerprint"], test_part) == (data.fingerprint, data.test_part)
 
 
 def _describe(

@@ -314,3 +314,28 @@ def test_the_legacy_protocol_leaves_no_epoch_to_choose(workspace: Path) -> None:
     done = kdbench("--workspace", workspace, "run", study)
     assert done.code == 2
     assert "split 'legacy' has no validation images; use 'last'" in done.err
+
+
+def test_a_teacher_is_measured_again_when_the_study_tests_on_other_images(
+    file: Path, digits: str, workspace: Path
+) -> None:
+    """Its weights are the same, so it keeps its folder in the study."""
+    study = write_study(workspace / "s.yaml", study_with({}))
+    kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
+    (card,) = (json.loads(path.read_text()) for path in workspace.glob("teachers/*/card.json"))
+
+    measured = []
+    for samples in (40, 80, None):
+        split = {"val": 0.2} | ({} if samples is None else {"test_samples": samples})
+        write_study(study, study_with({"weights": digits}, split=split))
+        done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")
+        assert done.code == 0, done.err
+
+        (teacher,) = plan(workspace)["teachers"]
+        results = json.loads((workspace / "tiny" / teacher["folder"] / "done.json").read_text())
+        (run,) = (run for run in in_mlflow(workspace) if run["method"] == "teacher")
+        assert run["test/acc1"] == results["metrics"]["test/acc1"]
+        measured.append(results["metrics"]["test/acc1"])
+
+    assert measured[-1] == card["test/acc1"]
+    assert len(set(measured)) == 3

@@ -63,9 +63,10 @@ def _result(board: pd.DataFrame, plan: Plan) -> str:
     groups = [winners for winners in pairs_by_winners if winners]
     groups.sort(key=lambda winners: -len(pairs_by_winners[winners]))
     if not groups:
+        condition = "it has the study's recipe and " if plan.overrides else ""
         return (
-            "no method is ranked: a row is ranked only when all its planned cells, and at least "
-            f"{MIN_SEEDS} seeds, have finished."
+            f"no method is ranked: a row is ranked only when {condition}all its planned cells, and "
+            f"at least {MIN_SEEDS} seeds, have finished."
         )
 
     clauses: list[str] = []

@@ -76,6 +76,15 @@ def test_the_headline_counts_the_row_among_those_without_a_rank():
     assert headline(board(RUNS, OWN), OWN).endswith("; 1 of 4 rows has no rank.")
 
 
+def test_the_headline_says_why_no_row_is_ranked_if_only_those_with_own_recipes_are_complete():
+    plan = dataclasses.replace(OWN, methods=("student", "kd-long"))
+    runs = [*row("student", STUDENT), *row("kd-long", (99.0, 99.0, 98.0))]
+    assert headline(board(runs, plan), plan) == (
+        "No method is ranked: a row is ranked only when it has the study's recipe and all its "
+        "planned cells, and at least 3 seeds, have finished."
+    )
+
+
 def test_a_part_of_the_test_images_is_told_beside_the_selection_rule():
     smoke = dataclasses.replace(PLAN, test_images=(200, 10000))
     first, *_ = footnotes(board(full(), smoke), smoke)

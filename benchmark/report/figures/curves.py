@@ -170,6 +170,8 @@ def _draw_labelled(panel: Axes, name: str, history: pd.DataFrame, look: Look, pl
     by_epoch = history.groupby("step")["value"]
     mean = by_epoch.mean()
     seeds = history["seed"].nunique()
+    # Seeds that a time limit stopped have fewer epochs, so the last mean may lack some of them.
+    last = history.sort_values("step").groupby("seed")["value"].last().mean()
     colour, marker = look
 
     style = "-"
@@ -182,7 +184,7 @@ def _draw_labelled(panel: Axes, name: str, history: pd.DataFrame, look: Look, pl
         linewidth=1.5,
         linestyle=style,
         zorder=3,
-        label=_label(name, seeds, mean.iloc[-1], plan),
+        label=_label(name, seeds, last, plan),
         marker=marker,
         markersize=4,
         markevery=max(1, len(mean) // 8),

@@ -38,6 +38,13 @@ def test_each_row_has_a_curve_and_a_band_over_the_seeds(small):
     ]
 
 
+def test_the_last_accuracy_is_that_of_all_seeds_although_some_stopped_earlier():
+    values = histories()
+    end = (values["method"] == "kd") & (values["seed"] == 0) & (values["step"] == 4)
+    (panel,) = draw(tables(), values[~end]).axes
+    assert "kd (n = 2, last 68.0)" in labels(panel)  # 65 after three epochs, and 71 after four
+
+
 @pytest.mark.parametrize("values", [None, histories(epochs=1), histories().iloc[:0]])
 def test_there_is_no_figure_without_values_of_two_epochs(values):
     assert draw(tables(), values) is None

@@ -75,6 +75,8 @@ class LiveProgress(Progress):
             console=console,
         )
         self._bar_of_cell: dict[str, TaskID] = {}
+        self._epochs_of_bar: dict[TaskID, int] = {}
+        self._epochs_left: dict[str, int] = {}
         self._state_of_cell: dict[str, str] = {}
         self._live = Live(console=console, get_renderable=self._screen, refresh_per_second=4)
 
@@ -87,35 +89,56 @@ class LiveProgress(Progress):
 
     def planned(self, cells: Mapping[str, int]) -> None:
         """Show one bar for all cells together."""
-        bar = self._bars.add_task(f"{len(cells)} cells", total=sum(cells.values()))
-        self._bar_of_cell |= dict.fromkeys(cells, bar)
+        self._add_bar(f"{len(cells)} cells", cells)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Show a cell; an unplanned one (a teacher) gets its own bar."""
         if cell not in self._bar_of_cell:
-            self._bar_of_cell[cell] = self._bars.add_task(cell, total=epochs)
-        self._bars.advance(self._bar_of_cell[cell], epoch)
+            self._add_bar(cell, {cell: epochs})
+        self._advance(cell, epoch)
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}"
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Update the cell's line."""
-        self._bars.advance(self._bar_of_cell[cell])
+        self._advance(cell, 1)
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the cell's result, if it was tested, above the live display."""
-        self._state_of_cell.pop(cell, None)
+        self._end(cell)
         if "test/acc1" in metrics:
             self.console.print(Text(f"{cell}: {_result(metrics)}"))
 
     def failed(self, cell: str, reason: str) -> None:
         """Print the cell's failure above the live display."""
-        self._state_of_cell.pop(cell, None)
+        self._end(cell)
         self.console.print(Text(f"{cell}: failed: {reason}", style="red"))
 
     def warn(self, text: str) -> None:
         """Print a warning above the live display."""
         self.console.print(Text(f"warning: {text}", style="yellow"))
+
+    def _add_bar(self, name: str, cells: Mapping[str, int]) -> None:
+        """Add a bar for cells, given the number of epochs of each."""
+        epochs = sum(cells.values())
+        bar = self._bars.add_task(name, total=epochs)
+
+        self._bar_of_cell |= dict.fromkeys(cells, bar)
+        self._epochs_of_bar[bar] = epochs
+        self._epochs_left |= cells
+
+    def _advance(self, cell: str, epochs: int) -> None:
+        self._bars.advance(self._bar_of_cell[cell], epochs)
+        self._epochs_left[cell] = self._epochs_left.get(cell, 0) - epochs
+
+    def _end(self, cell: str) -> None:
+        """Remove a cell's line, and take the epochs that it will not train off its bar."""
+        self._state_of_cell.pop(cell, None)
+        left = self._epochs_left.pop(cell, 0)
+        if left > 0:
+            bar = self._bar_of_cell[cell]
+            self._epochs_of_bar[bar] -= left
+            self._bars.update(bar, total=self._epochs_of_bar[bar])
 
     def _screen(self) -> Group:
         cells = Table.grid(padding=(0, 2))

@@ -66,7 +66,7 @@ def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[E
 def table(entries: Iterable[Entry]) -> RenderableType:
     """Return a table with a line per model: parameters and MACs in millions, shapes of the taps."""
     headers = [
-        "model", "params (M)", "MACs (M)", "image size", "embedding", "maps", "defined in"
+        "model", "defined in", "params (M)", "MACs (M)", "image size", "embedding", "maps"
     ]  # fmt: skip
     return tables.table("", headers, [_row(entry) for entry in entries])
 
@@ -112,12 +112,13 @@ def _reason(error: Exception, name: str) -> str:
 def _row(entry: Entry) -> list[str]:
     start = [
         entry.name,
+        entry.origin,
         _millions(entry.parameters),
         _millions(entry.macs),
         "fixed" if entry.fixed else "any",
     ]
     if entry.shapes is None:
-        return [*start, entry.reason, "", entry.origin]
+        return [*start, entry.reason, ""]
 
     embedding = entry.shapes.embedding
     maps = ["x".join(map(str, shape)) for shape in entry.shapes.maps]
@@ -125,7 +126,6 @@ def _row(entry: Entry) -> list[str]:
         *start,
         str(embedding[0]) if embedding else entry.notes["embedding"],
         " ".join(maps) or entry.notes["maps"],
-        entry.origin,
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -14,7 +14,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
-from benchmark.study.messages import key_of, location_of, message_of
+from benchmark.study.messages import location_of, message_of
 from benchmark.study.overrides import overridden, problems
 from benchmark.study.schema import (
     Dataset,
@@ -30,6 +30,7 @@ from benchmark.study.schema import (
     Tracking,
     check_dataset,
 )
+from benchmark.study.study_file import StudyFile
 from benchmark.study.yamlfile import Document, Location
 
 LEGACY = {"legacy": {"val": 0}}
@@ -248,7 +249,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
     """
     _load_plugins(document)
 
-    file = _StudyFile(document, methods.names())
+    file = StudyFile(document, methods.names())
     try:
         study = Study.model_validate(file.data)
     except ValidationError as error:
@@ -311,43 +312,3 @@ def _unsuitable(recipe: Recipe, streamed: bool) -> str:
     if not streamed and augmentation.resized_crop is not None:
         return "augmentation.resized_crop applies only to streamed images; use crop_padding"
     return ""
-
-
-class _StudyFile:
-    """The content of a study file, with `"*"` replaced by the methods that it stands for.
-
-    Attributes:
-        data: The content.
-    """
-
-    def __init__(self, document: Document, names: Sequence[str]) -> None:
-        self._document = document
-        self._indices: list[int] = []
-        self.data = self._document.data
-
-        rows = self.data.get("methods")
-        if rows == "*":
-            rows = ["*"]
-        if isinstance(rows, list) and "*" in rows:
-            self.data = {**self.data, "methods": self._replace_star(rows, names)}
-
-    def line(self, location: Location, message: str) -> str:
-        """Return a line of an error message about the value at a location in `data`."""
-        if self._indices and location[:1] == ("methods",) and len(location) > 1:
-            index = self._indices[int(location[1])]
-            location = ("methods", index, *location[2:])
-
-        parts = (self._document.where(location), key_of(location), message)
-        return ": ".join(filter(None, parts))
-
-    def _replace_star(self, rows: list[Any], names: Sequence[str]) -> list[Any]:
-        """Replace `"*"`, and record the index that each row has in the file."""
-        listed = [row.get("method") if isinstance(row, dict) else row for row in rows]
-        others = [name for name in names if name not in listed]
-
-        expanded: list[Any] = []
-        for index, row in enumerate(rows):
-            new = others if row == "*" else [row]
-            expanded += new
-            self._indices += [index] * len(new)
-        return expanded

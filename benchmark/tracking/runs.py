@@ -45,7 +45,8 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     Returns:
         A table for `leaderboard.table`, with the columns `run_id`, `kind` (`run` or
         `teacher`), `status`, `reason`, `environment` (in words), `fingerprint` (the parts of the
-        environment that results depend on), those of `IDENTITY`, and a column for each measure of
+        environment that results depend on), `stopped` (epochs trained and planned, such as `7/12`,
+        if the time limit ended the training), those of `IDENTITY`, and a column for each measure of
         `benchmark.measures`, and each test metric of a plug-in, that any run has logged (NaN for
         runs that have not).
 

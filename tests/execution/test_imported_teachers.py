@@ -333,7 +333,7 @@ def test_a_teacher_is_measured_again_when_the_study_tests_on_other_images(
 
         (teacher,) = plan(workspace)["teachers"]
         results = json.loads((workspace / "tiny" / teacher["folder"] / "done.json").read_text())
-        (run,) = (run for run in in_mlflow(workspace) if run["method"] == "teacher")
+        (run,) = (run for run in in_mlflow(workspace) if run["kdbench.kind"] == "teacher")
         assert run["test/acc1"] == results["metrics"]["test/acc1"]
         measured.append(results["metrics"]["test/acc1"])
 

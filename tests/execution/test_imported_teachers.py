@@ -325,7 +325,7 @@ def test_a_teacher_is_measured_again_when_the_study_tests_on_other_images(
     (card,) = (json.loads(path.read_text()) for path in workspace.glob("teachers/*/card.json"))
 
     measured = []
-    for samples in (40, 80, None):
+    for samples in (44, 85, None):
         split = {"val": 0.2} | ({} if samples is None else {"test_samples": samples})
         write_study(study, study_with({"weights": digits}, split=split))
         done = kdbench("--workspace", workspace, "run", study, "--device", "cpu")

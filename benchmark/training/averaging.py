@@ -63,6 +63,9 @@ class Average:
         Raises:
             ValueError: The state is that of other parameters.
         """
+        if not tensors:
+            return  # in fp16, all updates before the checkpoint may have been skipped
+
         if tensors.keys() != self._parameters.keys():
             raise ValueError("the averages don't belong to the parameters of this network")
 

@@ -40,7 +40,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Trained:
+class EstimatedCell:
     """A cell of a cohort, as far as its cost depends on it.
 
     Attributes:
@@ -100,7 +100,7 @@ def estimate(
     )
 
 
-def cohort_macs(prepared: Prepared, members: Sequence[Trained]) -> tuple[float, float]:
+def cohort_macs(prepared: Prepared, members: Sequence[EstimatedCell]) -> tuple[float, float]:
     """Count the multiply-accumulates of a cohort.
 
     Args:
@@ -122,11 +122,11 @@ def cohort_macs(prepared: Prepared, members: Sequence[Trained]) -> tuple[float, 
     return shared, alone
 
 
-def _teacher_passes(members: Sequence[Trained]) -> int:
+def _teacher_passes(members: Sequence[EstimatedCell]) -> int:
     return cost.teacher_passes((member.method, member.length) for member in members)
 
 
-def _own_macs(prepared: Prepared, member: Trained) -> float:
+def _own_macs(prepared: Prepared, member: EstimatedCell) -> float:
     """Count a cell's multiply-accumulates, without the teacher passes that its cohort shares."""
     passes_are_shared = member.method.tapped().teacher
     teacher = 0 if passes_are_shared else prepared.macs[member.pair, "teacher"]
@@ -157,7 +157,7 @@ def _teacher_estimate(
 def _cohort_estimate(
     prepared: Prepared, cohort: Sequence[Cell], batch_seconds: dict[str, BatchSeconds]
 ) -> Estimate:
-    members = [Trained(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
+    members = [EstimatedCell(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
     shared, alone = cohort_macs(prepared, members)
 
     timed_size = prepared.study.recipe.batch_size

@@ -22,7 +22,7 @@ import optuna
 
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
-from benchmark.execution.estimate import Trained, cohort_macs
+from benchmark.execution.estimate import EstimatedCell, cohort_macs
 from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
@@ -184,11 +184,11 @@ def _add_compute(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
 ) -> None:
     """Add the compute of a pair's trials to the outcome."""
-    cohorts: dict[str, list[Trained]] = {}
+    cohorts: dict[str, list[EstimatedCell]] = {}
     for row_search in row_searches:
         recipe = prepared.study.recipe_of(row_search.row)
         method = row_search.method(row_search.published)
-        member = Trained(row_search.pair.name, method, recipe)
+        member = EstimatedCell(row_search.pair.name, method, recipe)
         cohorts.setdefault(canonical(recipe.stream), []).append(member)
 
     for numbers in _rounds(search):

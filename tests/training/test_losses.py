@@ -139,6 +139,35 @@ def test_a_mixed_batch_is_learned_by_its_mixed_targets() -> None:
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_smoothing_spreads_a_share_of_the_target_evenly_mixed_or_not(mixed: bool) -> None:
+    logits = random(4, CLASSES)
+    targets = F.one_hot(batch().labels, CLASSES).float()
+    if mixed:
+        targets = random(4, CLASSES, seed=5).softmax(dim=1)
+
+    smoothed = 0.7 * targets + 0.3 / CLASSES
+    expected = -(smoothed * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    loaded = batch(targets=targets) if mixed else batch()
+    value = losses.cross_entropy(logits, loaded, smoothing=0.3)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_criterion_smooths_the_cross_entropy_with_and_without_a_method() -> None:
+    learner, source = outputs()
+    method = Recording()
+    rule = Criterion(method, 1, 2, 5, nullcontext, smoothing=0.3)
+    expected = F.cross_entropy(learner.logits, batch().labels, label_smoothing=0.3)
+
+    assert torch.equal(rule.alone(learner, batch()).total, expected)
+    loss = rule.training(learner, source, Step(batch(), source, epoch=0))
+    assert torch.equal(loss.raw["ce"], expected)
+    assert loss.task is not None
+    assert torch.equal(loss.task, method.ce * expected)
+    plain = criterion(method).training(learner, source, Step(batch(), source, epoch=0))
+    assert [value.item() for value in loss.parts] == [value.item() for value in plain.parts]
+
+
 def test_a_network_that_learns_alone_has_cross_entropy_as_its_loss() -> None:
     learner, _ = outputs()
     loss = criterion(methods.create("student")).alone(learner, batch())

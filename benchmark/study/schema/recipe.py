@@ -137,7 +137,8 @@ class Recipe(Strict):
     """Share of the target that the cross-entropy spreads evenly over all classes, after mixup and
     CutMix (Szegedy et al., 2016, arXiv:1512.00567). It applies to the cross-entropy with the labels
     that every method has, with weight `ce`, and not to a method's own terms; so the method
-    `label_smoothing`, whose `ce` is 0, is not smoothed twice."""
+    `label_smoothing`, whose `ce` is 0, is not smoothed twice. A teacher that trains with this
+    recipe is smoothed as well."""
 
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Maximum norm of the gradient of all weights that a student's optimizer trains, its method's

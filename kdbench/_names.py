@@ -93,9 +93,8 @@ class _AliasLoader(Loader):
 
 def _private(fullname: str, name: str) -> ModuleSpec | None:
     """Return the spec of a module that is loaded under its name in `kdbench` alone."""
-    if fullname.startswith("kdbench.plugins"):
-        fullname_of_package = fullname.replace("kdbench.plugins", "kdbench.benchmark.plugins", 1)
-        return ModuleSpec(fullname, _AliasLoader(fullname_of_package))
+    if f"kdbench.{name}" != fullname:  # `kdbench.plugins` is another name here as well
+        return ModuleSpec(fullname, _AliasLoader(f"kdbench.{name}"))
 
     base = PROJECT.joinpath(*name.split("."))
     package = base / "__init__.py"

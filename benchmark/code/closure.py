@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,32 +30,32 @@ def code_of(*objects: Any) -> Code:
     Args:
         *objects: Functions and classes. They may have been defined in a notebook.
     """
-    closure = _Closure()
-    code: Code = {}
+    code = _closure_of(objects).digests()
 
     for obj in objects:
-        path = _file_of(obj)
-        if path is None:
+        if _file_of(obj) is None:
             code |= {name: _digest([text]) for name, text in interactive_code(obj).items()}
-        else:
-            closure.add(module_of(obj.__module__, path), obj.__qualname__.partition(".")[0])
-
-    return code | closure.digests()
+    return code
 
 
 def sources_of(*objects: Any) -> dict[str, Path]:
     """Return the files that functions and classes depend on, by the name of the module."""
-    closure = _Closure()
-    for obj in objects:
-        path = _file_of(obj)
-        if path is not None:
-            closure.add(module_of(obj.__module__, path), obj.__qualname__.partition(".")[0])
-    return closure.files()
+    return _closure_of(objects).files()
 
 
 def changed_modules(before: Code, now: Code) -> tuple[str, ...]:
     """Return the names of the modules whose code differs, sorted."""
     return tuple(sorted({name for name, _ in before.items() ^ now.items()}))
+
+
+def _closure_of(objects: Iterable[Any]) -> _Closure:
+    """Collect what the objects that are defined in files depend on."""
+    closure = _Closure()
+    for obj in objects:
+        path = _file_of(obj)
+        if path is not None:
+            closure.add(module_of(obj.__module__, path), obj.__qualname__.partition(".")[0])
+    return closure
 
 
 def _file_of(obj: Any) -> Path | None:
@@ -137,7 +137,7 @@ class _Closure:
             self.add(imported, name)
 
 
-def _digest(texts: Iterator[str] | list[str]) -> str:
+def _digest(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
         digest.update(f"{len(text)} {text}".encode())

@@ -11,7 +11,7 @@ from benchmark.code import Code, code_of, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
 from benchmark.plugins.kinds import DATA_SOURCES
-from benchmark.study.schema import Network, OwnData, Recipe
+from benchmark.study.schema import Network, OwnData
 from benchmark.study.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -38,16 +38,15 @@ def sources(prepared: Prepared) -> dict[str, Path]:
     return files
 
 
-def code_of_teacher(study: Study, network: Network, recipe: Recipe, method: str) -> Code:
+def code_of_teacher(study: Study, network: Network, method: str) -> Code:
     """Return the code of a teacher that is trained here.
 
     Args:
         study: The study.
         network: The teacher's network.
-        recipe: The recipe that it is trained with.
         method: The method that it is trained with.
     """
-    parts = (*method_classes(method), *_definitions(network), *own_parts(study, recipe))
+    parts = (*method_classes(method), *_definitions(network), *_own_data(study))
     return dict(_code(parts))
 
 
@@ -59,11 +58,11 @@ def code_of_network(network: Network) -> Code:
 def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
     """Return the functions and classes whose code decides the results of a cell."""
     networks = _definitions(cell.pair.student, teacher)
-    return (*method_classes(cell.row.method), *networks, *own_parts(cell.study, cell.recipe))
+    return (*method_classes(cell.row.method), *networks, *_own_data(cell.study))
 
 
-def own_parts(study: Study, recipe: Recipe) -> Iterator[Callable[..., Any]]:
-    """Yield the functions of plug-ins that provide the data and parts of the recipe."""
+def _own_data(study: Study) -> Iterator[Callable[..., Any]]:
+    """Yield the function of a plug-in that provides the data, if one does."""
     if isinstance(study.dataset, OwnData):
         source = DATA_SOURCES.get(study.dataset.name)
         assert source is not None

@@ -101,7 +101,7 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
             "select": study.select,
             "seed": teacher.seed,
         }
-        code = code_of_teacher(study, teacher, recipe, baseline)
+        code = code_of_teacher(study, teacher, baseline)
         key, configuration = _keyed(configuration, code, store)
 
     return RequiredTeacher(

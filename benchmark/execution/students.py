@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from benchmark.records.done import read_done
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
 from benchmark.study.plan import Plan, read_plan
 from benchmark.study.schema import Network
-from benchmark.training.assembly import load_weights
+from benchmark.training.assembly import HEAD, load_weights
 from benchmark.training.losses import student_needs
 from methods import Method, Needs
 
@@ -83,13 +83,17 @@ def load_student(workspace: Workspace, cell: str) -> Student:
         loading.load(Plugin(plugin.reference, plugin.folder_path), f"{study.plan}: plugins")
 
     configuration = json.loads(files.config.read_bytes())
-    student = _network(Network.model_validate(configuration["student"]), plan, str(files.path))
-    method = methods.create(configuration["method"]["name"], **configuration["method"]["settings"])
-    model = _deployed(student, method, configuration, plan, str(files.path))
-
+    student = _network(configuration["student"], plan, files)
     weights = CellFolder(files.path).read_weights(read_done(files.done).sha256)
+    if not any(name.startswith(HEAD) for name in weights):
+        student.network.load_state_dict(weights)
+        return Student(student)
+
+    method = _built_method(student, configuration, plan, files)
     load_weights(student, method, weights)
-    return Student(model)
+    head = method.deployed()
+    assert head is not None
+    return Student(DeployedModel(student, head, student_needs(method.tapped())))
 
 
 def _find(workspace: Workspace, cell: str) -> tuple[StudyFolder, CellFiles]:
@@ -112,30 +116,38 @@ def _finished(study: StudyFolder) -> Iterator[Any]:
     return (path.parent for path in sorted(study.cells.glob("*/done.json")))
 
 
-def _network(network: Network, plan: Plan, where: str) -> TappedModel:
+def _network(content: Mapping[str, Any], plan: Plan, files: CellFiles) -> TappedModel:
+    """Build a network of a cell's configuration, untrained."""
+    network = Network.model_validate(content)
     inputs = plan.inputs
     assert inputs is not None
     with seeds.seeded(0, "student"):
-        return create.tapped(network, where, inputs.size, inputs.classes, inputs.mean, inputs.std)
+        return create.tapped(
+            network, str(files.path), inputs.size, inputs.classes, inputs.mean, inputs.std
+        )
 
 
-def _deployed(
-    student: TappedModel, method: Method, configuration: dict[str, Any], plan: Plan, where: str
-) -> Evaluated:
-    """Return the network that was evaluated: the student, with the method's head if it has one."""
+def _built_method(
+    student: TappedModel, configuration: Mapping[str, Any], plan: Plan, files: CellFiles
+) -> Method:
+    """Create a cell's method with its adapters, whose weights are then loaded.
+
+    Labels of the training set only fill memory banks, which inference does not use.
+    """
+    settings = configuration["method"]
+    method = methods.create(settings["name"], **settings["settings"])
     teacher = {key: value for key, value in configuration["teacher"].items() if key != "sha256"}
-    recipe = configuration["recipe"]
     inputs = plan.inputs
     assert inputs is not None
 
-    pair = probe(
-        student,
-        _network(Network.model_validate(teacher), plan, where),
-        method.tapped(),
-        inputs.samples,
-        recipe["batch_size"],
-        torch.zeros(inputs.samples, dtype=torch.int64),
+    method.build(
+        probe(
+            student,
+            _network(teacher, plan, files),
+            method.tapped(),
+            inputs.samples,
+            configuration["recipe"]["batch_size"],
+            torch.zeros(inputs.samples, dtype=torch.int64),
+        )
     )
-    method.build(pair)
-    head = method.deployed()
-    return student if head is None else DeployedModel(student, head, student_needs(method.tapped()))
+    return method

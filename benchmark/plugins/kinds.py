@@ -9,8 +9,8 @@ Each is a decorator:
         return F.cross_entropy(logits, labels).item()
 
 A study names the plug-in's file or module under `plugins`, and then uses what it adds by name.
-Whatever decides the weights of a network is part of its identity: after a change of the code,
-kdbench trains again what depends on it.
+The code of a data set is part of the identity of the networks trained on it; that of a metric is
+not, because metrics are computed after training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmark.errors import InputError
 from benchmark.measures import BY_COLUMN, Measure
 from benchmark.plugins.registry import Registry
 
@@ -39,39 +38,12 @@ class Metric:
     compute: Callable[..., float]
 
 
-AUGMENTATIONS: Registry[Callable[..., Any]] = Registry("augmentation")
 DATA_SOURCES: Registry[Callable[..., Any]] = Registry(
     "data set", ("digits", "torch", "hfds", "folder")
 )
 METRICS: Registry[Metric] = Registry("metric", BY_COLUMN)
-OPTIMIZERS: Registry[Callable[..., Any]] = Registry("optimizer", ("sgd", "adamw", "dot"))
-SCHEDULES: Registry[Callable[..., Any]] = Registry(
-    "schedule", ("cosine", "step", "constant", "polynomial", "onecycle")
-)
 
-REGISTRIES: tuple[Registry[Any], ...] = (
-    AUGMENTATIONS,
-    DATA_SOURCES,
-    METRICS,
-    OPTIMIZERS,
-    SCHEDULES,
-)
-
-
-def augmentation(name: str) -> Callable[[F], F]:
-    """Register an augmentation, which a recipe uses as `augmentation: {own: [NAME]}`.
-
-    The function is called as `function(images, generator, **settings)` with a batch of training
-    images, float32 [N, 3, H, W] in [0, 1] on the device, after all other augmentations, and a
-    generator on the CPU for all random draws. It returns the images, of the same shape and type.
-
-    Args:
-        name: Name of the augmentation.
-
-    Raises:
-        InputError: The name is not a plain word, or is already taken.
-    """
-    return _adding(AUGMENTATIONS, name)
+REGISTRIES: tuple[Registry[Any], ...] = (DATA_SOURCES, METRICS)
 
 
 def data_source(name: str) -> Callable[[F], F]:
@@ -87,38 +59,12 @@ def data_source(name: str) -> Callable[[F], F]:
     Raises:
         InputError: The name is not a plain word, or is already taken.
     """
-    return _adding(DATA_SOURCES, name)
 
+    def add(function: F) -> F:
+        DATA_SOURCES.add(name, function, function)
+        return function
 
-def optimizer(name: str) -> Callable[[F], F]:
-    """Register an optimizer, which a recipe uses as `optimizer: {name: NAME, lr: ...}`.
-
-    The function is called as `function(parameters, lr=..., weight_decay=..., **settings)` and
-    returns a `torch.optim.Optimizer`. Its state must be complete in `state_dict()`.
-
-    Args:
-        name: Name of the optimizer.
-
-    Raises:
-        InputError: The name is not a plain word, or is already taken.
-    """
-    return _adding(OPTIMIZERS, name)
-
-
-def schedule(name: str) -> Callable[[F], F]:
-    """Register a learning-rate schedule, which a recipe uses as `schedule: NAME`.
-
-    The function is called as `function(progress, **settings)`, where `progress` rises from 0 at the
-    first step after warm-up towards 1 at the end, and returns the factor applied to the learning
-    rate.
-
-    Args:
-        name: Name of the schedule.
-
-    Raises:
-        InputError: The name is not a plain word, or is already taken.
-    """
-    return _adding(SCHEDULES, name)
+    return add
 
 
 def metric(
@@ -163,18 +109,6 @@ def metric(
 
     def add(function: F) -> F:
         METRICS.add(column, Metric(measure, function), function)
-        return function
-
-    return add
-
-
-def _adding(registry: Registry[Callable[..., Any]], name: str) -> Callable[[F], F]:
-    """Return a decorator that adds a function to a registry."""
-
-    def add(function: F) -> F:
-        if not callable(function):
-            raise InputError(f"{registry.kind} {name!r}: decorate a function, not {function!r}")
-        registry.add(name, function, function)
         return function
 
     return add

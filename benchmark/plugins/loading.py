@@ -196,9 +196,8 @@ def _explained(place: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{place}: no module {error.name!r}; install it, or correct the name"
-        ) from (error)
+        remedy = "install it, or correct the name"
+        raise InputError(f"{place}: no module {error.name!r}; {remedy}") from error
     except SyntaxError as error:
         line = f"line {error.lineno}: " if error.lineno else ""
         raise InputError(f"{place}: not valid Python: {line}{error.msg}") from error

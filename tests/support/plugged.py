@@ -15,7 +15,7 @@ from benchmark.plugins.kinds import REGISTRIES
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget all plug-ins that a test loads."""
-    modules, path = set(sys.modules), list(sys.path)
+    path = list(sys.path)
     registered = set(methods.names())
     for name in ("_plugins", "_imported"):
         monkeypatch.setattr(loading, name, {})
@@ -24,9 +24,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
     sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and "site-packages" not in file and "/benchmark/" not in file:
-            del sys.modules[name]
+    for name in loading._imported:
+        sys.modules.pop(name, None)
     for name in set(methods.names()) - registered:
         methods.unregister(name)

@@ -1,6 +1,7 @@
 """Every file name of a workspace, in one place.
 
     runs/                        Workspace
+      workspace.json               identity of the workspace
       mlflow.db  artifacts/        MLflow's local store, and the files of its runs
       data/                        decoded data sets
       teachers/<key>/              stored teachers: CellFiles with a card
@@ -221,6 +222,16 @@ class Workspace:
     def run_cache(self) -> Path:
         """The folder of runs that were read from MLflow."""
         return self.path / "remembered"
+
+    @property
+    def identity(self) -> Path:
+        """The identity of the workspace, and where it was used."""
+        return self.path / "workspace.json"
+
+    @property
+    def identity_lock(self) -> Path:
+        """The lock held by the process that gives the workspace its identity."""
+        return self.path / "workspace.lock"
 
     def study(self, name: str) -> StudyFolder:
         """Return the folder of a study."""

@@ -7,7 +7,7 @@
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json
+        plan.json  study.yaml  split.json  handmade.json
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -137,6 +137,11 @@ class StudyFolder:
     def search(self) -> SearchFolder:
         """The folder of the study's searches."""
         return SearchFolder(self.path / "search")
+
+    @property
+    def handmade(self) -> Path:
+        """Tags of an imported study's runs that wait to be written to MLflow."""
+        return self.path / "handmade.json"
 
     def cell(self, identity: str) -> CellFiles:
         """Return the files of a cell."""

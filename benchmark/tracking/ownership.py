@@ -103,7 +103,7 @@ def shown_workspace(experiment: Any, store: Store) -> str:
     the experiment belongs to.
     """
     owner = str(experiment.tags.get(WORKSPACE, ""))
-    reader = _reader(store.workspace)
+    reader = reader_of(store.workspace)
     return reader if reader and plan_tag_name(experiment, reader) in experiment.tags else owner
 
 
@@ -112,7 +112,7 @@ def is_shown(names: Sequence[str], workspace: str) -> bool:
     return not (names and workspace) or workspace in names
 
 
-def _reader(workspace: Path | None) -> str:
+def reader_of(workspace: Path | None) -> str:
     """Return the identity of a workspace without creating one; empty if it is unknown."""
     if workspace is None:
         return ""

@@ -24,6 +24,7 @@ from benchmark.tracking import plan_tag
 from benchmark.tracking.cell_run import CellRun, Key, planned_runs, run_key
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
+from benchmark.tracking.handmade import write_handmade
 from benchmark.tracking.ownership import Ownership, clash, ownership, plan_tag_name
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.store import Store
@@ -89,6 +90,7 @@ def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
             outcomes += _supersede_forgotten(client, owned, journals, recorded)
+            write_handmade(study, store, client)
 
     return Synced.count(identity, outcomes)
 

@@ -1,4 +1,4 @@
-"""Archives: the same bytes for the same files, and refusal of everything that was not written so."""
+"""Archives: equal files give equal bytes, and anything else than an intact archive is refused."""
 
 from __future__ import annotations
 

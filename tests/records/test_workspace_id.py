@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.records import workspace_id
+
 from benchmark.records.layout import Workspace
 from benchmark.records.workspace_id import identify, recorded_identity
 
@@ -17,7 +18,7 @@ from benchmark.records.workspace_id import identify, recorded_identity
 def test_an_identity_is_given_once_and_names_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace_id.socket, "gethostname", lambda: "my lab")
+    monkeypatch.setattr(socket, "gethostname", lambda: "my lab")
     workspace = Workspace(tmp_path / "runs")
     assert recorded_identity(workspace) == ""
 
@@ -57,7 +58,7 @@ def test_a_folder_that_several_machines_mount_keeps_its_identity(
 ) -> None:
     workspace = Workspace(tmp_path / "runs")
     first = identify(workspace)
-    monkeypatch.setattr(workspace_id.socket, "gethostname", lambda: "another-machine")
+    monkeypatch.setattr(socket, "gethostname", lambda: "another-machine")
     assert identify(workspace) == first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -14,7 +15,6 @@ from benchmark.tracking.store import Store, open_store
 from benchmark.tracking.sync import sync
 from benchmark.tracking.sync_search import sync_search
 from benchmark.tracking.tags import NOTE
-from tests.cli.helpers import refused
 from tests.support.commandline import Ended, kdbench, leaderboard
 from tests.support.journalled import (
     START,
@@ -71,6 +71,13 @@ def target(tmp_path: Path, template: Path) -> Path:
 def in_workspace(workspace: Path, *words: object) -> Ended:
     """Run a command in a workspace."""
     return kdbench("--workspace", workspace, *words)
+
+
+def refused(pattern: str, *words: object) -> None:
+    """Run a command that must end with code 2 and one line."""
+    done = kdbench(*words)
+    assert re.fullmatch(f"kdbench: .*{pattern}.*\n", done.err)
+    assert (done.code, done.out) == (2, "")
 
 
 def import_(workspace: Path, archive: Path) -> str:

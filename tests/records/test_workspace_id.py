@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import InputError
-
 from benchmark.records.layout import Workspace
 from benchmark.records.workspace_id import identify, recorded_identity
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import InputError
-from benchmark.records.journal import read_journal
+from benchmark.records.journal import read_start
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
 from benchmark.redact import shown
@@ -68,12 +68,8 @@ def ownership(workspace: str, folder: StudyFolder) -> Ownership:
     Raises:
         InputError: A journal is damaged.
     """
-    starts = set()
-    for path in folder.journals():
-        if records := read_journal(path):
-            starts.add(records[0].time)
-
-    return Ownership(workspace, frozenset(starts))
+    starts = {read_start(path) for path in folder.journals()}
+    return Ownership(workspace, frozenset(start for start in starts if start is not None))
 
 
 def clash(experiment: str, store: Store, others: Sequence[str]) -> str:

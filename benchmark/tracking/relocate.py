@@ -35,10 +35,14 @@ _ADDRESSES = (
 _ROOTS = """
 select distinct artifact_location from experiments join experiment_tags using (experiment_id)
 where experiment_tags.key = 'kdbench.study'
-union select rtrim(artifact_location, '0') from experiments where experiment_id = 0
 """
-"""Addresses under which kdbench stored files. Experiment 0 is MLflow's own; its address is that of
-a subfolder."""
+"""Addresses under which kdbench stored files. Other experiments may have theirs elsewhere."""
+
+_FOLDERS = (
+    ("runs", "select run_uuid from runs"),
+    ("logged_models", "select 'models/' || model_id from logged_models"),
+)
+"""Tables of things that have files, and queries for their folders below the common one."""
 
 
 def relocate(database: Path, artifacts: Path) -> None:
@@ -100,8 +104,7 @@ def _replace(database: Path, old: str, new: str) -> None:
         connection.execute("begin immediate")
 
         for table, column, condition in _ADDRESSES:
-            columns = {row[1] for row in connection.execute(f"pragma table_info({table})")}
-            if column not in columns:
+            if column not in _columns(connection, table):
                 continue  # other versions of MLflow have fewer tables
 
             below = f"({column} = ? or substr({column}, 1, ?) = ?)"
@@ -116,15 +119,20 @@ def _replace(database: Path, old: str, new: str) -> None:
 
 
 def _copy_missing(database: Path, old: str, new: Path) -> None:
-    """Copy the files of the store's runs that are only in its former folder."""
+    """Copy the files of the store's runs and models that are only in its former folder."""
     former = _path(old)
     if not former.is_dir():
         return
 
     with _opened(database) as connection:
-        runs = [name for (name,) in connection.execute("select run_uuid from runs")]
+        owners = [
+            name
+            for table, query in _FOLDERS
+            if _columns(connection, table)
+            for (name,) in connection.execute(query)
+        ]
 
-    for name in runs:
+    for name in owners:
         for source in _files(former / name):
             target = new / source.relative_to(former)
             if target.exists():
@@ -134,6 +142,11 @@ def _copy_missing(database: Path, old: str, new: Path) -> None:
             part = target.with_name(f".{target.name}.{os.getpid()}.part")
             shutil.copyfile(source, part)
             part.replace(target)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """Return the columns of a table; none if there is no such table."""
+    return {row[1] for row in connection.execute(f"pragma table_info({table})")}
 
 
 def _files(folder: Path) -> list[Path]:

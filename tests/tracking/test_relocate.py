@@ -56,7 +56,8 @@ def addresses(workspace: Path) -> set[str]:
     """Return all addresses of files in a store's tables."""
     with contextlib.closing(sqlite3.connect(Workspace(workspace).database)) as database:
         rows = database.execute(
-            "select artifact_location from experiments union select artifact_uri from runs"
+            "select artifact_location from experiments where experiment_id != 0 "
+            "union select artifact_uri from runs"
         )
         return {address for (address,) in rows}
 

@@ -53,7 +53,7 @@ class Old:
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
-    """The archive, unpacked elsewhere than it was made: MLflow's addresses point to a lost folder."""
+    """The archive, unpacked elsewhere than it was made, so that addresses in MLflow are wrong."""
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")

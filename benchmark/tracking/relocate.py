@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from benchmark.errors import TrackingError
 from benchmark.failpoint import failpoint
 
@@ -63,14 +61,9 @@ def relocate(database: Path, artifacts: Path) -> None:
 
     new = artifacts.resolve()
     try:
-        if not _former_roots(database, new):
-            return
-
-        with FileLock(f"{database}.lock"):
-            # Another process may have corrected the addresses in the meantime.
-            for root in _former_roots(database, new):
-                _copy_missing(database, root, new)
-                _replace(database, root, new.as_uri())
+        for root in _former_roots(database, new):
+            _copy_missing(database, root, new)
+            _replace(database, root, new.as_uri())
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise TrackingError(
@@ -99,7 +92,10 @@ def _former_roots(database: Path, new: Path) -> list[str]:
 
 
 def _replace(database: Path, old: str, new: str) -> None:
-    """Replace the beginning of all addresses below a folder, in one transaction."""
+    """Replace the beginning of all addresses below a folder, in one transaction.
+
+    Nothing is left to replace if another process has done so in the meantime.
+    """
     with _opened(database) as connection:
         connection.execute("begin immediate")
 
@@ -121,8 +117,8 @@ def _replace(database: Path, old: str, new: str) -> None:
 def _copy_missing(database: Path, old: str, new: Path) -> None:
     """Copy the files of the store's runs and models that are only in its former folder."""
     former = _path(old)
-    if not former.is_dir():
-        return
+    if not (former.is_dir() and new.is_dir()):
+        return  # a database that was copied alone stays alone
 
     with _opened(database) as connection:
         owners = [

@@ -141,6 +141,17 @@ def test_files_written_to_the_old_place_after_the_move_are_brought_along(
     assert lost.read_bytes() == content
 
 
+def test_a_database_that_is_copied_alone_stays_alone(old: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(Workspace(old).database, new)
+
+    open_store(new, None)
+    assert [path.name for path in new.iterdir()] == ["mlflow.db"]
+    root = Workspace(new).artifacts.as_uri()
+    assert all(address.startswith(root) for address in addresses(new))
+
+
 def test_addresses_of_other_places_are_kept(old: Path, tmp_path: Path) -> None:
     client = mlflow_client(open_store(old, None))
     client.create_experiment("by hand", artifact_location="file:///data/elsewhere")

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli import forget, leaderboard, listing, run, track, tune
+from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, first_line
@@ -44,11 +44,13 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     track.compare,
     track.ui,
     forget.forget,
+    transfer.export,
+    transfer.import_,
 )
 """The commands in the order of `kdbench --help`, before those of teachers."""
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(teachers, name="teachers")
 
 

@@ -199,6 +199,28 @@ def read_journal(path: Path) -> list[Record]:
     return records
 
 
+def read_start(path: Path) -> int | None:
+    """Return the time of a journal's first record in milliseconds, or None if it has none.
+
+    Raises:
+        InputError: The record is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except FileNotFoundError:
+        return None
+
+    if not line.endswith(b"\n"):
+        return None
+
+    content = decode_line(line)
+    if content is None:
+        remedy = "delete the folder to train the cell again"
+        raise InputError(f"{path}:1: this record is damaged; {remedy}")
+    return int(content["time"])
+
+
 class Journal:
     """Appends to a cell's journal; every record is on disk before `append` returns.
 

@@ -1,12 +1,13 @@
 """Every file name of a workspace, in one place.
 
     runs/                        Workspace
+      workspace.json               identity of the workspace
       mlflow.db  artifacts/        MLflow's local store, and the files of its runs
       data/                        decoded data sets
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json
+        plan.json  study.yaml  split.json  handmade.json
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -137,6 +138,11 @@ class StudyFolder:
         """The folder of the study's searches."""
         return SearchFolder(self.path / "search")
 
+    @property
+    def handmade(self) -> Path:
+        """Tags of an imported study's runs that wait to be written to MLflow."""
+        return self.path / "handmade.json"
+
     def cell(self, identity: str) -> CellFiles:
         """Return the files of a cell."""
         return CellFiles(self.cells / identity)
@@ -221,6 +227,16 @@ class Workspace:
     def run_cache(self) -> Path:
         """The folder of runs that were read from MLflow."""
         return self.path / "remembered"
+
+    @property
+    def identity(self) -> Path:
+        """The identity of the workspace, and where it was used."""
+        return self.path / "workspace.json"
+
+    @property
+    def identity_lock(self) -> Path:
+        """The lock held by the process that gives the workspace its identity."""
+        return self.path / "workspace.lock"
 
     def study(self, name: str) -> StudyFolder:
         """Return the folder of a study."""

@@ -24,7 +24,7 @@ from benchmark.tracking.tags import REVISION
 MINIMUM_RUNS = 500
 """Experiments with fewer runs are always read from MLflow."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the file format; files with another version are ignored."""
 
 Rows = list[dict[str, Any]]

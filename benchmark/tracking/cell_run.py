@@ -159,7 +159,7 @@ class CellRun(Projection):
 
     def create(self) -> Any:
         """Create a run with the tags of the plan."""
-        return self.client.create_run(
+        return self.client.start_run(
             self.experiment_id,
             start_time=self.records[0].time,
             tags={name: value for name, value in self.planned.tags.items() if value},

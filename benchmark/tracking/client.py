@@ -20,7 +20,7 @@ import tenacity
 from benchmark.errors import InputError, TrackingError
 from benchmark.redact import shown
 from benchmark.tracking.store import Store
-from benchmark.tracking.tags import KIND, REVISION, SUPERSEDED
+from benchmark.tracking.tags import KIND, REVISION, SUPERSEDED, WORKSPACE
 
 ATTEMPTS = 3
 """Number of attempts on a busy store before a call fails."""
@@ -92,9 +92,13 @@ class Client:
 
     All calls of `mlflow.MlflowClient` are available. They raise `TrackingError` if the store
     cannot be reached or fails, and `InputError` if another version of MLflow created the store.
+
+    Attributes:
+        workspace: Identity of the workspace that writes; empty if it has none.
     """
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, workspace: str = ""):
+        self.workspace = workspace
         self._uri = store.uri
         self._revised: str | None = None
         self._client = self._call(import_mlflow().MlflowClient, store.uri)
@@ -197,10 +201,34 @@ class Client:
 
         return True
 
+    def start_run(self, experiment_id: str, tags: Mapping[str, str], **options: Any) -> Any:
+        """Create a run of this workspace."""
+        owner = {WORKSPACE: self.workspace} if self.workspace else {}
+        return self.create_run(experiment_id, tags={**tags, **owner}, **options)
+
+    def claim(self, run: Any) -> bool:
+        """Tag a run as one of this workspace; return False if it already was."""
+        names = run.data.tags.get(WORKSPACE, "").split()
+        if not self.workspace or self.workspace in names:
+            return False
+
+        self.set_tag(run.info.run_id, WORKSPACE, " ".join([*names, self.workspace]))
+        return True
+
     def supersede(self, run: Any) -> bool:
-        """Tag a run as superseded; return False if it already was."""
+        """Tag a run as superseded; return False if it already was.
+
+        A run that other workspaces have as well only stops being one of this workspace.
+        """
         if run.data.tags[KIND] == SUPERSEDED:
             return False
+
+        names = run.data.tags.get(WORKSPACE, "").split()
+        others = [name for name in names if name != self.workspace]
+        if others:
+            if len(others) < len(names):
+                self.set_tag(run.info.run_id, WORKSPACE, " ".join(others))
+            return len(others) < len(names)
 
         if run.info.status == "RUNNING":
             self.set_terminated(run.info.run_id, "KILLED")

@@ -16,20 +16,23 @@ from benchmark.tracking.store import Store
 from benchmark.tracking.tags import STUDY
 
 
-def open_experiment(store: Store, name: str, tags: Mapping[str, str]) -> tuple[Client, Any]:
+def open_experiment(
+    store: Store, name: str, tags: Mapping[str, str], workspace: str = ""
+) -> tuple[Client, Any]:
     """Return a client and an experiment, which is created if it does not exist.
 
     Args:
         store: The store; a local one is created if it does not exist.
         name: Name of the experiment.
         tags: Tags to write to the experiment, including `STUDY`, the study that it belongs to.
+        workspace: Identity of the workspace that writes.
 
     Raises:
         InputError: The experiment belongs to another study.
         TrackingError: The store cannot be reached or written.
     """
     with _creating(store):
-        client = Client(store)
+        client = Client(store, workspace)
 
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

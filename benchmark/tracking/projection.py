@@ -79,7 +79,8 @@ class Projection(ABC):
             self.update(self.create())
             return "created"
 
-        changed = self.update(run)
+        claimed = self.client.claim(run)
+        changed = self.update(run) or claimed
         return "updated" if changed or any(superseded) else "unchanged"
 
     @abstractmethod

@@ -19,6 +19,7 @@ from benchmark.tracking import runs as tracking_runs
 from benchmark.tracking import search_views, server, study_views, views
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
+from benchmark.tracking.ownership import holders, is_shown, shown_workspace
 from benchmark.tracking.projection import Outcome
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import (
@@ -34,6 +35,7 @@ from benchmark.tracking.tags import (
     SEARCH,
     STUDY,
     TEACHER,
+    WORKSPACE,
 )
 from benchmark.tracking.views import View
 
@@ -90,9 +92,10 @@ def write_report(
     tags = {**report.tags, KIND: REPORT}
     if run is None:
         start = min(report.times, default=time.time_ns() // 1_000_000)
-        run = client.create_run(experiment_id, start_time=start, tags=tags, run_name="report")
+        run = client.start_run(experiment_id, start_time=start, tags=tags, run_name="report")
 
     changes = [client.supersede(other) for other in others]
+    changes.append(client.claim(run))
     if not complete:
         _write_files(client, run, report)
 
@@ -117,8 +120,14 @@ def _reusable(
         return None
 
     first = candidates[0]
-    complete = first.data.tags.get(CONTENT) == digest
-    return first if complete or _file_names(client, first) <= contents.keys() else None
+    if first.data.tags.get(CONTENT) == digest:
+        return first
+
+    # A report that other workspaces show as well must not change.
+    if any(name != client.workspace for name in holders(first)):
+        return None
+
+    return first if _file_names(client, first) <= contents.keys() else None
 
 
 def _write_files(client: Client, run: Any, report: Report) -> None:
@@ -158,6 +167,8 @@ def publish(
 ) -> None:
     """Write a study's report, its description and its views.
 
+    A workspace that shares the experiment with the one it belongs to writes only its own report.
+
     Args:
         experiment: Name of the study's experiment.
         store: The store that contains it.
@@ -170,8 +181,11 @@ def publish(
 
     with _noting(failures, "its report and views"):
         client, opened = open_experiment(store, experiment, {STUDY: plan.study})
-        runs = client.search(opened.experiment_id, f"tags.study = '{plan.study}'")
+        client.workspace = shown_workspace(opened, store)
+        found = client.search(opened.experiment_id, f"tags.study = '{plan.study}'")
+        runs = [run for run in found if is_shown(holders(run), client.workspace)]
         trained = [run for run in runs if run.data.tags.get(KIND) in (RUN, TEACHER)]
+        owner = opened.tags.get(WORKSPACE, "")
 
         with _noting(failures, "its report"):
             tags = {SCHEMA: SCHEMA_VERSION, "study": plan.study}
@@ -179,7 +193,11 @@ def publish(
             identity, _ = write_report(
                 client, opened.experiment_id, _study_reports(opened, runs), report
             )
-            client.tag_experiment(opened, {REPORT_RUN: identity})
+            if client.workspace == owner:
+                client.tag_experiment(opened, {REPORT_RUN: identity})
+
+        if client.workspace != owner:
+            return  # description and views are those of the experiment's own workspace
 
         with _noting(failures, "its description"):
             client.tag_experiment(opened, {NOTE: note[:LONGEST_TAG]})

@@ -12,6 +12,7 @@ from benchmark.redact import shown
 from benchmark.tracking import plan_tag
 from benchmark.tracking.cache import Rows, cached
 from benchmark.tracking.client import Client
+from benchmark.tracking.ownership import holders, is_shown, plan_tag_name, shown_workspace
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import (
     IDENTITY,
@@ -31,12 +32,18 @@ if TYPE_CHECKING:
 _COLUMNS = ("run_id", "kind", "status", *PROVENANCE, *IDENTITY)
 """Columns that every table of runs has; metrics follow."""
 
+_WORKSPACES = "workspaces"
+"""Entry of a row: the workspaces that have the journal of the run."""
+
 _ORDER = ("kind", "pair", "method", "seed", "cell", "run_id")
 """Columns that a table of runs is sorted by."""
 
 
 def runs(experiment: str, store: Store) -> pd.DataFrame:
     """Return the runs of cells and teachers of an experiment, one per row, in a fixed order.
+
+    If several workspaces have written to the experiment, only the runs of one of them are returned:
+    of this workspace, or else of the one that the experiment belongs to.
 
     Args:
         experiment: Name of the experiment.
@@ -66,10 +73,12 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
         ]
 
     rows = cached(client, entity, store, read)
+    workspace = shown_workspace(entity, store)
+    rows = [row for row in rows if is_shown(row[_WORKSPACES], workspace)]
     rows = sorted(rows, key=lambda row: [row[name] for name in _ORDER])
 
     names = {name for row in rows for name in row}
-    metrics = sorted(names.difference(_COLUMNS))
+    metrics = sorted(names.difference(_COLUMNS, {_WORKSPACES}))
     return pd.DataFrame(rows, columns=[*_COLUMNS, *metrics]).astype({"seed": "int64"})
 
 
@@ -79,6 +88,7 @@ def _row(run: Any, kind: str) -> dict[str, Any]:
     row = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
     row |= {name: tags.get(name, "") for name in (*PROVENANCE, *IDENTITY)}
     row["seed"] = int(tags["seed"])
+    row[_WORKSPACES] = holders(run)
     row |= {key: value for key, value in run.data.metrics.items() if _is_result(key)}
 
     return row
@@ -142,7 +152,8 @@ def plan(experiment: str, store: Store) -> Plan:
     if PLAN not in entity.tags:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} contains no kdbench study")
 
-    return plan_tag.unpack(entity.tags[PLAN])
+    name = plan_tag_name(entity, shown_workspace(entity, store))
+    return plan_tag.unpack(entity.tags.get(name, entity.tags[PLAN]))
 
 
 def _experiment(name: str, store: Store) -> tuple[Client, Any]:

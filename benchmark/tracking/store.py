@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
 from benchmark.redact import shown
+from benchmark.tracking.relocate import relocate
 
 _SQLITE = "sqlite:///"
 """Prefix of the address of a local store."""
@@ -26,11 +27,13 @@ class Store:
         uri: `sqlite:////absolute/path`, or the address of a server.
         artifacts: `file:///` address of the folder for the files of runs; None for a server.
         run_cache: Folder for the cache of runs; None for no cache.
+        workspace: The workspace that uses the store; None if there is none.
     """
 
     uri: str
     artifacts: str | None
     run_cache: Path | None = field(default=None, compare=False)
+    workspace: Path | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Store({shown(self.uri)!r}, {self.artifacts!r})"
@@ -44,17 +47,20 @@ class Store:
 def open_store(workspace: Path, uri: str | None) -> Store:
     """Return the store of a workspace, or the store at an address.
 
+    If a local store was moved, the addresses of files in it are corrected.
+
     Args:
         workspace: Folder with studies; it contains the store unless an address is given.
         uri: `sqlite:///path`, `http://...` or `https://...`.
 
     Raises:
         InputError: The address has another form, or its file is not a database.
+        TrackingError: The store was moved, and the addresses in it cannot be corrected.
     """
     folder = Workspace(workspace)
     address = uri or f"{_SQLITE}{folder.database.absolute()}"
     if address.startswith(("http://", "https://")):
-        return Store(address.rstrip("/"), None, folder.run_cache)
+        return Store(address.rstrip("/"), None, folder.run_cache, workspace)
 
     path = address.removeprefix(_SQLITE)
     if path in ("", address):
@@ -66,8 +72,10 @@ def open_store(workspace: Path, uri: str | None) -> Store:
 
     database = Path(path).absolute()
     _check_database(database)
-    artifacts = Workspace(database.parent).artifacts
-    return Store(f"{_SQLITE}{database}", artifacts.as_uri(), folder.run_cache)
+    # Without symbolic links, the address stays valid if a link is removed later.
+    artifacts = Workspace(database.parent).artifacts.resolve()
+    relocate(database, artifacts)
+    return Store(f"{_SQLITE}{database}", artifacts.as_uri(), folder.run_cache, workspace)
 
 
 def _check_database(database: Path) -> None:

@@ -6,8 +6,9 @@ Training never waits for tracking: it writes journals, and `sync` reads them.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,40 @@ from filelock import FileLock
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError
 from benchmark.records.journal import Record, read_journal
-from benchmark.records.layout import StudyFolder
+from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.records.workspace_id import identify
 from benchmark.study.plan import Plan, read_plan
 from benchmark.tracking import plan_tag
 from benchmark.tracking.cell_run import CellRun, Key, planned_runs, run_key
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
+from benchmark.tracking.handmade import write_handmade
+from benchmark.tracking.ownership import Ownership, clash, ownership, plan_tag_name
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.store import Store
-from benchmark.tracking.tags import KIND, PLAN, RUN, STUDY, SUPERSEDED, TEACHER
+from benchmark.tracking.tags import KIND, PLAN, RUN, STUDY, SUPERSEDED, TEACHER, WORKSPACE
+
+Warn = Callable[[str], None]
 
 LONGEST_WAIT = 60.0
 """Maximum seconds between two attempts to reach a store that does not answer."""
 
 
-def sync(folder: Path, store: Store) -> Synced:
+def _print_warning(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
     """Copy a study's plan and journals to MLflow; write only what is missing there.
 
     Cells that have not started get no run. Earlier runs of cells that were trained again, and
-    all runs of cells that are no longer planned, are kept as `superseded`.
+    all runs of cells that are no longer planned or were set aside, are kept as `superseded`. Runs
+    of other workspaces are left alone.
 
     Args:
         folder: Folder of the study.
         store: Where the runs are written.
+        warn: Receives a message if the experiment has runs of other workspaces.
 
     Returns:
         The number of runs that were created, updated and left unchanged.
@@ -58,11 +70,17 @@ def sync(folder: Path, store: Store) -> Synced:
         journals = {run.key: read_journal(run.files.journal) for run in planned}
         running = locks.running(folder)
 
-        tags = {STUDY: plan.study, PLAN: plan_tag.pack(plan)}
-        client, experiment = open_experiment(store, plan.experiment, tags)
+        workspace = identify(Workspace(folder.parent))
+        owned = ownership(workspace, study)
+        client, experiment = open_experiment(store, plan.experiment, {STUDY: plan.study}, workspace)
         identity = experiment.experiment_id
 
-        recorded = _recorded_runs(client, identity, plan.study)
+        runs = _runs_of_cells(client, identity, plan.study)
+        recorded = _by_key(run for run in runs if owned.owns(run))
+        others = owned.others(runs)
+        if others:
+            warn(clash(plan.experiment, store, others))
+        _tag_experiment(client, experiment, plan, alone=not others)
 
         outcomes: list[Outcome] = []
         with client.revising(experiment):
@@ -71,20 +89,39 @@ def sync(folder: Path, store: Store) -> Synced:
                     projection = CellRun(client, identity, study, run, records, running)
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
+            outcomes += _supersede_forgotten(client, owned, journals, recorded)
+            write_handmade(study, store, client)
 
     return Synced.count(identity, outcomes)
 
 
-def _recorded_runs(client: Client, experiment_id: str, study: str) -> dict[Key, list[Any]]:
-    """Return MLflow's runs of a study's cells and teachers by key, superseded runs last."""
-    runs: dict[Key, list[Any]] = {}
+def _tag_experiment(client: Client, experiment: Any, plan: Plan, *, alone: bool) -> None:
+    """Write the plan of the study to its experiment.
 
-    for run in superseded_last(client.search(experiment_id, f"tags.study = '{study}'")):
-        tags = run.data.tags
-        if tags.get(KIND) in (RUN, TEACHER, SUPERSEDED) and "cell" in tags:
-            runs.setdefault(run_key(tags), []).append(run)
+    The experiment belongs to the workspace that was the last to find no runs of others there.
+    """
+    if alone or WORKSPACE not in experiment.tags:
+        owner, name = {WORKSPACE: client.workspace}, PLAN
+    else:
+        owner, name = {}, plan_tag_name(experiment, client.workspace)
 
-    return runs
+    client.tag_experiment(experiment, {**owner, name: plan_tag.pack(plan)})
+
+
+def _runs_of_cells(client: Client, experiment_id: str, study: str) -> list[Any]:
+    """Return MLflow's runs of a study's cells and teachers, superseded runs last."""
+    runs = superseded_last(client.search(experiment_id, f"tags.study = '{study}'"))
+    kinds = (RUN, TEACHER, SUPERSEDED)
+    return [run for run in runs if run.data.tags.get(KIND) in kinds and "cell" in run.data.tags]
+
+
+def _by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:
+    """Return runs by key."""
+    groups: dict[Key, list[Any]] = {}
+    for run in runs:
+        groups.setdefault(run_key(run.data.tags), []).append(run)
+
+    return groups
 
 
 def _supersede_unplanned(
@@ -99,6 +136,18 @@ def _supersede_unplanned(
         return []
 
     runs = [run for key in recorded.keys() - journals.keys() for run in recorded[key]]
+    return ["updated" for run in runs if client.supersede(run)]
+
+
+def _supersede_forgotten(
+    client: Client,
+    owned: Ownership,
+    journals: dict[Key, list[Record]],
+    recorded: dict[Key, list[Any]],
+) -> list[Outcome]:
+    """Supersede the runs of planned cells that were set aside and have not started again."""
+    forgotten = [key for key, records in journals.items() if not records]
+    runs = [run for key in forgotten for run in recorded.get(key, []) if owned.certain(run)]
     return ["updated" for run in runs if client.supersede(run)]
 
 
@@ -126,6 +175,13 @@ def follow(
     Returns:
         Whether the last sync succeeded.
     """
+    warnings: set[str] = set()
+
+    def warn_once(line: str) -> None:
+        if line not in warnings:
+            warnings.add(line)
+            warn(line)
+
     synced: Any = None
     warned = False
     wait = every
@@ -136,7 +192,7 @@ def follow(
         state = _state(folder)
 
         if stopping or (state != synced and time.monotonic() >= due):
-            error = _try_sync(folder, store)
+            error = _try_sync(folder, store, warn_once)
             if error is None:
                 synced, wait = state, every
             else:
@@ -153,9 +209,9 @@ def follow(
         time.sleep(every)
 
 
-def _try_sync(folder: Path, store: Store) -> Exception | None:
+def _try_sync(folder: Path, store: Store, warn: Warn) -> Exception | None:
     try:
-        sync(folder, store)
+        sync(folder, store, warn=warn)
     except (TrackingError, InputError) as error:
         return error
     return None

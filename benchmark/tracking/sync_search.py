@@ -6,7 +6,7 @@ As with a study's own runs, the files are the source of truth: see `benchmark.tr
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,26 @@ from filelock import FileLock
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError, first_line
 from benchmark.records.journal import Record, read_journal
-from benchmark.records.layout import SearchFolder
+from benchmark.records.layout import SearchFolder, Workspace
 from benchmark.records.search import SearchRecord, TrialRecord, read_search
+from benchmark.records.workspace_id import identify
 from benchmark.tracking import report_run
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
+from benchmark.tracking.ownership import Ownership, clash, ownership
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.search_report import summary, write_search_report
 from benchmark.tracking.search_views import search_views
 from benchmark.tracking.store import Store
-from benchmark.tracking.tags import LONGEST_TAG, NOTE, REPORT, SEARCH, STUDY, TRIAL_NUMBER
+from benchmark.tracking.tags import (
+    LONGEST_TAG,
+    NOTE,
+    REPORT,
+    SEARCH,
+    STUDY,
+    TRIAL_NUMBER,
+    WORKSPACE,
+)
 from benchmark.tracking.trial_run import TrialRun
 from benchmark.tracking.views import tag
 
@@ -47,7 +57,8 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> d
     Args:
         folder: Folder of a study's searches.
         store: Where the runs are written.
-        warn: Receives a message if views cannot be written.
+        warn: Receives a message if views cannot be written, or if an experiment has runs of other
+            workspaces. These are left alone.
 
     Returns:
         The effect on each experiment, by name. Reports count as runs.
@@ -64,12 +75,19 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> d
     results: dict[str, Synced] = {}
     with FileLock(searches.sync_lock):
         running = locks.running(folder)
+        owned = ownership(identify(Workspace(folder.parent.parent)), searches)
         records = _read_records(searches)
         newest = {record.experiment: record.key for record in records}
 
         for record in records:
             synced = _sync_one(
-                searches, record, store, running, record.key == newest[record.experiment], warn
+                searches,
+                record,
+                store,
+                running,
+                record.key == newest[record.experiment],
+                owned,
+                warn,
             )
             before = results.get(record.experiment, Synced(synced.experiment_id))
             results[record.experiment] = before + synced
@@ -109,12 +127,19 @@ def _sync_one(
     store: Store,
     running: bool,
     newest: bool,
+    owned: Ownership,
     warn: Warn,
 ) -> Synced:
     """Copy one search to MLflow."""
-    client, experiment = open_experiment(store, record.experiment, {STUDY: record.study})
+    client, experiment = open_experiment(
+        store, record.experiment, {STUDY: record.study}, owned.workspace
+    )
     identity = experiment.experiment_id
-    recorded = _recorded_runs(client, identity, record.key)
+    runs = client.search(identity, f"{tag(SEARCH)} = '{record.key}'")
+    recorded = _by_number(run for run in runs if owned.owns(run))
+    others = owned.others(runs)
+    if others:
+        warn(clash(record.experiment, store, others))
     reports = recorded.pop(REPORT, [])
 
     outcomes: list[Outcome] = []
@@ -132,27 +157,28 @@ def _sync_one(
 
     started = bool(outcomes)
 
-    for runs in recorded.values():
-        outcomes += ["updated" for run in runs if client.supersede(run)]
+    for old in recorded.values():
+        outcomes += ["updated" for run in old if client.supersede(run)]
 
     if started:
         outcomes.append(write_search_report(client, identity, folder, record, reports, times))
-    if started and newest:
+    owner = experiment.tags.get(WORKSPACE, owned.workspace)
+    if started and newest and (not others or owner == owned.workspace):
         note = summary(record)[:LONGEST_TAG]
-        client.tag_experiment(experiment, {SEARCH: record.key, NOTE: note})
+        tags = {SEARCH: record.key, NOTE: note, WORKSPACE: owned.workspace}
+        client.tag_experiment(experiment, tags)
         _write_views(client, experiment, record, curves, warn)
 
     return Synced.count(identity, outcomes)
 
 
-def _recorded_runs(client: Client, experiment_id: str, key: str) -> dict[str, list[Any]]:
-    """Return MLflow's runs of a search by the number of the trial or `REPORT`."""
-    runs: dict[str, list[Any]] = {}
+def _by_number(runs: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return the runs of a search by the number of the trial or `REPORT`."""
+    groups: dict[str, list[Any]] = {}
+    for run in superseded_last(list(runs)):
+        groups.setdefault(run.data.tags.get(TRIAL_NUMBER, REPORT), []).append(run)
 
-    for run in superseded_last(client.search(experiment_id, f"{tag(SEARCH)} = '{key}'")):
-        runs.setdefault(run.data.tags.get(TRIAL_NUMBER, REPORT), []).append(run)
-
-    return runs
+    return groups
 
 
 def _journals(folder: SearchFolder, trial: TrialRecord) -> Sequence[Sequence[Record]]:

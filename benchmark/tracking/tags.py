@@ -43,6 +43,12 @@ REPORT_RUN = "kdbench.report"
 SEARCH = "kdbench.search"
 """Tag of a search's experiment and of its runs: the key of the search."""
 
+WORKSPACE = "kdbench.workspace"
+"""Tag of a run: the workspaces that have its journal, separated by spaces.
+
+Also a tag of an experiment: the workspace whose plan, description and views it shows.
+"""
+
 TRIAL_NUMBER = "trial"
 """Tag of a trial: its number in the search."""
 

@@ -109,7 +109,7 @@ class TrialRun(Projection):
         number = self.trial.number
 
         published = " (published)" if self.trial.source == "published" else ""
-        return self.client.create_run(
+        return self.client.start_run(
             self.experiment_id,
             start_time=min((records[0].time for records in self.journals), default=now),
             tags={**search_tags(self.search), KIND: TRIAL, TRIAL_NUMBER: str(number)},

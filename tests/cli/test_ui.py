@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +68,26 @@ def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(
         taken = rf"port {port} on 127\.0\.0\.1 cannot be used .*; choose another one"
         refused(taken, "--workspace", tracked.workspace, "ui", "--port", port)
     assert alive(tracked.workspace) == []
+
+
+def test_a_moved_workspace_is_served_with_the_files_of_its_runs(
+    tracked: Tracked, tmp_path: Path, port: int
+) -> None:
+    copied, moved = tmp_path / "copied", tmp_path / "moved"
+    shutil.copytree(tracked.workspace, copied)
+    copied.rename(moved)
+    (cell, *_) = sorted((moved / "tiny" / "cells").iterdir())
+    with contextlib.closing(sqlite3.connect(moved / "mlflow.db")) as database:
+        query = "select run_uuid from tags where key = 'cell' and value = ?"
+        (run,) = database.execute(query, (cell.name,)).fetchone()
+
+    with page(moved, port):
+        address = f"http://127.0.0.1:{port}/get-artifact?path=config.json&run_uuid={run}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.read() == (cell / "config.json").read_bytes()
+
+    with contextlib.closing(sqlite3.connect(moved / "mlflow.db")) as database:
+        (stored,) = database.execute(
+            "select artifact_uri from runs where run_uuid = ?", (run,)
+        ).fetchone()
+    assert stored.startswith(f"{(moved / 'artifacts').as_uri()}/")

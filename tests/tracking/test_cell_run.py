@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from benchmark.records.layout import Workspace
+from benchmark.records.workspace_id import identify
 from benchmark.tracking.sync import sync
 from benchmark.tracking.tags import BEST_MINUS_LAST
 from tests.support.journalled import (
@@ -36,6 +38,7 @@ def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (START, START + 9000)
     assert run.data.tags == {
+        "kdbench.workspace": identify(Workspace(tmp_path)),
         "kdbench.kind": "run",
         "kdbench.schema": "1",
         "kdbench.synced": "5",

@@ -46,8 +46,8 @@ def test_following_records_during_training_and_calls_mlflow_only_after_a_change(
     stopped = threading.Event()
     sync = tracking_sync.sync
 
-    def counted(*arguments):
-        synced.append(counts(sync(*arguments)))
+    def counted(*arguments, **options):
+        synced.append(counts(sync(*arguments, **options)))
 
     def record():
         results.append(
@@ -77,11 +77,11 @@ def test_following_recovers_once_the_store_answers(store, small, monkeypatch):
     attempts, warnings = [], []
     sync = tracking_sync.sync
 
-    def down_twice(*arguments):
+    def down_twice(*arguments, **options):
         attempts.append(1)
         if len(attempts) < 3:
             raise TrackingError("down")
-        return sync(*arguments)
+        return sync(*arguments, **options)
 
     def stop():
         return len(attempts) > 2

@@ -7,6 +7,8 @@ import math
 import pytest
 
 from benchmark import locks
+from benchmark.records.layout import Workspace
+from benchmark.records.workspace_id import identify
 from benchmark.tracking.sync_search import sync_search
 from tests.support.journalled import START, history
 from tests.support.searched import (
@@ -55,6 +57,7 @@ def test_the_tags_of_a_trial_name_its_search_and_its_cells(store, search):
     tags = dict(find_runs(store, "trial")[1].data.tags)
     assert tags.pop("kdbench.synced").startswith("2 ")
     assert tags == {
+        "kdbench.workspace": identify(Workspace(search.folder.parents[1])),
         "kdbench.kind": "trial",
         "kdbench.schema": "1",
         "kdbench.search": KEY,

@@ -22,6 +22,7 @@ from benchmark.tracking import plan_tag
 from benchmark.tracking.cell_run import CellRun, Key, planned_runs, run_key
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
+from benchmark.tracking.models import Models
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, PLAN, RUN, STUDY, SUPERSEDED, TEACHER
@@ -63,14 +64,16 @@ def sync(folder: Path, store: Store) -> Synced:
         identity = experiment.experiment_id
 
         recorded = _recorded_runs(client, identity, plan.study)
+        models = Models(client, identity)
 
         outcomes: list[Outcome] = []
         with client.revising(experiment):
             for run in planned:
                 if records := journals[run.key]:
-                    projection = CellRun(client, identity, study, run, records, running)
+                    projection = CellRun(client, identity, study, run, records, running, models)
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
+            _delete_models(models, plan, journals, recorded)
 
     return Synced.count(identity, outcomes)
 
@@ -94,12 +97,31 @@ def _supersede_unplanned(
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
     """Supersede the runs of cells that are no longer in the plan."""
-    # While teachers are being trained, the plan does not yet list the cells that need them.
-    if not all(teacher.teacher_id for teacher in plan.teachers):
+    if not _is_complete(plan):
         return []
 
     runs = [run for key in recorded.keys() - journals.keys() for run in recorded[key]]
     return ["updated" for run in runs if client.supersede(run)]
+
+
+def _delete_models(
+    models: Models,
+    plan: Plan,
+    journals: dict[Key, list[Record]],
+    recorded: dict[Key, list[Any]],
+) -> None:
+    """Delete the models of superseded and deleted runs."""
+    if not _is_complete(plan):
+        return
+
+    # Until a cell that was set aside is trained again, its run is shown.
+    waiting = [key for key, records in journals.items() if not records]
+    models.delete_others({run.info.run_id for key in waiting for run in recorded.get(key, [])})
+
+
+def _is_complete(plan: Plan) -> bool:
+    """Return whether a plan lists all cells; before, some of their teachers are being trained."""
+    return all(teacher.teacher_id for teacher in plan.teachers)
 
 
 def follow(

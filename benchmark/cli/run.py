@@ -70,6 +70,13 @@ def run(
             "--retrain", help="Set finished cells aside and train them again; nothing is deleted."
         ),
     ] = False,
+    system_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--system-metrics",
+            help="Record load and memory of this machine in MLflow; needs kdbench[system].",
+        ),
+    ] = False,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -78,7 +85,12 @@ def run(
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
     from benchmark.search import tuned
+    from benchmark.tracking.system_metrics import require_psutil
 
+    if system_metrics and not track:
+        raise InputError("--system-metrics and --no-track contradict each other; leave one out")
+    if system_metrics:
+        require_psutil()
     if keep_stale and retrain:
         raise InputError("--keep-stale and --retrain contradict each other; leave one out")
 
@@ -96,7 +108,10 @@ def run(
 
     environment.make_repeatable()
     folder = workspace.study(loaded.name).path
-    with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
+    with (
+        progress_display() as progress,
+        _follower(folder, store, progress, system_metrics) as is_recorded,
+    ):
         versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         summary = execution.run(
@@ -124,7 +139,7 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
 
 @contextmanager
 def _follower(
-    folder: Path, store: Store | None, progress: Progress
+    folder: Path, store: Store | None, progress: Progress, system_metrics: bool
 ) -> Iterator[Callable[[], bool]]:
     """Run a process that writes journals to MLflow while this process trains.
 
@@ -138,8 +153,9 @@ def _follower(
 
     workspace = str(folder.parent)
     command = [sys.executable, "-m", "benchmark", "--workspace", workspace]
+    options = ["--follow", "--system-metrics"] if system_metrics else ["--follow"]
     process = subprocess.Popen(
-        [*command, "sync", folder.name, "--follow"],
+        [*command, "sync", folder.name, *options],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

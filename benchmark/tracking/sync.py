@@ -131,6 +131,7 @@ def follow(
     *,
     warn: Callable[[str], None],
     every: float = 1.0,
+    observe: Callable[[], None] = lambda: None,
 ) -> bool:
     """Keep MLflow up to date while a study is being trained, and sync once more at the end.
 
@@ -144,6 +145,7 @@ def follow(
             returns True, so that the last sync shows an interrupted cell as KILLED.
         warn: Receives a message when the store first fails.
         every: Seconds between two checks of the journals.
+        observe: Called after each check, until training is over.
 
     Returns:
         Whether the last sync succeeded.
@@ -172,6 +174,7 @@ def follow(
             if stopping:
                 return error is None
 
+        observe()
         time.sleep(every)
 
 

@@ -208,5 +208,29 @@ def test_addresses_are_those_of_the_saved_views(tmp_path, store, study):
             "leaderboard": f"{start}&viewStateShareKey=leaderboard",
             "runs": f"{start}&viewStateShareKey=runs",
             "curves": f"{start}&compareRunsMode=CHART&viewStateShareKey=curves",
+            "report": f"http://host:1/{report_address(store)}",
         }
     }
+
+
+def report_address(store):
+    """The address of the report's page, relative to that of the server."""
+    run = find_report(store)
+    return (
+        f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        "/artifacts/leaderboard.html?workflowType=machine_learning"
+    )
+
+
+def test_the_first_line_of_the_description_links_to_the_report(tmp_path, store, study):
+    publish(study, store, tmp_path / "results")
+    first, *_ = experiment_tags(store)[NOTE].splitlines()
+    run = find_report(store)
+    assert first == f"{run.data.tags['result']} [Report]({report_address(store)})"
+    assert run.data.tags["result"] == run.data.tags[NOTE].splitlines()[0]
+
+
+def test_without_a_page_there_is_no_link(store, study):
+    sync(study.folder, store)
+    report_run.publish("kd/small", store, plan("kd/small", store), "Result.", [], pytest.fail)
+    assert experiment_tags(store)[NOTE] == "Result."

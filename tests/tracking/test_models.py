@@ -51,7 +51,7 @@ def test_a_model_carries_the_results_and_those_on_test_data_name_it(store, small
         "test/acc1": 92.0,
         "test/f1": 0.9,
         "cost/params": 1e4,
-        "best_minus_last": 0.0,
+        "val/best_minus_last": 0.0,
     }
     test = metrics["test/acc1"]
     assert (test.dataset_name, test.dataset_digest) == ("digits test", FINGERPRINT[:12])

@@ -119,10 +119,10 @@ def publish_leaderboard(tables: Tables, files: Sequence[Path] | None = None) -> 
     """
     from benchmark.report.markdown import to_note
     from benchmark.tracking.report_run import publish
-    from benchmark.tracking.tags import LONGEST_TAG
+    from benchmark.tracking.tags import LONGEST_NOTE
 
     try:
-        note = to_note(tables.board, tables.plan, LONGEST_TAG)
+        note = to_note(tables.board, tables.plan, LONGEST_NOTE)
         with tempfile.TemporaryDirectory() as folder:
             written = files or _write(tables, Path(folder))
             publish(tables.experiment, tables.store, tables.plan, note, written, warn)

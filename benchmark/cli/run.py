@@ -63,6 +63,13 @@ def run(
             "--retrain", help="Set finished cells aside and train them again; nothing is deleted."
         ),
     ] = False,
+    system_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--system-metrics",
+            help="Record load and memory of this machine in MLflow; needs kdbench[system].",
+        ),
+    ] = False,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -72,7 +79,12 @@ def run(
     from benchmark.execution.session import Session
     from benchmark.search import tuned
     from benchmark.tracking.follower import following
+    from benchmark.tracking.system_metrics import require_psutil
 
+    if system_metrics and not track:
+        raise InputError("--system-metrics and --no-track contradict each other; leave one out")
+    if system_metrics:
+        require_psutil()
     if keep_stale and retrain:
         raise InputError("--keep-stale and --retrain contradict each other; leave one out")
 
@@ -90,7 +102,10 @@ def run(
 
     environment.make_repeatable()
     folder = workspace.study(loaded.name).path
-    with progress_display() as progress, following(folder, store, progress.warn) as is_recorded:
+    with (
+        progress_display() as progress,
+        following(folder, store, progress.warn, system_metrics=system_metrics) as is_recorded,
+    ):
         versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         summary = execution.run(

@@ -31,10 +31,14 @@ def sync(
     follow: Annotated[
         bool, typer.Option(hidden=True, help="Continue until standard input ends.")
     ] = False,
+    system_metrics: Annotated[
+        bool, typer.Option("--system-metrics", hidden=True, help="Sample the machine's load.")
+    ] = False,
 ) -> None:
     """Write a study's journals to MLflow. Safe to repeat at any time."""
     from benchmark.redact import shown
     from benchmark.tracking import sync as tracking_sync
+    from benchmark.tracking.system_metrics import SystemMonitor
 
     store = mlflow_store(context, loaded_study(study), tracking_uri)
     if follow:
@@ -45,7 +49,10 @@ def sync(
         input_ended = threading.Event()
         threading.Thread(target=_read_input, args=(input_ended,), daemon=True).start()
         folder = workspace_of(context) / study
-        complete = tracking_sync.follow(folder, store, input_ended.is_set, warn=say)
+        observe = SystemMonitor(folder, store) if system_metrics else lambda: None
+        complete = tracking_sync.follow(
+            folder, store, input_ended.is_set, warn=say, observe=observe
+        )
         raise SystemExit(0 if complete else 3)
 
     counts = tracking_sync.sync(study_folder(context, study).path, store)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.measures import ACCURACY
 from benchmark.records.journal import (
     EarlyEpoch,
     Epoch,
@@ -22,17 +24,25 @@ from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
 from benchmark.tracking.client import Point, mlflow_name
 from benchmark.tracking.environments import environment_tags
+from benchmark.tracking.models import Models, TrainedNetwork
 from benchmark.tracking.projection import Projection
+from benchmark.tracking.run_inputs import UsedData, used_data, write_inputs
 from benchmark.tracking.tags import (
     BEST_MINUS_LAST,
+    BUDGET,
     KIND,
     LONGEST_TAG,
+    PUBLISHED,
+    ROW,
     RUN,
     SCHEMA,
     SCHEMA_VERSION,
     SYNCED,
     TEACHER,
+    TEACHER_WEIGHTS,
+    TOP1,
     VALIDATION_ACCURACY,
+    WEIGHTS,
 )
 
 _ENVIRONMENT = "environment.json"
@@ -73,20 +83,25 @@ class PlannedRun:
 
 
 def planned_runs(study: StudyFolder, plan: Plan) -> list[PlannedRun]:
-    """Return the runs of all cells and teachers of a plan."""
+    """Return the runs of all teachers and cells of a plan, teachers first."""
     common = {SCHEMA: SCHEMA_VERSION, "study": plan.study, "dataset": plan.dataset}
 
-    cells = [_run_of_cell(study, cell, common) for cell in plan.cells]
     teachers = [_run_of_teacher(study, teacher, common) for teacher in plan.teachers]
-    return cells + teachers
+    cells = [_run_of_cell(study, plan, cell, common) for cell in plan.cells]
+    return teachers + cells
 
 
-def _run_of_cell(study: StudyFolder, cell: PlannedCell, common: Mapping[str, str]) -> PlannedRun:
+def _run_of_cell(
+    study: StudyFolder, plan: Plan, cell: PlannedCell, common: Mapping[str, str]
+) -> PlannedRun:
+    trials = plan.trials.get(cell.row, 0)
     tags = {
         **common,
         KIND: RUN,
         "pair": cell.pair,
         "method": cell.row,
+        ROW: cell.row if len(plan.pairs) == 1 else f"{cell.row}, {cell.pair}",
+        BUDGET: f"{trials} trials" if trials else PUBLISHED,
         "teacher": cell.teacher,
         "teacher_id": cell.teacher_id,
         "student": cell.student,
@@ -142,12 +157,14 @@ class CellRun(Projection):
         planned: The run as described by the plan.
         records: All records of the journal, at least one.
         running: Whether a process is training the study.
+        models: The models of the experiment.
     """
 
     study: StudyFolder
     planned: PlannedRun
     records: Sequence[Record]
     running: bool
+    models: Models
 
     def is_shown_by(self, run: Any) -> bool:
         """Return whether a run started when the journal did and shows no more records than exist.
@@ -167,12 +184,55 @@ class CellRun(Projection):
         )
 
     def update(self, run: Any) -> bool:
-        """Write the files, metrics, params, tags and status that a run lacks."""
-        written = self._write_records(run)
-        labelled = self._write_labels(run)
-        ended = self.client.set_status(run, *self._status())
+        """Write the files, inputs, metrics, params, tags, status and model that a run lacks."""
+        written = [
+            write_inputs(self.client, run, self._used_data),
+            self._write_records(run),
+            self._write_labels(run),
+            self.client.set_status(run, *self._status()),
+            self._write_model(run),
+        ]
+        return any(written)
 
-        return written or labelled or ended
+    @functools.cached_property
+    def _configuration(self) -> dict[str, Any]:
+        """The configuration of the cell; empty if there is none."""
+        path = self.planned.files.config
+        content: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        return content
+
+    @property
+    def _used_data(self) -> list[UsedData]:
+        return used_data(self._configuration)
+
+    def _write_model(self, run: Any) -> bool:
+        """Write the model of a finished run."""
+        trained = next((record for record in self.records if isinstance(record, Trained)), None)
+        final = self._final
+        if trained is None or final is None:
+            return False
+
+        planned = self.planned
+        teacher = self._configuration.get("teacher") or {}
+        tags = {
+            **planned.tags,
+            WEIGHTS: trained.sha256,
+            TEACHER_WEIGHTS: teacher.get("sha256", ""),
+        }
+
+        used = self._used_data
+        network = TrainedNetwork(
+            name=planned.name,
+            tags={name: value for name, value in tags.items() if value},
+            params=planned.params,
+            points=list(self._points([final])),
+            test=used[-1] if used else None,
+        )
+        return self.models.write(run, network)
+
+    @property
+    def _final(self) -> Final | None:
+        return next((record for record in self.records if isinstance(record, Final)), None)
 
     def _write_records(self, run: Any) -> bool:
         """Write the files and metrics of records that a run does not show yet.
@@ -215,9 +275,9 @@ class CellRun(Projection):
         last = self.records[-1]
         reason = last.reason if isinstance(last, Failed) else ""
 
-        tags = environment_tags(self._environments()) | {"reason": reason} | self._stopped()
+        tags = environment_tags(self._environments()) | {"reason": reason, TOP1: self._top1()}
         shortened = {name: value[:LONGEST_TAG] for name, value in tags.items()}
-        return {**self.planned.tags, **shortened, SYNCED: str(len(self.records))}
+        return {**self.planned.tags, **shortened, **self._stopped(), SYNCED: str(len(self.records))}
 
     def _stopped(self) -> dict[str, str]:
         """Return a tag if the time limit ended the training: the epochs trained and planned."""
@@ -226,14 +286,20 @@ class CellRun(Projection):
             return {}
         return {"stopped": f"{stops[-1].after}/{stops[-1].planned}"}
 
+    def _top1(self) -> str:
+        """Return the rounded test accuracy; empty until it is known."""
+        final = self._final
+        accuracy = math.nan if final is None else final.metrics.get(ACCURACY.key, math.nan)
+        return f"{accuracy:.{ACCURACY.digits}f}" if math.isfinite(accuracy) else ""
+
     def _environments(self) -> list[dict[str, str]]:
         return [record.environment for record in self.records if isinstance(record, Start)]
 
     def _status(self) -> tuple[str, int]:
         """Return MLflow's status, and the time in milliseconds of the record that determines it."""
-        for record in self.records:
-            if isinstance(record, Final):
-                return "FINISHED", record.time
+        final = self._final
+        if final is not None:
+            return "FINISHED", final.time
 
         last = self.records[-1]
         if isinstance(last, Failed):

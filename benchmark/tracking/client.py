@@ -45,6 +45,10 @@ _LONGEST_REASON = 400
 """Maximum number of characters of MLflow's own message in an error."""
 
 
+class MissingEndpointError(TrackingError):
+    """The server is too old for a request."""
+
+
 class Point(NamedTuple):
     """A value of a metric.
 
@@ -234,6 +238,7 @@ class Client:
             self.set_terminated(run.info.run_id, "KILLED")
 
         self.set_tag(run.info.run_id, KIND, SUPERSEDED)
+        run.data.tags[KIND] = SUPERSEDED
         return True
 
     def tag_experiment(self, experiment: Any, tags: Mapping[str, str]) -> None:
@@ -262,12 +267,19 @@ class Client:
                 f"`mlflow db upgrade {address}`"
             )
 
-        return TrackingError(f"{address}: {_reason(error)}")
+        kind = MissingEndpointError if _is_missing(error) else TrackingError
+        return kind(f"{address}: {_reason(error)}")
 
 
 def _is_busy(error: BaseException) -> bool:
     """Return whether the same call may succeed shortly."""
     return getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
+
+
+def _is_missing(error: Exception) -> bool:
+    """Return whether a server does not know the address of a request, or not its method."""
+    code = getattr(error, "error_code", "")
+    return code == "ENDPOINT_NOT_FOUND" or "failed with error code 405 " in str(error)
 
 
 _RETRYING = tenacity.Retrying(

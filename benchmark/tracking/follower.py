@@ -19,7 +19,7 @@ _PROJECT = Path(__file__).parents[2]
 
 @contextmanager
 def following(
-    folder: Path, store: Store | None, warn: Callable[[str], None]
+    folder: Path, store: Store | None, warn: Callable[[str], None], *, system_metrics: bool = False
 ) -> Iterator[Callable[[], bool]]:
     """Run a process that writes journals to MLflow while this process trains.
 
@@ -29,6 +29,7 @@ def following(
         folder: Folder of the study.
         store: The MLflow store; None to record nothing.
         warn: Receives the messages of the process.
+        system_metrics: Whether the process records load and memory of this machine.
 
     Yields:
         A function that, after the context has been left, returns whether everything was recorded.
@@ -40,8 +41,9 @@ def following(
     workspace = str(folder.parent)
     # -P: a folder `benchmark` or `methods` in the current folder must not hide kdbench's own.
     command = [sys.executable, "-P", "-m", "benchmark", "--workspace", workspace]
+    options = ["--follow", "--system-metrics"] if system_metrics else ["--follow"]
     process = subprocess.Popen(
-        [*command, "sync", folder.name, "--follow"],
+        [*command, "sync", folder.name, *options],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -23,20 +23,23 @@ from benchmark.tracking.client import Client
 from benchmark.tracking.ownership import is_shown, reader_of
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import (
+    BUDGET,
     IDENTITY,
     KIND,
     NOTE,
     PROVENANCE,
+    ROW,
     RUN,
     SEARCH,
     TEACHER,
+    TOP1,
     TRIAL,
     TRIAL_NUMBER,
     WORKSPACE,
 )
 
 _WRITTEN_WITH_CELLS = frozenset(
-    (*IDENTITY, *PROVENANCE, "study", "git_commit", "changes", "plugins")
+    (*IDENTITY, *PROVENANCE, ROW, BUDGET, TOP1, "study", "git_commit", "changes", "plugins")
 )
 _WRITTEN_WITH_TRIALS = frozenset(
     ("source", "state", "cells", "optuna.study", "optuna.trial", TRIAL_NUMBER)

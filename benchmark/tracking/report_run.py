@@ -28,7 +28,9 @@ from benchmark.tracking.tags import (
     LONGEST_TAG,
     NOTE,
     REPORT,
+    REPORT_PAGE,
     REPORT_RUN,
+    RESULT,
     RUN,
     SCHEMA,
     SCHEMA_VERSION,
@@ -188,13 +190,15 @@ def publish(
         owner = opened.tags.get(WORKSPACE, "")
 
         with _noting(failures, "its report"):
-            tags = {SCHEMA: SCHEMA_VERSION, "study": plan.study}
+            tags = {SCHEMA: SCHEMA_VERSION, "study": plan.study, RESULT: note.partition("\n")[0]}
             report = Report(tags, note, files, times=_times(trained))
             identity, _ = write_report(
                 client, opened.experiment_id, _study_reports(opened, runs), report
             )
             if client.workspace == owner:
                 client.tag_experiment(opened, {REPORT_RUN: identity})
+                if any(path.name == REPORT_PAGE for path in files):
+                    note = _with_link(note, server.report_path(opened.experiment_id, identity))
 
         if client.workspace != owner:
             return  # description and views are those of the experiment's own workspace
@@ -235,10 +239,16 @@ def _times(runs: Sequence[Any]) -> list[int]:
 
 def _views(trained: Sequence[Any]) -> list[View]:
     """Return the views for the runs of cells and teachers."""
-    groups = {tuple(run.data.tags.get(name, "") for name in study_views.GROUPS) for run in trained}
+    cells = [run.data.tags for run in trained if run.data.tags.get(KIND) == RUN]
     metrics = {key for run in trained for key in run.data.metrics}
     crowded = len(trained) > study_views.PAGE_SIZE
-    return study_views.study_views(metrics, sorted(groups), crowded=crowded)
+    return study_views.study_views(metrics, cells, crowded=crowded)
+
+
+def _with_link(note: str, address: str) -> str:
+    """Append a link to the first line, the only one that MLflow shows until it is unfolded."""
+    first, _, rest = note.partition("\n")
+    return f"{first} [Report]({address})\n{rest}"
 
 
 def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
@@ -261,9 +271,10 @@ def addresses(base: str, store: Store) -> dict[str, dict[str, str]]:
 
 
 def _experiment_addresses(base: str, experiment: Any) -> dict[str, str]:
-    """Return the addresses of an experiment's views; if it has none, the address of its runs."""
+    """Return the addresses of an experiment's pages; if it has no view, the address of its runs."""
     pages = {
         "leaderboard": (study_views.LEADERBOARD, False),
+        **_further_leaderboards(experiment),
         "runs": (study_views.RUNS, False),
         "curves": (study_views.CURVES, True),
     }
@@ -276,4 +287,20 @@ def _experiment_addresses(base: str, experiment: Any) -> dict[str, str]:
         for page, (key, charts) in pages.items()
         if views.PREFIX + key in experiment.tags
     }
-    return saved or {"runs": server.addresses(base, identity)["runs"]}
+    if not saved:
+        return {"runs": server.addresses(base, identity)["runs"]}
+
+    report = experiment.tags.get(REPORT_RUN)
+    if report is not None:
+        saved["report"] = f"{base}/{server.report_path(identity, report)}"
+    return saved
+
+
+def _further_leaderboards(experiment: Any) -> dict[str, tuple[str, bool]]:
+    """Return the views of tuned rows, by title: `leaderboard-20-trials` is `20 trials`."""
+    prefix = f"{views.PREFIX}{study_views.LEADERBOARD}-"
+    keys = sorted(tag for tag in experiment.tags if tag.startswith(prefix))
+    return {
+        key.removeprefix(prefix).replace("-", " "): (key.removeprefix(views.PREFIX), False)
+        for key in keys
+    }

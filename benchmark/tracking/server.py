@@ -18,6 +18,7 @@ from benchmark.errors import InputError, TrackingError
 from benchmark.redact import shown
 from benchmark.tracking.client import ENVIRONMENT, Client
 from benchmark.tracking.store import Store
+from benchmark.tracking.tags import REPORT_PAGE
 
 _MODE = "?workflowType=machine_learning"
 """Without this suffix, MLflow opens in its mode for language models, which shows no runs."""
@@ -40,6 +41,11 @@ def addresses(base_url: str, experiment_id: str) -> dict[str, str]:
         "start": f"{experiments}{_MODE}",
         "runs": f"{experiments}/{experiment_id}/runs{_MODE}",
     }
+
+
+def report_path(experiment_id: str, run_id: str) -> str:
+    """Return the address of a report's page, relative to that of the server."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{REPORT_PAGE}{_MODE}"
 
 
 def serve(

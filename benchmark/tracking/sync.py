@@ -25,6 +25,7 @@ from benchmark.tracking.cell_run import CellRun, Key, planned_runs, run_key
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
 from benchmark.tracking.handmade import write_handmade
+from benchmark.tracking.models import Models
 from benchmark.tracking.ownership import Ownership, clash, ownership, plan_tag_name
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.store import Store
@@ -81,16 +82,18 @@ def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
         if others:
             warn(clash(plan.experiment, store, others))
         _tag_experiment(client, experiment, plan, alone=not others)
+        models = Models(client, identity)
 
         outcomes: list[Outcome] = []
         with client.revising(experiment):
             for run in planned:
                 if records := journals[run.key]:
-                    projection = CellRun(client, identity, study, run, records, running)
+                    projection = CellRun(client, identity, study, run, records, running, models)
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
             outcomes += _supersede_forgotten(client, owned, journals, recorded)
             write_handmade(study, store, client)
+            models.delete_old(runs)
 
     return Synced.count(identity, outcomes)
 
@@ -131,8 +134,7 @@ def _supersede_unplanned(
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
     """Supersede the runs of cells that are no longer in the plan."""
-    # While teachers are being trained, the plan does not yet list the cells that need them.
-    if not all(teacher.teacher_id for teacher in plan.teachers):
+    if not _is_complete(plan):
         return []
 
     runs = [run for key in recorded.keys() - journals.keys() for run in recorded[key]]
@@ -151,6 +153,11 @@ def _supersede_forgotten(
     return ["updated" for run in runs if client.supersede(run)]
 
 
+def _is_complete(plan: Plan) -> bool:
+    """Return whether a plan lists all cells; before, some of their teachers are being trained."""
+    return all(teacher.teacher_id for teacher in plan.teachers)
+
+
 def follow(
     folder: Path,
     store: Store,
@@ -158,6 +165,7 @@ def follow(
     *,
     warn: Callable[[str], None],
     every: float = 1.0,
+    observe: Callable[[], None] = lambda: None,
 ) -> bool:
     """Keep MLflow up to date while a study is being trained, and sync once more at the end.
 
@@ -171,6 +179,7 @@ def follow(
             returns True, so that the last sync shows an interrupted cell as KILLED.
         warn: Receives a message when the store first fails.
         every: Seconds between two checks of the journals.
+        observe: Called after each check, until training is over.
 
     Returns:
         Whether the last sync succeeded.
@@ -206,6 +215,7 @@ def follow(
             if stopping:
                 return error is None
 
+        observe()
         time.sleep(every)
 
 

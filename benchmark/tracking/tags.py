@@ -49,6 +49,27 @@ WORKSPACE = "kdbench.workspace"
 Also a tag of an experiment: the workspace whose plan, description and views it shows.
 """
 
+ROW = "row"
+"""Tag of a run of a study: its row in the leaderboard, by which views group runs.
+
+It is the method, followed by the pair if the study has several.
+"""
+
+BUDGET = "budget"
+"""Tag of a run of a study: how its settings were chosen, such as `published` or `20 trials`."""
+
+PUBLISHED = "published"
+"""Value of the tag `BUDGET` for rows whose settings no search has chosen."""
+
+TOP1 = "top1"
+"""Tag of a finished run: its test accuracy in percent, rounded; metrics show all digits."""
+
+RESULT = "result"
+"""Tag of a report: the result of the study in one sentence."""
+
+REPORT_PAGE = "leaderboard.html"
+"""Name of the file of a report that shows everything on one page."""
+
 TRIAL_NUMBER = "trial"
 """Tag of a trial: its number in the search."""
 
@@ -57,6 +78,18 @@ SYNCED = "kdbench.synced"
 
 CONTENT = "kdbench.content"
 """Tag of a report: SHA-256 of its files."""
+
+WEIGHTS = "sha256"
+"""Tag of a model: SHA-256 of the weights, which stay in the workspace."""
+
+TEACHER_WEIGHTS = "teacher_sha256"
+"""Tag of a student's model: SHA-256 of its teacher's weights."""
+
+TEACHER_MODEL = "teacher_model"
+"""Tag of a student's model: MLflow's id of its teacher's model."""
+
+MODEL = "kdbench.model"
+"""Tag of a run whose model is complete: MLflow's id of the model, and a hash of its tags."""
 
 DRIFT = "kdbench.drift"
 """Tag of a run: what changed in its environment between its first start and its last."""
@@ -81,6 +114,9 @@ LONGEST_TAG = 5000
 
 MLflow 3.17 allows 8,000 for a run and 20,000 for an experiment.
 """
+
+LONGEST_NOTE = LONGEST_TAG - 300
+"""Maximum number of characters in the description of an experiment before a link is added."""
 
 VALIDATION_ACCURACY = "val/acc1"
 """Metric of an epoch: top-1 accuracy on the validation set, in percent."""

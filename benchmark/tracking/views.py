@@ -38,7 +38,7 @@ _EMPTY: dict[str, Any] = {
     "selectedColumns": [],
     "columnOrder": [],
     "columnWidths": {},
-    "runsHiddenMode": "SHOWALL",
+    "runsHiddenMode": "SHOW_ALL",
     "viewMaximized": False,
     "runListHidden": False,
     "isAccordionReordered": False,
@@ -59,11 +59,20 @@ _CHARTED_RUNS = 1000
 _RUN_NAME = "attributes.`Run Name`"
 """The column with the names of runs and groups."""
 
-_FIXED_COLUMNS = (_RUN_NAME, "runDateAndNestInfo")
+_CREATED = "runDateAndNestInfo"
+"""The column with the age of a run."""
+
+_FIXED_COLUMNS = (_RUN_NAME, _CREATED)
 """The columns that MLflow always shows on the left."""
 
-_GROUP_WIDTH = 400
-"""Width, in pixels, of the column with a group's name, which is composed of tags."""
+_CREATED_WIDTH = 40
+"""Width of the column with the age: enough for the run's status; it is empty for a group."""
+
+_NAME_WIDTHS = (190, 250)
+"""Least and greatest width, in pixels, of the column with the name of a run or a group.
+
+With the greatest width, the next column is still visible in a window of 1000 pixels.
+"""
 
 _LEAST_WIDTH = 100
 """Minimum width of a column, in pixels."""
@@ -114,6 +123,7 @@ def table_view(
     ascending: bool = False,
     group_by: Sequence[str] = (),
     folded: Sequence[Sequence[str]] = (),
+    widths: Mapping[str, int] | None = None,
 ) -> View:
     """Return a view with a table of runs.
 
@@ -126,12 +136,14 @@ def table_view(
         ascending: Whether the lowest value comes first.
         group_by: Tag names. Runs with equal values of these tags become one row with their means.
         folded: Groups to collapse initially, each given by its tag values.
+        widths: Widths of columns in pixels; by default, the whole header is visible.
     """
-    widths = {column: _width(column) for column in columns}
+    longest = max((len(", ".join(values)) for values in folded), default=0)
+    fixed = {_RUN_NAME: _name_width(longest), _CREATED: _CREATED_WIDTH}
+    default = {column: _width(column) for column in columns}
 
     groups = None
     if group_by:
-        widths[_RUN_NAME] = _GROUP_WIDTH
         groups = {
             "aggregateFunction": "average",
             "groupByKeys": [{"mode": "tag", "groupByData": name} for name in group_by],
@@ -143,11 +155,20 @@ def table_view(
         "orderByAsc": ascending,
         "selectedColumns": list(columns),
         "columnOrder": [*_FIXED_COLUMNS, *columns],
-        "columnWidths": widths,
+        "columnWidths": {**fixed, **default, **(widths or {})},
         "groupBy": groups,
         "groupsExpanded": {_group_id(group_by, values): False for values in folded},
     }
     return View(key, name, _EMPTY | state)
+
+
+def _name_width(longest: int) -> int:
+    """Return the width of the column with names, of which the longest has so many characters.
+
+    Arrow, colour, the word `Group`, the name of the tag and the number of runs take 140 pixels.
+    """
+    least, greatest = _NAME_WIDTHS
+    return min(max(140 + 7 * longest, least), greatest)
 
 
 def _group_id(names: Sequence[str], values: Sequence[str]) -> str:
@@ -160,6 +181,11 @@ def _width(column: str) -> int:
     """Return the width in pixels at which the whole header is visible."""
     name = column.partition("`")[2].rstrip("`") or column
     return max(_LEAST_WIDTH, 7 * len(name) + 40)
+
+
+def dataset() -> str:
+    """Return the name of the column with the data sets of a run."""
+    return "attributes.`Dataset`"
 
 
 def with_charts(

@@ -39,11 +39,11 @@ def port() -> int:
 
 @contextlib.contextmanager
 def page(workspace: Path, port: int) -> Iterator[str]:
-    """The first four lines of `kdbench ui` while it serves; it is ended as by Ctrl+C."""
+    """The first five lines of `kdbench ui` while it serves; it is ended as by Ctrl+C."""
     process = launched("--workspace", workspace, "ui", "--port", port, command=PLAIN)
     assert process.stdout is not None
     try:
-        yield "".join(process.stdout.readline() for _ in range(4))
+        yield "".join(process.stdout.readline() for _ in range(5))
     finally:
         process.send_signal(signal.SIGINT)
         found = ended(process)
@@ -59,6 +59,8 @@ def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(
             rf"kd/tiny\n  leaderboard ({start}&viewStateShareKey=leaderboard)\n"
             rf"  runs +{start}&viewStateShareKey=runs\n"
             rf"  curves +{start}&compareRunsMode=CHART&viewStateShareKey=curves\n"
+            rf"  report +http://127\.0\.0\.1:{port}/#/experiments/\d+/runs/[0-9a-f]+"
+            r"/artifacts/leaderboard\.html\?workflowType=machine_learning\n"
         )
         told = re.fullmatch(expected, lines)
         assert told

@@ -26,12 +26,19 @@ START = 1_700_000_000_000
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "student": {},
     "kd": {"temperature": 4.0, "weight": 0.9, "ce": 0.1},
+    "kd (tuned)": {"temperature": 2.0, "weight": 0.5, "ce": 0.5},
     "kd+at": {"kd": {"temperature": 4.0}, "at": {"beta": 1000.0, "p": 2}, "ce": 1.0},
 }
 """Settings by row."""
 
-ACCURACY = {"student": 90.0, "kd": 92.0, "kd+at": 93.0, "teacher": 97.0}
+ACCURACY = {"student": 90.0, "kd": 92.0, "kd (tuned)": 92.5, "kd+at": 93.0, "teacher": 97.0}
 """Test accuracy by row, for seed 0."""
+
+FINGERPRINT = "d6f57effa93d" + "0" * 52
+"""Fingerprint of the data set."""
+
+TEACHER_SHA256 = "f" * 64
+"""SHA-256 of the teacher's weights."""
 
 CANARY = "canary-9f3b"
 """A password that no output may contain."""
@@ -118,7 +125,7 @@ class Study:
         """Start a training, or resume it at an epoch."""
         files = self.cell_files(row, seed)
         files.path.mkdir(parents=True, exist_ok=True)
-        write_json(files.config, {"row": row})
+        write_json(files.config, configuration(row))
         environment = {"python": "3.11", "git_commit": "abc", **environment}
         self.add(row, seed, "start", time=at, epoch=epoch, environment=environment)
 
@@ -134,7 +141,8 @@ class Study:
 
     def final(self, row: str, seed: int = 0, at: int = START) -> None:
         """Finish a training of two epochs."""
-        self.add(row, seed, "trained", time=at + 8000, epoch=1, sha256="0" * 64)
+        digest = TEACHER_SHA256 if row == "teacher" else f"{seed}" * 64
+        self.add(row, seed, "trained", time=at + 8000, epoch=1, sha256=digest)
         metrics = {"test/acc1": ACCURACY[row] + seed, "test/f1": 0.9, "cost/params": 1e4}
         self.add(row, seed, "final", time=at + 9000, metrics=metrics)
 
@@ -151,6 +159,23 @@ class Study:
         for cell in self.plan.cells:
             self.train(cell.row, cell.seed)
         return self
+
+
+def configuration(row: str) -> dict[str, Any]:
+    """Return the parts of a configuration that MLflow shows."""
+    split = {"val": 0.2, "seed": 0}
+    data = {"source": {"name": "digits"}, "fingerprint": FINGERPRINT, "split": split}
+    teacher = {} if row == "teacher" else {"teacher": {"sha256": TEACHER_SHA256}}
+    return {"row": row, "data": data, "recipe": {}, **teacher}
+
+
+def find_models(store: Store, study: str = "small") -> dict[str, Any]:
+    """Return the models of a study by name."""
+    client = mlflow_client(store)
+    experiment = client.get_experiment_by_name(f"kd/{study}")
+    models = client.search_logged_models([experiment.experiment_id])
+    assert len({model.name for model in models}) == len(models)
+    return {model.name: model for model in models}
 
 
 def store_from(template: Path, folder: Path) -> Store:
@@ -200,6 +225,7 @@ def snapshot(store: Store, study: str = "small") -> dict[str, dict[str, Any]]:
             "params": run.data.params,
             "metrics": {key: history(store, run, key) for key in run.data.metrics},
             "files": file_names(store, run),
+            "inputs": [entry.to_dictionary() for entry in run.inputs.dataset_inputs],
         }
         for run in find_runs(store, study=study)
     }

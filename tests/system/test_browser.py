@@ -51,12 +51,16 @@ class Seen:
         base: str,
         experiment: str,
         report: str,
+        run: str,
         views: dict[str, str],
         results: Path,
     ):
         self.page, self.base, self.views, self.results = page, base, views, results
         self.pane = f"{base}/#/experiments/{experiment}/runs/{report}/artifacts/leaderboard.html"
         self.pane += "?workflowType=machine_learning"
+        self.experiment = experiment
+        self.run_page = f"{base}/#/experiments/{experiment}/runs/{run}"
+        self.run_page += "?workflowType=machine_learning"
         self.start = server.addresses(base, experiment)["start"]
         self.outside: list[str] = []
         page.context.on("request", self._note)
@@ -89,6 +93,8 @@ def seen(tracked: Tracked) -> Iterator[Seen]:
     assert done.code == 0, done.err
     store = tracking_store.open_store(tracked.workspace, None)
     (experiment,) = tracking_runs.experiments(store).values()
+    condition = "tags.method = 'kd' and tags.seed = '0' and tags.`kdbench.kind` = 'run'"
+    (run,) = client.Client(store).search(experiment, condition)
     (report,) = client.Client(store).search(experiment, "tags.`kdbench.kind` = 'report'")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -100,7 +106,8 @@ def seen(tracked: Tracked) -> Iterator[Seen]:
             page = browser.new_page(viewport={"width": 1500, "height": 1200})
             base = f"http://127.0.0.1:{port}"
             (views,) = report_run.addresses(base, store).values()
-            yield Seen(page, base, experiment, report.info.run_id, views, tracked.results / "tiny")
+            identities = (experiment, report.info.run_id, run.info.run_id)
+            yield Seen(page, base, *identities, views, tracked.results / "tiny")
             browser.close()
     finally:
         server.end(process)
@@ -108,12 +115,77 @@ def seen(tracked: Tracked) -> Iterator[Seen]:
 
 def test_the_leaderboard_view_shows_a_group_for_each_method_with_its_mean(seen: Seen) -> None:
     seen.open(seen.views["leaderboard"])
-    with (seen.results / "leaderboard.csv").open() as file:
-        means = {row["method"]: row["acc1"] for row in csv.DictReader(file)}
-    for method in ("student", "kd", "at"):
-        seen.shows(f"method: {method}, pair: pair")
-        seen.shows(re.compile(rf"^{re.escape(means[method][:6].removesuffix('.0'))}"))
+    for method, mean in means(seen).items():
+        seen.shows(f"Group: {method}")
+        seen.shows(mean)
     seen.shows("test/acc1")
+
+
+def means(seen: Seen) -> dict[str, re.Pattern[str]]:
+    """How MLflow's text of each student's mean accuracy begins, by method."""
+    with (seen.results / "leaderboard.csv").open() as file:
+        values = {row["method"]: row["acc1"] for row in csv.DictReader(file)}
+    return {
+        method: re.compile(rf"^{re.escape(values[method][:6].removesuffix('.0'))}")
+        for method in ("student", "kd", "at")
+    }
+
+
+IN_SIGHT = """element => {
+    const box = element.getBoundingClientRect();
+    const inside = x => {
+        const top = document.elementFromPoint(x, box.top + box.height / 2);
+        return top !== null && (element.contains(top) || top.contains(element));
+    };
+    return inside(box.left + 2) && inside(box.left + 40);
+}"""
+"""Whether the first five characters of a text are seen, rather than cut off or covered."""
+
+
+@pytest.mark.parametrize("width", [1400, 1000])
+def test_the_accuracies_are_in_sight_without_scrolling(seen: Seen, width: int) -> None:
+    size = seen.page.viewport_size
+    seen.page.set_viewport_size({"width": width, "height": 1200})
+    seen.open(seen.views["leaderboard"])
+    for mean in means(seen).values():
+        seen.shows(mean)
+        assert seen.page.get_by_text(mean).first.evaluate(IN_SIGHT)
+    seen.open(seen.views["runs"])
+    seen.shows("top1")
+    assert seen.page.get_by_text("top1").first.evaluate(IN_SIGHT)
+    seen.page.set_viewport_size(size)
+
+
+def test_the_view_of_the_report_shows_its_run_and_the_result(seen: Seen) -> None:
+    address = seen.views["runs"].replace("=runs", "=report")
+    seen.open(address)
+    seen.shows(re.compile("^report$"))
+    seen.shows("result")
+
+
+def test_the_report_is_reached_from_the_description(seen: Seen) -> None:
+    seen.open(seen.views["leaderboard"])
+    link = seen.page.get_by_role("link", name="Report", exact=True).first
+    link.wait_for(timeout=60_000)
+    target = link.get_attribute("href")
+    assert target is not None
+    assert seen.views["report"].endswith(target)
+    seen.open(seen.views["report"])
+    seen.page.frame_locator("iframe").first.locator("table").first.wait_for(timeout=60_000)
+
+
+def test_the_tab_of_models_shows_every_student_and_its_teacher(seen: Seen) -> None:
+    seen.open(seen.start.replace("/experiments?", f"/experiments/{seen.experiment}/models?"))
+    seen.shows("teacher pair s0")
+    for method in ("student", "kd", "at"):
+        seen.shows(f"{method} pair s2")
+    seen.shows("Ready")
+
+
+def test_the_page_of_a_run_shows_its_data_and_the_model_of_its_teacher(seen: Seen) -> None:
+    seen.open(seen.run_page)
+    for text in ("digits train", "digits test", "kd pair s0", "teacher pair s0"):
+        seen.shows(text)
 
 
 def test_the_runs_view_shows_every_run_with_the_columns_that_matter(seen: Seen) -> None:

@@ -19,6 +19,7 @@ from tests.support.journalled import (
     Study,
     counts,
     file_names,
+    find_models,
     find_run,
     find_runs,
     history,
@@ -37,6 +38,8 @@ def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
     assert run.info.run_name == "kd+at a-b s0"
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (START, START + 9000)
+    (model,) = (model for model in find_models(store).values() if "kd+at" in model.name)
+    assert run.data.tags.pop("kdbench.model").split()[0] == model.model_id
     assert run.data.tags == {
         "kdbench.workspace": identify(Workspace(tmp_path)),
         "kdbench.kind": "run",
@@ -51,6 +54,9 @@ def test_a_run_holds_the_tags_params_and_files_of_its_cell(tmp_path, store):
         "dataset": "digits",
         "seed": "0",
         "cell": Study.cell("kd+at").id,
+        "row": "kd+at",
+        "budget": "published",
+        "top1": "93.00",
         "git_commit": "abc",
         "environment": "commit abc, Python 3.11",
         "fingerprint": "python 3.11",

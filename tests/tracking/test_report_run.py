@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from benchmark.leaderboard import table
@@ -130,7 +132,8 @@ def test_the_description_is_the_result_in_one_sentence_and_then_the_table(tmp_pa
     assert rows[2].startswith("| Method | n | Top-1 (%) |")
     best = "| kd+at | 3 | 94.00 ± 1.00 | +3.00 [3.00, 3.00] |"
     assert any(row.startswith(best) for row in rows)
-    assert find_report(store).data.tags[NOTE] == experiment_tags(store)[NOTE]
+    linked = re.sub(r" \[Report\]\(.*?\)", "", experiment_tags(store)[NOTE])
+    assert find_report(store).data.tags[NOTE] == linked
 
 
 def test_the_columns_of_a_description_are_a_wide_space_apart_as_mlflow_leaves_none(
@@ -146,7 +149,7 @@ def test_the_columns_of_a_description_are_a_wide_space_apart_as_mlflow_leaves_no
 def test_a_description_that_is_too_long_loses_whole_rows_and_says_so(tmp_path, store, study):
     publish(study, store, tmp_path / "results", longest=400)
     text = experiment_tags(store)[NOTE]
-    assert len(text) <= 400
+    assert len(re.sub(r" \[Report\]\(.*?\)", "", text)) <= 400
     assert text.rstrip().endswith("more rows are in the report.")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(row.endswith("|") for row in rows)
@@ -208,5 +211,29 @@ def test_addresses_are_those_of_the_saved_views(tmp_path, store, study):
             "leaderboard": f"{start}&viewStateShareKey=leaderboard",
             "runs": f"{start}&viewStateShareKey=runs",
             "curves": f"{start}&compareRunsMode=CHART&viewStateShareKey=curves",
+            "report": f"http://host:1/{report_address(store)}",
         }
     }
+
+
+def report_address(store):
+    """The address of the report's page, relative to that of the server."""
+    run = find_report(store)
+    return (
+        f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        "/artifacts/leaderboard.html?workflowType=machine_learning"
+    )
+
+
+def test_the_first_line_of_the_description_links_to_the_report(tmp_path, store, study):
+    publish(study, store, tmp_path / "results")
+    first, *_ = experiment_tags(store)[NOTE].splitlines()
+    run = find_report(store)
+    assert first == f"{run.data.tags['result']} [Report]({report_address(store)})"
+    assert run.data.tags["result"] == run.data.tags[NOTE].splitlines()[0]
+
+
+def test_without_a_page_there_is_no_link(store, study):
+    sync(study.folder, store)
+    report_run.publish("kd/small", store, plan("kd/small", store), "Result.", [], pytest.fail)
+    assert experiment_tags(store)[NOTE] == "Result."

@@ -30,7 +30,7 @@ def test_coordinates_show_the_settings_and_the_objective(store, search):
     condition = f"tags.`kdbench.kind` = 'trial' and tags.`kdbench.search` = '{KEY}'"
     assert state["searchFilter"] == condition
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`objective`", False)
-    assert state["runsHiddenMode"] == "SHOWALL"
+    assert state["runsHiddenMode"] == "SHOW_ALL"
 
     settings = ["at.variant", "ls.kd.temperature", "ls.kd.weight"]
     parallel, contour, *scatters = charts = drawn(state)

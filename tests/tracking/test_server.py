@@ -15,7 +15,15 @@ from benchmark.tracking import server
 from benchmark.tracking.runs import plan, runs
 from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import sync
-from tests.support.journalled import CANARY, Study, counts, file_names, find_run
+from tests.support.journalled import (
+    CANARY,
+    Study,
+    configuration,
+    counts,
+    file_names,
+    find_models,
+    find_run,
+)
 
 pytestmark = pytest.mark.mlflow
 
@@ -85,7 +93,7 @@ def check_pages(port, run_id):
         "study.yaml",
     }
     config = json.loads(get(port, f"/get-artifact?path=config.json&run_uuid={run_id}"))
-    assert config == {"row": "kd"}
+    assert config == configuration("kd")
 
 
 def check_remote_sync(remote, store, study):
@@ -94,7 +102,14 @@ def check_remote_sync(remote, store, study):
     assert counts(sync(study.folder, remote)) == (0, 0, 3)
     pd.testing.assert_frame_equal(runs("kd/through", remote), runs("kd/through", store))
     assert plan("kd/through", remote) == plan("kd/through", store)
-    assert len(file_names(remote, find_run(remote, "kd", study="through"))) == 4
+    run = find_run(remote, "kd", study="through")
+    assert len(file_names(remote, run)) == 4
+    assert len(run.inputs.dataset_inputs) == 3
+
+    models = find_models(remote, "through")
+    assert set(models) == {"kd a-b s0", "student a-b s0", "teacher a-b s0"}
+    assert models["kd a-b s0"].tags["teacher_model"] == models["teacher a-b s0"].model_id
+    assert len(models["kd a-b s0"].metrics) == 4
 
 
 def test_a_server_that_dies_says_why(tmp_path, monkeypatch):

@@ -17,7 +17,15 @@ from benchmark.tracking.store import Store, open_store
 from benchmark.tracking.sync import follow, sync
 from benchmark.tracking.sync_search import sync_search
 from benchmark.tracking.tags import KIND, SUPERSEDED, WORKSPACE
-from tests.support.journalled import START, Study, counts, find_run, find_runs, snapshot
+from tests.support.journalled import (
+    START,
+    Study,
+    counts,
+    find_run,
+    find_runs,
+    mlflow_client,
+    snapshot,
+)
 from tests.support.searched import Search
 from tests.support.searched import find_runs as find_trials
 
@@ -83,6 +91,27 @@ def test_runs_of_another_workspace_stay_as_they_are_and_are_named_once(
     assert counts(sync(second.folder, there, warn=lines.append)) == (0, 0, 3)
     assert counts(sync(first.folder, there, warn=lines.append)) == (0, 0, 3)
     assert snapshot(store) == after
+
+
+def test_models_of_another_workspace_are_left_alone(
+    tmp_path: Path, store: Store, first: Study, second: Study
+) -> None:
+    def models() -> dict[str, str]:
+        client = mlflow_client(store)
+        experiment = client.get_experiment_by_name("kd/small")
+        found = client.search_logged_models([experiment.experiment_id])
+        return {model.model_id: model.name for model in found}
+
+    before = models()
+    there = store_of(store, tmp_path / "second")
+    sync(second.folder, there, warn=lambda _: None)
+    second.change_plan(methods=("student",), cells=(second.cell("student"),))
+    sync(second.folder, there, warn=lambda _: None)
+
+    after = models()
+    assert before.items() <= after.items()
+    added = sorted(after[name] for name in after.keys() - before.keys())
+    assert added == ["student a-b s0", "teacher a-b s0"]
 
 
 def test_a_follower_names_the_clash_once(

@@ -152,7 +152,7 @@ def _forward(lines: IO[str], progress: Progress) -> None:
 def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:
     from benchmark.cli import status
 
-    print_wide(status.plan(prepared, workspace, cohort_size))
+    print_wide(status.plan(prepared, workspace, cohort_size, say))
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:

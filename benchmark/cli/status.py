@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, 
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
 from benchmark.study.study import Cell
+
+MOST_LISTED = 100
+"""Maximum number of cells that a plan lists; a longer plan is summarized by pair."""
 
 HEADERS = (
     "pair",
@@ -116,8 +120,23 @@ def teachers(store: TeacherStore) -> RenderableType:
     return Group(cards_table, Text("\n".join(damaged))) if damaged else cards_table
 
 
-def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
-    """Return the plan of a run: cells, cohorts, teachers and cost."""
+def plan(
+    prepared: Prepared,
+    workspace: Path,
+    cohort_size: int | None,
+    say: Callable[[str], None] = lambda _: None,
+) -> RenderableType:
+    """Return the plan of a run: cells, cohorts, teachers and cost.
+
+    A plan of more than `MOST_LISTED` cells has their numbers for each pair instead of a line per
+    cell.
+
+    Args:
+        prepared: The study.
+        workspace: The workspace.
+        cohort_size: Maximum number of cells per cohort; None for no limit.
+        say: Receives a line from time to time if the estimate of the cost takes long.
+    """
     store = TeacherStore(Workspace(workspace))
     cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
@@ -128,7 +147,10 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     pending = [cell for cell in prepared.cells if str(cell) not in done]
     cohorts = prepared.cohorts(pending, cohort_size)
 
-    rows = _plan_rows(prepared, ids, done, cohorts)
+    if len(prepared.study.cells()) > MOST_LISTED:
+        shown = _plan_counts(prepared, done, cohorts)
+    else:
+        shown = _plan_cells(prepared, ids, done, cohorts)
     missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
     lines = [
         f"{counted(len(pending), 'cell')} to train in {counted(len(cohorts), 'cohort')}, "
@@ -137,21 +159,64 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
             f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
             for teacher in prepared.teachers
         ),
-        _cost(estimate(prepared, cohorts, missing)),
+        _cost(estimate(prepared, cohorts, missing, say)),
     ]
     if row_of(prepared.study, methods.baseline()) is None:
         lines.append(f"no row {methods.baseline()}: the leaderboard will have no gains over it")
 
-    headers = ["pair", "method", "seed", "cell", "state"]
-    return Group(table("", headers, rows), Text("\n".join(lines)))
+    return Group(shown, Text("\n".join(lines)))
 
 
-def _plan_rows(
+def _plan_counts(
+    prepared: Prepared, done: set[str], cohorts: Sequence[Sequence[Cell]]
+) -> RenderableType:
+    """Return a line per pair with the number of its cells in each state.
+
+    Below the table, each reason why methods are not applicable has a line.
+    """
+    cells = Counter(cell.pair.name for cell in prepared.study.cells())
+    applicable = Counter(cell.pair.name for cell in prepared.cells)
+    finished = Counter(cell.pair.name for cell in prepared.cells if str(cell) in done)
+    in_cohorts = Counter(name for cohort in cohorts for name in {cell.pair.name for cell in cohort})
+
+    rows = []
+    for pair in cells:
+        pending = applicable[pair] - finished[pair]
+        counts = (
+            cells[pair],
+            finished[pair],
+            pending,
+            in_cohorts[pair],
+            cells[pair] - applicable[pair],
+        )
+        rows.append([pair, *map(str, counts)])
+
+    headers = ["pair", "cells", "done", "to train", "cohorts", "not applicable"]
+    return Group(table("", headers, rows), *map(Text, _inapplicable(prepared)))
+
+
+def _inapplicable(prepared: Prepared) -> list[str]:
+    """Return a line for each reason why rows are not applicable, with their names and pairs."""
+    rows_of: dict[str, list[str]] = {}
+    pairs_of: dict[str, list[str]] = {}
+    for name, reason in prepared.not_applicable.items():
+        pair, _, row = name.partition("/")
+        rows_of.setdefault(reason, []).append(row)
+        pairs_of.setdefault(reason, []).append(pair)
+
+    return [
+        f"not applicable: {', '.join(dict.fromkeys(rows))} "
+        f"({counted(len(set(pairs_of[reason])), 'pair')}): {reason}"
+        for reason, rows in rows_of.items()
+    ]
+
+
+def _plan_cells(
     prepared: Prepared,
     ids: dict[str, str],
     done: set[str],
     cohorts: Sequence[Sequence[Cell]],
-) -> list[list[str]]:
+) -> RenderableType:
     """Return a line per cell of the study, with the number of its cohort."""
     number_of_cohort = {
         str(cell): number for number, cohort in enumerate(cohorts, start=1) for cell in cohort
@@ -169,7 +234,8 @@ def _plan_rows(
 
         identity = ids.get(label, "waits for its teacher")
         rows.append([cell.pair.name, cell.row.name, str(cell.seed), identity, state])
-    return rows
+
+    return table("", ["pair", "method", "seed", "cell", "state"], rows)
 
 
 def _cost(cost: Estimate) -> str:
@@ -183,8 +249,11 @@ def _cost(cost: Estimate) -> str:
 def _duration(seconds: float) -> str:
     """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
     minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
+    hours = minutes // 60
+    if hours >= 48:
+        return f"{hours // 24} days {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

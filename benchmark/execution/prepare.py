@@ -13,6 +13,7 @@ from benchmark import seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
+from benchmark.execution.steps import told
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import identity
 from benchmark.models import create
@@ -105,13 +106,14 @@ def prepare(
         data = load_data(study.dataset, study.split, device, workspace, say)
         data.steps(study.recipe.batch_size)
         teachers = required_teachers(study, data, TeacherStore(workspace))
-        networks = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
+        networks = _Networks(study, teachers, data)
 
         macs: dict[tuple[str, str], int] = {}
         not_applicable: dict[str, str] = {}
-        for index, pair in enumerate(study.pairs):
+        numbered = [*enumerate(study.pairs)]
+        for index, pair in told(numbered, say, "checking pair {} of {}".format):
             data.steps((pair.teacher.recipe or study.recipe).batch_size)
-            teacher, student = _networks(study, index, networks[pair.name], data)
+            teacher, student = networks.of_pair(index)
             macs[pair.name, "teacher"] = teacher.macs()
             macs[pair.name, "student"] = student.macs()
             not_applicable |= _unsupported(study, pair, teacher, student, data)
@@ -170,14 +172,37 @@ def errors_in(source: str) -> Iterator[None]:
         raise InputError(f"{source}: {error}") from error
 
 
-def _networks(
-    study: Study, index: int, network: Network, data: Data
-) -> tuple[TappedModel, TappedModel]:
-    """Build the teacher and the student of a pair, without changing PyTorch's random state."""
-    with seeds.seeded(0, "probe"):
-        teacher = network_of(data, network, f"pairs[{index}].teacher")
-        student = network_of(data, study.pairs[index].student, f"pairs[{index}].student")
-    return teacher, student
+class _Networks:
+    """Builds each distinct network of a study once, and keeps it until its last pair is checked."""
+
+    def __init__(self, study: Study, teachers: Sequence[RequiredTeacher], data: Data):
+        self._data = data
+        teacher_of = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
+        self._pairs = [(teacher_of[pair.name], pair.student) for pair in study.pairs]
+        self._built: dict[str, TappedModel] = {}
+
+    def of_pair(self, index: int) -> tuple[TappedModel, TappedModel]:
+        """Return the teacher and the student of a pair, without changing PyTorch's random state."""
+        teacher, student = self._pairs[index]
+        with seeds.seeded(0, "probe"):
+            models = (
+                self._get(teacher, f"pairs[{index}].teacher"),
+                self._get(student, f"pairs[{index}].student"),
+            )
+
+        needed = {_key(network) for pair in self._pairs[index + 1 :] for network in pair}
+        self._built = {key: model for key, model in self._built.items() if key in needed}
+        return models
+
+    def _get(self, network: Network, location: str) -> TappedModel:
+        key = _key(network)
+        if key not in self._built:
+            self._built[key] = network_of(self._data, network, location)
+        return self._built[key]
+
+
+def _key(network: Network) -> str:
+    return identity(network.identity)
 
 
 def _unsupported(

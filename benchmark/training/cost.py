@@ -70,12 +70,16 @@ def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
 
     An epoch in which any method needs two views of the images counts as two passes.
     """
+    # Many methods of a cohort make the same passes in the same epochs.
+    distinct = {
+        (length(method, recipe), method.taught(True), method.taught(False), _views(method))
+        for method in methods
+    }
     passes: dict[int, int] = {}
-    for method in methods:
-        epochs = length(method, recipe)
+    for epochs, taught_early, taught_late, views in distinct:
         for epoch in range(-epochs.early, epochs.epochs):
-            if method.taught(epoch < 0):
-                passes[epoch] = max(passes.get(epoch, 0), _views(method))
+            if taught_early if epoch < 0 else taught_late:
+                passes[epoch] = max(passes.get(epoch, 0), views)
 
     return sum(passes.values())
 

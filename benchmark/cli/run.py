@@ -150,9 +150,9 @@ def _forward(lines: IO[str], progress: Progress) -> None:
 
 
 def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:
-    from benchmark.cli import status
+    from benchmark.cli import run_plan
 
-    print_wide(status.plan(prepared, workspace, cohort_size, say))
+    print_wide(run_plan.plan(prepared, workspace, cohort_size, say))
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import methods
 from benchmark.execution.prepare import Prepared
@@ -17,6 +17,9 @@ from benchmark.study.schema import Recipe, Row
 from benchmark.study.study import Cell, Study
 from benchmark.training import cost
 from methods import Method
+
+if TYPE_CHECKING:
+    from benchmark.execution.outline import Outline
 
 
 def write_plan(
@@ -65,7 +68,7 @@ def write_plan(
     return ids
 
 
-def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
+def identities(prepared: Prepared | Outline, hashes: Mapping[str, str]) -> dict[str, str]:
     """Return the identities of all cells whose teacher is known.
 
     Args:
@@ -82,7 +85,9 @@ def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def configuration(prepared: Prepared, cell: Cell, hashes: Mapping[str, str]) -> dict[str, Any]:
+def configuration(
+    prepared: Prepared | Outline, cell: Cell, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     """Return everything that determines a cell's results.
 
     Args:

@@ -13,7 +13,7 @@ from rich.text import Text
 import methods
 from benchmark import locks
 from benchmark.cli.status import HEADERS, state_of
-from benchmark.cli.tables import counted, table
+from benchmark.cli.tables import table
 from benchmark.errors import InputError
 from benchmark.execution.outline import Outline, outline
 from benchmark.execution.plan_file import method_of
@@ -22,6 +22,7 @@ from benchmark.search import tuned
 from benchmark.study.plan import Plan, read_plan
 from benchmark.study.study import Cell, Study, load
 from benchmark.training import cost
+from benchmark.wording import counted
 
 PLANNED = "planned"
 """State of a cell whose identity is not known yet, because its data or teacher is not."""
@@ -159,7 +160,7 @@ def _headline(study: Study, rows: Sequence[Sequence[str]], running: bool) -> lis
     done = states.pop("done", 0)
 
     state = "running" if running else "not running"
-    lines = [f"{study.name}: {done} of {len(rows) - inapplicable} cells done, {state}"]
+    lines = [f"{study.name}: {done} of {counted(len(rows) - inapplicable, 'cell')} done, {state}"]
     others = {
         "running": states["training"],
         "failed": states["failed"],

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.training.progress import Progress
+from benchmark.wording import counted
 
 QUIET_SECONDS = 5.0
 """Minimum time between two lines about epochs."""
@@ -87,7 +88,7 @@ class LiveProgress(Progress):
 
     def planned(self, cells: Mapping[str, int]) -> None:
         """Show one bar for all cells together."""
-        bar = self._bars.add_task(f"{len(cells)} cells", total=sum(cells.values()))
+        bar = self._bars.add_task(counted(len(cells), "cell"), total=sum(cells.values()))
         self._bar_of_cell |= dict.fromkeys(cells, bar)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:

@@ -25,9 +25,9 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
-from benchmark.cli.tables import counted
 from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
+from benchmark.wording import counted
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared

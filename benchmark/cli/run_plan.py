@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 import methods
-from benchmark.cli.tables import counted, table
+from benchmark.cli.tables import table
 from benchmark.execution.estimate import Estimate, estimate
 from benchmark.execution.plan_file import identities, row_of
 from benchmark.execution.prepare import Prepared
@@ -19,6 +19,7 @@ from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.layout import Workspace
 from benchmark.study.study import Cell
+from benchmark.wording import counted
 
 MOST_LISTED = 100
 """Maximum number of cells that a plan lists; a longer plan is summarized by pair."""
@@ -41,8 +42,7 @@ def plan(
         cohort_size: Maximum number of cells per cohort; None for no limit.
         say: Receives a line from time to time if the estimate of the cost takes long.
     """
-    store = TeacherStore(Workspace(workspace))
-    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
+    cards = stored_cards(prepared, Workspace(workspace))
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
     ids = identities(prepared, hashes)
 
@@ -59,11 +59,8 @@ def plan(
     lines = [
         f"{counted(len(pending), 'cell')} to train in {counted(len(cohorts), 'cohort')}, "
         f"{len(done)} done",
-        *(
-            f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
-            for teacher in prepared.teachers
-        ),
-        _cost(estimate(prepared, cohorts, missing, say)),
+        *teacher_lines(prepared, cards),
+        cost_line(estimate(prepared, cohorts, missing, say)),
     ]
     if row_of(prepared.study, methods.baseline()) is None:
         lines.append(f"no row {methods.baseline()}: the leaderboard will have no gains over it")
@@ -142,7 +139,22 @@ def _plan_cells(
     return table("", ["pair", "method", "seed", "cell", "state"], rows)
 
 
-def _cost(cost: Estimate) -> str:
+def stored_cards(prepared: Prepared, workspace: Workspace) -> dict[str, TeacherCard | None]:
+    """Return the card of each required teacher by key; None for those that are not stored."""
+    store = TeacherStore(workspace)
+    return {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
+
+
+def teacher_lines(prepared: Prepared, cards: Mapping[str, TeacherCard | None]) -> list[str]:
+    """Return a line per required teacher that tells where it comes from."""
+    return [
+        f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
+        for teacher in prepared.teachers
+    ]
+
+
+def cost_line(cost: Estimate) -> str:
+    """Return compute and time as a line of text."""
     separate = ""
     if cost.alone > cost.tmac:
         separate = f"; {cost.alone:.3g} without sharing the teacher's forward passes"

@@ -14,6 +14,7 @@ from benchmark.execution.teacher_store import TeacherStore
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
+from benchmark.wording import counted
 
 HEADERS = (
     "pair",
@@ -46,7 +47,7 @@ def progress_of(folder: StudyFolder) -> RenderableType:
 
     done = sum(folder.files(cell.folder).done.exists() for cell in plan.cells)
     state = "running" if running else "not running"
-    headline = f"{plan.study}: {done} of {_planned(plan)} cells done, {state}"
+    headline = f"{plan.study}: {done} of {counted(_planned(plan), 'cell')} done, {state}"
     return Group(Text(headline), table("", HEADERS, rows))
 
 

@@ -21,9 +21,9 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_line, print_wide, say
-from benchmark.cli.tables import counted
 from benchmark.errors import TrackingError
 from benchmark.records.layout import Workspace
+from benchmark.wording import counted
 
 
 def sync(

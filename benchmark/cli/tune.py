@@ -26,6 +26,7 @@ from benchmark.errors import InputError, TrackingError
 from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
+    from benchmark.execution.prepare import Prepared
     from benchmark.search.tune import Outcome
     from benchmark.study.schema import TunedSettings
     from benchmark.tracking.store import Store
@@ -51,6 +52,9 @@ def tune(
         bool, typer.Option("--track/--no-track", help="Record the trials in MLflow.")
     ] = True,
     cohort_size: CohortSize = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print trials, cohorts and cost; train nothing.")
+    ] = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Serve optuna-dashboard instead of searching.")
     ] = False,
@@ -77,6 +81,10 @@ def tune(
     store = mlflow_store(context, loaded, tracking_uri) if track else None
     chosen = environment.device(device)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
+    if dry_run:
+        _print_plan(prepared, str(study), workspace, cohort_size)
+        return
+
     environment.make_repeatable()
     with progress_display() as progress:
         record = _recorder(store, progress)
@@ -98,6 +106,14 @@ def tune(
         tell(f"failed: {label}: no trial was completed; see the journals in {folder.cells}")
     if outcome.failed:
         raise SystemExit(1)
+
+
+def _print_plan(
+    prepared: Prepared, source: str, workspace: Workspace, cohort_size: int | None
+) -> None:
+    from benchmark.cli import tune_plan
+
+    print_wide(tune_plan.plan(prepared, source, workspace, cohort_size, say))
 
 
 def summary(outcome: Outcome) -> RenderableType:
@@ -135,7 +151,7 @@ def _numbers(settings: TunedSettings) -> Iterator[tuple[str, float]]:
 
 
 def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]:
-    """Return a function that writes a search to MLflow and warns if the store fails."""
+    """Return a function that writes a search to MLflow, and warns if that fails."""
 
     def record(folder: Path) -> None:
         from benchmark.tracking.sync_search import sync_search
@@ -144,7 +160,8 @@ def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]
             return
         try:
             sync_search(folder, store, warn=progress.warn)
-        except TrackingError as error:
+        except (TrackingError, InputError) as error:
+            # Training goes on: the search is on disk, and its record can be written later.
             progress.warn(
                 f"search not in MLflow yet: {error}; run `kdbench tune` again to record it"
             )

@@ -16,6 +16,7 @@ from benchmark.leaderboard.statistics import (
     smallest_p,
 )
 from benchmark.study.plan import TEACHER, Plan
+from benchmark.wording import counted
 
 GUIDE = "docs/reading-a-leaderboard.md"
 """Path of the guide to all columns and numbers of a leaderboard, relative to the repository."""
@@ -172,8 +173,8 @@ def _tuned_rows(plan: Plan) -> list[str]:
     if plan.unequal:
         return [f"{plan.unequal[0].upper()}{plan.unequal[1:]}."]
     return [
-        f"Tuned rows were tuned with {plan.budgets[0]} trials each. They are ranked separately "
-        "from rows with published settings, because tuning gives an advantage."
+        f"Tuned rows were tuned with {counted(plan.budgets[0], 'trial')} each. They are ranked "
+        "separately from rows with published settings, because tuning gives an advantage."
     ]
 
 
@@ -189,7 +190,7 @@ def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
     for trials, means in friedman_groups(board, plan).items():
         rows = f"{len(means)} rows"
         if trials:
-            rows += f" tuned with {trials} trials"
+            rows += f" tuned with {counted(trials, 'trial')}"
         sentences.append(_friedman(means, rows, len(plan.pairs)))
     return sentences
 

@@ -10,6 +10,7 @@ from torch import nn
 from benchmark.errors import InputError, first_line, suggest
 from benchmark.models.tapped import TappedModel, seen_size
 from benchmark.study.schema import Network
+from benchmark.wording import counted
 
 RESERVED = {
     "num_classes": "is set by the data set",
@@ -72,17 +73,13 @@ def tapped(
         std: Standard deviation of the same images per channel.
 
     Raises:
-        InputError: The model cannot be created, or cannot take images of this size.
+        InputError: The model cannot be created, cannot take images of this size, or is no
+            classifier.
     """
     model = create(network, where, size, classes)
     normalisation = _own_normalisation(network, model, where, size[0]) or (mean, std)
     try:
         tapped_model = TappedModel(model, size, *normalisation, network.image_size)
-        if tapped_model.shapes.logits != (classes,):
-            raise ValueError(
-                f"its output per image is {tapped_model.shapes.logits}, but {classes} logits "
-                "are expected"
-            )
     except (
         AssertionError,
         AttributeError,
@@ -98,6 +95,7 @@ def tapped(
             f"it was designed for {native}; set image_size"
         ) from error
 
+    _check_logits(tapped_model, network, where, classes)
     return tapped_model
 
 
@@ -172,6 +170,16 @@ def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
     return model
 
 
+def _check_logits(model: TappedModel, network: Network, where: str, classes: int) -> None:
+    """Refuse a network whose output is not one logit per class."""
+    if model.shapes.logits != (classes,):
+        raise InputError(
+            f"{where}: {network.model!r} is no classifier of {counted(classes, 'class', 'classes')}"
+            f": its output per image has the shape {_shape(model.shapes.logits)}; choose another "
+            "model"
+        )
+
+
 def _own_normalisation(
     network: Network, model: nn.Module, where: str, channels: int
 ) -> tuple[Sequence[float], Sequence[float]] | None:
@@ -186,7 +194,8 @@ def _own_normalisation(
     for key, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
             raise InputError(
-                f"{where}.{key}: has {len(values)} values, but the images have {channels} channels"
+                f"{where}.{key}: has {counted(len(values), 'value')}, but the images have "
+                f"{counted(channels, 'channel')}"
             )
 
     return mean, std

@@ -123,7 +123,7 @@ def _open(
     row = study.methods[index]
     settings = space(row, search)
     first = published(row, settings, study.recipe, f"methods[{index}]")
-    key = identity(_definition(prepared, search, pair, row, settings, hashes))
+    key = search_key(prepared, search, pair, row, settings, hashes)
 
     optuna_study = optuna.create_study(
         storage=storage,
@@ -135,18 +135,30 @@ def _open(
     return RowSearch(pair, row, key, settings, first, optuna_study, storage)
 
 
-def _definition(
+def search_key(
     prepared: Prepared,
     search: Search,
     pair: Pair,
     row: Row,
     settings: Mapping[str, Setting],
     hashes: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return everything that determines a search, except its number of trials, which may grow."""
+) -> str:
+    """Return the identity of a search.
+
+    It is the hash of everything that determines the search, except its number of trials, which may
+    grow.
+
+    Args:
+        prepared: The prepared study.
+        search: Its search settings.
+        pair: The pair.
+        row: The row.
+        settings: The searched settings by flat name.
+        hashes: SHA-256 of each teacher's weights, by teacher key.
+    """
     study = prepared.study
     teacher = prepared.teacher_of(pair.name)
-    return {
+    definition = {
         "rules": RULES,
         "role": "search",
         "data": study.data(prepared.data.fingerprint),
@@ -158,3 +170,4 @@ def _definition(
         "select": study.select,
         "search": search.model_dump(exclude={"trials"}, exclude_none=True),
     }
+    return identity(definition)

@@ -16,6 +16,7 @@ from benchmark.records.search import write_search
 from benchmark.search.asking import ask
 from benchmark.search.pruning import PruningListener
 from benchmark.search.recording import search_record
+from benchmark.search.rounds import chunks
 from benchmark.search.row_search import RowSearch
 from benchmark.search.trial_cells import TrialCells
 
@@ -83,11 +84,8 @@ class Trials:
             label = row_search.trial_label(trial.number, seed)
             pending[cell.files] = cell_spec(self.session, label, cell.files, cell.configuration)
 
-        specs = list(pending.values())
-        size = self.cohort_size or max(1, len(specs))
-        return [
-            self._cohort(specs[start : start + size], seed) for start in range(0, len(specs), size)
-        ]
+        specs = chunks(list(pending.values()), self.cohort_size)
+        return [self._cohort(own, seed) for own in specs]
 
     def _cohort(self, specs: Sequence[CellSpec], seed: int) -> CohortSpec:
         prepared = self.cells.prepared

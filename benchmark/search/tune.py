@@ -31,6 +31,7 @@ from benchmark.records.search import write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
 from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import BestTrial, best_trial, search_record
+from benchmark.search.rounds import chunks, rounds
 from benchmark.search.row_search import RowSearch, open_searches
 from benchmark.search.spaces import space
 from benchmark.search.trial_cells import TrialCells
@@ -46,7 +47,7 @@ class Outcome:
     Attributes:
         best: The best trial of every search that has a complete one.
         failed: Labels of the searches without a complete trial.
-        tmac: Compute of all trials, in 10^12 multiply-accumulates.
+        tmac: Compute of all trials in cohorts, in 10^12 multiply-accumulates.
         alone: What `tmac` would be if every cell ran the teacher's forward passes for itself.
     """
 
@@ -78,7 +79,7 @@ def tune(
     """
     folder = session.workspace.study(prepared.study.name).search
     with errors_in(session.source):
-        search = _required_search(prepared)
+        search = required_search(prepared)
     address = storage or default_storage(folder)
 
     with locked(folder.path), _quiet_optuna(), storage_errors(address):
@@ -95,11 +96,11 @@ def tune(
         for pair in prepared.study.pairs:
             own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
             trials = Trials(cells, own, session, resources, cohort_size)
-            for numbers in _rounds(search):
+            for numbers in rounds(search):
                 trials.make(numbers)
                 on_round(folder.path)
 
-            _add_compute(prepared, search, own, outcome)
+            _add_compute(prepared, search, own, cohort_size, outcome)
             for row_search in own:
                 _conclude(row_search, cells, outcome)
         return outcome
@@ -118,8 +119,11 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _required_search(prepared: Prepared) -> Search:
-    """Return the search settings.
+def required_search(prepared: Prepared) -> Search:
+    """Return the search settings of a study.
+
+    Args:
+        prepared: The prepared study.
 
     Raises:
         InputError: The study has no search settings, or a row has nothing to search.
@@ -139,12 +143,6 @@ def _required_search(prepared: Prepared) -> Search:
     return search
 
 
-def _rounds(search: Search) -> Iterator[range]:
-    """Yield the numbers of the trials of each round."""
-    for start in range(0, search.trials, search.together):
-        yield range(start, min(start + search.together, search.trials))
-
-
 def _planned(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
 ) -> dict[str, int]:
@@ -162,20 +160,26 @@ def _planned(
 
 
 def _add_compute(
-    prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
+    prepared: Prepared,
+    search: Search,
+    row_searches: Sequence[RowSearch],
+    cohort_size: int | None,
+    outcome: Outcome,
 ) -> None:
-    """Add the compute of a pair's trials to the outcome."""
-    members = [
-        (row_search.pair.name, row_search.method(row_search.published))
-        for row_search in row_searches
-    ]
-    if not members:
-        return
+    """Add the compute of a pair's trials to the outcome.
 
-    for numbers in _rounds(search):
-        shared, alone = cohort_macs(prepared, members * len(numbers))
-        outcome.tmac += len(search.seeds) * shared / 1e12
-        outcome.alone += len(search.seeds) * alone / 1e12
+    The teacher's passes are shared only within a cohort, so that smaller cohorts cost more.
+    """
+    for numbers in rounds(search):
+        members = [
+            (row_search.pair.name, row_search.method(row_search.published))
+            for row_search in row_searches
+            for _ in numbers
+        ]
+        for cohort in chunks(members, cohort_size):
+            shared, alone = cohort_macs(prepared, cohort)
+            outcome.tmac += len(search.seeds) * shared / 1e12
+            outcome.alone += len(search.seeds) * alone / 1e12
 
 
 def _conclude(row_search: RowSearch, cells: TrialCells, outcome: Outcome) -> None:

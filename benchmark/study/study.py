@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from benchmark import RULES
 from benchmark.errors import InputError
 from benchmark.study import yamlfile
-from benchmark.study.messages import key_of, location_of, message_of
+from benchmark.study.messages import key_of, location_of, message_of, without_misspelt
 from benchmark.study.schema import (
     Dataset,
     Name,
@@ -232,7 +232,7 @@ def load(path: Path, methods: MethodRegistry) -> Study:
     except ValidationError as error:
         lines = [
             file.line(location_of(problem, Study), message_of(problem, Study))
-            for problem in error.errors()
+            for problem in without_misspelt(error.errors(), Study)
         ]
         raise InputError("\n".join(lines)) from None
 

@@ -83,4 +83,4 @@ def test_runs_of_another_device_are_compared_only_when_asked_for_and_then_marked
     found = kdbench(*command, "--mix-environments")
     assert found.code == 0
     page = (tmp_path / "results" / "tiny" / "leaderboard.md").read_text()
-    assert f"* kd: 1 of {len(SEEDS)} runs were trained in another environment (device cuda)" in page
+    assert f"* kd: 1 of {len(SEEDS)} runs was trained in another environment (device cuda)" in page

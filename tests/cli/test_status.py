@@ -129,9 +129,9 @@ def test_status_of_a_file_finds_decoded_data_by_their_card(workspace: Path, tmp_
     def first() -> str:
         return kdbench("--workspace", workspace, "status", file).out.splitlines()[0]
 
-    assert first() == "tiny: 1 of 1 cells done, not running"
+    assert first() == "tiny: 1 of 1 cell done, not running"
     (images,) = (workspace / "data").glob("*/train.images")
     images.unlink()
-    assert first() == "tiny: 1 of 1 cells done, not running"
+    assert first() == "tiny: 1 of 1 cell done, not running"
     (workspace / "data").rename(workspace / "elsewhere")
     assert first() == "tiny: 0 of 1 cells done, not running"

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmark.leaderboard.table import leaderboard
-from benchmark.report.latex import LONGEST, escaped, to_latex
+from benchmark.report.latex import to_latex
+from benchmark.report.latex_parts import LONGEST, escaped
 from benchmark.report.tables import OMITTED
 from benchmark.study.plan import Plan
 from tests.support.tabled import PLAN, runs, several, tables, tuned
@@ -220,7 +221,7 @@ def test_runs_of_another_environment_are_noted_below_the_table():
     table.loc[(table["method"] == "kd") & (table["seed"] == 0), "fingerprint"] = "device cuda"
     text = to_latex(leaderboard(table, PLAN, mix_environments=True), PLAN)
     below = text.split(r"\end{tabular}")[1]
-    assert "kd: 1 of 3 runs were trained in another environment (device cuda)" in below
+    assert "kd: 1 of 3 runs was trained in another environment (device cuda)" in below
 
 
 def test_the_caption_says_how_daggers_were_tested_and_which_seeds_are_too_few():

@@ -35,6 +35,7 @@ from benchmark.report.figures.style import (
     wrap_title,
 )
 from benchmark.study.plan import TEACHER, Plan
+from benchmark.wording import counted
 
 COSTS = ("latency_ms", "params", "compute_tmac")
 """Costs on the horizontal axes."""
@@ -249,7 +250,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
     """Write names beside the points.
 
     The names of the Pareto front, the teacher and the student alone are placed first, then the
-    others where there is room. A remark counts the points without a name.
+    others where there is room. A remark counts the labels without room.
     """
     important = {*content.front["method"], TEACHER, plan.baseline}
     inside = content.rows[content.rows["acc1"] >= panel.get_ylim()[0]]
@@ -285,9 +286,9 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
 
     remarks = []
     if len(labels) < len(points):
-        remarks.append(f"{len(points) - len(labels)} not labelled")
+        remarks.append(f"{counted(len(points) - len(labels), 'label')} omitted (no room)")
     if len(inside) < len(content.rows):
-        remarks.append(f"{len(content.rows) - len(inside)} below the axis")
+        remarks.append(f"{counted(len(content.rows) - len(inside), 'point')} below the axis")
     panel.text(
         0.99,
         0.01,

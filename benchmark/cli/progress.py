@@ -27,11 +27,12 @@ QUIET_SECONDS = 5.0
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every result and failure, and occasional epochs."""
+    """Lines for a log: every result and failure, and occasional epochs and other activities."""
 
     def __init__(self, console: Console):
         self.console = console
         self._last_epoch = 0.0
+        self._last_activity = 0.0
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Print a line for a cell that resumes."""
@@ -43,6 +44,12 @@ class PlainProgress(Progress):
         if time.monotonic() - self._last_epoch >= QUIET_SECONDS:
             self._print(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}")
             self._last_epoch = time.monotonic()
+
+    def busy(self, cell: str, activity: str) -> None:
+        """Print a line, unless one was printed within the last `QUIET_SECONDS`."""
+        if time.monotonic() - self._last_activity >= QUIET_SECONDS:
+            self._print(f"{cell}: {activity}")
+            self._last_activity = time.monotonic()
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the result."""
@@ -102,6 +109,10 @@ class LiveProgress(Progress):
         """Update the cell's line."""
         self._bars.advance(self._bar_of_cell[cell])
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
+
+    def busy(self, cell: str, activity: str) -> None:
+        """Show the activity in the cell's line."""
+        self._state_of_cell[cell] = activity
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the cell's result, if it was tested, above the live display."""

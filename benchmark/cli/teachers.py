@@ -81,8 +81,9 @@ def import_teacher(
             store = mlflow_store(context, loaded, tracking_uri)
             file, name = fetch(source, store, Path(folder)), source
         versions = environment.environment(chosen)
-        session = Session(workspace, str(study), chosen, versions)
-        card = import_weights(file, name, target, loaded, data, session)
+        with progress_display() as progress:
+            session = Session(workspace, str(study), chosen, versions, progress)
+            card = import_weights(file, name, target, loaded, data, session)
 
     digits, accuracy = card.sha256[:12], card.test_acc1
     print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; weights: {digits}")

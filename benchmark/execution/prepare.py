@@ -165,11 +165,12 @@ def network_of(data: Data, network: Network, location: str) -> TappedModel:
 
 @contextmanager
 def errors_in(source: str) -> Iterator[None]:
-    """Prefix the message of an InputError with the name of the study's file."""
+    """Prefix each line of the message of an InputError with the name of the study's file."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        lines = [f"{source}: {line}" for line in str(error).splitlines()]
+        raise InputError("\n".join(lines)) from error
 
 
 class _Networks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,12 +126,35 @@ def has_fixed_size(network: Network) -> bool:
     return bool(_config(network).fixed_input_size)
 
 
+class _UsefulOnce(logging.Filter):
+    """Passes each of timm's warnings once, although a study builds its networks several times.
+
+    The warning about a model without a pretrained configuration is not passed at all: every network
+    of one's own is such a model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to pass a record on."""
+        text = record.getMessage()
+        is_new = text not in self._seen
+        self._seen.add(text)
+        return is_new and not text.startswith("No pretrained configuration specified")
+
+
+_USEFUL_ONCE = _UsefulOnce()
+
+
 def _timm() -> Any:
-    """Import timm and register the zoo's networks in it."""
+    """Import timm, register the zoo's networks in it, and limit its warnings."""
     import timm
 
     import benchmark.models.zoo  # noqa: F401
 
+    logging.getLogger("timm.models._builder").addFilter(_USEFUL_ONCE)
     return timm
 
 

@@ -140,7 +140,6 @@ class Member:
 
         digest = folder.save_weights(self.parts.weights())
         self._recorder.trained(epoch, digest)
-        self._progress.busy(self.task.label, "evaluating")
         metrics = results.measure(self.parts, self._tally, self.conditions, folder.path)
         self._recorder.finish(epoch, digest, metrics)
 

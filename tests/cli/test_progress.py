@@ -30,7 +30,7 @@ class Events(Progress):
 
 def test_a_log_names_activities_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("benchmark.cli.progress.time.monotonic", lambda: clock[0])
     console = Console(file=StringIO(), width=200)
     plain = PlainProgress(console)
 

@@ -78,13 +78,17 @@ def opened_folder(tmp_path, **options):
     return opened("folder/mine", tmp_path, split={"val": 0}, **options)
 
 
-def refused(name, folder, **options):
-    """The message with which a data set is refused; `folder` reads HERE in it."""
+def problems(name, folder, **options):
+    """The lines with which a data set is refused; `folder` reads HERE in them."""
     with pytest.raises(InputError) as error:
         opened(name, folder, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message.replace(str(folder), "HERE")
+    return str(error.value).replace(str(folder), "HERE").splitlines()
+
+
+def refused(name, folder, **options):
+    """The only line with which a data set is refused."""
+    (line,) = problems(name, folder, **options)
+    return line
 
 
 def test_the_kinds_are_the_files_of_the_folder():
@@ -239,16 +243,14 @@ def test_a_folder_without_classes_or_images_is_refused(tmp_path, loading):
     options = {"loading": loading, "image_size": 16}
     (tmp_path / "mine/train").mkdir(parents=True)
     (tmp_path / "mine/test/a").mkdir(parents=True)
-    message = refused("folder/mine", tmp_path, **options)
-    assert message.splitlines() == [
+    assert problems("folder/mine", tmp_path, **options) == [
         "dataset: HERE/mine/train has no folders; add one for each class",
         "dataset: HERE/mine/test: no images in the class folder a; add some or remove the class",
     ]
 
     (tmp_path / "mine/train/a").mkdir()
     (tmp_path / "mine/train/a/notes.txt").write_text("none")
-    message = refused("folder/mine", tmp_path, **options)
-    assert message.splitlines() == [
+    assert problems("folder/mine", tmp_path, **options) == [
         f"dataset: HERE/mine/{part}: no images in the class folder a; add some or remove the class"
         for part in ("train", "test")
     ]
@@ -257,7 +259,7 @@ def test_a_folder_without_classes_or_images_is_refused(tmp_path, loading):
 def test_parts_with_different_classes_are_refused(tmp_path):
     class_folders(tmp_path / "mine", classes="ab")
     (tmp_path / "mine/test/b").rename(tmp_path / "mine/test/c")
-    assert refused("folder/mine", tmp_path).splitlines() == [
+    assert problems("folder/mine", tmp_path) == [
         "dataset: HERE/mine/test lacks the class folder b of HERE/mine/train; add or remove it",
         "dataset: HERE/mine/train lacks the class folder c of HERE/mine/test; add or remove it",
     ]
@@ -271,7 +273,7 @@ def test_many_missing_classes_are_named_at_once_and_cut_short(tmp_path):
     (tmp_path / "mine/train/a/0.png").unlink()
     (tmp_path / "mine/train/n/0.png").unlink()
 
-    assert refused("folder/mine", tmp_path).splitlines() == [
+    assert problems("folder/mine", tmp_path) == [
         "dataset: HERE/mine/train: no images in the class folders a, n; add some or remove the "
         "classes",
         "dataset: HERE/mine/test lacks the class folders b, c, d, e, f, g, h, i, j, k and 2 more "
@@ -281,7 +283,7 @@ def test_many_missing_classes_are_named_at_once_and_cut_short(tmp_path):
 
 def test_both_parts_of_a_folder_are_missed_at_once(tmp_path):
     (tmp_path / "mine").mkdir()
-    assert [line.split("; ")[0] for line in refused("folder/mine", tmp_path).splitlines()] == [
+    assert [line.split("; ")[0] for line in problems("folder/mine", tmp_path)] == [
         "dataset: HERE/mine has no folder train",
         "dataset: HERE/mine has no folder test or validation or val",
     ]
@@ -346,11 +348,10 @@ def test_unknown_columns_are_refused_with_a_list_of_the_known_ones(tmp_path):
     parquet(tmp_path / "mine", image="img", label="fine")
     no_image = "dataset: hfds/mine has no column 'image'; set input_key to one of img"
     no_label = "dataset: hfds/mine has no column 'label'; set target_key to one of fine"
-    assert refused("hfds/mine", tmp_path).splitlines() == [no_image, no_label]
+    assert problems("hfds/mine", tmp_path) == [no_image, no_label]
     assert refused("hfds/mine", tmp_path, input_key="img") == no_label
 
-    message = refused("hfds/mine", tmp_path, input_key="fine", target_key="img")
-    assert message.splitlines() == [
+    assert problems("hfds/mine", tmp_path, input_key="fine", target_key="img") == [
         "dataset: hfds/mine: column 'fine' contains no images but classes; set input_key to one of "
         "img",
         "dataset: hfds/mine: column 'img' contains images; labels must be integers counted from 0; "
@@ -387,8 +388,8 @@ def test_wrong_labels_of_both_parts_are_told_at_once(tmp_path):
         table = datasets.Dataset.from_dict(rows, features=features)
         table.to_parquet(folder / f"{part}.parquet")
 
-    message = refused("hfds/mine", tmp_path)
-    assert [line.split("; ")[0] for line in message.splitlines()] == [
+    lines = problems("hfds/mine", tmp_path)
+    assert [line.split("; ")[0] for line in lines] == [
         "dataset: HERE/mine: train: column 'label' contains the label -1",
         "dataset: HERE/mine: test: column 'label' contains the label 7",
     ]
@@ -402,7 +403,7 @@ def test_unknown_splits_of_a_hugging_face_data_set_are_refused_with_a_list_of_th
     assert message.startswith("dataset: hfds/mine: Unknown split")
     assert "['train', 'validation']" in message
     assert message.endswith("; set test_split")
-    both = refused("hfds/mine", tmp_path, train_split="trian", test_split="tset").splitlines()
+    both = problems("hfds/mine", tmp_path, train_split="trian", test_split="tset")
     assert [line.rpartition("; ")[2] for line in both] == ["set train_split", "set test_split"]
     assert len(opened("hfds/mine", tmp_path, split={"val": 1})._source.test()) == 3
 

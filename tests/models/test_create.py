@@ -130,7 +130,7 @@ def test_a_networks_own_normalisation_replaces_that_of_the_data(images):
 @pytest.mark.parametrize(("key", "other"), [("mean", [0.5] * 3), ("std", [0.5] * 3)])
 def test_a_normalisation_for_another_number_of_channels_is_refused(key, other):
     options = {"mean": [0.5] * 3, "std": [0.5] * 3, key: [0.5]}
-    message = rf"^pairs\[0\]\.student\.{key}: has 1 values, but the images have 3 channels$"
+    message = rf"^pairs\[0\]\.student\.{key}: has 1 value, but the images have 3 channels$"
     with pytest.raises(InputError, match=message):
         build("test_resnet", **options)
 
@@ -205,7 +205,7 @@ def test_a_pretrained_network_is_normalised_as_its_weights_were(weights, images)
 
 
 def test_pretrained_weights_for_colour_need_a_normalisation_for_grey_images(weights):
-    message = r"^pairs\[0\]\.teacher\.mean: has 3 values, but the images have 1 channels$"
+    message = r"^pairs\[0\]\.teacher\.mean: has 3 values, but the images have 1 channel$"
     with pytest.raises(InputError, match=message):
         tapped(from_file(weights), size=(1, 32, 32))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -233,3 +234,21 @@ def test_the_caption_says_how_daggers_were_tested_and_which_seeds_are_too_few():
     assert "No difference" not in text
     test = "(sign-flip test of paired differences, Holm's correction)"
     assert rf"$\ddagger$ $p < 0.05$ against kd {test}." in text
+
+
+def test_omitted_columns_are_known_by_table():
+    board, _, plan = spread()
+    assert omitted_columns(board, plan) == {f"{PLAN.pairs[0]}, cifar100": ["Gap closed"]}
+    assert omitted_columns(*tables()[::2]) == {}
+
+
+def test_the_reference_is_called_by_the_name_of_its_row():
+    board, _, plan = with_p_values()
+    renamed = dataclasses.replace(
+        plan,
+        methods=tuple("plain_kd" if name == "kd" else name for name in plan.methods),
+        reference="plain_kd",
+    )
+    board["method"] = board["method"].replace("kd", "plain_kd")
+    assert r"against plain\_kd" in to_latex(board, renamed)
+    assert "against kd" in to_latex(*with_p_values()[::2])

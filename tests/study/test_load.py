@@ -146,12 +146,12 @@ WRONG_VALUES = [
     (
         "min_accuracy: 90",
         "min_accuracy: 0.9",
-        "6:59: pairs[0].teacher.min_accuracy: is 0.9, but accuracies are in percent; for 90%, ",
+        "6:62: pairs[0].teacher.min_accuracy: is 0.9, but accuracies are in percent; for 90%, ",
     ),
     (
         "min_accuracy: 90",
         "min_accuracy: 1",
-        "6:59: pairs[0].teacher.min_accuracy: is 1, but accuracies are in percent; for 100%, wri",
+        "6:62: pairs[0].teacher.min_accuracy: is 1, but accuracies are in percent; for 100%, wri",
     ),
     ("[3, 1]", "[3, 1, 3]", "13:1: seeds: 3 occurs twice; make every entry unique"),
     ("name: same", "name: resnet14-resnet8", "5:1: pairs: 'resnet14-resnet8' occurs twice; "),

@@ -116,7 +116,8 @@ class _Opener:
                 problems.append(str(error))
         if problems:
             raise InputError("\n".join(problems))
-        return Source(*parts, classes)
+        train_part, test_part = parts
+        return Source(train_part, test_part, classes)
 
     def _part(self, reader: Any, classes: int) -> Part:
         title = f"{self.name}: {reader.split}"

@@ -60,7 +60,8 @@ def _protocol(plan: Plan) -> list[str]:
 def _spread_and_ranks() -> list[str]:
     return [
         "± is the standard deviation over seeds. Brackets show the 95 % confidence interval of the "
-        "mean over seeds, not corrected for the number of rows.",
+        "mean over seeds: Student's t, cut to [0, 100] for accuracies, and not corrected for the "
+        "number of rows.",
         "Ranks only order the means; they are not a significance test. A row is ranked once all "
         f"its planned cells, and at least {MIN_SEEDS} seeds, have finished.",
     ]

@@ -127,6 +127,6 @@ def test_columns_without_room_on_a_page_are_named_on_the_screen(
 
 def test_an_unknown_column_of_a_table_for_a_paper_is_refused(tracked: Tracked) -> None:
     refused(
-        r"--latex-columns: no column 'acc'; did you mean 'acc1'\?",
+        r"--latex-columns: no column 'acc'; did you mean 'acc[15]'\?",
         *("--workspace", tracked.workspace, "leaderboard", "tiny", "--latex-columns", "acc"),
     )

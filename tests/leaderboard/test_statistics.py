@@ -149,7 +149,8 @@ def test_the_interval_of_a_share_is_the_same_within_the_bounds_and_ends_at_them(
 
     wide = [20.0, 90.0, 75.0]
     low, high = interval(wide)
-    assert low < 0 and high > 100
+    assert low < 0
+    assert high > 100
     assert share_interval(wide) == (0.0, 100.0)
     assert share_interval([99.0, 97.0, 100.0]) == (interval([99.0, 97.0, 100.0])[0], 100.0)
     assert all(math.isnan(limit) for limit in share_interval([50.0]))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmark.leaderboard.table import leaderboard
-from benchmark.report.latex import to_latex
+from benchmark.report.latex import omitted_columns, to_latex
 from benchmark.report.latex_parts import LONGEST, escaped
 from benchmark.report.tables import OMITTED
 from benchmark.study.plan import Plan

@@ -35,7 +35,6 @@ from benchmark.report.figures.style import (
     wrap_title,
 )
 from benchmark.study.plan import TEACHER, Plan
-from benchmark.wording import counted
 
 COSTS = ("latency_ms", "params", "compute_tmac")
 """Costs on the horizontal axes."""
@@ -286,9 +285,9 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
 
     remarks = []
     if len(labels) < len(points):
-        remarks.append(f"{counted(len(points) - len(labels), 'label')} omitted (no room)")
+        remarks.append(f"{len(points) - len(labels)} not labelled")
     if len(inside) < len(content.rows):
-        remarks.append(f"{counted(len(content.rows) - len(inside), 'point')} below the axis")
+        remarks.append(f"{len(content.rows) - len(inside)} below the axis")
     panel.text(
         0.99,
         0.01,
@@ -304,7 +303,8 @@ def caption(plan: Plan) -> str:
     """Return the caption of the figure."""
     return (
         "Accuracy over latency, parameters and compute; a line joins the Pareto-optimal rows "
-        "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost"
+        "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost; "
+        "a remark counts the points that have no room for a label or lie below the axis"
     )
 
 

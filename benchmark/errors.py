@@ -38,6 +38,17 @@ def first_line(error: BaseException) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
+def similar(name: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Return the valid name that is most similar to a misspelt one, if any is.
+
+    Args:
+        name: What the user wrote.
+        known: All valid names.
+        cutoff: Similarity, from 0 to 1, below which no name is returned.
+    """
+    return difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
+
+
 def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: float = 0.6) -> str:
     """Return a hint for a misspelt name: "did you mean 'x'?", or a list of valid names.
 
@@ -48,9 +59,9 @@ def suggest(name: str, known: Iterable[str], *, fallback: str = "", cutoff: floa
         cutoff: Similarity, from 0 to 1, below which no name is suggested.
     """
     names = sorted(known)
-    similar = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
-    if similar:
-        return f"did you mean {similar[0]!r}?"
+    meant = similar(name, names, cutoff)
+    if meant:
+        return f"did you mean {meant[0]!r}?"
 
     if fallback or not names:
         return fallback or "there are none"

@@ -194,7 +194,7 @@ MEASURES = (
         "cost/peak_memory_mb",
         "peak_memory_mb",
         "Peak memory (MB)",
-        "Peak memory of the process, which holds all students that train side by side.",
+        "Highest memory use of the training process; students that train side by side share it.",
         short="peak (MB)",
         unit="MB",
         style="significant",

@@ -8,7 +8,7 @@ import typer
 
 from benchmark.cli.options import StudyName, study_folder
 from benchmark.cli.screen import print_line, tell
-from benchmark.cli.tables import counted
+from benchmark.wording import counted
 
 
 def forget(

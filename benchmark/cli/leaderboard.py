@@ -14,10 +14,13 @@ import typer
 from benchmark.cli.options import StudyName, TrackingUri, study_experiment
 from benchmark.cli.screen import output, tell, warn
 from benchmark.errors import InputError, first_line
+from benchmark.files import write_atomically
+from benchmark.wording import listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.report.columns import Column
     from benchmark.study.plan import Plan
     from benchmark.tracking.store import Store
 
@@ -55,13 +58,32 @@ def leaderboard(
             "--mix-environments", help="Include runs of other devices or versions, and mark them."
         ),
     ] = False,
+    latex_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help=(
+                "Also write paper.tex, methods x pairs with these columns of leaderboard.csv, "
+                "e.g. acc1,vs_student."
+            ),
+        ),
+    ] = None,
+    decimals: Annotated[
+        int | None,
+        typer.Option(min=0, max=4, help="Decimals in paper.tex; 1 by default. Also writes it."),
+    ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Print a study's leaderboard, made from its MLflow runs alone, and write its files."""
     experiment, store = study_experiment(context, study, tracking_uri)
     tables = print_leaderboard(experiment, store, mix_environments)
+    columns = _paper_columns(latex_columns, decimals, tables.plan)
 
-    files = _write(tables, results / tables.plan.study)
+    folder = results / tables.plan.study
+    files = _write(tables, folder)
+    _tell_omitted(tables)
+    if columns:
+        files.append(_write_paper(tables, folder, columns))
     for path in files:
         tell(f"wrote {path}")
     publish_leaderboard(tables, files)
@@ -129,6 +151,42 @@ def publish_leaderboard(tables: Tables, files: Sequence[Path] | None = None) -> 
     except Exception as error:
         reason = first_line(error)
         warn(f"{tables.experiment}: its report in MLflow could not be written ({reason})")
+
+
+def _paper_columns(names: str | None, decimals: int | None, plan: Plan) -> list[Column]:
+    """Return the columns of `paper.tex`; none if no option asks for it."""
+    from benchmark.report.paper import DECIMALS, choose_columns
+
+    if names is None and decimals is None:
+        return []
+
+    chosen = ["acc1"] if names is None else [name.strip() for name in names.split(",")]
+    return choose_columns(chosen, plan, DECIMALS if decimals is None else decimals)
+
+
+def _write_paper(tables: Tables, folder: Path, columns: Sequence[Column]) -> Path:
+    from benchmark.report.paper import FILE, paper
+
+    written = paper(tables.board, tables.plan, columns)
+    for remark in written.remarks:
+        warn(f"{FILE}: {remark}")
+    path = folder / FILE
+    write_atomically(path, written.text.encode())
+    return path
+
+
+def _tell_omitted(tables: Tables) -> None:
+    """Tell which columns don't fit a page of leaderboard.tex."""
+    from benchmark.report.latex import omitted_columns
+
+    pairs_of: dict[str, list[str]] = {}
+    for title, columns in omitted_columns(tables.board, tables.plan).items():
+        pairs_of.setdefault("; ".join(columns), []).append(title)
+    for titles, pairs in pairs_of.items():
+        tell(
+            f"leaderboard.tex has no room for {titles} ({listed(pairs)}); --latex-columns chooses "
+            "the columns of paper.tex"
+        )
 
 
 def _write(tables: Tables, folder: Path) -> list[Path]:

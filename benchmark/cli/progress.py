@@ -20,17 +20,19 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.training.progress import Progress
+from benchmark.wording import counted
 
 QUIET_SECONDS = 5.0
 """Minimum time between two lines about epochs."""
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every result and failure, and occasional epochs."""
+    """Lines for a log: every result and failure, and occasional epochs and other activities."""
 
     def __init__(self, console: Console):
         self.console = console
         self._last_epoch = 0.0
+        self._last_activity = 0.0
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Print a line for a cell that resumes."""
@@ -42,6 +44,12 @@ class PlainProgress(Progress):
         if time.monotonic() - self._last_epoch >= QUIET_SECONDS:
             self._print(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}")
             self._last_epoch = time.monotonic()
+
+    def busy(self, cell: str, activity: str) -> None:
+        """Print a line, unless one was printed within the last `QUIET_SECONDS`."""
+        if time.monotonic() - self._last_activity >= QUIET_SECONDS:
+            self._print(f"{cell}: {activity}")
+            self._last_activity = time.monotonic()
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the result."""
@@ -89,7 +97,7 @@ class LiveProgress(Progress):
 
     def planned(self, cells: Mapping[str, int]) -> None:
         """Show one bar for all cells together."""
-        self._add_bar(f"{len(cells)} cells", cells)
+        self._add_bar(counted(len(cells), "cell"), cells)
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Show a cell; an unplanned one (a teacher) gets its own bar."""
@@ -102,6 +110,10 @@ class LiveProgress(Progress):
         """Update the cell's line."""
         self._advance(cell, 1)
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
+
+    def busy(self, cell: str, activity: str) -> None:
+        """Show the activity in the cell's line."""
+        self._state_of_cell[cell] = activity
 
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the cell's result, if it was tested, above the live display."""

@@ -19,9 +19,9 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
-from benchmark.cli.tables import counted
 from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
+from benchmark.wording import counted
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -132,9 +132,9 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
 
 
 def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:
-    from benchmark.cli import status
+    from benchmark.cli import run_plan
 
-    print_wide(status.plan(prepared, workspace, cohort_size))
+    print_wide(run_plan.plan(prepared, workspace, cohort_size, say))
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:

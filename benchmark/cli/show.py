@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.cli.tables import counted, table
+from benchmark.cli.tables import table
 from benchmark.errors import InputError
 from benchmark.redact import shown
 from benchmark.tracking import server
@@ -20,6 +20,7 @@ from benchmark.tracking.client import Client
 from benchmark.tracking.runs import studies
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, SUPERSEDED
+from benchmark.wording import counted
 
 TAGS = (
     "study",

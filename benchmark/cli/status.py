@@ -1,28 +1,20 @@
-"""Tables of what is on disk: the progress of a study, the stored teachers, the plan of a run."""
+"""Tables of what is on disk: the progress of a study, and the stored teachers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-import methods
 from benchmark import locks
-from benchmark.cli.tables import counted, table
-from benchmark.execution.estimate import Estimate, estimate
-from benchmark.execution.identities import identify_all
-from benchmark.execution.prepare import Prepared
-from benchmark.execution.required_teachers import RequiredTeacher
-from benchmark.execution.rows import row_of
-from benchmark.execution.teacher_store import TeacherCard, TeacherStore
-from benchmark.records.checkpoints import CellFolder
+from benchmark.cli.tables import table
+from benchmark.execution.teacher_store import TeacherStore
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
-from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
-from benchmark.study.study import Cell
+from benchmark.wording import counted
 
 HEADERS = (
     "pair",
@@ -55,7 +47,7 @@ def progress_of(folder: StudyFolder) -> RenderableType:
 
     done = sum(folder.files(cell.folder).done.exists() for cell in plan.cells)
     state = "running" if running else "not running"
-    headline = f"{plan.study}: {done} of {_planned(plan)} cells done, {state}"
+    headline = f"{plan.study}: {done} of {counted(_planned(plan), 'cell')} done, {state}"
     return Group(Text(headline), table("", HEADERS, rows))
 
 
@@ -66,20 +58,32 @@ def _planned(plan: Plan) -> int:
 
 
 def _state(folder: StudyFolder, entry: PlannedCell | PlannedTeacher, running: bool) -> list[str]:
-    records = read_journal(folder.files(entry.folder).journal)
-    epochs = [record for record in records if isinstance(record, Epoch)]
+    length = entry.length if isinstance(entry, PlannedCell) else {}
+    total = sum(length.values()) if length else entry.recipe["epochs"]
+    return [entry.id, *state_of(folder.files(entry.folder), total, running)]
+
+
+def state_of(files: CellFiles, epochs: int, running: bool) -> list[str]:
+    """Return the state of a cell or teacher, the texts of all `HEADERS` after `cell`.
+
+    Args:
+        files: Its files.
+        epochs: Its number of training epochs, of all stages.
+        running: Whether a process is training the study.
+
+    Raises:
+        InputError: The journal is damaged.
+    """
+    records = read_journal(files.journal)
+    main = [record for record in records if isinstance(record, Epoch)]
     finals = [record for record in records if isinstance(record, Final)]
     early = sum(isinstance(record, EarlyEpoch) for record in records)
 
-    length = entry.length if isinstance(entry, PlannedCell) else {}
-    total = sum(length.values()) if length else entry.recipe["epochs"]
-
-    validation = epochs[-1].metrics.get("val/acc1") if epochs else None
+    validation = main[-1].metrics.get("val/acc1") if main else None
     test = finals[0].metrics["test/acc1"] if finals else None
     return [
-        entry.id,
         _word(records, running),
-        f"{early + len(epochs)}/{total}",
+        f"{early + len(main)}/{epochs}",
         "" if validation is None else f"{validation:.2f}",
         "" if test is None else f"{test:.2f}",
         _moment(records[-1].time) if records else "",
@@ -115,83 +119,3 @@ def teachers(store: TeacherStore) -> RenderableType:
     headers = ["weights", "model", "data", "validation %", "test %", "source"]
     cards_table = table("", headers, rows)
     return Group(cards_table, Text("\n".join(damaged))) if damaged else cards_table
-
-
-def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> RenderableType:
-    """Return the plan of a run: cells, cohorts, teachers and cost."""
-    store = TeacherStore(Workspace(workspace))
-    cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
-    hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
-    folder = Workspace(workspace).study(prepared.study.name)
-    ids = {name: cell.id for name, cell in identify_all(prepared, hashes, folder).items()}
-
-    done = {label for label, identity in ids.items() if CellFolder(folder.cell(identity).path).done}
-    pending = [cell for cell in prepared.cells if str(cell) not in done]
-    cohorts = prepared.cohorts(pending, cohort_size)
-
-    rows = _plan_rows(prepared, ids, done, cohorts)
-    missing = [teacher for teacher in prepared.teachers if cards[teacher.key] is None]
-    lines = [
-        f"{counted(len(pending), 'cell')} to train in {counted(len(cohorts), 'cohort')}, "
-        f"{len(done)} done",
-        *(
-            f"{teacher.label}: {_teacher_state(teacher, cards[teacher.key])}"
-            for teacher in prepared.teachers
-        ),
-        _cost(estimate(prepared, cohorts, missing)),
-    ]
-    if row_of(prepared.study, methods.baseline()) is None:
-        lines.append(f"no row {methods.baseline()}: the leaderboard will have no gains over it")
-
-    headers = ["pair", "method", "seed", "cell", "state"]
-    return Group(table("", headers, rows), Text("\n".join(lines)))
-
-
-def _plan_rows(
-    prepared: Prepared,
-    ids: dict[str, str],
-    done: set[str],
-    cohorts: Sequence[Sequence[Cell]],
-) -> list[list[str]]:
-    """Return a line per cell of the study, with the number of its cohort."""
-    number_of_cohort = {
-        str(cell): number for number, cohort in enumerate(cohorts, start=1) for cell in cohort
-    }
-    rows = []
-    for cell in prepared.study.cells():
-        label = str(cell)
-        reason = prepared.not_applicable.get(f"{cell.pair.name}/{cell.row.name}")
-        if reason is not None:
-            state = f"not applicable: {reason}"
-        elif label in done:
-            state = "done"
-        else:
-            state = f"cohort {number_of_cohort[label]}"
-
-        identity = ids.get(label, "waits for its teacher")
-        rows.append([cell.pair.name, cell.row.name, str(cell.seed), identity, state])
-    return rows
-
-
-def _cost(cost: Estimate) -> str:
-    separate = ""
-    if cost.alone > cost.tmac:
-        separate = f"; {cost.alone:.3g} without sharing the teacher's forward passes"
-
-    return f"cost: {cost.tmac:.3g} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:
-    if card is None:
-        return "pretrained, not yet measured" if teacher.recipe is None else "will be trained"
-
-    accuracy, samples = card.best_known
-    return f"in the store, {accuracy:.2f} % {samples} accuracy"

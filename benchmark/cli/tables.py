@@ -22,8 +22,3 @@ def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         plain.add_row(*(Text(cell) for cell in row))
     return plain
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 cell" or "3 cells"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -32,7 +32,7 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 
 @teachers.command("train")
 def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
-    """Train or fetch the missing teachers of a study, but train no students."""
+    """Train or download the teachers of a study that are not stored yet. Train no students."""
     from benchmark.execution import cell_code, environment, prepare, run
     from benchmark.execution.session import Session
 
@@ -53,17 +53,17 @@ def import_teacher(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .safetensors file, a PyTorch file, or runs:/RUN/PATH of an MLflow artifact."
+            help="A .safetensors or PyTorch file, or runs:/RUN/PATH of an MLflow artifact."
         ),
     ],
     study: StudyFile,
     pair: Annotated[
-        str | None, typer.Option(help="The pair that the teacher belongs to; default: the first.")
+        str | None, typer.Option(help="The pair whose teacher it is; by default, the first pair.")
     ] = None,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Import weights trained elsewhere as a study's teacher; measure and store them."""
+    """Store weights that were trained elsewhere as a study's teacher, and measure them."""
     from benchmark.execution import environment, prepare
     from benchmark.execution.session import Session
     from benchmark.execution.teachers import import_weights
@@ -81,8 +81,9 @@ def import_teacher(
             store = mlflow_store(context, loaded, tracking_uri)
             file, name = fetch(source, store, Path(folder)), source
         versions = environment.environment(chosen)
-        session = Session(workspace, str(study), chosen, versions)
-        card = import_weights(file, name, target, loaded, data, session)
+        with progress_display() as progress:
+            session = Session(workspace, str(study), chosen, versions, progress)
+            card = import_weights(file, name, target, loaded, data, session)
 
     digits, accuracy = card.sha256[:12], card.test_acc1
     print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; weights: {digits}")
@@ -95,7 +96,7 @@ def import_teacher(
 
 @teachers.command("list")
 def list_teachers(context: typer.Context) -> None:
-    """List the stored teachers: model, data, accuracy, source."""
+    """List the stored teachers: weights, model, data, accuracies and source."""
     from benchmark.cli import status
     from benchmark.execution.teacher_store import TeacherStore
 
@@ -107,7 +108,10 @@ def verify_teachers(
     context: typer.Context,
     weights: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WEIGHTS]...", help="First digits of the weights; default: all."),
+        typer.Argument(
+            metavar="[WEIGHTS]...",
+            help="First digits of the weights, as in `teachers list`; by default, all teachers.",
+        ),
     ] = None,
     device: Device = None,
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,8 +21,9 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import print_line, print_wide, say
-from benchmark.cli.tables import counted
 from benchmark.errors import TrackingError
+from benchmark.records.layout import Workspace
+from benchmark.wording import counted
 
 
 def sync(
@@ -63,10 +65,19 @@ def sync(
 
 
 def status(context: typer.Context, study: StudyName) -> None:
-    """Show the progress of a study, from its journals."""
-    from benchmark.cli.status import progress_of
+    """Show the progress of a study, from its journals.
 
-    print_wide(progress_of(study_folder(context, study)))
+    For a file, it shows all cells that the file asks for now; for a name, those of the last run.
+    """
+    from benchmark.cli import file_status
+    from benchmark.cli import status as journals
+
+    loaded = loaded_study(study)
+    if loaded is None:
+        print_wide(journals.progress_of(study_folder(context, study)))
+    else:
+        workspace = Workspace(workspace_of(context))
+        print_wide(file_status.progress_of_file(loaded, Path(study), workspace))
 
 
 def show(context: typer.Context, run: RunName, tracking_uri: TrackingUri = None) -> None:

@@ -20,9 +20,9 @@ from benchmark.cli.options import (
     workspace_of,
 )
 from benchmark.cli.screen import tell
-from benchmark.cli.tables import counted
 from benchmark.errors import InputError
 from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.wording import counted
 
 if TYPE_CHECKING:
     from benchmark.records.carried import Placed

@@ -25,6 +25,7 @@ from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
+    from benchmark.execution.prepare import Prepared
     from benchmark.search.tune import Outcome
     from benchmark.study.schema import TunedSettings
 
@@ -48,6 +49,9 @@ def tune(
         bool, typer.Option("--track/--no-track", help="Record the trials in MLflow.")
     ] = True,
     cohort_size: CohortSize = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print trials, cohorts and cost; train nothing.")
+    ] = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Serve optuna-dashboard instead of searching.")
     ] = False,
@@ -75,6 +79,10 @@ def tune(
     store = mlflow_store(context, loaded, tracking_uri) if track else None
     chosen = environment.device(device)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
+    if dry_run:
+        _print_plan(prepared, str(study), workspace, cohort_size)
+        return
+
     environment.make_repeatable()
     with progress_display() as progress:
         record = recorder(store, progress.warn)
@@ -96,6 +104,14 @@ def tune(
         tell(f"failed: {label}: no trial was completed; see the journals in {folder.cells}")
     if outcome.failed:
         raise SystemExit(1)
+
+
+def _print_plan(
+    prepared: Prepared, source: str, workspace: Workspace, cohort_size: int | None
+) -> None:
+    from benchmark.cli import tune_plan
+
+    print_wide(tune_plan.plan(prepared, source, workspace, cohort_size, say))
 
 
 def summary(outcome: Outcome) -> RenderableType:

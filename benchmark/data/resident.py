@@ -130,9 +130,10 @@ def open_resident(
         return ResidentSource(facts, memory.part("train"), memory.part("test"), device)
 
     def build(part: Path) -> None:
-        say(f"dataset {dataset.name}: decoding all images, once")
         with tempfile.TemporaryDirectory(dir=part) as scratch, _Writer(part) as writer:
-            facts = _decode(dataset, located.load(Path(scratch)), writer.write)
+            source = located.load(Path(scratch))
+            say(f"dataset {dataset.name}: decoding all images, once")
+            facts = _decode(dataset, source, writer.write)
         cache.write_card(part, facts)
 
     entry = folder / cache.key(dataset, located)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 from benchmark.study.schema import Split
+from benchmark.wording import counted
 
 
 def stratified(labels: Tensor, count: int, key: str) -> Tensor:
@@ -67,8 +68,8 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     val_count = _count(split.val, total)
     if not (split.legacy or 0 < val_count < total):
         raise InputError(
-            f"split.val: {split.val:g} selects {val_count} of {total} images; leave at least one "
-            "for validation and one for training"
+            f"split.val: {split.val:g} selects {val_count} of {counted(total, 'image')}; "
+            "leave at least one for validation and one for training"
         )
 
     val = stratified(labels, val_count, f"{split.seed}/val")
@@ -79,8 +80,9 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     train_count = _count(split.train_samples, len(train))
     if not 0 < train_count <= len(train):
         raise InputError(
-            f"split.train_samples: {split.train_samples:g} selects {train_count} images; choose "
-            f"between 1 and {len(train)}, the number of images left for training"
+            f"split.train_samples: {split.train_samples:g} selects "
+            f"{counted(train_count, 'image')}; choose between 1 and {len(train)}, the "
+            "number of images left for training"
         )
 
     return train[stratified(labels[train], train_count, f"{split.seed}/train")], val

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from benchmark import seeds
-from benchmark.execution.prepare import Prepared, network_of
+from benchmark.execution.batch_clock import BatchClock
+from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.rows import method_of
-from benchmark.models.tapped import TappedModel
+from benchmark.execution.steps import told
 from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell
 from benchmark.training import cost
-from methods import Method, Needs
-
-REPETITIONS = 5
-"""Number of batches to time; the fastest one counts."""
+from benchmark.training.companions import TRAINING_PASSES
+from methods import Method
 
 
 @dataclass(frozen=True)
@@ -59,25 +52,11 @@ class EstimatedCell:
         return cost.length(self.method, self.recipe)
 
 
-@dataclass(frozen=True)
-class BatchSeconds:
-    """Time per batch, in seconds, for the networks of a pair.
-
-    Attributes:
-        teacher_pass: Time of a forward pass of the teacher.
-        teacher_step: Time of a training step of the teacher.
-        student_step: Time of a training step of the student.
-    """
-
-    teacher_pass: float
-    teacher_step: float
-    student_step: float
-
-
 def estimate(
     prepared: Prepared,
     cohorts: Sequence[Sequence[Cell]],
     train_teachers: Sequence[RequiredTeacher],
+    say: Callable[[str], None] = lambda _: None,
 ) -> Estimate:
     """Estimate the cost of training cohorts and teachers.
 
@@ -85,14 +64,17 @@ def estimate(
         prepared: The study.
         cohorts: The cohorts to train.
         train_teachers: The teachers that the store lacks.
+        say: Receives a line from time to time if the estimate takes long.
     """
-    batch_seconds = {
-        pair.name: _seconds_per_batch(prepared, index)
-        for index, pair in enumerate(prepared.study.pairs)
-    }
-
-    parts = [_teacher_estimate(prepared, teacher, batch_seconds) for teacher in train_teachers]
-    parts += [_cohort_estimate(prepared, cohort, batch_seconds) for cohort in cohorts]
+    clock = BatchClock(prepared.data, prepared.study.recipe.batch_size)
+    parts = [
+        _teacher_estimate(prepared, teacher, clock)
+        for teacher in told(train_teachers, say, "timing teacher {} of {}".format)
+    ]
+    parts += [
+        _cohort_estimate(prepared, cohort, clock)
+        for cohort in told(cohorts, say, "estimating cohort {} of {}".format)
+    ]
     return Estimate(
         tmac=sum(part.tmac for part in parts),
         alone=sum(part.alone for part in parts),
@@ -139,74 +121,41 @@ def _images_per_epoch(prepared: Prepared, recipe: Recipe) -> int:
     return prepared.data.steps(recipe.batch_size) * recipe.batch_size
 
 
-def _teacher_estimate(
-    prepared: Prepared, teacher: RequiredTeacher, batch_seconds: dict[str, BatchSeconds]
-) -> Estimate:
+def _teacher_estimate(prepared: Prepared, teacher: RequiredTeacher, clock: BatchClock) -> Estimate:
     recipe = teacher.recipe
     if recipe is None:
         return Estimate(0, 0, 0)
 
-    pair = teacher.pairs[0]
     batches = recipe.epochs * prepared.data.steps(recipe.batch_size)
-    macs = 3 * prepared.macs[pair, "teacher"] * batches * recipe.batch_size
+    forward = prepared.macs[teacher.pairs[0], "teacher"]
+    macs = TRAINING_PASSES * forward * batches * recipe.batch_size
+
     relative_size = recipe.batch_size / prepared.study.recipe.batch_size
-    seconds = batch_seconds[pair].teacher_step * batches * relative_size
-    return Estimate(macs / 1e12, macs / 1e12, seconds)
+    step = clock.seconds(teacher.network, forward, trains=True)
+    # The cohorts will need this time; the clock still holds the network.
+    clock.seconds(teacher.network, forward, trains=False)
+    return Estimate(macs / 1e12, macs / 1e12, step * batches * relative_size)
 
 
-def _cohort_estimate(
-    prepared: Prepared, cohort: Sequence[Cell], batch_seconds: dict[str, BatchSeconds]
-) -> Estimate:
+def _cohort_estimate(prepared: Prepared, cohort: Sequence[Cell], clock: BatchClock) -> Estimate:
     members = [EstimatedCell(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
     shared, alone = cohort_macs(prepared, members)
 
     timed_size = prepared.study.recipe.batch_size
     timed_batches = _images_per_epoch(prepared, members[0].recipe) / timed_size
-    teacher_pass = batch_seconds[members[0].pair].teacher_pass
-    seconds = _teacher_passes(members) * timed_batches * teacher_pass
+    seconds = 0.0
 
-    for member in members:
-        training_step = 3 * prepared.macs[member.pair, "student"] * timed_size
-        equivalent_steps = _own_macs(prepared, member) / training_step
-        seconds += equivalent_steps * batch_seconds[member.pair].student_step
+    teacher_epochs = _teacher_passes(members)
+    if teacher_epochs:
+        pair = members[0].pair
+        network, forward = prepared.teacher_of(pair).network, prepared.macs[pair, "teacher"]
+        one_pass = clock.seconds(network, forward, trains=False)
+        seconds += teacher_epochs * timed_batches * one_pass
+
+    for cell, member in zip(cohort, members, strict=True):
+        forward = prepared.macs[member.pair, "student"]
+        macs_per_step = TRAINING_PASSES * forward * timed_size
+        equivalent_steps = _own_macs(prepared, member) / macs_per_step
+        seconds += equivalent_steps * clock.seconds(cell.pair.student, forward, trains=True)
 
     return Estimate(shared / 1e12, alone / 1e12, seconds)
-
-
-def _seconds_per_batch(prepared: Prepared, index: int) -> BatchSeconds:
-    """Time a batch for each network of a pair."""
-    pair, data = prepared.study.pairs[index], prepared.data
-    network = prepared.teacher_of(pair.name).network
-    images = torch.rand(prepared.study.recipe.batch_size, *data.size, device=data.device)
-
-    with seeds.seeded(0, "probe"):
-        teacher = network_of(data, network, f"pairs[{index}].teacher").to(data.device)
-        student = network_of(data, pair.student, f"pairs[{index}].student").to(data.device)
-
-    return BatchSeconds(
-        teacher_pass=_seconds(teacher, images, trains=False),
-        teacher_step=_seconds(teacher, images, trains=True),
-        student_step=_seconds(student, images, trains=True),
-    )
-
-
-def _seconds(model: TappedModel, images: Tensor, *, trains: bool) -> float:
-    """Return the time of the fastest of a few batches.
-
-    `torch.utils.benchmark.Timer` would do the same, but warns about CUDA on machines without it.
-    """
-    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    model.train(trains)
-    times: list[float] = []
-
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        with torch.set_grad_enabled(trains):
-            loss = F.cross_entropy(model(images, Needs()).logits, labels)
-        if trains:
-            torch.autograd.backward(loss)
-        if images.device.type == "cuda":
-            torch.cuda.synchronize(images.device)
-        times.append(time.perf_counter() - start)
-
-    return min(times)

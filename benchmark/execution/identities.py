@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.code import Code, changed_modules
 from benchmark.execution.cell_code import code_of_cell
@@ -21,6 +21,9 @@ from benchmark.hashing import canonical, identity
 from benchmark.records.journal import read_journal
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.study import Cell
+
+if TYPE_CHECKING:
+    from benchmark.execution.outline import Outline
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Stale:
 
 
 def identify_all(
-    prepared: Prepared, hashes: Mapping[str, str], folder: StudyFolder
+    prepared: Prepared | Outline, hashes: Mapping[str, str], folder: StudyFolder
 ) -> dict[str, Identified]:
     """Identify all cells of a study whose teacher is known.
 
@@ -72,7 +75,7 @@ def identify_all(
 
 
 def plain_configuration(
-    prepared: Prepared, cell: Cell, hashes: Mapping[str, str]
+    prepared: Prepared | Outline, cell: Cell, hashes: Mapping[str, str]
 ) -> tuple[dict[str, Any], Code]:
     """Return the configuration of a cell without its code, and the code.
 

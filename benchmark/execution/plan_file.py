@@ -57,6 +57,7 @@ def write_plan(
         question=study.question,
         experiment=study.experiment,
         datasets={pair.name: study.dataset.name for pair in study.pairs},
+        classes={pair.name: prepared.data.classes for pair in study.pairs},
         select=study.select,
         protocol="legacy" if study.split.legacy else "validated",
         baseline=row_of(study, methods.baseline()),

@@ -13,6 +13,7 @@ from benchmark import seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
+from benchmark.execution.steps import told
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import canonical, identity
 from benchmark.models import create
@@ -113,13 +114,14 @@ def prepare(
         data = load_data(study.dataset, study.split, device, workspace, say)
         _check_batch_sizes(study, data)
         teachers = required_teachers(study, data, TeacherStore(workspace))
-        networks = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
+        networks = _Networks(study, teachers, data)
 
         macs: dict[tuple[str, str], int] = {}
         not_applicable: dict[str, str] = {}
-        for index, pair in enumerate(study.pairs):
+        numbered = [*enumerate(study.pairs)]
+        for index, pair in told(numbered, say, "checking pair {} of {}".format):
             data.steps((pair.teacher.recipe or study.recipe).batch_size)
-            teacher, student = _networks(study, index, networks[pair.name], data)
+            teacher, student = networks.of_pair(index)
             macs[pair.name, "teacher"] = teacher.macs()
             macs[pair.name, "student"] = student.macs()
             not_applicable |= _unsupported(study, pair, teacher, student, data)
@@ -173,21 +175,45 @@ def network_of(data: Data, network: Network, location: str) -> TappedModel:
 
 @contextmanager
 def errors_in(source: str) -> Iterator[None]:
-    """Prefix the message of an InputError with the name of the study's file."""
+    """Prefix each line of the message of an InputError with the name of the study's file."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        lines = [f"{source}: {line}" for line in str(error).splitlines()]
+        raise InputError("\n".join(lines)) from error
 
 
-def _networks(
-    study: Study, index: int, network: Network, data: Data
-) -> tuple[TappedModel, TappedModel]:
-    """Build the teacher and the student of a pair, without changing PyTorch's random state."""
-    with seeds.seeded(0, "probe"):
-        teacher = network_of(data, network, f"pairs[{index}].teacher")
-        student = network_of(data, study.pairs[index].student, f"pairs[{index}].student")
-    return teacher, student
+class _Networks:
+    """Builds each distinct network of a study once, and keeps it until its last pair is checked."""
+
+    def __init__(self, study: Study, teachers: Sequence[RequiredTeacher], data: Data):
+        self._data = data
+        teacher_of = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
+        self._pairs = [(teacher_of[pair.name], pair.student) for pair in study.pairs]
+        self._built: dict[str, TappedModel] = {}
+
+    def of_pair(self, index: int) -> tuple[TappedModel, TappedModel]:
+        """Return the teacher and the student of a pair, without changing PyTorch's random state."""
+        teacher, student = self._pairs[index]
+        with seeds.seeded(0, "probe"):
+            models = (
+                self._get(teacher, f"pairs[{index}].teacher"),
+                self._get(student, f"pairs[{index}].student"),
+            )
+
+        needed = {_key(network) for pair in self._pairs[index + 1 :] for network in pair}
+        self._built = {key: model for key, model in self._built.items() if key in needed}
+        return models
+
+    def _get(self, network: Network, location: str) -> TappedModel:
+        key = _key(network)
+        if key not in self._built:
+            self._built[key] = network_of(self._data, network, location)
+        return self._built[key]
+
+
+def _key(network: Network) -> str:
+    return identity(network.identity)
 
 
 def _check_batch_sizes(study: Study, data: Data) -> None:

@@ -9,6 +9,7 @@ import methods
 from benchmark import RULES
 from benchmark.code import Code
 from benchmark.data import Data
+from benchmark.data.cache import Facts
 from benchmark.errors import InputError
 from benchmark.execution.cell_code import code_of_network, code_of_teacher
 from benchmark.execution.recorded_code import CODE, read_code
@@ -55,7 +56,9 @@ class RequiredTeacher:
         return f"teacher {self.network.model}"
 
 
-def required_teachers(study: Study, data: Data, store: TeacherStore) -> list[RequiredTeacher]:
+def required_teachers(
+    study: Study, data: Data | Facts, store: TeacherStore
+) -> list[RequiredTeacher]:
     """Return the distinct teachers of a study, in the order of its pairs.
 
     Raises:
@@ -70,7 +73,7 @@ def required_teachers(study: Study, data: Data, store: TeacherStore) -> list[Req
     return list(by_key.values())
 
 
-def _required(study: Study, index: int, data: Data, store: TeacherStore) -> RequiredTeacher:
+def _required(study: Study, index: int, data: Data | Facts, store: TeacherStore) -> RequiredTeacher:
     """Return the teacher of one pair."""
     pair = study.pairs[index]
     teacher = pair.teacher
@@ -152,7 +155,7 @@ def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> Requ
     return merged
 
 
-def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data) -> None:
+def _check_card(card: TeacherCard, teacher: Network, location: str, data: Data | Facts) -> None:
     """Raise InputError if a stored card contradicts the study's network or data."""
     for key in ("model", "kwargs", "image_size", "mean", "std"):
         stated, stored = getattr(teacher, key), getattr(card.network, key)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchmark.execution.identities import Identified, Stale
 from benchmark.study.study import Cell
+from benchmark.wording import counted
 
 
 def kept(stale: Mapping[str, Stale], cells: Mapping[str, Identified]) -> dict[str, Stale]:
@@ -48,7 +49,7 @@ def report_stale(
 
     for (row, changed, is_kept), count in counts.items():
         verb = "has" if len(changed) == 1 else "have"
-        seen = "1 finished cell is" if count == 1 else f"{count} finished cells are"
+        seen = f"{counted(count, 'finished cell')} {'is' if count == 1 else 'are'}"
         end = (
             "the leaderboard marks the row"
             if is_kept

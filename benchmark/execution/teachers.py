@@ -34,6 +34,7 @@ from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.wording import counted
 
 
 def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> Teacher:
@@ -184,6 +185,7 @@ def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Ses
         _train(required, required.recipe, record, data, session)
         return
 
+    session.progress.busy(required.label, "loading its pretrained weights")
     model = network_of(data, required.network, required.location).to(data.device)
     description = _describe(required.key, "timm", required.network, model, data)
     _measure_and_publish(description, required.configuration, model, data, session)
@@ -264,11 +266,14 @@ def _measure(
     digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
 
+    label = f"teacher {configuration['student']['model']}"
     inputs = data.test(Finished(record.path))
+    session.progress.busy(label, f"evaluating {counted(len(inputs.labels), 'test image')}")
     metrics = evaluate.test_metrics(model, inputs, None) | profiling.costs(model)
 
     journal.append(Final(metrics=metrics))
     folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
+    session.progress.finished(label, metrics)
 
 
 def _is_measured_on(record: CellFiles, data: Data) -> bool:

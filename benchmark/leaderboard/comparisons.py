@@ -9,6 +9,7 @@ from typing import Any
 from benchmark.leaderboard.rows import PairRows, Row
 from benchmark.leaderboard.statistics import SIGNIFICANCE, holm, interval, mean, sign_flip
 from benchmark.measures import BY_COLUMN
+from benchmark.wording import counted
 
 PARAMETERS = BY_COLUMN["params"]
 
@@ -124,7 +125,7 @@ def _difference(column: str, gains: Sequence[float]) -> Mapping[str, float]:
 def _pairing_notes(gains: Sequence[float], row: Row, name: str) -> list[str]:
     if len(gains) == row.n:
         return []
-    return [f"paired with {name} on {len(gains)} of {row.n} seeds"]
+    return [f"paired with {name} on {len(gains)} of {counted(row.n, 'seed')}"]
 
 
 def _gap_closed(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmark.leaderboard.rows import PairRows, Row, Run
+from benchmark.wording import counted
 
 
 class MixedEnvironmentsError(ValueError):
@@ -51,7 +52,14 @@ def environment_notes(row: Row, usual: str) -> list[str]:
         return []
 
     listed = "; ".join(_distinguishing_parts(name, (name, usual)) for name in sorted(set(others)))
-    return [f"{len(others)} of {row.n} runs were trained in another environment ({listed})"]
+    return [
+        f"{len(others)} of {counted(row.n, 'run')} {_were(len(others))} trained in another "
+        f"environment ({listed})"
+    ]
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _distinguishing_parts(fingerprint: str, fingerprints: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from benchmark.leaderboard.statistics import (
     smallest_p,
 )
 from benchmark.study.plan import TEACHER, Plan
+from benchmark.wording import counted
 
 GUIDE = "docs/reading-a-leaderboard.md"
 """Path of the guide to all columns and numbers of a leaderboard, relative to the repository."""
@@ -69,7 +70,8 @@ def _own_measures(plan: Plan) -> list[str]:
 def _spread_and_ranks() -> list[str]:
     return [
         "± is the standard deviation over seeds. Brackets show the 95 % confidence interval of the "
-        "mean over seeds, not corrected for the number of rows.",
+        "mean over seeds: Student's t, cut to [0, 100] for accuracies, and not corrected for the "
+        "number of rows.",
         "Ranks only order the means; they are not a significance test. A row is ranked once all "
         f"its planned cells, and at least {MIN_SEEDS} seeds, have finished.",
     ]
@@ -182,8 +184,8 @@ def _tuned_rows(plan: Plan) -> list[str]:
     if plan.unequal:
         return [f"{plan.unequal[0].upper()}{plan.unequal[1:]}."]
     return [
-        f"Tuned rows were tuned with {plan.budgets[0]} trials each. They are ranked separately "
-        "from rows with published settings, because tuning gives an advantage."
+        f"Tuned rows were tuned with {counted(plan.budgets[0], 'trial')} each. They are ranked "
+        "separately from rows with published settings, because tuning gives an advantage."
     ]
 
 
@@ -210,7 +212,7 @@ def _mean_ranks(board: pd.DataFrame, plan: Plan) -> list[str]:
     for trials, means in friedman_groups(board, plan).items():
         rows = f"{len(means)} rows"
         if trials:
-            rows += f" tuned with {trials} trials"
+            rows += f" tuned with {counted(trials, 'trial')}"
         sentences.append(_friedman(means, rows, len(plan.pairs)))
     return sentences
 

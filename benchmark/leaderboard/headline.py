@@ -12,6 +12,7 @@ from benchmark.leaderboard.comparisons import STUDENT_ALONE
 from benchmark.leaderboard.ranking import MIN_SEEDS
 from benchmark.leaderboard.rounding import plain, signed
 from benchmark.study.plan import TEACHER, Plan
+from benchmark.wording import counted
 
 Line = Mapping[Hashable, Any]
 
@@ -32,7 +33,9 @@ def headline(board: pd.DataFrame, plan: Plan) -> str:
     if plan.unequal:
         sentences.append(f"{_capitalized(plan.unequal)}.")
     else:
-        sentences.append(f"Tuned with {plan.budgets[0]} trials, {_result(board[tuned], plan)}")
+        sentences.append(
+            f"Tuned with {counted(plan.budgets[0], 'trial')}, {_result(board[tuned], plan)}"
+        )
     return " ".join(sentences)
 
 
@@ -148,7 +151,8 @@ def _range_of_gains(lines: Sequence[Line], plan: Plan) -> str:
     unclear = {line["pair"] for line in compared if _includes_zero(line)}
     if unclear:
         pairs = {line["pair"] for line in compared}
-        text += f", with an interval that includes zero on {len(unclear)} of {len(pairs)} pairs"
+        of_pairs = f"{len(unclear)} of {counted(len(pairs), 'pair')}"
+        text += f", with an interval that includes zero on {of_pairs}"
     return f" ({text})"
 
 
@@ -185,4 +189,4 @@ def _unranked(board: pd.DataFrame, plan: Plan) -> list[str]:
     if not unranked:
         return []
     verb = "has" if unranked == 1 else "have"
-    return [f"{unranked} of {len(applicable)} rows {verb} no rank"]
+    return [f"{unranked} of {counted(len(applicable), 'row')} {verb} no rank"]

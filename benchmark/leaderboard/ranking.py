@@ -16,6 +16,7 @@ from benchmark.leaderboard.statistics import (
     mean_ranks,
 )
 from benchmark.study.plan import Plan
+from benchmark.wording import counted
 
 MIN_SEEDS = 3
 """Minimum number of finished seeds; a row with fewer has no rank."""
@@ -28,11 +29,15 @@ def why_unranked(row: Row, plan: Plan) -> list[str]:
 
     reasons = []
     if row.failed:
-        reasons.append(f"{len(row.failed)} of {row.planned} cells failed: {_failures(row)}")
+        reasons.append(
+            f"{len(row.failed)} of {counted(row.planned, 'cell')} failed: {_failures(row)}"
+        )
     if row.unmeasured:
-        reasons.append(f"{row.unmeasured} of {row.planned} cells finished without an accuracy")
+        reasons.append(
+            f"{row.unmeasured} of {counted(row.planned, 'cell')} finished without an accuracy"
+        )
     if row.n + len(row.failed) + row.unmeasured < row.planned:
-        reasons.append(f"only {row.n} of {row.planned} cells finished with an accuracy")
+        reasons.append(f"only {row.n} of {counted(row.planned, 'cell')} finished with an accuracy")
     if not reasons and row.n < MIN_SEEDS:
         reasons.append(f"n = {row.n}: no rank with fewer than {MIN_SEEDS} seeds")
     if plan.unequal and plan.trials.get(row.method):

@@ -65,6 +65,18 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return centre - half, centre + half
 
 
+def share_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the t interval of a mean of percentages, without its parts below 0 and above 100.
+
+    The mean is certainly in [0, 100], so that cutting off what lies outside leaves the coverage of
+    the interval unchanged.
+
+    Source: Mandelkern, Setting Confidence Intervals for Bounded Parameters, 2002.
+    """
+    low, high = interval(values)
+    return (low, high) if math.isnan(low) else (max(low, 0.0), min(high, 100.0))
+
+
 def sign_flip(differences: ArrayLike) -> Any:
     """Return the two-sided p value of paired differences by flipping their signs.
 

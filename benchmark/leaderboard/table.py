@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.leaderboard.chance import chance_notes
 from benchmark.leaderboard.comparisons import comparison, network_notes, p_values
 from benchmark.leaderboard.costs import COMPUTED, EFFORT_COLUMNS, MEASURED, cost_line, effort
 from benchmark.leaderboard.environments import environment_notes, usual_environment
@@ -25,7 +26,7 @@ from benchmark.leaderboard.ranking import (
     why_unranked,
 )
 from benchmark.leaderboard.rows import PairRows, Row, method_row, runs_by_cell, runs_of_kind
-from benchmark.leaderboard.statistics import interval
+from benchmark.leaderboard.statistics import share_interval
 from benchmark.leaderboard.teachers import teacher_row
 from benchmark.leaderboard.time_limits import time_limit_notes
 from benchmark.measures import ACCURACY, Measure, in_groups
@@ -63,7 +64,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
 
     Only finished runs with a finite accuracy count. Every mean is over all runs that count, and is
     NaN if one of them lacks the metric. Standard deviations have ddof 1; intervals of accuracies
-    and of differences are Student's t at 95 %.
+    and of differences are Student's t at 95 %, those of accuracies cut to [0, 100].
 
     Differences are paired: they use the seeds that both rows have. Only rows with equal numbers
     of trials are ranked and compared with each other: a tuned row is compared with the tuned
@@ -179,7 +180,8 @@ def _teacher_line(rows: PairRows) -> dict[str, Any]:
     elif not teacher.n:
         line["note"] = "the teacher has no finished run with an accuracy"
     else:
-        line["note"] = "; ".join(time_limit_notes(teacher))
+        notes = [*chance_notes(teacher, rows), *time_limit_notes(teacher)]
+        line["note"] = "; ".join(notes)
     return line
 
 
@@ -189,12 +191,13 @@ def _method_line(row: Row, rows: PairRows, usual_environment: str) -> dict[str, 
     accuracies = list(row.accuracies.values())
     if row.n >= 2:
         line["sd"] = statistics.stdev(accuracies)
-        line["ci_low"], line["ci_high"] = interval(accuracies)
+        line["ci_low"], line["ci_high"] = share_interval(accuracies)
 
     columns, comparison_notes = comparison(row, rows)
     line |= columns
 
-    notes = [*_stale_note(row, rows), *network_notes(row, rows.student)]
+    notes = [*_stale_note(row, rows), *chance_notes(row, rows)]
+    notes += network_notes(row, rows.student)
     notes += why_unranked(row, rows.plan)
     notes += time_limit_notes(row)
     notes += environment_notes(row, usual_environment)

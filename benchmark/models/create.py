@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from benchmark.errors import InputError, first_line, suggest
 from benchmark.models.tapped import TappedModel, seen_size
 from benchmark.study.schema import Network
+from benchmark.wording import counted
 
 RESERVED = {
     "num_classes": "is set by the data set",
@@ -72,17 +74,13 @@ def tapped(
         std: Standard deviation of the same images per channel.
 
     Raises:
-        InputError: The model cannot be created, or cannot take images of this size.
+        InputError: The model cannot be created, cannot take images of this size, or is no
+            classifier.
     """
     model = create(network, where, size, classes)
     normalisation = _own_normalisation(network, model, where, size[0]) or (mean, std)
     try:
         tapped_model = TappedModel(model, size, *normalisation, network.image_size)
-        if tapped_model.shapes.logits != (classes,):
-            raise ValueError(
-                f"its output per image is {tapped_model.shapes.logits}, but {classes} logits "
-                "are expected"
-            )
     except (
         AssertionError,
         AttributeError,
@@ -98,6 +96,7 @@ def tapped(
             f"it was designed for {native}; set image_size"
         ) from error
 
+    _check_logits(tapped_model, network, where, classes)
     return tapped_model
 
 
@@ -137,12 +136,35 @@ def has_fixed_size(network: Network) -> bool:
     return bool(_config(network).fixed_input_size)
 
 
+class _UsefulOnce(logging.Filter):
+    """Passes each of timm's warnings once, although a study builds its networks several times.
+
+    The warning about a model without a pretrained configuration is not passed at all: every network
+    of one's own is such a model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to pass a record on."""
+        text = record.getMessage()
+        is_new = text not in self._seen
+        self._seen.add(text)
+        return is_new and not text.startswith("No pretrained configuration specified")
+
+
+_USEFUL_ONCE = _UsefulOnce()
+
+
 def _timm() -> Any:
-    """Import timm and register the zoo's networks in it."""
+    """Import timm, register the zoo's networks in it, and limit its warnings."""
     import timm
 
     import benchmark.models.zoo  # noqa: F401
 
+    logging.getLogger("timm.models._builder").addFilter(_USEFUL_ONCE)
     return timm
 
 
@@ -182,6 +204,16 @@ def _create(network: Network, seen: tuple[int, ...], classes: int) -> nn.Module:
     return model
 
 
+def _check_logits(model: TappedModel, network: Network, where: str, classes: int) -> None:
+    """Refuse a network whose output is not one logit per class."""
+    if model.shapes.logits != (classes,):
+        raise InputError(
+            f"{where}: {network.model!r} is no classifier of {counted(classes, 'class', 'classes')}"
+            f": its output per image has the shape {_shape(model.shapes.logits)}; choose another "
+            "model"
+        )
+
+
 def _own_normalisation(
     network: Network, model: nn.Module, where: str, channels: int
 ) -> tuple[Sequence[float], Sequence[float]] | None:
@@ -196,7 +228,8 @@ def _own_normalisation(
     for key, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
             raise InputError(
-                f"{where}.{key}: has {len(values)} values, but the images have {channels} channels"
+                f"{where}.{key}: has {counted(len(values), 'value')}, but the images have "
+                f"{counted(channels, 'channel')}"
             )
 
     return mean, std

@@ -98,10 +98,13 @@ def read_search(path: Path) -> SearchRecord:
     """Read a record.
 
     Raises:
-        InputError: The file is not a record of a search.
+        InputError: The file cannot be read, or is not a record of a search.
     """
     try:
         return SearchRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        remedy = "`kdbench tune` writes it again"
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except ValidationError:
         raise InputError(
             f"{path}: damaged; delete it, and `kdbench tune` writes it again"

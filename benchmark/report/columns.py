@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -101,34 +101,40 @@ def _seeds(line: Line) -> str:
     return f"{line['n']}/{line['planned']}"
 
 
-def _accuracy(line: Line) -> str:
-    if not line["n"]:
-        return ""
+def _accuracy(digits: int) -> Callable[[Line], str]:
+    def cell(line: Line) -> str:
+        if not line["n"]:
+            return ""
 
-    mean = plain(line["acc1"], _DIGITS)
-    if not math.isfinite(line["sd"]):
-        return mean
-    return f"{mean} ± {plain(line['sd'], _DIGITS)}"
+        mean = plain(line["acc1"], digits)
+        if not math.isfinite(line["sd"]):
+            return mean
+        return f"{mean} ± {plain(line['sd'], digits)}"
 
-
-def _bracketed(low: float, high: float) -> str:
-    return f"[{plain(low, _DIGITS)}, {plain(high, _DIGITS)}]"
-
-
-def _interval(line: Line) -> str:
-    if not math.isfinite(line["ci_low"]):
-        return ""
-    return _bracketed(line["ci_low"], line["ci_high"])
+    return cell
 
 
-def _difference(name: str) -> Callable[[Line], str]:
+def _bracketed(low: float, high: float, digits: int) -> str:
+    return f"[{plain(low, digits)}, {plain(high, digits)}]"
+
+
+def _interval(digits: int) -> Callable[[Line], str]:
+    def cell(line: Line) -> str:
+        if not math.isfinite(line["ci_low"]):
+            return ""
+        return _bracketed(line["ci_low"], line["ci_high"], digits)
+
+    return cell
+
+
+def _difference(name: str, digits: int) -> Callable[[Line], str]:
     def cell(line: Line) -> str:
         if not math.isfinite(line[name]):
             return ""
 
-        difference = signed(line[name], _DIGITS)
+        difference = signed(line[name], digits)
         low, high = line[f"{name}_low"], line[f"{name}_high"]
-        return f"{difference} {_bracketed(low, high)}" if math.isfinite(low) else difference
+        return f"{difference} {_bracketed(low, high, digits)}" if math.isfinite(low) else difference
 
     return cell
 
@@ -151,7 +157,7 @@ def _mean_rank(line: Line) -> str:
     if not math.isfinite(line["mean_rank"]):
         return ""
 
-    interval = _bracketed(line["mean_rank_low"], line["mean_rank_high"])
+    interval = _bracketed(line["mean_rank_low"], line["mean_rank_high"], _DIGITS)
     return f"{plain(line['mean_rank'], 2)} {interval}"
 
 
@@ -177,65 +183,89 @@ def _number(name: str, text: Callable[[float], str]) -> Callable[[Line], str]:
     return cell
 
 
-def _of_measure(measure: Measure) -> Column:
-    """Return the column of a measure that is shown only as its average."""
-    cell = _number(measure.column, lambda value: measured_text(value, measure))
+def _of_measure(measure: Measure, digits: int | None = None) -> Column:
+    """Return the column of a measure that is shown only as its average.
+
+    Args:
+        measure: The measure.
+        digits: Number of decimals of measures with fixed decimals; None for the measure's own.
+    """
+    shown = measure if digits is None else replace(measure, digits=digits)
+    cell = _number(measure.column, lambda value: measured_text(value, shown))
     return Column(measure.column, measure.title, cell, measure.short, measure.importance)
 
 
-def _of_group(group: str) -> tuple[Column, ...]:
-    return tuple(_of_measure(measure) for measure in MEASURES if measure.group == group)
+def _of_group(group: str, digits: int | None = None) -> tuple[Column, ...]:
+    return tuple(_of_measure(measure, digits) for measure in MEASURES if measure.group == group)
 
 
 PAIR = Column("pair", "Pair", _pair)
 METHOD = Column("method", "Method", _method)
-ACCURACY = Column("acc1", BY_COLUMN["acc1"].title, _accuracy)
 MEAN_RANK = Column("mean_rank", "Mean rank", _mean_rank)
+_COMPUTE = [measure.column for measure in MEASURES if measure.group == "compute"]
+
 RANK = Column("rank", "Rank", _rank)
 TRIALS = Column("trials", "Trials", _trials, importance=15)
 
-_COMPARISONS = (
-    Column("ci_low", "95 % interval", _interval, importance=38),
-    Column("vs_student", "vs student", _difference("vs_student"), importance=60),
-    Column("p_student", "p vs student", _p_value("p_student"), short="p student", importance=55),
-    Column("vs_untuned", "vs untuned", _difference("vs_untuned"), importance=45),
-    Column("vs_kd", "vs kd", _difference("vs_kd"), importance=24),
-    Column("p_kd", "p vs kd", _p_value("p_kd"), short="p kd", importance=50),
-    Column("gap_closed", "Gap closed", _gap_closed, short="Gap", importance=40),
-)
 
-_PUBLISHED = Column(
-    "published",
-    "Published",
-    _number("published", lambda value: plain(value, _DIGITS)),
-    importance=25,
-)
+def result_columns(decimals: int | None = None) -> tuple[Column, ...]:
+    """Return the columns of the results of a pair on a page.
 
-TERMINAL = (
-    METHOD,
-    Column("n", "n", _seeds),
-    ACCURACY,
-    *_COMPARISONS,
-    *(column for column in _of_group("quality") if column.name != "acc1"),
-    _PUBLISHED,
-    *_of_group("size"),
-    RANK,
-)
-"""Columns of the results of a pair in a terminal, as far as its width allows."""
+    Args:
+        decimals: Number of decimals of accuracies, other shares and differences; None for the usual
+            numbers of decimals.
+    """
+    digits = _DIGITS if decimals is None else decimals
+    return (
+        METHOD,
+        Column("n", "n", _seeds),
+        Column("acc1", BY_COLUMN["acc1"].title, _accuracy(digits)),
+        *_comparisons(digits),
+        *(column for column in _of_group("quality", decimals) if column.name != "acc1"),
+        Column(
+            "published",
+            "Published",
+            _number("published", lambda value: plain(value, digits)),
+            importance=25,
+        ),
+        *_of_group("size"),
+        *_of_group("compute"),
+        RANK,
+    )
 
-PAGE = (*TERMINAL[:-1], *_of_group("compute"), RANK)
+
+def _comparisons(digits: int) -> tuple[Column, ...]:
+    student, untuned, kd = (
+        _difference(name, digits) for name in ("vs_student", "vs_untuned", "vs_kd")
+    )
+    return (
+        Column("ci_low", "95 % interval", _interval(digits), importance=38),
+        Column("vs_student", "vs student", student, importance=60),
+        Column("p_student", "p vs student", _p_value("p_student"), "p student", importance=55),
+        Column("vs_untuned", "vs untuned", untuned, importance=45),
+        Column("vs_kd", "vs kd", kd, importance=24),
+        Column("p_kd", "p vs kd", _p_value("p_kd"), "p kd", importance=50),
+        Column("gap_closed", "Gap closed", _gap_closed, "Gap", importance=40),
+    )
+
+
+PAGE = result_columns()
 """Columns of the results of a pair on a page."""
 
+TERMINAL = tuple(column for column in PAGE if column.name not in _COMPUTE)
+"""Columns of the results of a pair in a terminal, as far as its width allows."""
 
-def with_own(columns: Sequence[Column], plan: Plan) -> list[Column]:
+
+def with_own(columns: Sequence[Column], plan: Plan, decimals: int | None = None) -> list[Column]:
     """Return the columns of a pair's results with those of the study's own measures.
 
     Args:
-        columns: `TERMINAL` or `PAGE`.
+        columns: `TERMINAL` or columns of `result_columns`.
         plan: The study's plan.
+        decimals: Number of decimals of own measures with fixed decimals; None for their own.
     """
-    position = columns.index(_PUBLISHED)
-    own = [_of_measure(measure) for measure in plan.measures]
+    position = [column.name for column in columns].index("published")
+    own = [_of_measure(measure, decimals) for measure in plan.measures]
     return [*columns[:position], *own, *columns[position:]]
 
 

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmark.leaderboard.comparisons import STUDENT_ALONE
 from benchmark.leaderboard.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
 from benchmark.report.columns import NONE, Column, Line
+from benchmark.report.latex_parts import (
+    COLUMN_GAP,
+    LONGEST,
+    PAGE_WIDTH,
+    SIZES,
+    LatexTable,
+    escaped,
+    latex_row,
+    letters,
+)
 from benchmark.report.tables import OMITTED, TextTable, is_bold, pair_tables
 from benchmark.study.plan import TEACHER, Plan
-
-LONGEST = 40
-"""Maximum number of rows that fit on a page; longer tables may break across pages."""
-
-PAGE_WIDTH = 345.0
-"""Width of the text in points, in LaTeX's article class; most journals have more."""
-
-COLUMN_GAP = 3
-"""Points on either side of a column."""
 
 _PRINTED = (
     "method",
@@ -44,39 +46,22 @@ _OMITTED_FIRST = ("gap_closed", "compute_tmac", "vs_kd", "vs_untuned")
 """Columns to omit in turn while a table is too wide. `vs_kd` is kept longer than in a terminal,
 because the marks of a row refer to it."""
 
-_SIZES = {r"\footnotesize": 8.0, r"\scriptsize": 7.5}
-"""Font sizes to try in turn, and their em in points: small letters are relatively wide."""
-
-_MARKS = {"p_student": (r"$\dagger$", "the student alone"), "p_kd": (r"$\ddagger$", "kd")}
-"""Mark of a significant p value, and what the row is compared with, by column."""
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}",
-    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "[": "{[}", "]": "{]}", "*": "{*}",
-    "\u00b1": r"$\pm$", "\u00d7": r"$\times$", "\u2192": r"$\to$", "\u2212": "$-$",
-    "\u2013": "--", "\u2014": "---", "\u2026": r"\dots{}",
-    "\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''",
-}  # fmt: skip
-
-_NOT_IN_FONTS = "ĦħĸĿŀŉŦŧſ"
-"""Latin letters that the fonts of pdfLaTeX lack."""
+_MARKS = {"p_student": r"$\dagger$", "p_kd": r"$\ddagger$"}
+"""Mark of a significant p value, by column."""
 
 
 def to_latex(board: pd.DataFrame, plan: Plan) -> str:
     """Return the tables of all pairs, in ASCII and Latin letters.
 
     A table has a column of daggers if a row of the study differs significantly from the student
-    alone or from kd.
+    alone or from the reference.
 
     Args:
         board: The results.
         plan: The study's plan.
     """
     results = pair_tables(board, plan)
-    marks = [name for name in _MARKS if (board[name] < SIGNIFICANCE).any()]
+    marks = _marked(board)
 
     packages = r"\usepackage[T1]{fontenc} \usepackage{booktabs}"
     if any(len(table.lines) > LONGEST for table in results):
@@ -85,22 +70,25 @@ def to_latex(board: pd.DataFrame, plan: Plan) -> str:
     parts = [f"% Needs {packages}"]
     for number, table in enumerate(results, start=1):
         layout = _fitting(table, marks)
-        parts += _table(table, layout, f"tab:{plan.study}-{number}", plan.study)
+        parts += _table(table, layout, f"tab:{plan.study}-{number}", plan)
     return "\n".join(parts)
 
 
-def escaped(text: str) -> str:
-    """Return text that LaTeX prints unchanged, with `?` for letters that pdfLaTeX's fonts lack."""
-    spaced = " ".join(text.split())
-    return "".join(_escape(letter) for letter in spaced)
+def omitted_columns(board: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
+    """Return the titles of the columns that don't fit the page, by the title of their table.
+
+    Args:
+        board: The results.
+        plan: The study's plan.
+    """
+    marks = _marked(board)
+    omitted = {table.title: _fitting(table, marks).omitted for table in pair_tables(board, plan)}
+    return {title: columns for title, columns in omitted.items() if columns}
 
 
-def _escape(letter: str) -> str:
-    if letter in _ESCAPES:
-        return _ESCAPES[letter]
-
-    in_fonts = letter.isprintable() and ord(letter) < 0x180 and letter not in _NOT_IN_FONTS
-    return letter if in_fonts else "?"
+def _marked(board: pd.DataFrame) -> list[str]:
+    """Return the p values that are significant in any row."""
+    return [name for name in _MARKS if (board[name] < SIGNIFICANCE).any()]
 
 
 @dataclass(frozen=True)
@@ -129,7 +117,7 @@ def _fitting(table: TextTable, marks: list[str]) -> _Layout:
     for count in range(len(candidates) + 1):
         omitted = candidates[:count]
         kept = [column for column in columns if column.name not in omitted]
-        for size in _SIZES:
+        for size in SIZES:
             layout = _Layout(size, kept, [titles[name] for name in omitted], marks)
             if _width(table, layout) <= PAGE_WIDTH:
                 return layout
@@ -138,94 +126,61 @@ def _fitting(table: TextTable, marks: list[str]) -> _Layout:
 
 def _width(table: TextTable, layout: _Layout) -> float:
     """Estimate the width of a table in points, erring on the wide side."""
-    letters = 0.5 * len(layout.marks)
+    ems = 0.5 * len(layout.marks)
     for column in layout.columns:
         index = table.columns.index(column)
         texts = [column.heading, *(cells[index] for cells in table.cells)]
-        letters += max(map(_letters, texts))
+        ems += max(map(letters, texts))
 
     gaps = len(layout.columns) - 1 + bool(layout.marks)
-    return _SIZES[layout.size] * letters + 2 * COLUMN_GAP * gaps
+    return SIZES[layout.size] * ems + 2 * COLUMN_GAP * gaps
 
 
-def _letters(text: str) -> float:
-    """Estimate the width of a text in ems."""
-    return sum(
-        0.34 if letter in " .,:;'|[]()iljtf" else 0.86 if letter in "mwMW%\u00b1-+" else 0.545
-        for letter in text
-    )
-
-
-def _table(table: TextTable, layout: _Layout, label: str, study: str) -> list[str]:
+def _table(table: TextTable, layout: _Layout, label: str, plan: Plan) -> list[str]:
     """Return the lines of a table, with its caption and notes."""
-    label = re.sub(r"[^A-Za-z0-9:.-]", "-", label)
-    caption = rf"\caption{{{_caption(table, layout, study)}}}\label{{{label}}}"
-    size = rf"{layout.size}\setlength{{\tabcolsep}}{{{COLUMN_GAP}pt}}"
-    alignment = f"@{{}}l{'r' * (len(layout.columns) - 1)}{'l' if layout.marks else ''}@{{}}"
-    notes = [rf"\par\noindent {escaped(note)}" for note in table.notes]
-    below = [r"\par\smallskip\raggedright", *notes] if notes else []
-
     lines = []
     if layout.omitted:
+        # `omitted_columns` tells the user as well.
         lines.append(f"% {OMITTED}: {'; '.join(layout.omitted)}")
 
-    if len(table.lines) > LONGEST:
-        head = _head(layout)
-        lines += [
-            rf"{{{size}\setlength{{\LTcapwidth}}{{\textwidth}}",
-            rf"\begin{{longtable}}{{{alignment}}}",
-            rf"{caption} \\",
-            *head,
-            r"\endfirsthead",
-            *head,
-            r"\endhead",
-            *_body(table, layout),
-            r"\bottomrule",
-            r"\end{longtable}",
-            *below,
-            r"\par}",
-        ]
-    else:
-        lines += [
-            r"\begin{table}",
-            rf"\centering{size}",
-            caption,
-            r"\par\smallskip",
-            rf"\begin{{tabular}}{{{alignment}}}",
-            *_head(layout),
-            *_body(table, layout),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *below,
-            r"\end{table}",
-        ]
-    return [*lines, ""]
+    teacher, *methods = _body(table, layout)
+    drawn = LatexTable(
+        caption=_caption(table, layout, plan),
+        label=label,
+        size=layout.size,
+        alignment=f"l{'r' * (len(layout.columns) - 1)}{'l' if layout.marks else ''}",
+        head=[latex_row(_titles(layout))],
+        sections=[[teacher], methods],
+        notes=[escaped(note) for note in table.notes],
+    )
+    return [*lines, *drawn.lines(), ""]
 
 
-def _head(layout: _Layout) -> list[str]:
+def _titles(layout: _Layout) -> list[str]:
     titles = [escaped(column.heading) for column in layout.columns]
-    if layout.marks:
-        titles.append("")
-    return [r"\toprule", _row(titles), r"\midrule"]
+    return [*titles, ""] if layout.marks else titles
 
 
 def _body(table: TextTable, layout: _Layout) -> list[str]:
     rows = []
     for line, cells in table.rows():
-        texts = [_cell(column, text, line) for column, text in cells if column in layout.columns]
+        texts = [
+            latex_cell(column, text, line) for column, text in cells if column in layout.columns
+        ]
         if layout.marks:
             texts.append(_marks_of(line, layout.marks))
-        rows.append(_row(texts))
-
-    teacher, *methods = rows
-    return [teacher, r"\midrule", *methods]
+        rows.append(latex_row(texts))
+    return rows
 
 
-def _row(cells: Sequence[str]) -> str:
-    return rf"{' & '.join(cells)} \\"
+def latex_cell(column: Column, text: str, line: Line) -> str:
+    """Return the LaTeX of a cell, in bold for the best accuracy.
 
-
-def _cell(column: Column, text: str, line: Line) -> str:
+    Args:
+        column: The column.
+        text: Text of the cell.
+        line: The results behind the row.
+    """
     if text == NONE:
         return "--"
     if column.is_text:
@@ -238,13 +193,14 @@ def _cell(column: Column, text: str, line: Line) -> str:
 
 def _marks_of(line: Line, names: Sequence[str]) -> str:
     significant = [name for name in names if not pd.isna(line[name]) and line[name] < SIGNIFICANCE]
-    return "".join(_MARKS[name][0] for name in significant)
+    return "".join(_MARKS[name] for name in significant)
 
 
-def _caption(table: TextTable, layout: _Layout, study: str) -> str:
+def _caption(table: TextTable, layout: _Layout, plan: Plan) -> str:
     sentences = [
-        f"{escaped(study)}, {escaped(table.title)}: {_description(table, layout)}",
-        f"Bold: the highest mean among ranked rows with equal budgets{_explained(layout.marks)}",
+        f"{escaped(plan.study)}, {escaped(table.title)}: {_description(table, layout)}",
+        "Bold: the highest mean among ranked rows with equal budgets"
+        + _explained(layout.marks, plan),
     ]
     if _most_seeds(table) < SIGN_FLIP_SEEDS:
         sentences.append(
@@ -266,15 +222,14 @@ def _description(table: TextTable, layout: _Layout) -> str:
     return "; ".join(parts)
 
 
-def _explained(marks: Sequence[str]) -> str:
+def _explained(marks: Sequence[str], plan: Plan) -> str:
     """Return an explanation of the marks and of the test behind them."""
     if not marks:
         return ""
 
-    meanings = [
-        f"; {symbol} $p < {SIGNIFICANCE}$ against {name}"
-        for symbol, name in (_MARKS[mark] for mark in marks)
-    ]
+    reference = escaped(plan.reference or "the reference")
+    rivals = {"p_student": STUDENT_ALONE, "p_kd": reference}
+    meanings = [f"; {_MARKS[mark]} $p < {SIGNIFICANCE}$ against {rivals[mark]}" for mark in marks]
     return f"{''.join(meanings)} (sign-flip test of paired differences, Holm's correction)"
 
 

@@ -10,6 +10,7 @@ from benchmark.leaderboard.footnotes import GUIDE, footnotes
 from benchmark.leaderboard.headline import headline
 from benchmark.markdown_text import Markdown, block, bold, bullets, inline, link, table
 from benchmark.report.tables import (
+    ACCURACIES_CAPTION,
     COMPUTED_TITLE,
     GUIDE_ADDRESS,
     MEASURED_TITLE,
@@ -22,9 +23,6 @@ from benchmark.report.tables import (
     rank_tables,
 )
 from benchmark.study.plan import Plan
-
-PICTURE = "Top-1 accuracy of every method, mean and 95 % interval"
-"""Caption of the main figure."""
 
 _IN_NOTE = ("method", "n", "acc1", "vs_student", "f1", "ece", "rank")
 """Columns of the tables in a note."""
@@ -55,7 +53,7 @@ def to_markdown(
         parts.append(block(plan.question))
     parts.append(bold(headline(board, plan)))
     if picture is not None:
-        parts.append(f"!{link(PICTURE, picture)}")
+        parts.append(f"!{link(ACCURACIES_CAPTION, picture)}")
 
     for results in (*pair_tables(board, plan), *rank_tables(board, plan)):
         parts += [f"## {inline(results.title)}", _table(results)]

@@ -31,6 +31,9 @@ NOTE_WIDTH = 240
 NAME_WIDTH = 22
 """Maximum length of a name that never wraps, in characters; longer names may wrap."""
 
+ACCURACIES_CAPTION = "Top-1 accuracy of every method, mean and 95 % interval"
+"""Caption of the main figure."""
+
 OVER_PAIRS_TITLE = "Mean rank over pairs"
 COMPUTED_TITLE = "Computed costs"
 MEASURED_TITLE = "Measured costs"

@@ -110,6 +110,10 @@ class PruningListener(Progress):
         if not any(_is_running(row_search, trial) for row_search, trial in running):
             raise LeaveCohort(f"pruned after epoch {epoch + 1}")
 
+    def busy(self, cell: str, activity: str) -> None:
+        """Pass the event on."""
+        self._progress.busy(cell, activity)
+
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Pass the event on."""
         self._progress.finished(cell, metrics)

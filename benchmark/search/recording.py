@@ -16,6 +16,7 @@ from benchmark.search.spaces import nested
 from benchmark.search.trial_cells import TrialCells
 from benchmark.study.schema import Search, TunedSettings
 from benchmark.training import cost
+from benchmark.wording import counted
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,12 @@ def _sentence(trials: Sequence[TrialRecord], best: TrialRecord | None, search: S
     """Describe the result of a search in one sentence."""
     ended = sum(trial.state in ("COMPLETE", "PRUNED", "FAIL") for trial in trials)
     if best is None:
-        return f"{ended} of {search.trials} trials, none complete."
+        return f"{ended} of {counted(search.trials, 'trial')}, none complete."
 
     first = trials[0].value
     before = "" if first is None else f", {first:.4g} as published"
     which = f"trial {best.number}" if best.number else "the published settings"
     return (
-        f"Best {search.objective} of {ended} trials: {best.value:.4g} ({which}{before}), "
-        f"mean of {len(search.seeds)} seeds."
+        f"Best {search.objective} of {counted(ended, 'trial')}: {best.value:.4g} "
+        f"({which}{before}), mean of {counted(len(search.seeds), 'seed')}."
     )

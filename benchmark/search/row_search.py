@@ -137,14 +137,11 @@ def _open(
     recipe = study.recipe_of(row)
     settings = space(row, search)
     first = published(row, settings, recipe, f"methods[{index}]")
-    definition = _definition(prepared, search, pair, row, settings, hashes)
-    teacher = prepared.teacher_of(pair.name).network
-    code = code_of_cell(Cell(study, pair, row, search.seeds[0]), teacher)
-    key = _key(definition, code, folder)
+    identified = identify_search(prepared, search, pair, row, settings, hashes, folder)
 
     optuna_study = optuna.create_study(
         storage=storage,
-        study_name=f"{study.name} / {pair.name} / {row.name} / {key}",
+        study_name=f"{study.name} / {pair.name} / {row.name} / {identified.key}",
         direction=StudyDirection.MAXIMIZE if search.maximise else StudyDirection.MINIMIZE,
         load_if_exists=True,
         pruner=pruner(search, recipe.epochs),
@@ -152,9 +149,9 @@ def _open(
     return RowSearch(
         pair=pair,
         row=row,
-        key=key,
-        definition=identity(definition),
-        code=code,
+        key=identified.key,
+        definition=identified.definition,
+        code=identified.code,
         space=settings,
         published=first,
         study=optuna_study,
@@ -162,28 +159,47 @@ def _open(
     )
 
 
-def _key(definition: dict[str, Any], code: Code, folder: SearchFolder) -> str:
-    """Return the identity of a search, which a version that recorded no code may have started."""
-    current = identity({**definition, CODE: code})
-    earlier = folder.record(identity(definition))
+@dataclass(frozen=True)
+class SearchIdentity:
+    """What tells one search from another.
 
-    if folder.record(current).exists() or not earlier.exists():
-        return current
-    return identity(definition) if read_search(earlier).code in (None, code) else current
+    Attributes:
+        key: Its identity.
+        definition: Its identity without the code.
+        code: The code that its cells are trained with.
+    """
+
+    key: str
+    definition: str
+    code: Code
 
 
-def _definition(
+def identify_search(
     prepared: Prepared,
     search: Search,
     pair: Pair,
     row: Row,
     settings: Mapping[str, Setting],
     hashes: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return everything that determines a search, except its number of trials, which may grow."""
+    folder: SearchFolder,
+) -> SearchIdentity:
+    """Return the identity of a search.
+
+    Its key is a hash of everything that determines the search, except its number of trials, which
+    may grow.
+
+    Args:
+        prepared: The prepared study.
+        search: Its search settings.
+        pair: The pair.
+        row: The row.
+        settings: The searched settings by flat name.
+        hashes: SHA-256 of each teacher's weights, by teacher key.
+        folder: The folder of the study's searches.
+    """
     study = prepared.study
     teacher = prepared.teacher_of(pair.name)
-    return {
+    definition = {
         "rules": RULES,
         "role": "search",
         "data": study.data(prepared.data.fingerprint),
@@ -195,3 +211,15 @@ def _definition(
         "select": study.select,
         "search": search.model_dump(exclude={"trials"}, exclude_none=True),
     }
+    code = code_of_cell(Cell(study, pair, row, search.seeds[0]), teacher.network)
+    return SearchIdentity(_key(definition, code, folder), identity(definition), code)
+
+
+def _key(definition: dict[str, Any], code: Code, folder: SearchFolder) -> str:
+    """Return the identity of a search, which a version that recorded no code may have started."""
+    current = identity({**definition, CODE: code})
+    earlier = folder.record(identity(definition))
+
+    if folder.record(current).exists() or not earlier.exists():
+        return current
+    return identity(definition) if read_search(earlier).code in (None, code) else current

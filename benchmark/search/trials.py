@@ -11,12 +11,12 @@ from benchmark.execution.executors import CellSpec, CohortSpec, Resources
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
 from benchmark.failpoint import failpoint
-from benchmark.hashing import canonical
 from benchmark.records.layout import CellFiles
 from benchmark.records.search import write_search
 from benchmark.search.asking import ask
 from benchmark.search.pruning import PruningListener
 from benchmark.search.recording import search_record
+from benchmark.search.rounds import cohorts
 from benchmark.search.row_search import RowSearch
 from benchmark.search.trial_cells import TrialCells
 from benchmark.study.schema import Recipe
@@ -87,18 +87,9 @@ class Trials:
             recipe = self.cells.prepared.study.recipe_of(row_search.row)
             pending[cell.files] = recipe, spec
 
-        groups: dict[str, list[CellSpec]] = {}
-        recipes: dict[str, Recipe] = {}
-        for recipe, spec in pending.values():
-            stream = canonical(recipe.stream)
-            recipes.setdefault(stream, recipe)
-            groups.setdefault(stream, []).append(spec)
-
-        size = self.cohort_size or max(1, len(pending))
         return [
-            self._cohort(specs[start : start + size], recipes[stream], seed)
-            for stream, specs in groups.items()
-            for start in range(0, len(specs), size)
+            self._cohort(specs, recipe, seed)
+            for recipe, specs in cohorts(list(pending.values()), self.cohort_size)
         ]
 
     def _cohort(self, specs: Sequence[CellSpec], recipe: Recipe, seed: int) -> CohortSpec:

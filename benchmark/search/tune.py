@@ -27,13 +27,13 @@ from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
-from benchmark.hashing import canonical
 from benchmark.locks import locked
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search, write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
 from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import BestTrial, best_trial, search_record
+from benchmark.search.rounds import cohorts, rounds
 from benchmark.search.row_search import RowSearch, open_searches
 from benchmark.search.spaces import space
 from benchmark.search.trial_cells import TrialCells
@@ -49,7 +49,7 @@ class Outcome:
     Attributes:
         best: The best trial of every search that has a complete one.
         failed: Labels of the searches without a complete trial.
-        tmac: Compute of all trials, in 10^12 multiply-accumulates.
+        tmac: Compute of all trials in cohorts, in 10^12 multiply-accumulates.
         alone: What `tmac` would be if every cell ran the teacher's forward passes for itself.
     """
 
@@ -81,7 +81,7 @@ def tune(
     """
     folder = session.workspace.study(prepared.study.name).search
     with errors_in(session.source):
-        search = _required_search(prepared)
+        search = required_search(prepared)
     address = storage or default_storage(folder)
 
     with locked(folder.path), _quiet_optuna(), storage_errors(address):
@@ -99,11 +99,11 @@ def tune(
         for pair in prepared.study.pairs:
             own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
             trials = Trials(cells, own, session, resources, cohort_size)
-            for numbers in _rounds(search):
+            for numbers in rounds(search):
                 trials.make(numbers)
                 on_round(folder.path)
 
-            _add_compute(prepared, search, own, outcome)
+            _add_compute(prepared, search, own, cohort_size, outcome)
             for row_search in own:
                 _conclude(row_search, cells, outcome)
         return outcome
@@ -122,8 +122,11 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _required_search(prepared: Prepared) -> Search:
-    """Return the search settings.
+def required_search(prepared: Prepared) -> Search:
+    """Return the search settings of a study.
+
+    Args:
+        prepared: The prepared study.
 
     Raises:
         InputError: The study has no search settings, or a row has nothing to search.
@@ -158,12 +161,6 @@ def _report_changed_code(
                 say(f"{row_search.label}: {changed} changed since the last search; starting anew")
 
 
-def _rounds(search: Search) -> Iterator[range]:
-    """Yield the numbers of the trials of each round."""
-    for start in range(0, search.trials, search.together):
-        yield range(start, min(start + search.together, search.trials))
-
-
 def _planned(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
 ) -> dict[str, int]:
@@ -181,19 +178,25 @@ def _planned(
 
 
 def _add_compute(
-    prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
+    prepared: Prepared,
+    search: Search,
+    row_searches: Sequence[RowSearch],
+    cohort_size: int | None,
+    outcome: Outcome,
 ) -> None:
-    """Add the compute of a pair's trials to the outcome."""
-    cohorts: dict[str, list[EstimatedCell]] = {}
+    """Add the compute of a pair's trials to the outcome.
+
+    The teacher's passes are shared only within a cohort, so that smaller cohorts cost more.
+    """
+    members = []
     for row_search in row_searches:
         recipe = prepared.study.recipe_of(row_search.row)
         method = row_search.method(row_search.published)
-        member = EstimatedCell(row_search.pair.name, method, recipe)
-        cohorts.setdefault(canonical(recipe.stream), []).append(member)
+        members.append((recipe, EstimatedCell(row_search.pair.name, method, recipe)))
 
-    for numbers in _rounds(search):
-        for members in cohorts.values():
-            shared, alone = cohort_macs(prepared, members * len(numbers))
+    for numbers in rounds(search):
+        for _, cohort in cohorts(members * len(numbers), cohort_size):
+            shared, alone = cohort_macs(prepared, cohort)
             outcome.tmac += len(search.seeds) * shared / 1e12
             outcome.alone += len(search.seeds) * alone / 1e12
 

@@ -15,6 +15,7 @@ from benchmark.study import yamlfile
 from benchmark.study.plan import SUFFIX
 from benchmark.study.schema import Row, Strict, TunedSettings
 from benchmark.study.study import Study
+from benchmark.wording import counted
 
 if TYPE_CHECKING:
     from benchmark.search.recording import BestTrial
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HEADER = """\
 # Settings that `kdbench tune` found for the study {study}. `kdbench run --settings tuned` reads this file.
 #
-# Each row was tuned with {trials} trials of {seeds} seeds, starting with the published settings, for {objective} on
+# Each row was tuned with {trials} of {seeds}, starting with the published settings, for {objective} on
 # validation images. `value` is the objective of the best trial, `published` that of the first;
 # `search` identifies the search.
 """  # noqa: E501
@@ -101,8 +102,8 @@ def write(path: Path, study: Study, best: Sequence[BestTrial]) -> None:
     }
     header = HEADER.format(
         study=study.name,
-        trials=search.trials,
-        seeds=len(search.seeds),
+        trials=counted(search.trials, "trial"),
+        seeds=counted(len(search.seeds), "seed"),
         objective=search.objective,
     )
 

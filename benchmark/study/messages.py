@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from benchmark.errors import suggest
+from benchmark.errors import similar, suggest
 from benchmark.study.schema import short_repr
 from benchmark.study.yamlfile import Location
 
 Models: TypeAlias = list[type[BaseModel]]
+
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 
 def key_of(location: Location) -> str:
@@ -24,6 +27,21 @@ def location_of(error: ErrorDetails, model: type[BaseModel]) -> Location:
     """Return the location of a pydantic error in the data of `model`."""
     location, _, _ = _walk(error["loc"], model)
     return location
+
+
+def without_misspelt(errors: list[ErrorDetails], model: type[BaseModel]) -> list[ErrorDetails]:
+    """Return the errors without those that follow from a misspelt key.
+
+    A required key that is misspelt is both unknown and missing; the hint for the unknown key says
+    all that there is to say.
+    """
+    meant = {
+        (*error["loc"][:-1], key)
+        for error in errors
+        if error["type"] == "extra_forbidden"
+        for key in _meant(error["loc"], model)
+    }
+    return [error for error in errors if error["type"] != "missing" or error["loc"] not in meant]
 
 
 def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
@@ -40,8 +58,18 @@ def message_of(error: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "list_type":
         return f"is {short_repr(error['input'])}; it must be a list: [{short_repr(error['input'])}]"
 
+    if isinstance(error["input"], str) and _DECIMAL_COMMA.fullmatch(error["input"]):
+        number = error["input"].replace(",", ".")
+        return f"is {short_repr(error['input'])}; write a decimal point: {number}"
+
     message = message.replace("Input should", "it must", 1)
     return f"is {short_repr(error['input'])}; {message[0].lower()}{message[1:]}"
+
+
+def _meant(location: Location, model: type[BaseModel]) -> list[str]:
+    """Return the key that a misspelt key probably stands for, if there is one."""
+    _, models, _ = _walk(location[:-1], model)
+    return similar(str(location[-1]), _keys(models))
 
 
 def _unknown_key(location: Location, model: type[BaseModel]) -> str:

@@ -136,6 +136,7 @@ class Plan:
         baseline: The row that trains the student alone, if there is one.
         not_applicable: "pair/row" -> why the method cannot run on the pair.
         datasets: Pair -> name of its data set, for titles only.
+        classes: Pair -> number of classes of its data set; empty in plans of older versions.
         protocol: `legacy` if no images were held out for validation, else `validated`.
         trials: Row -> number of trials in the search for its settings. Rows that are not listed
             have published settings.
@@ -171,6 +172,7 @@ class Plan:
     baseline: str | None
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
     protocol: str = "validated"
     trials: Mapping[str, int] = field(default_factory=dict)
     search_tmac: Mapping[str, float] = field(default_factory=dict)

@@ -77,6 +77,8 @@ select: best_val
         "Hugging Face data set",
         HuggingFace,
         """\
+# the folder data/uoft-cs/cifar100 or, without it, the data set on the hub;
+# a folder by its absolute path has two slashes: hfds//data/cifar100
 dataset: {name: hfds/uoft-cs/cifar100, input_key: img, target_key: fine_label}
 """,
     ),

@@ -14,7 +14,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
-from benchmark.study.messages import location_of, message_of
+from benchmark.study.messages import location_of, message_of, without_misspelt
 from benchmark.study.overrides import overridden, problems
 from benchmark.study.schema import (
     Dataset,
@@ -255,7 +255,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
     except ValidationError as error:
         lines = [
             file.line(location_of(problem, Study), message_of(problem, Study))
-            for problem in error.errors()
+            for problem in without_misspelt(error.errors(), Study)
         ]
         raise InputError("\n".join(lines)) from None
 

@@ -216,10 +216,13 @@ class _Inspector:
                 self.visit(value, (*location, index))
 
     def _check_key(self, key: Node) -> None:
+        if key.tag not in (_STR, _MERGE):
+            remedy = "put it in quotes"
+            if key.tag == _INT:  # {lr: 0,1} is read as {lr: 0, 1: null}
+                remedy += ", or write a decimal point if it is part of a number such as 0,1"
+            raise self._error(key, f"a key must be text; {remedy}")
         if isinstance(key, ScalarNode):
             self._check_scalar(key)
-        if key.tag not in (_STR, _MERGE):
-            raise self._error(key, "a key must be text; put it in quotes")
 
     def _check_scalar(self, node: ScalarNode) -> None:
         if node.tag == _INT and len(node.value) > MAX_DIGITS:

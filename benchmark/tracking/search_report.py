@@ -12,6 +12,7 @@ from benchmark.tracking import report_run
 from benchmark.tracking.client import Client
 from benchmark.tracking.projection import Outcome
 from benchmark.tracking.trial_run import STATES, as_text, search_tags
+from benchmark.wording import counted
 
 _MISSING = "-"
 """Text of a cell without a value."""
@@ -85,10 +86,10 @@ def _progress(record: SearchRecord) -> str:
     words = ["not finished" if word == "running" else word for word in words]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
 
-    models = f"{record.teacher} teaches {record.student}, {record.dataset}"
+    models = f"teacher {record.teacher}, student {record.student}, data {record.dataset}"
+    started = f"{len(record.trials)} of {counted(record.budget, 'trial')} started"
     return (
-        f"{record.row} on {record.pair} ({models}): {len(record.trials)} of {record.budget} trials "
-        f"started ({counts}), sampler {record.sampler}."
+        f"{record.row} on {record.pair} ({models}): {started} ({counts}), sampler {record.sampler}."
     )
 
 

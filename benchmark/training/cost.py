@@ -81,11 +81,16 @@ def teacher_passes(members: Iterable[tuple[Method, Length]]) -> int:
     Args:
         members: Method and length of each member.
     """
+    # Many members of a cohort make the same passes in the same epochs.
+    distinct = {
+        (epochs, method.taught(True), method.taught(False), _views(method))
+        for method, epochs in members
+    }
     passes: dict[int, int] = {}
-    for method, epochs in members:
+    for epochs, taught_early, taught_late, views in distinct:
         for epoch in range(-epochs.early, epochs.epochs):
-            if method.taught(epoch < 0):
-                passes[epoch] = max(passes.get(epoch, 0), _views(method))
+            if taught_early if epoch < 0 else taught_late:
+                passes[epoch] = max(passes.get(epoch, 0), views)
 
     return sum(passes.values())
 

@@ -21,6 +21,9 @@ class Progress:
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Report that an epoch has ended and has been recorded."""
 
+    def busy(self, cell: str, activity: str) -> None:
+        """Report that a cell begins something slow besides training, such as its evaluation."""
+
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Report that a cell has been evaluated and is finished."""
 

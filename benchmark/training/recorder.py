@@ -83,7 +83,7 @@ class Recorder:
         self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
 
     def trained(self, epoch: int, digest: str, stopped: Stopped | None) -> None:
-        """Record that training has finished, which unseals the test data.
+        """Record that training has finished, which unseals the test data; the evaluation follows.
 
         Args:
             epoch: The epoch whose weights are evaluated.
@@ -92,6 +92,7 @@ class Recorder:
         """
         if self._journal.last(Trained) is None:
             self._journal.append(Trained(epoch=epoch, sha256=digest, stopped=stopped))
+        self._progress.busy(self.task.label, "evaluating")
 
     def finish(self, epoch: int, digest: str, metrics: dict[str, float]) -> None:
         """Record the results, and mark the cell as finished.

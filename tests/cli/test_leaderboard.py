@@ -83,4 +83,50 @@ def test_runs_of_another_device_are_compared_only_when_asked_for_and_then_marked
     found = kdbench(*command, "--mix-environments")
     assert found.code == 0
     page = (tmp_path / "results" / "tiny" / "leaderboard.md").read_text()
-    assert f"* kd: 1 of {len(SEEDS)} runs were trained in another environment (device cuda)" in page
+    assert f"* kd: 1 of {len(SEEDS)} runs was trained in another environment (device cuda)" in page
+
+
+def test_a_table_for_a_paper_is_written_if_asked_for(
+    tracked: Tracked, tmp_path: Path, no_figures: None
+) -> None:
+    command = ("--workspace", tracked.workspace, "leaderboard", "tiny", "--results", tmp_path)
+    plain = kdbench(*command)
+    assert plain.code == 0
+    assert not (tmp_path / "tiny" / "paper.tex").exists()
+
+    found = kdbench(*command, "--latex-columns", "acc1, vs_student", "--decimals", "0")
+    assert found.code == 0
+    assert f"wrote {tmp_path}/tiny/paper.tex\n" in found.err
+    text = (tmp_path / "tiny" / "paper.tex").read_text()
+    board = by_row((tmp_path / "tiny" / "leaderboard.csv").read_text())
+    mean, spread = (float(board["kd"][name]) for name in ("acc1", "sd"))
+    (line,) = (line for line in text.splitlines() if line.startswith("kd & "))
+    assert rf"{mean:.0f} $\pm$ {spread:.0f}" in line
+    assert len(line.split(" & ")) == 3
+
+    assert kdbench(*command, "--decimals", "3").code == 0
+    text = (tmp_path / "tiny" / "paper.tex").read_text()
+    assert rf"{mean:.3f} $\pm$ {spread:.3f}" in text
+
+
+def test_columns_without_room_on_a_page_are_named_on_the_screen(
+    tracked: Tracked, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.report.latex.PAGE_WIDTH", 250.0)
+    command = ("--workspace", tracked.workspace, "leaderboard", "tiny", "--results", tmp_path)
+    found = kdbench(*command)
+    omitted = [line for line in (tmp_path / "tiny" / "leaderboard.tex").read_text().splitlines()
+               if line.startswith("% columns omitted")]  # fmt: skip
+    assert len(omitted) == 1
+    titles = omitted[0].partition(": ")[2]
+    assert (
+        f"leaderboard.tex has no room for {titles} (pair, digits); --latex-columns chooses the "
+        "columns of paper.tex\n"
+    ) in found.err
+
+
+def test_an_unknown_column_of_a_table_for_a_paper_is_refused(tracked: Tracked) -> None:
+    refused(
+        r"--latex-columns: no column 'acc'; did you mean 'acc[15]'\?",
+        *("--workspace", tracked.workspace, "leaderboard", "tiny", "--latex-columns", "acc"),
+    )

@@ -1,24 +1,88 @@
-"""The live display of training: its bar counts the epochs that will be trained."""
+"""The screen during training: the bar counts the epochs to come; activities have a word."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from benchmark.cli.progress import LiveProgress
+from benchmark.cli import progress as cli_progress
+from benchmark.cli.progress import LiveProgress, PlainProgress
+from benchmark.training.progress import Progress
+from tests.support.studies import run, tiny
+
+
+class Events(Progress):
+    """Keeps activities and results in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def busy(self, cell: str, activity: str) -> None:
+        self.events.append(f"{cell}: {activity}")
+
+    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
+        self.events.append(f"{cell}: finished")
+
+
+def test_a_log_names_activities_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("benchmark.cli.progress.time.monotonic", lambda: clock[0])
+    console = Console(file=StringIO(), width=200)
+    plain = PlainProgress(console)
+
+    plain.busy("one", "evaluating")
+    plain.busy("two", "evaluating")
+    clock[0] += cli_progress.QUIET_SECONDS
+    plain.epoch("three", 0, 2, {"val/acc1": 50.0})
+    plain.busy("three", "evaluating")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "one: evaluating",
+        "three: epoch 1 of 2, validation 50.0 %",
+        "three: evaluating",
+    ]
+
+
+def test_a_terminal_shows_the_activity_until_the_result() -> None:
+    console = Console(file=StringIO(), width=200, force_terminal=True)
+    live = LiveProgress(console)
+    live.busy("pair / kd / seed 0", "evaluating")
+
+    def shown() -> str:
+        with console.capture() as text:
+            console.print(live._screen())
+        return text.get()
+
+    assert "pair / kd / seed 0  evaluating" in shown()
+    live.finished("pair / kd / seed 0", {"val/acc1": 50.0})
+    assert "evaluating" not in shown()
+
+
+@pytest.mark.trains
+def test_finished_students_are_evaluated_with_a_word(workspace: Path) -> None:
+    events = Events()
+    run(workspace, tiny(["student", "kd"]), events)
+    students = [event for event in events.events if not event.startswith("teacher")]
+    assert students == [
+        f"pair / {row} / seed 0: {event}"
+        for row in ("student", "kd")
+        for event in ("evaluating", "finished")
+    ]
 
 
 def shown(progress: LiveProgress) -> str:
     """Return the display as text."""
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=StringIO(), width=120)
     with console.capture() as capture:
         console.print(progress._screen())
     return capture.get()
 
 
 def live() -> LiveProgress:
-    return LiveProgress(Console(file=io.StringIO()))
+    return LiveProgress(Console(file=StringIO()))
 
 
 def test_epochs_that_a_finished_cell_did_not_train_are_taken_off_the_bar() -> None:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.support.commandline import PLAIN, ended, kdbench, launched
+import benchmark
+from tests.support.commandline import PLAIN, Ended, ended, kdbench, launched
 from tests.support.studies import Tracked, plan
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.usefixtures("here")]
@@ -31,3 +32,7 @@ def test_letters_that_the_output_does_not_know_are_question_marks(tracked: Track
     assert (found.code, found.err) == (0, "")
     assert not shown.isascii()
     assert found.out == shown.encode("ascii", "replace").decode()
+
+
+def test_the_version_is_printed_without_a_command() -> None:
+    assert kdbench("--version") == Ended(0, f"kdbench {benchmark.__version__}\n", "")

@@ -78,13 +78,17 @@ def opened_folder(tmp_path, **options):
     return opened("folder/mine", tmp_path, split={"val": 0}, **options)
 
 
-def refused(name, folder, **options):
-    """The message with which a data set is refused; `folder` reads HERE in it."""
+def problems(name, folder, **options):
+    """The lines with which a data set is refused; `folder` reads HERE in them."""
     with pytest.raises(InputError) as error:
         opened(name, folder, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message.replace(str(folder), "HERE")
+    return str(error.value).replace(str(folder), "HERE").splitlines()
+
+
+def refused(name, folder, **options):
+    """The only line with which a data set is refused."""
+    (line,) = problems(name, folder, **options)
+    return line
 
 
 def test_the_kinds_are_the_files_of_the_folder():
@@ -239,22 +243,58 @@ def test_a_folder_without_classes_or_images_is_refused(tmp_path, loading):
     options = {"loading": loading, "image_size": 16}
     (tmp_path / "mine/train").mkdir(parents=True)
     (tmp_path / "mine/test/a").mkdir(parents=True)
-    message = refused("folder/mine", tmp_path, **options)
-    assert message == "dataset: HERE/mine/train has no folders; add one for each class"
+    assert problems("folder/mine", tmp_path, **options) == [
+        "dataset: HERE/mine/train has no folders; add one for each class",
+        "dataset: HERE/mine/test: no images in the class folder a; add some or remove the class",
+    ]
 
     (tmp_path / "mine/train/a").mkdir()
     (tmp_path / "mine/train/a/notes.txt").write_text("none")
-    message = refused("folder/mine", tmp_path, **options)
-    assert message == "dataset: HERE/mine/train/a has no images; add some or remove the class"
+    assert problems("folder/mine", tmp_path, **options) == [
+        f"dataset: HERE/mine/{part}: no images in the class folder a; add some or remove the class"
+        for part in ("train", "test")
+    ]
 
 
 def test_parts_with_different_classes_are_refused(tmp_path):
     class_folders(tmp_path / "mine", classes="ab")
     (tmp_path / "mine/test/b").rename(tmp_path / "mine/test/c")
-    assert refused("folder/mine", tmp_path) == (
-        "dataset: HERE/mine/train has a class folder 'b' that HERE/mine/test lacks; "
-        "add or remove it"
-    )
+    assert problems("folder/mine", tmp_path) == [
+        "dataset: HERE/mine/test lacks the class folder b of HERE/mine/train; add or remove it",
+        "dataset: HERE/mine/train lacks the class folder c of HERE/mine/test; add or remove it",
+    ]
+
+
+def test_many_missing_classes_are_named_at_once_and_cut_short(tmp_path):
+    class_folders(tmp_path / "mine", counts=(("train", 1), ("test", 1)), classes="abcdefghijklmn")
+    for name in "bcdefghijklm":
+        (tmp_path / f"mine/test/{name}/0.png").unlink()
+        (tmp_path / f"mine/test/{name}").rmdir()
+    (tmp_path / "mine/train/a/0.png").unlink()
+    (tmp_path / "mine/train/n/0.png").unlink()
+
+    assert problems("folder/mine", tmp_path) == [
+        "dataset: HERE/mine/train: no images in the class folders a, n; add some or remove the "
+        "classes",
+        "dataset: HERE/mine/test lacks the class folders b, c, d, e, f, g, h, i, j, k and 2 more "
+        "of HERE/mine/train; add or remove them",
+    ]
+
+
+def test_both_parts_of_a_folder_are_missed_at_once(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert [line.split("; ")[0] for line in problems("folder/mine", tmp_path)] == [
+        "dataset: HERE/mine has no folder train",
+        "dataset: HERE/mine has no folder test or validation or val",
+    ]
+
+
+def test_an_absolute_path_follows_the_kind_of_source(tmp_path):
+    parquet(tmp_path / "table")
+    class_folders(tmp_path / "mine")
+    elsewhere = tmp_path / "elsewhere"
+    assert opened(f"hfds/{tmp_path}/table", elsewhere, split={"val": 0}).samples == 12
+    assert opened(f"folder/{tmp_path}/mine", elsewhere, split={"val": 0}).samples == 24
 
 
 def test_a_truncated_image_is_refused_by_its_name(tmp_path):
@@ -306,23 +346,53 @@ def test_one_split_for_both_training_and_testing_is_refused(tmp_path):
 
 def test_unknown_columns_are_refused_with_a_list_of_the_known_ones(tmp_path):
     parquet(tmp_path / "mine", image="img", label="fine")
-    message = refused("hfds/mine", tmp_path)
-    assert message == "dataset: hfds/mine has no column 'image'; set input_key to one of img, fine"
+    no_image = "dataset: hfds/mine has no column 'image'; set input_key to one of img"
+    no_label = "dataset: hfds/mine has no column 'label'; set target_key to one of fine"
+    assert problems("hfds/mine", tmp_path) == [no_image, no_label]
+    assert refused("hfds/mine", tmp_path, input_key="img") == no_label
 
-    message = refused("hfds/mine", tmp_path, input_key="img")
-    assert message == "dataset: hfds/mine has no column 'label'; set target_key to one of img, fine"
+    assert problems("hfds/mine", tmp_path, input_key="fine", target_key="img") == [
+        "dataset: hfds/mine: column 'fine' contains no images but classes; set input_key to one of "
+        "img",
+        "dataset: hfds/mine: column 'img' contains images; labels must be integers counted from 0; "
+        "set target_key to one of fine",
+    ]
 
-    message = refused("hfds/mine", tmp_path, input_key="fine", target_key="fine")
-    assert message == "dataset: hfds/mine: column 'fine' contains no images; set input_key"
+
+def test_columns_are_checked_before_any_image_is_decoded(tmp_path):
+    parquet(tmp_path / "mine", image="img", label="fine")
+    messages = []
+    with pytest.raises(InputError):
+        opened("hfds/mine", tmp_path, messages)
+    assert messages == []
+    opened("hfds/mine", tmp_path, messages, input_key="img", target_key="fine")
+    assert messages == ["dataset hfds/mine: decoding all images, once"]
 
 
 def test_labels_that_are_no_classes_are_refused(tmp_path):
     parquet(tmp_path / "mine", labels="string")
     message = refused("hfds/mine", tmp_path)
-    assert message.startswith(
-        "dataset: HERE/mine: train: column 'label' contains the label 'x'; labels must be "
-        "integers counted from 0"
+    assert message == (
+        "dataset: hfds/mine: column 'label' contains values of type string; labels must be "
+        "integers counted from 0; set target_key"
     )
+
+
+def test_wrong_labels_of_both_parts_are_told_at_once(tmp_path):
+    import datasets
+
+    folder = parquet(tmp_path / "mine", labels="int64")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    for part, labels in (("train", [0, 1, -1]), ("test", [0, 7, 1])):
+        rows = {"image": [picture(number) for number in range(3)], "label": labels}
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(folder / f"{part}.parquet")
+
+    lines = problems("hfds/mine", tmp_path)
+    assert [line.split("; ")[0] for line in lines] == [
+        "dataset: HERE/mine: train: column 'label' contains the label -1",
+        "dataset: HERE/mine: test: column 'label' contains the label 7",
+    ]
 
 
 def test_unknown_splits_of_a_hugging_face_data_set_are_refused_with_a_list_of_the_known_ones(
@@ -332,14 +402,16 @@ def test_unknown_splits_of_a_hugging_face_data_set_are_refused_with_a_list_of_th
     message = refused("hfds/mine", tmp_path, test_split="tset")
     assert message.startswith("dataset: hfds/mine: Unknown split")
     assert "['train', 'validation']" in message
-    assert message.endswith("; set train_split and test_split")
+    assert message.endswith("; set test_split")
+    both = problems("hfds/mine", tmp_path, train_split="trian", test_split="tset")
+    assert [line.rpartition("; ")[2] for line in both] == ["set train_split", "set test_split"]
     assert len(opened("hfds/mine", tmp_path, split={"val": 1})._source.test()) == 3
 
 
 def test_a_hugging_face_data_set_without_a_test_split_is_refused(tmp_path):
     parquet(tmp_path / "mine", counts=(("train", 4),))
     message = refused("hfds/mine", tmp_path)
-    assert message.endswith("Should be one of ['train'].; set train_split and test_split")
+    assert message.endswith("Should be one of ['train'].; set test_split")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "none"])
@@ -395,7 +467,7 @@ def failing(error):
 
 def test_without_a_network_a_name_that_is_no_folder_is_refused(tmp_path, monkeypatch):
     error = ConnectionError("Couldn't reach 'some/where' on the Hub\nand more")
-    monkeypatch.setattr(timm.data.dataset_factory, "create_dataset", failing(error))
+    monkeypatch.setattr("datasets.load_dataset", failing(error))
     assert refused("hfds/some/where", tmp_path) == (
         "dataset: hfds/some/where: neither HERE/some/where nor some/where is a folder, and the "
         "Hugging Face hub does not provide it (Couldn't reach 'some/where' on the Hub)"

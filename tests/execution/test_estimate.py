@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
-from benchmark.execution import estimate as execution_estimate
-from benchmark.execution.estimate import BatchSeconds, Estimate, estimate
+from benchmark.execution import batch_clock, steps
+from benchmark.execution.batch_clock import BatchClock
+from benchmark.execution.estimate import Estimate, estimate
+from benchmark.models.tapped import TappedModel
+from benchmark.study.schema import Network
 from tests.execution.helpers import pairs, prepared
+from tests.support.networks import STUDENT, TEACHER
 from tests.support.studies import folders, tiny
 
 
 @pytest.fixture
 def clocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the time of a batch known."""
-    seconds = BatchSeconds(teacher_pass=1.0, teacher_step=10.0, student_step=100.0)
-    monkeypatch.setattr(execution_estimate, "_seconds_per_batch", lambda *_: seconds)
+    """Makes the time of a batch known: 1 s for a teacher's pass, 10 s and 100 s for training."""
+
+    def seconds(clock: BatchClock, network: Network, macs: int, *, trains: bool) -> float:
+        if network.model != TEACHER:
+            return 100.0
+        return 10.0 if trains else 1.0
+
+    monkeypatch.setattr(BatchClock, "seconds", seconds)
 
 
 @pytest.mark.usefixtures("clocked")
@@ -83,9 +92,46 @@ def test_an_estimate_counts_every_row_with_its_own_recipe() -> None:
     assert cost.seconds == pytest.approx(batches * 100 + 3 * (5 + 2) * 1)
 
 
-def test_the_time_of_a_batch_is_measured_for_every_network() -> None:
-    seconds = execution_estimate._seconds_per_batch(prepared(tiny()), 0)
-    assert min(dataclasses.astuple(seconds)) > 0
+def test_the_time_of_a_batch_is_measured_once_for_each_distinct_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time per image of a part of a batch is extrapolated to the whole batch."""
+    timed: list[tuple[int, bool]] = []
+
+    def fastest(model: TappedModel, images: Tensor, *, trains: bool) -> float:
+        timed.append((len(images), trains))
+        return 0.5 * len(images)
+
+    monkeypatch.setattr(batch_clock, "_fastest", fastest)
+    study = prepared(tiny())
+    clock = BatchClock(study.data, 64)
+    network, macs = Network(model=STUDENT), int(batch_clock.SAMPLE_MACS / 16)
+
+    assert clock.seconds(network, macs, trains=True) == 32.0
+    assert clock.seconds(Network(model=STUDENT), macs, trains=True) == 32.0
+    assert timed == [(16, True)]
+    assert clock.seconds(network, 10 * macs, trains=False) == 32.0
+    assert clock.seconds(Network(model=TEACHER), 1, trains=False) == 32.0
+    assert timed[1:] == [(batch_clock.FEWEST_IMAGES, False), (64, False)]
+
+
+def test_a_batch_takes_time() -> None:
+    study = prepared(tiny())
+    clock = BatchClock(study.data, 16)
+    assert clock.seconds(Network(model=STUDENT), 1, trains=True) > 0
+
+
+@pytest.mark.usefixtures("clocked")
+def test_a_slow_estimate_tells_what_it_is_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "QUIET_SECONDS", 0)
+    study = prepared(tiny(["student", "kd"], seeds=[0, 1]))
+    lines: list[str] = []
+    estimate(study, study.cohorts(study.cells, None), study.teachers, lines.append)
+    assert lines == [
+        "timing teacher 1 of 1",
+        "estimating cohort 1 of 2",
+        "estimating cohort 2 of 2",
+    ]
 
 
 @pytest.mark.usefixtures("clocked")

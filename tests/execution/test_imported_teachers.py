@@ -60,6 +60,7 @@ def test_imported_weights_are_measured_and_told_by_their_hash(
     done = kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     assert done.code == 0, done.err
     assert done.out.startswith(f"{TEACHER}: ")
+    assert f"teacher {TEACHER}: evaluating " in done.err
     assert done.out.rstrip().endswith(f"weights: {digits}")
     assert f"write `weights: {digits}` under the teacher in {study}" in done.err
     (card,) = (json.loads(path.read_text()) for path in workspace.glob("teachers/*/card.json"))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmark.errors import InputError
+from benchmark.execution import steps
 from benchmark.execution.prepare import Prepared
 from benchmark.models import create
 from benchmark.study.schema import Network
@@ -185,3 +186,28 @@ def test_preparing_counts_each_network_without_touching_torchs_stream() -> None:
     for role, name in (("teacher", TEACHER), ("student", STUDENT)):
         model = create.tapped(Network(model=name), "here", (3, 32, 32), 10, (0.5,) * 3, (0.5,) * 3)
         assert study.macs["pair", role] == model.macs()
+
+
+def test_each_distinct_network_of_a_study_is_built_once_and_slow_checks_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+    tapped = create.tapped
+
+    def counting(network: Network, *rest: Any) -> Any:
+        built.append(network.model)
+        return tapped(network, *rest)
+
+    monkeypatch.setattr(create, "tapped", counting)
+    monkeypatch.setattr(steps, "QUIET_SECONDS", 0)
+    every = pairs(one={}, two={"seed": 1}, three={})
+    every[2]["student"] = every[0]["student"]
+    every[2]["teacher"]["image_size"] = 16
+    checked = prepared(tiny(pairs=every))
+
+    assert sorted(built) == sorted([TEACHER, TEACHER, STUDENT, "test_efficientnet"])
+    assert checked.macs["one", "teacher"] == checked.macs["two", "teacher"]
+    assert checked.macs["one", "teacher"] > checked.macs["three", "teacher"]
+    assert [line for line in capsys.readouterr().out.splitlines() if "checking" in line] == [
+        f"checking pair {number} of 3" for number in (1, 2, 3)
+    ]

@@ -164,7 +164,7 @@ def test_two_pairs_with_one_teacher_train_it_once(workspace: Path) -> None:
     ("second", "keys"),
     [
         ({}, 1),
-        ({"min_accuracy": 1}, 1),
+        ({"min_accuracy": 2}, 1),
         ({"kwargs": {}}, 1),
         ({"seed": 1}, 2),
         ({"kwargs": {"drop_rate": 0.1}}, 2),

@@ -18,7 +18,7 @@ def test_the_runs_of_the_rarer_environment_are_marked_whatever_its_name():
         *row("at", [None, None, 94], fingerprint="device a"),
     ]
     assert lines(runs, PLAN, ("note",), mix_environments=True) == [
-        ("at", "1 of 3 runs were trained in another environment (device a)"),
+        ("at", "1 of 3 runs was trained in another environment (device a)"),
         ("kd", ""),
         ("student", ""),
     ]

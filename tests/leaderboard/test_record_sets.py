@@ -146,7 +146,7 @@ def test_record_set_8_runs_of_several_environments_are_refused_unless_asked_for_
     with pytest.raises(MixedEnvironmentsError, match=message):
         lines(runs, PLAN, columns)
 
-    marked = "1 of 3 runs were trained in another environment (device cuda)"
+    marked = "1 of 3 runs was trained in another environment (device cuda)"
     assert lines(runs, PLAN, columns, mix_environments=True) == [
         ("at", 1, 1.0, 0.75, 0.75, marked),
         ("kd", 2, None, 0.75, None, ""),

@@ -18,6 +18,7 @@ from benchmark.leaderboard.statistics import (
     mean,
     mean_ranks,
     ranks,
+    share_interval,
     sign_flip,
     smallest_p,
 )
@@ -138,6 +139,21 @@ def test_intervals_of_a_mean_agree_with_scipy(n):
     values = np.random.default_rng(n).normal(70, 2, n).tolist()
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert interval(values) == pytest.approx((expected.low, expected.high), rel=1e-10)
+
+
+def test_the_interval_of_a_share_is_the_same_within_the_bounds_and_ends_at_them():
+    for values in ([69.0, 69.4, 69.2], [50.0, 60.0], [0.0, 100.0, 50.0, 50.0]):
+        low, high = interval(values)
+        assert share_interval(values) == (max(low, 0.0), min(high, 100.0))
+    assert share_interval([69.0, 69.4, 69.2]) == interval([69.0, 69.4, 69.2])
+
+    wide = [20.0, 90.0, 75.0]
+    low, high = interval(wide)
+    assert low < 0
+    assert high > 100
+    assert share_interval(wide) == (0.0, 100.0)
+    assert share_interval([99.0, 97.0, 100.0]) == (interval([99.0, 97.0, 100.0])[0], 100.0)
+    assert all(math.isnan(limit) for limit in share_interval([50.0]))
 
 
 def test_a_mean_does_not_depend_on_the_order_of_its_values_and_needs_one():

@@ -97,11 +97,18 @@ def test_one_seed_has_a_mean_but_no_spread_and_no_rank():
 
 def test_two_seeds_have_an_interval_but_no_rank():
     plan = dataclasses.replace(PLAN, seeds=(0, 1))
-    kd = line([*row("student", (90.0, 90.0)), *row("kd", (92.0, 94.0))], "kd", plan)
+    kd = line([*row("student", (50.0, 50.0)), *row("kd", (52.0, 54.0))], "kd", plan)
     assert kd["sd"] == pytest.approx(math.sqrt(2))
-    assert kd["ci_high"] == pytest.approx(93 + T1)
+    assert kd["ci_high"] == pytest.approx(53 + T1)
     assert kd["rank"] is None
     assert kd["note"] == "n = 2: no rank with fewer than 3 seeds"
+
+
+def test_an_interval_of_accuracies_ends_at_100_percent_and_one_of_differences_does_not():
+    plan = dataclasses.replace(PLAN, seeds=(0, 1))
+    kd = line([*row("student", (10.0, 50.0)), *row("kd", (92.0, 94.0))], "kd", plan)
+    assert (kd["ci_low"], kd["ci_high"]) == (pytest.approx(93 - T1), 100.0)
+    assert kd["vs_student_high"] > 100
 
 
 def test_equal_results_have_an_interval_of_zero_width_around_their_own_value():

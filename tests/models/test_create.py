@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models import register_model
+from timm.models._builder import build_model_with_cfg
+from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.models import create
@@ -83,7 +88,10 @@ def test_arguments_that_the_engine_does_not_leave_to_a_study_are_refused(key, re
 
 
 def test_a_network_that_gives_no_logits_is_refused():
-    message = r"cannot take images of 3x32x32: its output per image is \(.*\), but 10 logits"
+    message = (
+        r"'gemma4_vit_167m_enc' is no classifier of 10 classes: its output per image has the shape "
+        r"[0-9x]+; choose another model$"
+    )
     with pytest.raises(InputError, match=message):
         build("gemma4_vit_167m_enc", {"depth": 1, "global_pool": "avg"})
 
@@ -122,7 +130,7 @@ def test_a_networks_own_normalisation_replaces_that_of_the_data(images):
 @pytest.mark.parametrize(("key", "other"), [("mean", [0.5] * 3), ("std", [0.5] * 3)])
 def test_a_normalisation_for_another_number_of_channels_is_refused(key, other):
     options = {"mean": [0.5] * 3, "std": [0.5] * 3, key: [0.5]}
-    message = rf"^pairs\[0\]\.student\.{key}: has 1 values, but the images have 3 channels$"
+    message = rf"^pairs\[0\]\.student\.{key}: has 1 value, but the images have 3 channels$"
     with pytest.raises(InputError, match=message):
         build("test_resnet", **options)
 
@@ -197,7 +205,7 @@ def test_a_pretrained_network_is_normalised_as_its_weights_were(weights, images)
 
 
 def test_pretrained_weights_for_colour_need_a_normalisation_for_grey_images(weights):
-    message = r"^pairs\[0\]\.teacher\.mean: has 3 values, but the images have 1 channels$"
+    message = r"^pairs\[0\]\.teacher\.mean: has 3 values, but the images have 1 channel$"
     with pytest.raises(InputError, match=message):
         tapped(from_file(weights), size=(1, 32, 32))
 
@@ -244,3 +252,32 @@ def test_a_file_of_pretrained_weights_is_refused_without_pretrained(weights):
     )
     with pytest.raises(InputError, match=message):
         build("test_resnet", from_file(weights).kwargs)
+
+
+def test_an_own_network_without_pretrained_weights_causes_no_warning(caplog):
+    """timm warns about it whenever the network is built; other warnings are shown once."""
+
+    @register_model
+    def tests_plain(pretrained=False, **options):
+        return build_model_with_cfg(Plain, "tests_plain", pretrained, **options)
+
+    for _ in range(3):
+        create.create(Network(model="tests_plain"), "here", (3, 8, 8), 10)
+    assert caplog.messages == []
+
+    logger = logging.getLogger("timm.models._builder")
+    for _ in range(3):
+        logger.warning("weights %s are odd", "a")
+    assert caplog.messages == ["weights a are odd"]
+
+
+class Plain(nn.Module):
+    """A network that timm knows nothing about."""
+
+    def __init__(self, num_classes=10, in_chans=3, **_):
+        super().__init__()
+        self.num_classes = num_classes
+        self.layer = nn.Linear(in_chans, num_classes)
+
+    def forward(self, inputs):
+        return self.layer(inputs.mean((2, 3)))

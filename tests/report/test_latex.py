@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from benchmark.leaderboard.table import leaderboard
-from benchmark.report.latex import LONGEST, escaped, to_latex
+from benchmark.report.latex import omitted_columns, to_latex
+from benchmark.report.latex_parts import LONGEST, escaped
 from benchmark.report.tables import OMITTED
 from benchmark.study.plan import Plan
 from tests.support.tabled import PLAN, runs, several, tables, tuned
@@ -220,7 +222,7 @@ def test_runs_of_another_environment_are_noted_below_the_table():
     table.loc[(table["method"] == "kd") & (table["seed"] == 0), "fingerprint"] = "device cuda"
     text = to_latex(leaderboard(table, PLAN, mix_environments=True), PLAN)
     below = text.split(r"\end{tabular}")[1]
-    assert "kd: 1 of 3 runs were trained in another environment (device cuda)" in below
+    assert "kd: 1 of 3 runs was trained in another environment (device cuda)" in below
 
 
 def test_the_caption_says_how_daggers_were_tested_and_which_seeds_are_too_few():
@@ -232,3 +234,21 @@ def test_the_caption_says_how_daggers_were_tested_and_which_seeds_are_too_few():
     assert "No difference" not in text
     test = "(sign-flip test of paired differences, Holm's correction)"
     assert rf"$\ddagger$ $p < 0.05$ against kd {test}." in text
+
+
+def test_omitted_columns_are_known_by_table():
+    board, _, plan = spread()
+    assert omitted_columns(board, plan) == {f"{PLAN.pairs[0]}, cifar100": ["Gap closed"]}
+    assert omitted_columns(*tables()[::2]) == {}
+
+
+def test_the_reference_is_called_by_the_name_of_its_row():
+    board, _, plan = with_p_values()
+    renamed = dataclasses.replace(
+        plan,
+        methods=tuple("plain_kd" if name == "kd" else name for name in plan.methods),
+        reference="plain_kd",
+    )
+    board["method"] = board["method"].replace("kd", "plain_kd")
+    assert r"against plain\_kd" in to_latex(board, renamed)
+    assert "against kd" in to_latex(*with_p_values()[::2])

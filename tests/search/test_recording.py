@@ -25,7 +25,7 @@ OLD = """\
   "figures": [
     "34adc2ceefd2/history.png"
   ],
-  "gained": "Best val/acc1 of 2 trials: 10 (trial 1, 7.5 as published), mean of 1 seeds.",
+  "gained": "Best val/acc1 of 2 trials: 10 (trial 1, 7.5 as published), mean of 1 seed.",
   "key": "34adc2ceefd2",
   "maximise": true,
   "method": "fitnet",
@@ -149,11 +149,11 @@ def test_a_search_without_a_complete_trial_has_no_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("best", "sentence"),
     [
-        (1, "Best val/acc1 of 2 trials: 10 (trial 1, 7.5 as published), mean of 1 seeds."),
+        (1, "Best val/acc1 of 2 trials: 10 (trial 1, 7.5 as published), mean of 1 seed."),
         (
             0,
             "Best val/acc1 of 2 trials: 7.5 (the published settings, 7.5 as published), "
-            "mean of 1 seeds.",
+            "mean of 1 seed.",
         ),
         (None, "2 of 4 trials, none complete."),
     ],

@@ -100,6 +100,16 @@ WRONG_TYPES = [
     ("[3, 1]", "3", "13:1: seeds: is 3; it must be a list: [3]"),
     ("[3, 1]", "[]", "13:1: seeds: is []; list should have at least 1 item"),
     ("lr: 5e-2", "lr: '5e-2'", "17:26: recipe.optimizer.lr: is '5e-2'; it must be a valid number"),
+    (
+        "lr: 5e-2",
+        "lr: '0,05'",
+        "17:26: recipe.optimizer.lr: is '0,05'; write a decimal point: 0.05",
+    ),
+    (
+        "lr: 5e-2",
+        "lr: 0,05",
+        "17:32: a key must be text; put it in quotes, or write a decimal poin",
+    ),
     ("lr: 5e-2", "lr: .inf", "17:26: recipe.optimizer.lr: is inf; it must be a finite number"),
     ("lr: 5e-2", "lr: .nan", "17:26: recipe.optimizer.lr: is nan; it must be "),
     ("lr: 5e-2", "lr: 0", "17:26: recipe.optimizer.lr: is 0; it must be greater than 0"),
@@ -133,6 +143,16 @@ UNKNOWN_NAMES = [
 ]
 
 WRONG_VALUES = [
+    (
+        "min_accuracy: 90",
+        "min_accuracy: 0.9",
+        "6:62: pairs[0].teacher.min_accuracy: is 0.9, but accuracies are in percent; for 90%, ",
+    ),
+    (
+        "min_accuracy: 90",
+        "min_accuracy: 1",
+        "6:62: pairs[0].teacher.min_accuracy: is 1, but accuracies are in percent; for 100%, wri",
+    ),
     ("[3, 1]", "[3, 1, 3]", "13:1: seeds: 3 occurs twice; make every entry unique"),
     ("name: same", "name: resnet14-resnet8", "5:1: pairs: 'resnet14-resnet8' occurs twice; "),
     ("name: warm", "name: student", "9:1: methods: 'student' occurs twice; "),
@@ -439,3 +459,21 @@ def test_reading_studies_imports_neither_torch_nor_mlflow_nor_optuna():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_required_key_that_is_misspelt_is_one_mistake(file):
+    assert refused(file, changed("  epochs: 10\n", "  epoch: 10\n")) == [
+        "15:3: recipe.epoch: unknown key; did you mean 'epochs'?"
+    ]
+
+
+def test_an_unknown_key_does_not_hide_another_key_that_is_missing(file):
+    missing, unknown = refused(file, changed("  epochs: 10\n", "  nonsense: 10\n"))
+    assert missing == "14:1: recipe.epochs: missing; this key is required"
+    assert unknown.startswith("15:3: recipe.nonsense: unknown key; choose from ")
+
+
+@pytest.mark.parametrize("value", [0, 1.5, 72, 100])
+def test_a_minimum_accuracy_in_percent_is_accepted(file, value):
+    study = load_text(file, changed("min_accuracy: 90", f"min_accuracy: {value}"))
+    assert study.pairs[0].teacher.min_accuracy == value

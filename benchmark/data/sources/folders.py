@@ -8,6 +8,7 @@ from benchmark.data.sources._files import Files, find_folder, signature, walk
 from benchmark.data.sources.base import Located, Source, SourceKind, split_names
 from benchmark.errors import InputError
 from benchmark.study import schema
+from benchmark.wording import listed
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -27,50 +28,75 @@ class ClassFolders(SourceKind[schema.ClassFolders]):
                 f"nor a folder {argument}; check dataset.name and dataset.root"
             )
 
-        train, test = (_split_folder(folder, names) for names in split_names(dataset))
+        train, test = _split_folders(folder, dataset)
         return Located([signature(train), signature(test)], lambda _: _load(train, test))
 
 
-def _split_folder(folder: Path, names: tuple[str, ...]) -> Path:
-    """Return the first existing folder with one of these names."""
-    for name in names:
-        if (folder / name).is_dir():
-            return folder / name
+def _split_folders(folder: Path, dataset: schema.ClassFolders) -> tuple[Path, Path]:
+    """Return the folders with the training and test images: the first that exist."""
+    found: list[Path] = []
+    problems: list[str] = []
+    for names in split_names(dataset):
+        existing = [folder / name for name in names if (folder / name).is_dir()]
+        found += existing[:1]
+        if not existing:
+            problems.append(
+                f"dataset: {folder} has no folder {' or '.join(names)}; "
+                "add one that contains a folder per class"
+            )
 
-    raise InputError(
-        f"dataset: {folder} has no folder {' or '.join(names)}; "
-        "add one that contains a folder per class"
-    )
+    if problems:
+        raise InputError("\n".join(problems))
+    train, test = found
+    return train, test
 
 
 def _load(train: Path, test: Path) -> Source:
-    """List the files of all classes; both folders must have the same classes."""
-    train_classes = _class_names(train)
-    train_files = _list_files(train, train_classes)
-    test_classes = _class_names(test)
-    test_files = _list_files(test, test_classes)
+    """List the files of all classes; both folders must have the same classes.
 
-    if unmatched := sorted(set(train_classes) ^ set(test_classes)):
-        name = unmatched[0]
-        has, lacks = (train, test) if name in train_classes else (test, train)
-        raise InputError(
-            f"dataset: {has} has a class folder {name!r} that {lacks} lacks; add or remove it"
-        )
+    Raises:
+        InputError: Class folders or images are missing. The message has a line for every kind of
+            problem, with the names of the folders.
+    """
+    classes = {folder: _class_names(folder) for folder in (train, test)}
+    files = {folder: _list_files(folder, classes[folder]) for folder in (train, test)}
 
-    return Source(train_files, test_files, len(train_classes))
+    problems: list[str] = []
+    for folder in (train, test):
+        if not classes[folder]:
+            problems.append(f"dataset: {folder} has no folders; add one for each class")
+        labels = set(files[folder].labels.tolist())
+        empty = [name for label, name in enumerate(classes[folder]) if label not in labels]
+        if empty:
+            problems.append(
+                f"dataset: {folder}: no images in {_folders(empty)}; add some or remove the "
+                f"{'class' if len(empty) == 1 else 'classes'}"
+            )
+
+    if all(classes.values()):
+        for has, lacks in ((train, test), (test, train)):
+            if unmatched := sorted(set(classes[has]) - set(classes[lacks])):
+                problems.append(
+                    f"dataset: {lacks} lacks {_folders(unmatched)} of {has}; add or remove "
+                    f"{'it' if len(unmatched) == 1 else 'them'}"
+                )
+    if problems:
+        raise InputError("\n".join(problems))
+    return Source(files[train], files[test], len(classes[train]))
+
+
+def _folders(names: list[str]) -> str:
+    noun = "the class folder" if len(names) == 1 else "the class folders"
+    return f"{noun} {listed(names)}"
 
 
 def _class_names(folder: Path) -> list[str]:
-    """Return the sorted names of the class folders; there must be at least one."""
-    names = [
+    """Return the sorted names of the class folders."""
+    return sorted(
         entry.name
         for entry in folder.iterdir()
         if entry.is_dir() and not entry.name.startswith(".")
-    ]
-    if not names:
-        raise InputError(f"dataset: {folder} has no folders; add one for each class")
-
-    return sorted(names)
+    )
 
 
 def _list_files(folder: Path, classes: list[str]) -> Files:
@@ -81,11 +107,6 @@ def _list_files(folder: Path, classes: list[str]) -> Files:
         files = [
             file for file, _ in walk(folder / class_name) if Path(file).suffix.lower() in SUFFIXES
         ]
-        if not files:
-            raise InputError(
-                f"dataset: {folder / class_name} has no images; add some or remove the class"
-            )
-
         names += [f"{class_name}/{file}" for file in files]
         labels += [label] * len(files)
 

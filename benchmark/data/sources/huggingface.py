@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from torch import Tensor
 
+from benchmark.data.sources._columns import column_problems
 from benchmark.data.sources._files import find_folder, signature
 from benchmark.data.sources.base import (
     Located,
@@ -97,17 +98,25 @@ class _Opener:
             )
 
         with _quiet_library(show_progress=self.folder is None):
-            train, test = (self._first_reader(names) for names in split_names(self.dataset))
+            train, test = (self._reader(split) for split in self._checked_splits())
 
         classes = len(train.class_to_idx) or _count_classes(train)
-        train_part = self._part(train, classes)
-        test_part = self._part(test, classes)
+        problems = []
         if train.class_to_idx != test.class_to_idx:
-            raise InputError(
+            problems.append(
                 f"dataset: {self.name}: {train.split} and {test.split} have different classes; "
                 "choose other splits, or another target_key"
             )
 
+        parts: list[Part] = []
+        for reader in (train, test):
+            try:
+                parts.append(self._part(reader, classes))
+            except InputError as error:
+                problems.append(str(error))
+        if problems:
+            raise InputError("\n".join(problems))
+        train_part, test_part = parts
         return Source(train_part, test_part, classes)
 
     def _part(self, reader: Any, classes: int) -> Part:
@@ -115,62 +124,68 @@ class _Opener:
         column = f"{title}: column {reader.label_key!r}"
         return _Images(title, reader, class_labels(_label_column(reader), classes, column))
 
-    def _first_reader(self, splits: tuple[str, ...]) -> Any:
-        """Return timm's reader of the first split that exists."""
-        error: Exception | None = None
-        for split in splits:
+    def _checked_splits(self) -> list[str]:
+        """Return the names of the training and the test split, after checking their columns.
+
+        Raises:
+            InputError: A split or a column is missing or has the wrong type. The message has a line
+                for every problem.
+        """
+        splits: list[str] = []
+        problems: list[str] = []
+        for key, names in zip(
+            ("train_split", "test_split"), split_names(self.dataset), strict=True
+        ):
             try:
-                reader = self._reader(split)
-            except Exception as caught:  # the library raises errors of many kinds
-                error = caught
-                if "Unknown split" in str(caught):
-                    continue
-                break
+                split, table = self._first_table(names)
+            except Exception as error:  # the library raises errors of many kinds
+                if "Unknown split" not in str(error):
+                    raise self._refusal(error) from error
+                problems.append(f"dataset: {self.dataset.name}: {first_line(error)}; set {key}")
+                continue
 
-            self._check(reader, split)
-            return reader
+            splits.append(split)
+            if not len(table):
+                problems.append(f"dataset: {self.dataset.name}: the split {split!r} has no images")
+            name = self.dataset.name
+            problems += column_problems(name, table.features, self.input_key, self.target_key)
 
-        assert error is not None
-        raise self._refusal(error) from error
+        if problems:
+            raise InputError("\n".join(dict.fromkeys(problems)))
+        return splits
+
+    def _first_table(self, splits: tuple[str, ...]) -> tuple[str, Any]:
+        """Return the name and the table of the first split that exists."""
+        import datasets
+
+        *others, last = splits
+        for split in others:
+            try:
+                return split, datasets.load_dataset(self.name, split=split, cache_dir=self.cache)
+            except ValueError as error:
+                if "Unknown split" not in str(error):
+                    raise
+        return last, datasets.load_dataset(self.name, split=last, cache_dir=self.cache)
 
     def _reader(self, split: str) -> Any:
         from timm.data.dataset_factory import create_dataset
 
-        dataset = create_dataset(
-            f"hfds/{self.name}",
-            root=self.cache,
-            split=split,
-            input_key=self.input_key,
-            target_key=self.target_key,
-        )
+        try:
+            dataset = create_dataset(
+                f"hfds/{self.name}",
+                root=self.cache,
+                split=split,
+                input_key=self.input_key,
+                target_key=self.target_key,
+            )
+        except Exception as error:  # the library raises errors of many kinds
+            raise self._refusal(error) from error
         return dataset.reader
 
-    def _check(self, reader: Any, split: str) -> None:
-        """Reject a split without images, or without one of the two columns."""
-        if not len(reader):
-            raise InputError(f"dataset: {self.dataset.name}: the split {split!r} has no images")
-
-        # If the image column is missing, timm's cast to images creates one that is all null.
-        table = reader.dataset.data
-        columns = [
-            name
-            for name in table.column_names
-            if name != self.input_key or table.column(name).null_count < len(reader)
-        ]
-        for key, column in (("input_key", self.input_key), ("target_key", self.target_key)):
-            if column not in columns:
-                raise InputError(
-                    f"dataset: {self.dataset.name} has no column {column!r}; "
-                    f"set {key} to one of {', '.join(columns)}"
-                )
-
     def _refusal(self, error: Exception) -> InputError:
-        """Explain why no split could be opened."""
+        """Explain why a split could not be opened."""
         name = self.dataset.name
         reason = first_line(error)
-        if "Unknown split" in str(error):
-            return InputError(f"dataset: {name}: {reason}; set train_split and test_split")
-
         if "cast" in str(error):
             return InputError(
                 f"dataset: {name}: column {self.input_key!r} contains no images; set input_key"

@@ -34,10 +34,9 @@ from benchmark.report.figures.style import (
     wrap_text,
     wrap_title,
 )
-from benchmark.report.tables import is_best, lines_by_pair, pair_title
+from benchmark.report.tables import ACCURACIES_CAPTION, is_best, lines_by_pair, pair_title
 from benchmark.study.plan import TEACHER, Plan
-
-CAPTION = "Top-1 accuracy of every method, mean and 95 % interval"
+from benchmark.wording import counted
 
 _PLOT_WIDTH = 3.1
 """Width of the accuracy axis title, in inches."""
@@ -160,7 +159,9 @@ def _draw_row(panel: Axes, y: int, line: Line, colour: str) -> None:
 
 def _draw_reason(panel: Axes, y: int, line: Line) -> None:
     """Write why a method has no mean."""
-    reason = f"0 of {line['planned']} cells finished" if line["planned"] else "not applicable"
+    reason = (
+        f"0 of {counted(line['planned'], 'cell')} finished" if line["planned"] else "not applicable"
+    )
     panel.text(
         0.01,
         y,
@@ -231,7 +232,7 @@ def _marker_key(marker: str, label: str, markerfacecolor: str = GREY) -> Line2D:
 
 def caption(plan: Plan) -> str:
     """Return the caption of the figure."""
-    return CAPTION
+    return ACCURACIES_CAPTION
 
 
 FIGURE = FigureKind("leaderboard", "accuracies", caption, draw)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.leaderboard.rounding import plain
 from benchmark.report.figures.base import FigureKind, Tables
@@ -30,6 +31,7 @@ from benchmark.report.figures.style import (
     wrap_title,
 )
 from benchmark.study.plan import TEACHER, Plan
+from benchmark.wording import counted
 
 Look = tuple[str, str]
 """Colour and marker of a curve."""
@@ -131,10 +133,6 @@ def _label(name: str, seeds: int, last: float, plan: Plan) -> str:
     return f"{shown} (n = {seeds}, last {plain(last, 1)})"
 
 
-def _counted(others: int) -> str:
-    return f"{others} others" if others > 1 else "1 other"
-
-
 def _looks(best: Sequence[str], earlier: Mapping[str, Look]) -> dict[str, Look]:
     """Return the looks of the best methods of a pair, if possible the same as on earlier pairs."""
     looks: dict[str, Look] = {}
@@ -154,7 +152,7 @@ def _draw_curves(
     others = [name for name in plan.methods if name in by_method and name not in looks]
     for name in others:
         mean = by_method[name].groupby("step")["value"].mean()
-        label = _counted(len(others)) if name == others[0] else None
+        label = counted(len(others), "other") if name == others[0] else None
         panel.plot(mean.index, mean, color=_OTHERS, linewidth=0.7, zorder=1, label=label)
 
     for name, look in looks.items():
@@ -163,6 +161,7 @@ def _draw_curves(
 
     panel.set_xlabel("epoch; bands show the range over the seeds", fontsize=SMALL)
     panel.set_ylabel("validation accuracy (%)", fontsize=SMALL)
+    panel.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     tidy(panel)
 
 
@@ -205,7 +204,7 @@ def _draw_legend(panel: Axes, missing: int, columns: int) -> None:
     """
     keys, _ = panel.get_legend_handles_labels()
     if missing:
-        label = f"{_counted(missing)} {'are' if missing > 1 else 'is'} not drawn"
+        label = f"{counted(missing, 'other')} {'are' if missing > 1 else 'is'} not drawn"
         keys.append(Line2D([], [], linestyle="", label=label))
 
     panel.legend(

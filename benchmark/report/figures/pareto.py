@@ -249,7 +249,7 @@ def _draw_labels(panel: Axes, content: _Panel, plan: Plan) -> None:
     """Write names beside the points.
 
     The names of the Pareto front, the teacher and the student alone are placed first, then the
-    others where there is room. A remark counts the points without a name.
+    others where there is room. A remark counts the labels without room.
     """
     important = {*content.front["method"], TEACHER, plan.baseline}
     inside = content.rows[content.rows["acc1"] >= panel.get_ylim()[0]]
@@ -303,7 +303,8 @@ def caption(plan: Plan) -> str:
     """Return the caption of the figure."""
     return (
         "Accuracy over latency, parameters and compute; a line joins the Pareto-optimal rows "
-        "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost"
+        "(filled): no other row is as accurate at a lower cost, or more accurate at the same cost; "
+        "a remark counts the points that have no room for a label or lie below the axis"
     )
 
 

@@ -28,6 +28,7 @@ from benchmark.report.figures.style import (
     wrap_title,
 )
 from benchmark.study.plan import Plan
+from benchmark.wording import counted
 
 _ROW = 0.21
 """Height of a row in inches. Heights within a diagram are in rows, and y points down."""
@@ -161,11 +162,11 @@ def _diagram(
     else:
         bars = [Bar(0, len(means) - 1, 0)]
         result = (
-            f"the Friedman test finds no difference: {p_text}.\n"
-            "So none is claimed, and one bar joins all."
+            f"Friedman test: {p_text}.\n"
+            "One bar joins all methods, because the test finds no difference between them."
         )
     if trials:
-        result = f"Rows tuned with {trials} trials. {result}"
+        result = f"Rows tuned with {counted(trials, 'trial')}. {result}"
     return _Diagram(methods, means, bars, difference, result)
 
 

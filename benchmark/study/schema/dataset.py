@@ -98,7 +98,9 @@ class HuggingFace(_InFiles):
     """A data set from the Hugging Face hub, or a local copy of one."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^hfds/."})]
-    """`hfds/` followed by a folder or by a name on the hub."""
+    """`hfds/` followed by a folder or by a name on the hub: `hfds/mine` is the folder `mine` in
+    `root` or, without such a folder, in the current folder; `hfds//data/mine` is the folder
+    `/data/mine`. If there is no such folder, `hfds/owner/name` is taken from the hub."""
 
     input_key: str | None = None
     """Name of the image column. The default is `image`."""
@@ -111,7 +113,8 @@ class ClassFolders(_InFiles):
     """Image files in one folder per class, inside one folder per part (`train`, `test`)."""
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^folder/."})]
-    """`folder/` and the path of the folder."""
+    """`folder/` and the path of the folder, relative to `root` or to the current folder:
+    `folder/mine`. An absolute path keeps its slash: `folder//data/mine`."""
 
 
 class OtherFiles(_InFiles):

@@ -18,6 +18,19 @@ from benchmark.study.schema.base import (
 )
 from benchmark.study.schema.recipe import Recipe
 
+
+def _check_percent(value: float) -> float:
+    """Refuse an accuracy that is probably meant as a share.
+
+    A teacher's minimum of 1 % or less would serve no purpose: with up to 100 classes, untrained
+    networks pass it.
+    """
+    if 0 < value <= 1:
+        problem = f"is {value:g}, but accuracies are in percent"
+        raise ValueError(f"{problem}; for {value:.0%}, write {100 * value:g}")
+    return value
+
+
 Channels = Annotated[list[float], Field(min_length=1, max_length=4)]
 """A number per colour channel."""
 
@@ -87,7 +100,9 @@ class Teacher(Network):
     """First digits of the SHA-256 of stored weights (`kdbench teachers list`), which are used
     without training."""
 
-    min_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
+    min_accuracy: Annotated[float, Field(ge=0, le=100), AfterValidator(_check_percent)] | None = (
+        None
+    )
     """Accuracy in percent that the teacher must reach before students are trained. It is measured
     on the validation images, or on the test images if the teacher was trained elsewhere or without
     validation images."""

@@ -31,8 +31,8 @@ class TunedSettings(Strict):
 class Row(Strict):
     """A method, or a composition such as `kd+at`, with its settings.
 
-    `kdbench run --settings tuned` adds a tuned row for each row that `kdbench tune` searched, with
-    `found`, `trials` and `search_tmac` from the file that it wrote.
+    `kdbench run --settings tuned` adds a tuned row for each row that was searched. Its `found`,
+    `trials` and `search_tmac` come from the file that `kdbench tune` wrote.
     """
 
     model_config = ConfigDict(json_schema_extra=name_is_optional)

@@ -113,3 +113,14 @@ def test_a_method_keeps_its_colour_on_every_pair():
     ]
     assert list(colours[0]) != list(colours[1])
     assert colours[0] == colours[1]
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 12, 240])
+def test_the_axis_of_epochs_has_whole_numbers_only(epochs):
+    figure = draw(tables(), histories(epochs=epochs))
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
+    low, high = panel.get_xlim()
+    ticks = [tick for tick in panel.get_xticks() if low <= tick <= high]
+    assert len(ticks) >= 2
+    assert all(tick == int(tick) for tick in ticks)

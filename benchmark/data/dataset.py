@@ -13,6 +13,7 @@ from benchmark import seeds
 from benchmark.data.augmentation import Squares
 from benchmark.data.inputs import Inputs, InputSource, Loaded
 from benchmark.data.mixing import Mixer
+from benchmark.data.own_augmentation import OwnAugmentations
 from benchmark.data.resident import open_resident
 from benchmark.data.split import divide, duplicates, test_part
 from benchmark.errors import InputError
@@ -168,6 +169,7 @@ class Data:
         order = order.to(self.device)
         mixer = Mixer(recipe, self.classes, seed, epoch)
         squares = self._squares(recipe, augmentation_seed, epoch)
+        own = OwnAugmentations(recipe.augmentation.own or (), augmentation_seed, epoch)
 
         steps = self.steps(size)
         batches = self._source.epoch(
@@ -178,6 +180,7 @@ class Data:
             index = order[at]
             if squares is not None:
                 inputs = squares.cut(inputs, at)
+            inputs = own.augment(inputs, step)
             yield mixer.mix(Loaded(inputs, self._labels[index], index))
 
     def _squares(self, recipe: Recipe, seed: int, epoch: int) -> Squares | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.code import Code, code_of, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
-from benchmark.plugins.kinds import DATA_SOURCES
-from benchmark.study.schema import Network, OwnData
+from benchmark.plugins.kinds import AUGMENTATIONS, DATA_SOURCES, OPTIMIZERS, SCHEDULES
+from benchmark.study.schema import Network, OwnData, Recipe
 from benchmark.study.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ def sources(prepared: Prepared) -> dict[str, Path]:
     return files
 
 
-def code_of_teacher(study: Study, network: Network, method: str) -> Code:
+def code_of_teacher(study: Study, network: Network, method: str, recipe: Recipe) -> Code:
     """Return the code of a teacher that is trained here.
 
     Args:
         study: The study.
         network: The teacher's network.
         method: The method that it is trained with.
+        recipe: Its recipe.
     """
-    parts = (*method_classes(method), *_definitions(network), *_own_data(study))
+    networks = _definitions(network)
+    parts = (*method_classes(method), *networks, *_own_data(study), *own_parts(recipe))
     return dict(_code(parts))
 
 
@@ -58,7 +60,8 @@ def code_of_network(network: Network) -> Code:
 def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
     """Return the functions and classes whose code decides the results of a cell."""
     networks = _definitions(cell.pair.student, teacher)
-    return (*method_classes(cell.row.method), *networks, *_own_data(cell.study))
+    methods = method_classes(cell.row.method)
+    return (*methods, *networks, *_own_data(cell.study), *own_parts(cell.recipe))
 
 
 def _own_data(study: Study) -> Iterator[Callable[..., Any]]:
@@ -67,6 +70,18 @@ def _own_data(study: Study) -> Iterator[Callable[..., Any]]:
         source = DATA_SOURCES.get(study.dataset.name)
         assert source is not None
         yield source
+
+
+def own_parts(recipe: Recipe) -> Iterator[Callable[..., Any]]:
+    """Yield the functions of plug-ins that a recipe uses."""
+    for entry, registry in (
+        (recipe.optimizer, OPTIMIZERS),
+        (recipe.schedule, SCHEDULES),
+        *((own, AUGMENTATIONS) for own in recipe.augmentation.own or ()),
+    ):
+        function = registry.get(entry.name)
+        if function is not None:
+            yield function
 
 
 def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:

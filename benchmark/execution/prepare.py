@@ -12,6 +12,7 @@ import methods
 from benchmark import seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.execution.own_parts import check_own_parts
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
 from benchmark.execution.steps import told
 from benchmark.execution.teacher_store import TeacherStore
@@ -113,6 +114,7 @@ def prepare(
     with errors_in(source):
         data = load_data(study.dataset, study.split, device, workspace, say)
         _check_batch_sizes(study, data)
+        check_own_parts(study, data)
         teachers = required_teachers(study, data, TeacherStore(workspace))
         networks = _Networks(study, teachers, data)
 

@@ -104,7 +104,7 @@ def _required(study: Study, index: int, data: Data | Facts, store: TeacherStore)
             "select": study.select,
             "seed": teacher.seed,
         }
-        code = code_of_teacher(study, teacher, baseline)
+        code = code_of_teacher(study, teacher, baseline, recipe)
         key, configuration = _keyed(configuration, code, store)
 
     return RequiredTeacher(

@@ -1,6 +1,6 @@
 """The kinds of things, besides methods and timm models, that a plug-in can add to kdbench.
 
-Each is a decorator:
+Each has a decorator:
 
     from kdbench import plugins
 
@@ -9,8 +9,8 @@ Each is a decorator:
         return F.cross_entropy(logits, labels).item()
 
 A study names the plug-in's file or module under `plugins`, and then uses what it adds by name.
-The code of a data set is part of the identity of the networks trained on it; that of a metric is
-not, because metrics are computed after training.
+All their code is part of the identity of the networks that are trained with them, except that of
+metrics, which are computed after training.
 """
 
 from __future__ import annotations
@@ -42,8 +42,36 @@ DATA_SOURCES: Registry[Callable[..., Any]] = Registry(
     "data set", ("digits", "torch", "hfds", "folder")
 )
 METRICS: Registry[Metric] = Registry("metric", BY_COLUMN)
+OPTIMIZERS: Registry[Callable[..., Any]] = Registry(
+    "optimizer", ("sgd", "adamw", "dot"), arguments=3
+)
+SCHEDULES: Registry[Callable[..., float]] = Registry(
+    "schedule", ("cosine", "step", "constant", "polynomial", "onecycle"), arguments=1
+)
+AUGMENTATIONS: Registry[Callable[..., Any]] = Registry("augmentation", arguments=2)
 
-REGISTRIES: tuple[Registry[Any], ...] = (DATA_SOURCES, METRICS)
+REGISTRIES: tuple[Registry[Any], ...] = (
+    AUGMENTATIONS,
+    DATA_SOURCES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step after the warm-up, in relation to the whole training.
+
+    Attributes:
+        epoch: Index of the epoch, counted from 0, warm-up included.
+        now: Number of steps since the warm-up.
+        total: Number of steps from the warm-up to the end of the training.
+    """
+
+    epoch: int
+    now: int
+    total: int
 
 
 def data_source(name: str) -> Callable[[F], F]:
@@ -59,12 +87,7 @@ def data_source(name: str) -> Callable[[F], F]:
     Raises:
         InputError: The name is not a plain word, or is already taken.
     """
-
-    def add(function: F) -> F:
-        DATA_SOURCES.add(name, function, function)
-        return function
-
-    return add
+    return _decorator(DATA_SOURCES, name)
 
 
 def metric(
@@ -109,6 +132,62 @@ def metric(
 
     def add(function: F) -> F:
         METRICS.add(column, Metric(measure, function), function)
+        return function
+
+    return add
+
+
+def optimizer(name: str) -> Callable[[F], F]:
+    """Register an optimizer, which a study uses as `recipe: {optimizer: {name: NAME}}`.
+
+    The function is called as `function(parameters, lr, weight_decay, **settings)`, with the
+    settings of the study's section, and returns a `torch.optim.Optimizer`. Its method `step` is
+    called without a closure. So that trainings can be resumed, all that it remembers must be
+    tensors in its `state`.
+
+    Args:
+        name: Name of the optimizer.
+
+    Raises:
+        InputError: The name is not a plain word, or is already taken.
+    """
+    return _decorator(OPTIMIZERS, name)
+
+
+def schedule(name: str) -> Callable[[F], F]:
+    """Register a schedule, which a study uses as `recipe: {schedule: {name: NAME}}`.
+
+    The function is called as `function(moment, **settings)` with a `Moment`, and returns the
+    learning rate divided by the recipe's `lr`. It must depend on its arguments alone.
+
+    Args:
+        name: Name of the schedule.
+
+    Raises:
+        InputError: The name is not a plain word, or is already taken.
+    """
+    return _decorator(SCHEDULES, name)
+
+
+def augmentation(name: str) -> Callable[[F], F]:
+    """Register an augmentation, which a study uses as `recipe: {augmentation: {own: [NAME]}}`.
+
+    The function is called as `function(images, generator, **settings)` with a batch of training
+    images, float32 [N, C, H, W] in [0, 1] on the device, and a `torch.Generator` of the CPU. It
+    returns images of the same shape and type. All its randomness must come from the generator.
+
+    Args:
+        name: Name of the augmentation.
+
+    Raises:
+        InputError: The name is not a plain word, or is already taken.
+    """
+    return _decorator(AUGMENTATIONS, name)
+
+
+def _decorator(registry: Registry[Callable[..., Any]], name: str) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        registry.add(name, function, function)
         return function
 
     return add

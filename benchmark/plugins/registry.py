@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Generic, TypeVar
 
 from benchmark.errors import InputError
@@ -34,11 +35,13 @@ class Registry(Generic[T]):
     Attributes:
         kind: What it is, for messages.
         built_in: The names of kdbench's own things of this kind, which no plug-in can take.
+        arguments: Number of positional arguments that functions of this kind are called with.
     """
 
-    def __init__(self, kind: str, built_in: Iterable[str] = ()):
+    def __init__(self, kind: str, built_in: Iterable[str] = (), arguments: int = 0):
         self.kind = kind
         self.built_in = tuple(built_in)
+        self.arguments = arguments
         self._entries: dict[str, Entry[T]] = {}
 
     def add(self, name: str, value: T, definition: Callable[..., object]) -> None:
@@ -75,6 +78,16 @@ class Registry(Generic[T]):
         """Return what is registered under a name; None if there is nothing."""
         entry = self._entries.get(name)
         return None if entry is None else entry.value
+
+    def problem(self, name: str, settings: Mapping[str, object]) -> str | None:
+        """Return why a function cannot be called with these settings; None if it can."""
+        function = self._entries[name].value
+        assert callable(function)
+        try:
+            signature(function).bind(*range(self.arguments), **settings)
+        except TypeError as error:
+            return f"{self.kind} {name!r} cannot take these settings: {error}"
+        return None
 
     def entries(self) -> list[Entry[T]]:
         """Return all entries, sorted by name."""

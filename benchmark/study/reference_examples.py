@@ -12,7 +12,10 @@ from benchmark.study.schema import (
     Network,
     Optimizer,
     OtherFiles,
+    OwnAugmentation,
     OwnData,
+    OwnOptimizer,
+    OwnSchedule,
     Pair,
     RandAugment,
     Recipe,
@@ -174,6 +177,16 @@ recipe:
     ),
     Section("Optimizer", Optimizer, "recipe: {epochs: 12, optimizer: {name: adamw, lr: 1e-3}}\n"),
     Section(
+        "Optimizer of a plug-in",
+        OwnOptimizer,
+        """\
+plugins: [./lion.py]
+recipe:
+  epochs: 12
+  optimizer: {name: lion, lr: 1e-3, settings: {beta: 0.95}}
+""",
+    ),
+    Section(
         "Schedule",
         Schedule,
         """\
@@ -183,9 +196,29 @@ recipe:
 """,
     ),
     Section(
+        "Schedule of a plug-in",
+        OwnSchedule,
+        """\
+plugins: [./wsd.py]
+recipe:
+  epochs: 240
+  schedule: {name: warmup_stable_decay, warmup_epochs: 5, settings: {decay: 0.2}}
+""",
+    ),
+    Section(
         "Augmentation",
         Augmentation,
         "recipe: {epochs: 12, augmentation: {crop_padding: 4, flip: true, cutout: 8}}\n",
+    ),
+    Section(
+        "Augmentation of a plug-in",
+        OwnAugmentation,
+        """\
+plugins: [./noise.py]
+recipe:
+  epochs: 12
+  augmentation: {flip: true, own: [{name: noise, settings: {deviation: 0.1}}]}
+""",
     ),
     Section(
         "RandAugment",

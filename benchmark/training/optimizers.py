@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from benchmark.plugins.kinds import OPTIMIZERS
 from benchmark.records.checkpoints import Tensors
 from benchmark.study.schema import Optimizer as Settings
-from benchmark.study.schema import Recipe
+from benchmark.study.schema import OwnOptimizer, Recipe
 from benchmark.training.gradients import ALONE, Clipping, Turn
 from benchmark.training.losses import Loss
 from benchmark.training.scaling import Scaler
@@ -175,7 +176,7 @@ def create(recipe: Recipe, parameters: Sequence[Tensor]) -> Optimizer:
     if recipe.clip_norm is not None or recipe.clip_value is not None:
         clipping = Clipping(recipe.clip_norm, recipe.clip_value)
 
-    optimizer = _build(recipe.optimizer, parameters)
+    optimizer = build(recipe.optimizer, parameters)
     if isinstance(optimizer, Dot):
         return DotOptimizer(optimizer, clipping)
 
@@ -183,8 +184,16 @@ def create(recipe: Recipe, parameters: Sequence[Tensor]) -> Optimizer:
     return Optimizer(optimizer, clipping, scaler)
 
 
-def _build(settings: Settings, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
     """Return the optimizer that a recipe chooses, as torch knows it."""
+    if isinstance(settings, OwnOptimizer):
+        function = OPTIMIZERS.get(settings.name)
+        assert function is not None
+        own: torch.optim.Optimizer = function(
+            parameters, settings.lr, settings.weight_decay, **settings.settings
+        )
+        return own
+
     if settings.name == "adamw":
         return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 

@@ -9,58 +9,43 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.study.schema import Recipe
+from benchmark.plugins.kinds import SCHEDULES, Moment
+from benchmark.study.schema import OwnSchedule, Recipe
+from benchmark.study.schema import Schedule as Settings
 
-
-@dataclass(frozen=True)
-class Moment:
-    """A step after the warm-up, in relation to the whole training.
-
-    Attributes:
-        epoch: Index of the epoch, counted from 0, warm-up included.
-        now: Number of steps since the warm-up.
-        total: Number of steps from the warm-up to the end of the training.
-    """
-
-    epoch: int
-    now: int
-    total: int
-
-
-Curve = Callable[[Recipe, Moment], float]
+Curve = Callable[[Settings, Moment], float]
 """The shape of a schedule: the learning rate at a moment, divided by the recipe's `lr`."""
 
 
-def cosine(recipe: Recipe, moment: Moment) -> float:
+def cosine(schedule: Settings, moment: Moment) -> float:
     """Decay to zero along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * moment.now / moment.total))
 
 
-def step(recipe: Recipe, moment: Moment) -> float:
+def step(schedule: Settings, moment: Moment) -> float:
     """Drop by a factor at every milestone."""
-    decays = sum(moment.epoch >= milestone for milestone in recipe.schedule.milestones)
-    return recipe.schedule.gamma**decays
+    decays = sum(moment.epoch >= milestone for milestone in schedule.milestones)
+    return schedule.gamma**decays
 
 
-def constant(recipe: Recipe, moment: Moment) -> float:
+def constant(schedule: Settings, moment: Moment) -> float:
     """Stay at the peak."""
     return 1.0
 
 
-def polynomial(recipe: Recipe, moment: Moment) -> float:
+def polynomial(schedule: Settings, moment: Moment) -> float:
     """Decay to zero as a power of the remaining time, as torch's PolynomialLR does."""
-    power = recipe.schedule.power
+    power = schedule.power
     assert power is not None
     return float((1 - moment.now / moment.total) ** power)
 
 
-def onecycle(recipe: Recipe, moment: Moment) -> float:
+def onecycle(schedule: Settings, moment: Moment) -> float:
     """Rise to the peak and fall far below the start, as torch's OneCycleLR does.
 
     Smith & Topin, 2019, arXiv:1708.07120. Both parts are half a cosine. The first step has the
     lowest rate of the rise, and the last step has the final rate.
     """
-    schedule = recipe.schedule
     assert schedule.pct_start is not None
     assert schedule.div_factor is not None
     assert schedule.final_div_factor is not None
@@ -103,7 +88,17 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
         return peak * (now + 1) / warmup
 
     moment = Moment(epoch, now - warmup, recipe.epochs * steps - warmup)
-    return peak * CURVES[recipe.schedule.name](recipe, moment)
+    return peak * _share(recipe.schedule, moment)
+
+
+def _share(schedule: Settings | OwnSchedule, moment: Moment) -> float:
+    """Return the learning rate at a moment, divided by the recipe's `lr`."""
+    if isinstance(schedule, OwnSchedule):
+        function = SCHEDULES.get(schedule.name)
+        assert function is not None
+        return float(function(moment, **schedule.settings))
+
+    return CURVES[schedule.name](schedule, moment)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.study.schema import Optimizer as Settings
 from benchmark.study.schema import Recipe
 from benchmark.training import optimizers
 from benchmark.training.losses import Loss
@@ -48,6 +49,7 @@ def flat(values: list[Tensor]) -> list[float]:
 def test_an_optimizer_steps_by_the_gradient_of_the_total(settings: dict[str, Any]) -> None:
     ours, theirs = parameters(), parameters()
     chosen = recipe(settings).optimizer
+    assert isinstance(chosen, Settings)
     optimizer = optimizers.create(recipe(settings), ours)
 
     expected: torch.optim.Optimizer
@@ -74,6 +76,7 @@ def test_an_optimizer_steps_by_the_gradient_of_the_total(settings: dict[str, Any
 def test_dot_steps_by_the_gradients_of_task_and_terms_apart(task: bool, terms: bool) -> None:
     ours, theirs = parameters(), parameters()
     chosen = recipe({"name": "dot", "lr": 0.02}).optimizer
+    assert isinstance(chosen, Settings)
     assert chosen.delta is not None
     optimizer = optimizers.create(recipe({"name": "dot", "lr": 0.02}), ours)
     dot = Dot(theirs, chosen.lr, chosen.momentum, chosen.weight_decay, chosen.delta)

@@ -14,7 +14,7 @@ from benchmark.cli import status
 from benchmark.execution import estimate, prepare
 from benchmark.records.layout import Workspace
 from benchmark.study import study
-from benchmark.study.schema import Recipe
+from benchmark.study.schema import Recipe, Schedule
 from benchmark.training import member
 from methods import Needs
 from tests.support.studies import folders, metrics, plan, records, run, tiny, write_study
@@ -108,7 +108,9 @@ def test_a_longer_training_has_more_epochs(kinds: Path) -> None:
 def test_a_longer_training_has_the_same_schedule_stretched() -> None:
     schedule = {"name": "step", "milestones": [1, 3]}
     recipe = Recipe.model_validate({"epochs": 4, "schedule": schedule})
-    assert recipe.stretched(2.0).schedule.milestones == [2, 6]
+    stretched = recipe.stretched(2.0).schedule
+    assert isinstance(stretched, Schedule)
+    assert stretched.milestones == [2, 6]
     assert recipe.stretched(1.0) is recipe
 
     warm = Recipe.model_validate({"epochs": 4, "schedule": {"warmup_epochs": 1}})

@@ -1,5 +1,6 @@
 """Strict models of the parts of a study file: unknown keys are errors, no values are converted."""
 
+from benchmark.study.schema.augmentation import Augmentation, OwnAugmentation, RandAugment
 from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, short_repr
 from benchmark.study.schema.dataset import (
     TORCHVISION,
@@ -17,9 +18,10 @@ from benchmark.study.schema.dataset import (
     stored_dataset,
 )
 from benchmark.study.schema.network import Network, Pair, Teacher
-from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe
+from benchmark.study.schema.optimizer import Optimizer, OwnOptimizer
+from benchmark.study.schema.recipe import Recipe
 from benchmark.study.schema.row import Row, TunedSettings
-from benchmark.study.schema.schedule import Schedule
+from benchmark.study.schema.schedule import OwnSchedule, Schedule
 from benchmark.study.schema.search import Search
 from benchmark.study.schema.tracking import Tracking
 
@@ -35,7 +37,10 @@ __all__ = [
     "Network",
     "Optimizer",
     "OtherFiles",
+    "OwnAugmentation",
     "OwnData",
+    "OwnOptimizer",
+    "OwnSchedule",
     "Pair",
     "RandAugment",
     "Recipe",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from benchmark.plugins.kinds import SCHEDULES
 from benchmark.study.schema.base import Count, Strict
+from benchmark.study.schema.own import Own, check_name, tag_of
 
 OWN_DEFAULTS: dict[str, dict[str, float]] = {
     "polynomial": {"power": 1.0},
@@ -48,6 +50,12 @@ class Schedule(Strict):
     final_div_factor: Annotated[float, Field(ge=1)] | None = None
     """`onecycle` only: the first learning rate divided by the last. The default is 10,000."""
 
+    def stretched(self, factor: float) -> Self:
+        """Return the schedule for training `factor` times as long."""
+        milestones = [round(factor * epoch) for epoch in self.milestones]
+        warmup = round(factor * self.warmup_epochs)
+        return self.model_copy(update={"milestones": milestones, "warmup_epochs": warmup})
+
     @model_validator(mode="before")
     @classmethod
     def _set_own_defaults(cls, value: Any) -> Any:
@@ -81,3 +89,27 @@ class Schedule(Strict):
         if self.name == "onecycle" and self.warmup_epochs:
             raise ValueError("schedule 'onecycle' rises by itself; remove warmup_epochs")
         return self
+
+
+class OwnSchedule(Own):
+    """A schedule that a plug-in provides (`plugins`)."""
+
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs in which the learning rate rises linearly to `lr`."""
+
+    def stretched(self, factor: float) -> Self:
+        """Return the schedule for training `factor` times as long."""
+        return self.model_copy(update={"warmup_epochs": round(factor * self.warmup_epochs)})
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        self.check(SCHEDULES)
+        return self
+
+
+AnySchedule: TypeAlias = Annotated[
+    Annotated[Schedule, Tag("Schedule")] | Annotated[OwnSchedule, Tag("OwnSchedule")],
+    Discriminator(tag_of(SCHEDULES, Schedule, OwnSchedule)),
+    BeforeValidator(check_name(SCHEDULES)),
+]
+"""A schedule, chosen by its name."""

@@ -8,15 +8,33 @@ Example:
     loss = kd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
 """
 
-from methods._contract import Batch, Method, Paper, Probe, Side, Terms
+from methods._contract import (
+    Batch,
+    Method,
+    NotBuiltError,
+    Paper,
+    Probe,
+    Side,
+    Terms,
+    UnsupportedPairError,
+)
+from methods._discovery import Tappable, discover
 from methods._dot import Dot
+from methods._registration import (
+    RegistrationError,
+    register,
+    scoped_registrations,
+    unregister,
+)
 from methods._registry import (
     UnknownMethodError,
     baseline,
     create,
+    description,
     get,
     module,
     names,
+    origin,
     parts,
     reference,
     schema,
@@ -32,6 +50,7 @@ from methods._settings import (
     Uniform,
     suggest,
 )
+from methods._tapping import Tapped, paired, tap
 from methods._taps import TAPS, Classifier, Companion, Needs, Output, Shapes, Tap
 
 __all__ = [
@@ -46,25 +65,38 @@ __all__ = [
     "Method",
     "Needs",
     "NonNegative",
+    "NotBuiltError",
     "Output",
     "Paper",
     "Positive",
     "Probe",
+    "RegistrationError",
     "Setting",
     "SettingError",
     "Shapes",
     "Side",
     "Tap",
+    "Tappable",
+    "Tapped",
     "Terms",
     "Uniform",
     "UnknownMethodError",
+    "UnsupportedPairError",
     "baseline",
     "create",
+    "description",
+    "discover",
     "get",
     "module",
     "names",
+    "origin",
+    "paired",
     "parts",
     "reference",
+    "register",
     "schema",
+    "scoped_registrations",
     "suggest",
+    "tap",
+    "unregister",
 ]

@@ -1,19 +1,21 @@
-"""The registry: each file here without a leading underscore defines the method of that name."""
+"""The registry: each file here without a leading underscore defines the method of that name.
+
+Classes of other packages are added by `register`.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from methods._composition import Composition, Wrapper
 from methods._contract import Method
+from methods._registration import FOLDER, files, registration, registrations
 from methods._settings import Setting, SettingError, refuse_unknown, suggest
-
-FOLDER = Path(__file__).parent
 
 
 class UnknownMethodError(LookupError):
@@ -22,31 +24,80 @@ class UnknownMethodError(LookupError):
 
 def names() -> list[str]:
     """Return the names of all methods, sorted, without importing any of them."""
-    return sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
+    return sorted({*files(), *registrations()})
 
 
 def module(name: str) -> ModuleType:
-    """Import the file of one method; the file's docstring describes the method.
+    """Return the module that defines a method.
 
     Raises:
-        UnknownMethodError: If there is no such file.
+        UnknownMethodError: If there is no such method.
     """
-    if name not in names():
-        hint = suggest(name, names(), otherwise="choose from")
-        raise UnknownMethodError(f"unknown method {name!r}; {hint}")
-    return importlib.import_module(f"methods.{name}")
+    registered = registration(name)
+    if registered is not None:
+        return registered.module
+    _check_known(name)
+    return importlib.import_module(f"{__package__}.{name}")
 
 
-@functools.cache
+def origin(name: str) -> str:
+    """Return the name of the module that defines a method: "methods.kd", "my_methods".
+
+    Raises:
+        UnknownMethodError: If there is no such method.
+    """
+    registered = registration(name)
+    if registered is not None:
+        return registered.kind.__module__
+    _check_known(name)
+    return f"{__package__}.{name}"
+
+
+def description(name: str) -> str:
+    """Return the text that describes a method; its first sentence is the title.
+
+    It is the docstring of the file that defines the method. For a registered class it is the
+    class's own docstring if its module is a notebook, has no docstring, or defines other methods.
+
+    Raises:
+        UnknownMethodError: If there is no such method.
+    """
+    source = module(name)
+    registered = registration(name)
+    text = source.__doc__ or ""
+    if registered is not None:
+        family = [other for other in registrations().values() if other.module is source]
+        if not text or not registered.file or len(family) > 1:
+            text = registered.kind.__doc__ or ""
+    return inspect.cleandoc(text)
+
+
 def get(name: str) -> type[Method]:
     """Return the class of one method.
 
     Raises:
-        UnknownMethodError: If there is no such file.
-        TypeError: If the file does not define exactly one method.
+        UnknownMethodError: If there is no such method.
+        TypeError: If its file does not define exactly one method.
     """
+    registered = registration(name)
+    return _from_file(name) if registered is None else registered.kind
+
+
+@functools.cache
+def _from_file(name: str) -> type[Method]:
     source = module(name)
-    classes: list[type[Method]] = [
+    classes = methods_of(source)
+    if len(classes) != 1:
+        raise TypeError(
+            f"{source.__file__}: a method's file must define exactly one "
+            f"Method subclass, not {len(classes)}"
+        )
+    return classes[0]
+
+
+def methods_of(source: ModuleType) -> list[type[Method]]:
+    """Return the subclasses of `Method` that a module defines."""
+    return [
         value
         for value in vars(source).values()
         if isinstance(value, type)
@@ -54,12 +105,11 @@ def get(name: str) -> type[Method]:
         and value.__module__ == source.__name__
     ]
 
-    if len(classes) != 1:
-        raise TypeError(
-            f"{source.__file__}: a method's file must define exactly one "
-            f"Method subclass, not {len(classes)}"
-        )
-    return classes[0]
+
+def _check_known(name: str) -> None:
+    if name not in names():
+        hint = suggest(name, names(), otherwise="choose from")
+        raise UnknownMethodError(f"unknown method {name!r}; {hint}")
 
 
 def baseline() -> str:

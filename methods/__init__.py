@@ -1,11 +1,14 @@
 """Distillation methods: losses checked against reference values, for any training loop.
 
 Example:
-    from methods import Batch, Output, create
+    from kdbench.methods import Batch, Probe, create, tap
 
-    kd = create("kd", temperature=4)
-    terms = kd(Output(student_logits), Output(teacher_logits), Batch(labels, index))
-    loss = kd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
+    student, teacher = tap(student, images), tap(teacher, images)
+    crd = create("crd").build(Probe.of(student, teacher, images, labels=all_labels))
+    terms = crd(student(images), teacher(images), Batch(labels, index))
+    loss = crd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
+
+docs/library.md shows a whole loop, and how to add methods from elsewhere with `register`.
 """
 
 from methods._contract import (

@@ -105,8 +105,12 @@ def scoped_registrations() -> Iterator[None]:
     try:
         yield
     finally:
+        for registration in _registrations.values():
+            registration.kind.registered = ""
         _registrations.clear()
         _registrations.update(before)
+        for name, registration in before.items():
+            registration.kind.registered = name
 
 
 def registrations() -> dict[str, Registration]:
@@ -154,7 +158,7 @@ def _check_class(name: str, kind: object) -> None:
             raise RegistrationError(f'{owner} wraps no method by default; set wraps = "kd"')
         return
     try:
-        check_signature(kind.__init__, name)
+        check_signature(kind.__init__, kind.__qualname__)
     except SettingError as error:
         raise RegistrationError(f"register({name!r}): {error}") from None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -72,10 +70,9 @@ def _card(name: str) -> RenderableType:
         facts.append(["kind", f"wrapper, written {outer}(METHOD); default: {method.wraps}"])
 
     settings = [_setting(setting) for setting in schema.values()]
-    header = inspect.cleandoc(methods.module(outer).__doc__ or "")
     return Group(
         Text(name, style="bold"),
-        Text(header),
+        Text(methods.description(outer)),
         Text(),
         table("", ["", ""], facts),
         Text(),
@@ -93,8 +90,8 @@ def needs(needed: Needs) -> str:
 
 
 def _title(name: str) -> str:
-    """Return the first sentence of a method's docstring."""
-    first = inspect.cleandoc(methods.module(name).__doc__ or "").splitlines()[0]
+    """Return the first sentence of a method's description."""
+    first = methods.description(name).partition("\n")[0]
     return first.split(". ")[0].rstrip(".")
 
 

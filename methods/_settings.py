@@ -181,8 +181,8 @@ def check_signature(constructor: Callable[..., Any], owner: str) -> None:
         SettingError: With the first mistake.
     """
     for name, parameter in list(inspect.signature(constructor).parameters.items())[1:]:
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind)
-        if stars:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind == parameter.VAR_POSITIONAL else "**"
             raise SettingError(f"{owner}: the constructor takes {stars}{name}; list every setting")
         if parameter.annotation is parameter.empty:
             raise SettingError(f"{owner}: {name} has no type; write, for instance, {name}: float")

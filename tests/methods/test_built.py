@@ -23,6 +23,7 @@ from methods import (
 from methods.testing import Subject
 from methods.testing._cases import ALIKE, numbers, outputs_of, seeded, terms_of
 
+BATCH = methods.Batch(torch.zeros(8, dtype=torch.int64), torch.arange(8))
 BUILDERS = [name for name in methods.names() if not methods.get(name).built]
 OTHERS = [name for name in methods.names() if name not in BUILDERS]
 
@@ -56,7 +57,7 @@ class Failing(Scaled):
 
 
 def call(method):
-    return method(*outputs_of(method, ALIKE), methods.Batch(torch.zeros(8), torch.arange(8)))
+    return method(*outputs_of(method, ALIKE), BATCH)
 
 
 def test_methods_with_adapters_or_memory_banks_are_those_that_need_to_be_built():

@@ -146,7 +146,7 @@ def test_the_size_of_the_training_set_is_given_or_counted_or_unknown(images):
     assert of(labels=LABELS) == (20, 4)
     assert of(samples=7, batch_size=3) == (7, 3)
     assert of(samples=20, labels=LABELS) == (20, 4)
-    with pytest.raises(ValueError, match="20 labels for 7 samples; give one per sample"):
+    with pytest.raises(ValueError, match="there are 20 labels, but 7 samples; give one per sample"):
         of(samples=7, labels=LABELS)
 
 

@@ -37,9 +37,6 @@ class Registration:
         """Path of the module's file; "" for a notebook."""
         return getattr(self.module, "__file__", None) or ""
 
-    def __str__(self) -> str:
-        return f"{self.kind.__qualname__} of {self.file or self.module.__name__}"
-
     def replaces(self, other: Registration) -> bool:
         """Return whether this is the same class of the same module, which was run again."""
         if self.kind.__qualname__ != other.kind.__qualname__:
@@ -66,19 +63,11 @@ def register(name: str) -> Callable[[Kind], Kind]:
     Raises:
         RegistrationError: If the name is invalid or taken, or the class is no complete method.
     """
-    if not isinstance(name, str) or NAME.fullmatch(name) is None:
-        raise RegistrationError(
-            f"register({name!r}): a name has letters, digits and underscores, and starts with a "
-            'letter; write, for instance, @register("soft_mse")'
-        )
-    if name == "ce":
-        raise RegistrationError(
-            "register('ce'): `ce` is a setting of every method; choose another name"
-        )
 
     def decorate(kind: Kind) -> Kind:
         registration = Registration(kind, _module_of(kind))
         _check_class(name, kind)
+        _check_name(name, registration)
         _check_free(name, registration)
         kind.registered = name
         _registrations[name] = registration
@@ -88,14 +77,10 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 
 def unregister(name: str) -> None:
-    """Remove a registered method.
-
-    Raises:
-        RegistrationError: If no class is registered under this name.
-    """
-    if name not in _registrations:
-        raise RegistrationError(f"no class is registered as {name!r}, so none can be removed")
-    _registrations.pop(name).kind.registered = ""
+    """Remove a registered method, if there is one of this name."""
+    registration = _registrations.pop(name, None)
+    if registration is not None:
+        registration.kind.registered = ""
 
 
 @contextmanager
@@ -141,26 +126,42 @@ def _check_class(name: str, kind: object) -> None:
         RegistrationError: With the reason.
     """
     if not isinstance(kind, type) or not issubclass(kind, Method):
-        raise RegistrationError(f"register({name!r}): {kind!r} is not a subclass of Method")
+        raise RegistrationError(f"method {name!r}: {kind!r} is not a subclass of Method")
 
-    owner = f"register({name!r}): {kind.__qualname__}"
+    place = f"method {name!r} of {kind.__module__}"
+    if kind.baseline or kind.reference:
+        raise RegistrationError(
+            f"{place}: only kdbench's own methods can be the baseline or the reference; leave both "
+            "flags out"
+        )
     if kind.registered not in ("", name):
-        raise RegistrationError(f"{owner} is registered as {kind.registered!r}; one name is enough")
-    for flag in ("baseline", "reference"):
-        if getattr(kind, flag):
-            raise RegistrationError(
-                f"{owner} sets {flag} = True, but every table has exactly one {flag}, which is "
-                "part of the package; leave it out"
-            )
+        raise RegistrationError(
+            f"{place}: {kind.__qualname__} is registered as {kind.registered!r}; one name is enough"
+        )
 
     if issubclass(kind, Wrapper):
         if not kind.wraps:
-            raise RegistrationError(f'{owner} wraps no method by default; set wraps = "kd"')
+            raise RegistrationError(f'{place}: it wraps no method by default; set wraps = "kd"')
         return
     try:
         check_signature(kind.__init__, kind.__qualname__)
     except SettingError as error:
-        raise RegistrationError(f"register({name!r}): {error}") from None
+        raise RegistrationError(f"method {name!r} of {kind.__module__}: {error}") from None
+
+
+def _check_name(name: str, new: Registration) -> None:
+    """Refuse a name that could not be written in a study or in a composition.
+
+    Raises:
+        RegistrationError: With the reason.
+    """
+    place = f"method {name!r} of {new.module.__name__}"
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        raise RegistrationError(
+            f"{place}: not a name; use letters, digits and _, and start with a letter"
+        )
+    if name == "ce":
+        raise RegistrationError(f"{place}: `ce` is a setting of every method; choose another name")
 
 
 def _check_free(name: str, new: Registration) -> None:
@@ -169,14 +170,17 @@ def _check_free(name: str, new: Registration) -> None:
     Raises:
         RegistrationError: With both places.
     """
-    taken: str = ""
     old = _registrations.get(name)
     if name in files():
-        taken = str(files()[name])
+        owner = f"{__package__}.{name}"
     elif old is not None and not new.replaces(old):
-        taken = str(old)
+        owner = f"{old.module.__name__}.{old.kind.__qualname__}"
+        if old.module.__name__ == new.module.__name__ and old.file != new.file:
+            owner = f"{owner} in {old.file or 'a notebook'}"
+    else:
+        return
 
-    if taken:
-        raise RegistrationError(
-            f"two methods are called {name!r}: {new}, and {taken}; choose another name"
-        )
+    raise RegistrationError(
+        f"method {name!r} of {new.module.__name__}: the name is taken by {owner}; choose another "
+        "name"
+    )

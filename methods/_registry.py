@@ -57,19 +57,14 @@ def description(name: str) -> str:
     """Return the text that describes a method; its first sentence is the title.
 
     It is the docstring of the file that defines the method. For a registered class it is the
-    class's own docstring if its module is a notebook, has no docstring, or defines other methods.
+    class's own docstring, because its file may contain more than this method.
 
     Raises:
         UnknownMethodError: If there is no such method.
     """
-    source = module(name)
     registered = registration(name)
-    text = source.__doc__ or ""
-    if registered is not None:
-        family = [other for other in registrations().values() if other.module is source]
-        if not text or not registered.file or len(family) > 1:
-            text = registered.kind.__doc__ or ""
-    return inspect.cleandoc(text)
+    own = "" if registered is None else registered.kind.__doc__
+    return inspect.cleandoc(own or module(name).__doc__ or "")
 
 
 def get(name: str) -> type[Method]:

@@ -22,7 +22,9 @@ def methods(
 ) -> None:
     """List the distillation methods, or show one: paper, formula, settings, search space."""
     from benchmark.cli import method_cards
+    from benchmark.plugins.loading import load_installed
 
+    load_installed()
     if page is None:
         print_wide(method_cards.overview() if name is None else method_cards.card(name))
         return
@@ -44,5 +46,7 @@ def models(
 ) -> None:
     """List the models whose name matches: parameters, MACs, and what methods can tap."""
     from benchmark.cli import model_list
+    from benchmark.plugins.loading import load_installed
 
+    load_installed()
     print_wide(model_list.table(model_list.models(pattern, (3, size, size), classes)))

@@ -15,10 +15,12 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli import leaderboard, listing, run, track, tune
+from benchmark.cli import forget, leaderboard, listing, run, track, tune
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.plugins import loading
+from benchmark.plugins.loading import Plugin
 
 HELP = "`kdbench --help` lists commands and options"
 
@@ -41,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     track.show,
     track.compare,
     track.ui,
+    forget.forget,
 )
 """The commands in the order of `kdbench --help`, before those of teachers."""
 
@@ -65,6 +68,13 @@ def set_options(
             help="Folder for journals, teachers and the local MLflow store.",
         ),
     ] = Path("runs"),
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.py|MODULE",
+            help="A plug-in with your own methods, models, data or metrics; may be repeated.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
@@ -73,13 +83,15 @@ def set_options(
         ),
     ] = False,
 ) -> None:
-    """Store the options given before the command."""
+    """Store the options given before the command, and load plug-ins."""
     if workspace.exists() and not workspace.is_dir():
         raise InputError(f"{workspace}: not a folder; choose another --workspace")
 
     options: Options = context.obj
     options.workspace = workspace.absolute()
     options.debug = debug
+    for reference in plugin or ():
+        loading.load(Plugin(reference, Path()), "--plugin")
 
 
 def main() -> None:

@@ -35,8 +35,11 @@ def overview() -> RenderableType:
     for name in methods.names():
         method = methods.get(name)
         published = f"{method.paper.venue} {method.paper.year}" if method.paper else ""
-        rows.append([name, _title(name), published, needs(method.needs), method.formula])
-    return table("", ["method", "title", "published", "needs", "formula"], rows)
+        origin = methods.origin(name)
+        rows.append([name, _title(name), published, needs(method.needs), origin, method.formula])
+
+    headers = ["method", "title", "published", "needs", "defined in", "formula"]
+    return table("", headers, rows)
 
 
 def card(name: str) -> RenderableType:
@@ -64,6 +67,7 @@ def _card(name: str) -> RenderableType:
     if method.paper is not None:
         facts.append(["paper", str(method.paper)])
     facts += [["formula", method.formula], ["needs", needs(method.needs)]]
+    facts.append(["defined in", methods.origin(outer)])
     if method.control:
         facts.append(["kind", "control (a baseline for distillation)"])
     if method.wraps:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from benchmark.cli import tables
 from benchmark.errors import InputError, first_line, suggest
-from benchmark.models.create import create, has_fixed_size, names, tapped
+from benchmark.models.create import create, definition, has_fixed_size, names, tapped
 from benchmark.study.schema import Network
 from methods import Shapes
 
@@ -30,6 +30,7 @@ class Entry:
         shapes: Shapes of its taps.
         notes: Why `embedding` or `maps` cannot be tapped.
         reason: Why the rest is unknown; empty if it is known.
+        origin: The module that defines it, or `timm`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     shapes: Shapes | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    origin: str = "timm"
 
 
 def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[Entry]:
@@ -63,29 +65,34 @@ def models(pattern: str, size: tuple[int, int, int], classes: int) -> Iterator[E
 
 def table(entries: Iterable[Entry]) -> RenderableType:
     """Return a table with a line per model: parameters and MACs in millions, shapes of the taps."""
-    headers = ["model", "params (M)", "MACs (M)", "image size", "embedding", "maps"]
+    headers = [
+        "model", "defined in", "params (M)", "MACs (M)", "image size", "embedding", "maps"
+    ]  # fmt: skip
     return tables.table("", headers, [_row(entry) for entry in entries])
 
 
 def _entry(name: str, size: tuple[int, int, int], classes: int) -> Entry:
     network = Network(model=name)
     fixed = has_fixed_size(network)
+    function = definition(network)
+    origin = "timm" if function is None else function.__module__
     try:
         with torch.device("meta"):
             model = create(network, name, size, classes)
     except InputError as error:
-        return Entry(name, fixed, reason=_reason(error, name))
+        return Entry(name, fixed, reason=_reason(error, name), origin=origin)
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    entry = Entry(name, fixed, parameters, origin=origin)
     devices = ("meta", "cpu") if parameters < LARGEST else ("meta",)
     reason = ""
     for device in devices:
         try:
             with torch.device(device):
-                return _measured(Entry(name, fixed, parameters), network, size, classes)
+                return _measured(entry, network, size, classes)
         except Exception as error:  # on the meta device, models may raise anything
             reason = _reason(error, name)
-    return Entry(name, fixed, parameters, reason=reason)
+    return replace(entry, reason=reason)
 
 
 def _measured(entry: Entry, network: Network, size: tuple[int, int, int], classes: int) -> Entry:
@@ -105,6 +112,7 @@ def _reason(error: Exception, name: str) -> str:
 def _row(entry: Entry) -> list[str]:
     start = [
         entry.name,
+        entry.origin,
         _millions(entry.parameters),
         _millions(entry.macs),
         "fixed" if entry.fixed else "any",

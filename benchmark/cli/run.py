@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,7 +28,6 @@ if TYPE_CHECKING:
     from benchmark.execution.run import Summary
     from benchmark.study.study import Study
     from benchmark.tracking.store import Store
-    from benchmark.training.progress import Progress
 
 
 class Choices(StrEnum):
@@ -57,14 +50,31 @@ def run(
     settings: Annotated[
         Choices, typer.Option(help="tuned: add rows with the settings that `kdbench tune` found.")
     ] = Choices.published,
+    keep_stale: Annotated[
+        bool,
+        typer.Option(
+            "--keep-stale",
+            help="Keep finished cells whose code has changed since, and mark them in the table.",
+        ),
+    ] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain", help="Set finished cells aside and train them again; nothing is deleted."
+        ),
+    ] = False,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train the unfinished cells of a study, then print its leaderboard if it is tracked."""
-    from benchmark.execution import environment, prepare
+    from benchmark.execution import cell_code, environment, prepare
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
     from benchmark.search import tuned
+    from benchmark.tracking.follower import following
+
+    if keep_stale and retrain:
+        raise InputError("--keep-stale and --retrain contradict each other; leave one out")
 
     workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
@@ -80,10 +90,12 @@ def run(
 
     environment.make_repeatable()
     folder = workspace.study(loaded.name).path
-    with progress_display() as progress, _follower(folder, store, progress) as is_recorded:
-        versions = environment.environment(chosen)
+    with progress_display() as progress, following(folder, store, progress.warn) as is_recorded:
+        versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
-        summary = execution.run(prepared, session, cohort_size)
+        summary = execution.run(
+            prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain
+        )
 
     _print_summary(summary, prepared)
     if not is_recorded():
@@ -102,51 +114,6 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
         # Training is complete and recorded; only the table cannot be made.
         tell(f"no table: {error}")
     tell("`kdbench ui` serves the runs in MLflow")
-
-
-@contextmanager
-def _follower(
-    folder: Path, store: Store | None, progress: Progress
-) -> Iterator[Callable[[], bool]]:
-    """Run a process that writes journals to MLflow while this process trains.
-
-    The new process exits when its standard input closes, however this process ends. The context
-    manager yields a function that, after the context has been left, returns whether everything was
-    recorded.
-    """
-    if store is None:
-        yield lambda: False
-        return
-
-    workspace = str(folder.parent)
-    command = [sys.executable, "-m", "benchmark", "--workspace", workspace]
-    process = subprocess.Popen(
-        [*command, "sync", folder.name, "--follow"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # The address may contain a password, which every user could read in the arguments.
-        env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
-        # In this process's group, Ctrl+C could reach the child before it ignores the signal.
-        process_group=0,
-    )
-    assert process.stdin is not None
-    assert process.stderr is not None
-    reader = threading.Thread(target=_forward, args=(process.stderr, progress), daemon=True)
-    reader.start()
-    try:
-        yield lambda: process.returncode == 0
-    finally:
-        process.stdin.close()
-        process.wait()
-        reader.join()
-
-
-def _forward(lines: IO[str], progress: Progress) -> None:
-    """Show the lines of another process as warnings."""
-    with lines:
-        for line in lines:
-            progress.warn(line.rstrip())
 
 
 def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:

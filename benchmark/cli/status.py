@@ -13,9 +13,10 @@ import methods
 from benchmark import locks
 from benchmark.cli.tables import counted, table
 from benchmark.execution.estimate import Estimate, estimate
-from benchmark.execution.plan_file import identities, row_of
+from benchmark.execution.identities import identify_all
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.rows import row_of
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
@@ -121,9 +122,9 @@ def plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> Render
     store = TeacherStore(Workspace(workspace))
     cards = {teacher.key: store.card(teacher.key) for teacher in prepared.teachers}
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
-    ids = identities(prepared, hashes)
-
     folder = Workspace(workspace).study(prepared.study.name)
+    ids = {name: cell.id for name, cell in identify_all(prepared, hashes, folder).items()}
+
     done = {label for label, identity in ids.items() if CellFolder(folder.cell(identity).path).done}
     pending = [cell for cell in prepared.cells if str(cell) not in done]
     cohorts = prepared.cohorts(pending, cohort_size)

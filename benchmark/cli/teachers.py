@@ -33,7 +33,7 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 @teachers.command("train")
 def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
     """Train or fetch the missing teachers of a study, but train no students."""
-    from benchmark.execution import environment, prepare, run
+    from benchmark.execution import cell_code, environment, prepare, run
     from benchmark.execution.session import Session
 
     workspace = Workspace(workspace_of(context))
@@ -41,7 +41,7 @@ def train_teachers(context: typer.Context, study: StudyFile, device: Device = No
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
     with progress_display() as progress:
-        versions = environment.environment(chosen)
+        versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         run.obtain_teachers(prepared, session)
     list_teachers(context)
@@ -160,7 +160,8 @@ def _verified(
     from benchmark.execution.teachers import current_accuracy
     from benchmark.study.schema import Split
 
-    data = load_data(card.dataset, Split(val=0), device, workspace, say)
+    split = Split(val=0, **(card.test_part or {}))
+    data = load_data(card.dataset, split, device, workspace, say)
     if data.fingerprint != card.fingerprint:
         raise InputError(f"{data.name}: not the data that the teacher was measured on")
     return current_accuracy(card, store, data)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,14 +21,12 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.cli.tables import table
-from benchmark.errors import InputError, TrackingError
+from benchmark.errors import InputError
 from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
     from benchmark.search.tune import Outcome
     from benchmark.study.schema import TunedSettings
-    from benchmark.tracking.store import Store
-    from benchmark.training.progress import Progress
 
 
 def tune(
@@ -61,11 +58,12 @@ def tune(
 
     Trials are compared on validation data alone.
     """
-    from benchmark.execution import environment, prepare
+    from benchmark.execution import cell_code, environment, prepare
     from benchmark.execution.session import Session
     from benchmark.search import tune as search
     from benchmark.search import tuned
     from benchmark.search.database import default_storage
+    from benchmark.tracking.sync_search import recorder
 
     workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
@@ -79,8 +77,8 @@ def tune(
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
     with progress_display() as progress:
-        record = _recorder(store, progress)
-        versions = environment.environment(chosen)
+        record = recorder(store, progress.warn)
+        versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
         outcome = search.tune(prepared, session, storage, cohort_size, record)
         record(folder.path)
@@ -132,24 +130,6 @@ def _numbers(settings: TunedSettings) -> Iterator[tuple[str, float]]:
     content = settings.model_dump(exclude_none=True)
     yield from walk("", content.pop("settings"))
     yield from walk("", content)
-
-
-def _recorder(store: Store | None, progress: Progress) -> Callable[[Path], None]:
-    """Return a function that writes a search to MLflow and warns if the store fails."""
-
-    def record(folder: Path) -> None:
-        from benchmark.tracking.sync_search import sync_search
-
-        if store is None:
-            return
-        try:
-            sync_search(folder, store, warn=progress.warn)
-        except TrackingError as error:
-            progress.warn(
-                f"search not in MLflow yet: {error}; run `kdbench tune` again to record it"
-            )
-
-    return record
 
 
 def _dashboard(storage: str) -> None:

@@ -14,7 +14,7 @@ from benchmark.data.augmentation import Squares
 from benchmark.data.inputs import Inputs, InputSource, Loaded
 from benchmark.data.mixing import Mixer
 from benchmark.data.resident import open_resident
-from benchmark.data.split import divide, duplicates
+from benchmark.data.split import divide, duplicates, test_part
 from benchmark.errors import InputError
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Dataset, RandAugment, Recipe, Split
@@ -33,6 +33,9 @@ class Data:
         train_index: Indices of the training set in the source's training part, int64 [samples].
         val_index: Indices of the validation inputs in the same part of the source.
         val: The validation inputs; None in the legacy protocol.
+        test_index: Indices of the test inputs that are used, in the source's test part; None if all
+            are used.
+        test_part: The keys of the split that choose them; None if all are used.
         duplicates: Number of equal inputs across parts; see `split.duplicates`.
     """
 
@@ -71,18 +74,35 @@ class Data:
         labels = self._source.labels
         self.train_index, self.val_index = divide(labels, split)
         self.samples = len(self.train_index)
-        self.duplicates = duplicates(facts.twins, self.train_index, self.val_index, len(labels))
+        self.test_index = test_part(self._source.test_labels, split)
+        self.test_part = split.test_part
+        self.duplicates = duplicates(
+            facts.twins, self.train_index, self.val_index, len(labels), self.test_index
+        )
         self.val: Inputs | None = None if split.legacy else self._source.subset(self.val_index)
         self._train_index = self.train_index.to(device)
         self._labels = labels[self.train_index].to(device)
 
     def split_record(self) -> dict[str, list[int] | dict[str, int]]:
-        """Return the indices of the training and validation inputs, and the duplicates."""
-        return {
+        """Return the indices of the training and validation inputs, and the duplicates.
+
+        The indices of the test inputs follow if only a part of them is used.
+        """
+        record: dict[str, list[int] | dict[str, int]] = {
             "train": self.train_index.tolist(),
             "val": self.val_index.tolist(),
             "duplicates": self.duplicates,
         }
+        if self.test_index is not None:
+            record["test"] = self.test_index.tolist()
+        return record
+
+    @property
+    def tested(self) -> tuple[int, int] | None:
+        """Number of test inputs that are used, and of all; None if all are used."""
+        if self.test_index is None:
+            return None
+        return len(self.test_index), len(self._source.test_labels)
 
     def test(self, evidence: Finished) -> Inputs:
         """Return the test inputs for a cell that has finished training.
@@ -91,7 +111,7 @@ class Data:
             SealedError: The cell's journal does not show that training has finished.
         """
         evidence.verify()
-        return self._source.test()
+        return self._source.test(self.test_index)
 
     def steps(self, batch_size: int) -> int:
         """Return the number of full batches in an epoch.

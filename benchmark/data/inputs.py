@@ -34,16 +34,18 @@ class InputSource(Protocol):
     Attributes:
         facts: Properties of the data set as a whole.
         labels: Labels of all training inputs, int64 [N].
+        test_labels: Labels of all test inputs, int64 [N].
     """
 
     facts: Facts
     labels: Tensor
+    test_labels: Tensor
 
     def subset(self, indices: Tensor) -> Inputs:
         """Return the training inputs at `indices`, int64 [n]."""
 
-    def test(self) -> Inputs:
-        """Return the test inputs."""
+    def test(self, indices: Tensor | None = None) -> Inputs:
+        """Return the test inputs at `indices`, int64 [n]; all if there are none."""
 
     def epoch(
         self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int

@@ -77,6 +77,7 @@ class ResidentSource:
         self.facts = facts
         self.device = device
         self.labels = train.labels
+        self.test_labels = test.labels
         self._train = train.to(device)
         self._test = test
 
@@ -84,10 +85,10 @@ class ResidentSource:
         """Return the training images at `indices`, int64 [n]."""
         return self._train.subset(indices.to(self.device))
 
-    def test(self) -> Resident:
-        """Return the test images."""
+    def test(self, indices: Tensor | None = None) -> Resident:
+        """Return the test images at `indices`, int64 [n]; all if there are none."""
         self._test = self._test.to(self.device)
-        return self._test
+        return self._test if indices is None else self._test.subset(indices.to(self.device))
 
     def epoch(
         self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int

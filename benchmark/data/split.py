@@ -86,12 +86,39 @@ def divide(labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
     return train[stratified(labels[train], train_count, f"{split.seed}/train")], val
 
 
+def test_part(labels: Tensor, split: Split) -> Tensor | None:
+    """Choose the test inputs to use.
+
+    Args:
+        labels: Labels of all the source's test inputs, int64 [N].
+        split: How to choose.
+
+    Returns:
+        The sorted indices of the chosen inputs; None if all are used.
+
+    Raises:
+        InputError: `test_samples` chooses no input, or more than there are.
+    """
+    if split.test_samples is None:
+        return None
+
+    count = _count(split.test_samples, len(labels))
+    if not 0 < count <= len(labels):
+        raise InputError(
+            f"split.test_samples: {split.test_samples:g} selects {count} images; choose between 1 "
+            f"and {len(labels)}, the number of test images"
+        )
+    return stratified(labels, count, f"{split.seed}/test")
+
+
 def _count(portion: float, total: int) -> int:
     """Convert a share (below 1) or a number of inputs to a number of inputs."""
     return round(total * portion) if portion < 1 else int(portion)
 
 
-def duplicates(twins: list[list[int]], train: Tensor, val: Tensor, total: int) -> dict[str, int]:
+def duplicates(
+    twins: list[list[int]], train: Tensor, val: Tensor, total: int, test: Tensor | None = None
+) -> dict[str, int]:
     """Count inputs with identical content across the training, validation and test parts.
 
     Args:
@@ -100,16 +127,25 @@ def duplicates(twins: list[list[int]], train: Tensor, val: Tensor, total: int) -
         train: Indices of the training set.
         val: Indices of the validation set.
         total: Number of the source's training inputs.
+        test: Indices of the test inputs that are used; None if all are.
 
     Returns:
         For each pair of parts "a/b", the number of inputs of b that are also in a.
     """
     part_of = dict.fromkeys(train.tolist(), "train") | dict.fromkeys(val.tolist(), "val")
+    tested = None if test is None else set((test + total).tolist())
     counts = {"train/val": 0, "train/test": 0, "val/test": 0}
     for group in twins:
-        parts = [part_of.get(index) if index < total else "test" for index in group]
+        parts = [
+            part_of.get(index) if index < total else _test_or_none(index, tested) for index in group
+        ]
         for first, second in combinations(("train", "val", "test"), 2):
             if first in parts:
                 counts[f"{first}/{second}"] += parts.count(second)
 
     return counts
+
+
+def _test_or_none(index: int, tested: set[int] | None) -> str | None:
+    """Return the part of a test input; None if the input is not used."""
+    return "test" if tested is None or index in tested else None

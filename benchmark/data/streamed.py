@@ -82,6 +82,7 @@ class StreamedSource:
         self.device = device
         self.image_size = dataset.image_size
         self.labels = source.train.labels
+        self.test_labels = source.test.labels
         self._source = source
         self._workers = min(dataset.workers, os.cpu_count() or 1)
         # All loaders share one stream: memory freed on one stream cannot be reused on another.
@@ -92,10 +93,11 @@ class StreamedSource:
         labels = self.labels[indices].to(self.device)
         return Streamed(self, self._source.train, indices, labels)
 
-    def test(self) -> Streamed:
-        """Return the test images."""
+    def test(self, indices: Tensor | None = None) -> Streamed:
+        """Return the test images at `indices`, int64 [n]; all if there are none."""
         test = self._source.test
-        return Streamed(self, test, torch.arange(len(test)), test.labels.to(self.device))
+        chosen = torch.arange(len(test)) if indices is None else indices
+        return Streamed(self, test, chosen, test.labels[chosen].to(self.device))
 
     def epoch(
         self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 
 from benchmark import RULES, __version__
 from benchmark.errors import InputError, first_line
+from benchmark.execution.changed_files import changed_files, commit, with_digests
 
 
 def device(name: str | None) -> torch.device:
@@ -40,18 +41,26 @@ def make_repeatable() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def environment(device: torch.device) -> dict[str, str]:
+def environment(device: torch.device, sources: Mapping[str, Path] | None = None) -> dict[str, str]:
     """Return everything, apart from the configuration, that can change the exact bits of a result.
 
     Args:
         device: The device used for training.
+        sources: Files of the modules that decide the results of the study, by module name.
     """
+    sources = sources or {}
+    changes = changed_files(sources)
+    plugins = {
+        path.name: path
+        for name, path in sources.items()
+        if not name.startswith(("benchmark.", "methods."))
+    }
     cuda = device.type == "cuda"
     versions = {name: version(name) for name in ("timm", "torchvision", "numpy")}
     return {
         "kdbench": __version__,
         "rules": str(RULES),
-        "git_commit": _commit(),
+        "git_commit": f"{commit()}+changes" if changes else commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         **versions,
@@ -62,7 +71,14 @@ def environment(device: torch.device) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "cuda": str(torch.version.cuda) if cuda else "",
         "cudnn": str(torch.backends.cudnn.version()) if cuda else "",
+        **_listed("changes", changes),
+        **_listed("plugins", plugins),
     }
+
+
+def _listed(name: str, files: Mapping[str, Path]) -> dict[str, str]:
+    """Return an entry that lists files with their digests; nothing if there are no files."""
+    return {name: with_digests(files)} if files else {}
 
 
 def _processor() -> str:
@@ -74,26 +90,3 @@ def _processor() -> str:
 
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
-
-
-def _commit() -> str:
-    """Return the commit of the package's checkout, with "+changes" if tracked files are modified.
-
-    The result is empty if the package does not run from a Git checkout.
-    """
-    try:
-        _git("ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git("rev-parse", "HEAD")
-        changes = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return f"{commit}+changes" if changes else commit
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    folder = Path(__file__).parent
-    process = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=True, timeout=10
-    )
-    return process.stdout.strip()

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark import seeds
-from benchmark.execution.plan_file import method_of
 from benchmark.execution.prepare import Prepared, network_of
 from benchmark.execution.required_teachers import RequiredTeacher
+from benchmark.execution.rows import method_of
 from benchmark.models.tapped import TappedModel
+from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell
 from benchmark.training import cost
 from methods import Method, Needs
@@ -36,6 +37,26 @@ class Estimate:
     tmac: float
     alone: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cell of a cohort, as far as its cost depends on it.
+
+    Attributes:
+        pair: Name of its pair.
+        method: Its method.
+        recipe: Its recipe.
+    """
+
+    pair: str
+    method: Method
+    recipe: Recipe
+
+    @property
+    def length(self) -> cost.Length:
+        """Number of epochs in each stage."""
+        return cost.length(self.method, self.recipe)
 
 
 @dataclass(frozen=True)
@@ -79,43 +100,43 @@ def estimate(
     )
 
 
-def cohort_macs(prepared: Prepared, members: Sequence[tuple[str, Method]]) -> tuple[float, float]:
+def cohort_macs(prepared: Prepared, members: Sequence[Trained]) -> tuple[float, float]:
     """Count the multiply-accumulates of a cohort.
 
     Args:
         prepared: The study.
-        members: Pair name and method of each cell; all pairs must have the same teacher.
+        members: The cells; all must have the same teacher and the same batches.
 
     Returns:
         The count with shared teacher passes, and the count if each cell were trained alone.
     """
-    recipe = prepared.study.recipe
-    images = _images_per_epoch(prepared)
-    teacher = prepared.macs[members[0][0], "teacher"]
+    images = _images_per_epoch(prepared, members[0].recipe)
+    teacher = prepared.macs[members[0].pair, "teacher"]
 
-    shared = float(
-        cost.teacher_passes([method for _, method in members], recipe) * images * teacher
-    )
+    shared = float(_teacher_passes(members) * images * teacher)
     alone = 0.0
-    for pair, method in members:
-        student = prepared.macs[pair, "student"]
-        shared += _own_macs(prepared, pair, method)
-        alone += cost.compute(method, recipe, images, student, teacher)
+    for member in members:
+        student = prepared.macs[member.pair, "student"]
+        shared += _own_macs(prepared, member)
+        alone += cost.compute(member.method, member.length, images, student, teacher)
     return shared, alone
 
 
-def _own_macs(prepared: Prepared, pair: str, method: Method) -> float:
+def _teacher_passes(members: Sequence[Trained]) -> int:
+    return cost.teacher_passes((member.method, member.length) for member in members)
+
+
+def _own_macs(prepared: Prepared, member: Trained) -> float:
     """Count a cell's multiply-accumulates, without the teacher passes that its cohort shares."""
-    passes_are_shared = method.tapped().teacher
-    teacher = 0 if passes_are_shared else prepared.macs[pair, "teacher"]
-    student = prepared.macs[pair, "student"]
-    images = _images_per_epoch(prepared)
-    return cost.compute(method, prepared.study.recipe, images, student, teacher)
+    passes_are_shared = member.method.tapped().teacher
+    teacher = 0 if passes_are_shared else prepared.macs[member.pair, "teacher"]
+    student = prepared.macs[member.pair, "student"]
+    images = _images_per_epoch(prepared, member.recipe)
+    return cost.compute(member.method, member.length, images, student, teacher)
 
 
-def _images_per_epoch(prepared: Prepared) -> int:
-    batch_size = prepared.study.recipe.batch_size
-    return prepared.data.steps(batch_size) * batch_size
+def _images_per_epoch(prepared: Prepared, recipe: Recipe) -> int:
+    return prepared.data.steps(recipe.batch_size) * recipe.batch_size
 
 
 def _teacher_estimate(
@@ -136,17 +157,18 @@ def _teacher_estimate(
 def _cohort_estimate(
     prepared: Prepared, cohort: Sequence[Cell], batch_seconds: dict[str, BatchSeconds]
 ) -> Estimate:
-    recipe = prepared.study.recipe
-    steps = prepared.data.steps(recipe.batch_size)
-    members = [(cell.pair.name, method_of(cell)) for cell in cohort]
+    members = [Trained(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
     shared, alone = cohort_macs(prepared, members)
 
-    teacher_epochs = cost.teacher_passes([method for _, method in members], recipe)
-    seconds = teacher_epochs * steps * batch_seconds[members[0][0]].teacher_pass
-    for pair, method in members:
-        training_step = 3 * prepared.macs[pair, "student"] * recipe.batch_size
-        equivalent_steps = _own_macs(prepared, pair, method) / training_step
-        seconds += equivalent_steps * batch_seconds[pair].student_step
+    timed_size = prepared.study.recipe.batch_size
+    timed_batches = _images_per_epoch(prepared, members[0].recipe) / timed_size
+    teacher_pass = batch_seconds[members[0].pair].teacher_pass
+    seconds = _teacher_passes(members) * timed_batches * teacher_pass
+
+    for member in members:
+        training_step = 3 * prepared.macs[member.pair, "student"] * timed_size
+        equivalent_steps = _own_macs(prepared, member) / training_step
+        seconds += equivalent_steps * batch_seconds[member.pair].student_step
 
     return Estimate(shared / 1e12, alone / 1e12, seconds)
 

@@ -4,39 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import methods
+from benchmark.data import Data
+from benchmark.execution.identities import Identified, Stale
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
-from benchmark.hashing import identity
+from benchmark.execution.rows import is_altered, method_of, row_of
 from benchmark.records.layout import StudyFolder
-from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
+from benchmark.study.overrides import differences
+from benchmark.study.plan import (
+    Plan,
+    PlannedCell,
+    PlannedInputs,
+    PlannedPlugin,
+    PlannedTeacher,
+)
 from benchmark.study.plan import write_plan as write_plan_file
-from benchmark.study.schema import Recipe, Row
+from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell, Study
 from benchmark.training import cost
-from methods import Method
+
+_OPTIONAL = ("label_smoothing", "clip_norm", "clip_value", "accumulate", "ema", "max_hours")
+"""Options of a recipe that plans show only if they are set."""
 
 
 def write_plan(
-    prepared: Prepared, folder: StudyFolder, hashes: Mapping[str, str]
-) -> dict[str, str]:
+    prepared: Prepared,
+    folder: StudyFolder,
+    hashes: Mapping[str, str],
+    cells: Mapping[str, Identified],
+    stale: Mapping[str, Stale] | None = None,
+) -> None:
     """Write the plan of a study.
 
     Args:
         prepared: The study.
         folder: The folder to write the plan to.
         hashes: SHA-256 of the teachers' weights by key, for the teachers that are known.
-
-    Returns:
-        Identities by cell name, for the cells whose teacher is known.
+        cells: The cells whose identity is known, by cell name.
+        stale: The cells among them that were trained with other code and are kept nevertheless.
 
     Raises:
         InputError: The file cannot be written.
     """
     study = prepared.study
-    ids = identities(prepared, hashes)
 
     plan = Plan(
         study=study.name,
@@ -54,67 +68,39 @@ def write_plan(
         trials={row.name: row.trials for row in study.methods if row.trials},
         search_tmac=_search_costs(study),
         altered=tuple(row.name for row in study.methods if is_altered(row)),
+        inputs=_inputs(prepared.data),
+        plugins=tuple(
+            PlannedPlugin(reference, str(Path(prepared.source).absolute().parent))
+            for reference in study.plugins
+        ),
+        overrides=_overrides(study),
+        test_images=prepared.data.tested,
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
-            _planned_cell(prepared, cell, ids[str(cell)], folder, hashes)
+            _planned_cell(prepared, cell, cells[str(cell)].id, folder, hashes)
             for cell in prepared.cells
-            if str(cell) in ids
+            if str(cell) in cells
         ),
+        measures=tuple(metric.measure for metric in prepared.metrics),
+        stale=_stale_rows(prepared, stale or {}),
     )
     write_plan_file(folder.plan, plan)
-    return ids
 
 
-def identities(prepared: Prepared, hashes: Mapping[str, str]) -> dict[str, str]:
-    """Return the identities of all cells whose teacher is known.
-
-    Args:
-        prepared: The study.
-        hashes: SHA-256 of the teachers' weights by key.
-
-    Returns:
-        Identities by cell name.
-    """
-    return {
-        str(cell): identity(configuration(prepared, cell, hashes))
-        for cell in prepared.cells
-        if prepared.teacher_of(cell.pair.name).key in hashes
-    }
-
-
-def configuration(prepared: Prepared, cell: Cell, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything that determines a cell's results.
-
-    Args:
-        prepared: The cell's study.
-        cell: The cell.
-        hashes: SHA-256 of the teachers' weights by key.
-    """
-    teacher = prepared.teacher_of(cell.pair.name)
-    return cell.configuration(
-        prepared.data.fingerprint,
-        {**teacher.network.identity, "sha256": hashes[teacher.key]},
-        method_of(cell).settings,
+def _inputs(data: Data) -> PlannedInputs:
+    return PlannedInputs(
+        classes=data.classes,
+        samples=data.samples,
+        size=data.size,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
     )
 
 
-def method_of(cell: Cell) -> Method:
-    """Create the method of a cell, with the cell's settings."""
-    return methods.create(cell.row.method, **cell.settings)
-
-
-def is_altered(row: Row) -> bool:
-    """Return whether a row differs from the method of the same name with its published settings.
-
-    Settings that a search chose don't count as a difference.
-    """
-    settings = methods.create(row.method, **row.settings).settings
-    return row.name != row.method or settings != methods.create(row.method).settings
-
-
-def row_of(study: Study, method: str) -> str | None:
-    """Return the name of the study's first row with a method, if there is one."""
-    return next((row.name for row in study.methods if row.method == method), None)
+def _overrides(study: Study) -> dict[str, str]:
+    """Return how the recipes of rows differ from the study's, by row; only those that do."""
+    texts = {row.name: differences(study.recipe_of(row), study.recipe) for row in study.methods}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _search_costs(study: Study) -> dict[str, float]:
@@ -124,6 +110,17 @@ def _search_costs(study: Study) -> dict[str, float]:
         for row in study.methods
         for pair, tmac in row.search_tmac.items()
     }
+
+
+def _stale_rows(prepared: Prepared, stale: Mapping[str, Stale]) -> dict[str, str]:
+    """Return the changed modules of each row of a pair that has stale cells, by "pair/row"."""
+    changed: dict[str, set[str]] = {}
+    for cell in prepared.cells:
+        if str(cell) in stale:
+            modules = changed.setdefault(f"{cell.pair.name}/{cell.row.name}", set())
+            modules.update(stale[str(cell)].changed)
+
+    return {row: ", ".join(sorted(modules)) for row, modules in changed.items()}
 
 
 def _planned_teacher(
@@ -158,13 +155,14 @@ def _planned_cell(
         teacher_id=hashes[teacher.key][:12],
         student=cell.pair.student.model,
         recipe=_main_parts(cell.recipe),
-        length=asdict(cost.length(method, prepared.study.recipe)),
+        length=asdict(cost.length(method, cell.recipe)),
     )
 
 
 def _main_parts(recipe: Recipe) -> dict[str, Any]:
-    """Return the parts of a recipe that a reader compares first."""
-    return {
+    """Return the parts of a recipe that a reader compares first, and its optional parts."""
+    optional = {name: getattr(recipe, name) for name in _OPTIONAL}
+    parts = {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "optimizer": recipe.optimizer.name,
@@ -173,3 +171,4 @@ def _main_parts(recipe: Recipe) -> dict[str, Any]:
         "schedule": recipe.schedule.name,
         "precision": recipe.precision,
     }
+    return parts | {name: value for name, value in optional.items() if value is not None}

@@ -14,13 +14,16 @@ from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
 from benchmark.execution.teacher_store import TeacherStore
-from benchmark.hashing import identity
+from benchmark.hashing import canonical, identity
 from benchmark.models import create
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
+from benchmark.plugins.active import metrics_of
+from benchmark.plugins.kinds import Metric
 from benchmark.records.layout import Workspace
 from benchmark.study.schema import Dataset, Network, Pair, Split
 from benchmark.study.study import Cell, Study
+from benchmark.training import own_metrics
 from methods import Method
 
 
@@ -31,20 +34,24 @@ class Prepared:
     Attributes:
         study: The study.
         text: Content of the study's file.
+        source: Name of the study's file.
         data: The study's data.
         teachers: The required teachers, in the order of the pairs.
         cells: The cells that can run, in the order of the study.
         not_applicable: Why a method cannot run on a pair, by "pair/row".
         macs: Multiply-accumulates of a forward pass per image, by pair and `teacher` or `student`.
+        metrics: The metrics of the study's plug-ins.
     """
 
     study: Study
     text: str
+    source: str
     data: Data
     teachers: list[RequiredTeacher]
     cells: list[Cell]
     not_applicable: dict[str, str]
     macs: dict[tuple[str, str], int]
+    metrics: list[Metric]
 
     def teacher_of(self, pair: str) -> RequiredTeacher:
         """Return the teacher of a pair.
@@ -55,20 +62,21 @@ class Prepared:
         return next(teacher for teacher in self.teachers if pair in teacher.pairs)
 
     def cohorts(self, cells: Sequence[Cell], size: int | None) -> list[list[Cell]]:
-        """Divide cells into cohorts that share a teacher and a seed.
+        """Divide cells into cohorts that share a teacher, a seed and the batches of their recipes.
 
         Args:
             cells: Some of the study's cells.
             size: Maximum number of cells per cohort; None for no limit.
 
         Returns:
-            The cohorts, in the order in which the study first needs each teacher and seed.
+            The cohorts, in the order in which the study first needs what each of them shares.
         """
 
-        def group_of(cell: Cell) -> tuple[int, str]:
-            return cell.seed, self.teacher_of(cell.pair.name).key
+        def group_of(cell: Cell) -> tuple[int, str, str]:
+            teacher = self.teacher_of(cell.pair.name)
+            return cell.seed, teacher.key, canonical(cell.recipe.stream)
 
-        groups: dict[tuple[int, str], list[Cell]] = {group_of(cell): [] for cell in self.cells}
+        groups: dict[tuple[int, str, str], list[Cell]] = {group_of(cell): [] for cell in self.cells}
         for cell in cells:
             groups[group_of(cell)].append(cell)
 
@@ -103,7 +111,7 @@ def prepare(
     """
     with errors_in(source):
         data = load_data(study.dataset, study.split, device, workspace, say)
-        data.steps(study.recipe.batch_size)
+        _check_batch_sizes(study, data)
         teachers = required_teachers(study, data, TeacherStore(workspace))
         networks = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
 
@@ -116,13 +124,15 @@ def prepare(
             macs[pair.name, "student"] = student.macs()
             not_applicable |= _unsupported(study, pair, teacher, student, data)
 
+        metrics = metrics_of(study.plugins, source)
+        own_metrics.check(metrics, data.classes)
         _refuse_duplicates(study)
         _report_batch_sizes(study, say)
 
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
     ]
-    return Prepared(study, text, data, teachers, cells, not_applicable, macs)
+    return Prepared(study, text, source, data, teachers, cells, not_applicable, macs, metrics)
 
 
 def load_data(
@@ -180,14 +190,24 @@ def _networks(
     return teacher, student
 
 
+def _check_batch_sizes(study: Study, data: Data) -> None:
+    """Raise InputError if there are too few images for a batch of any student."""
+    data.steps(study.recipe.batch_size)
+    for index, row in enumerate(study.methods):
+        try:
+            data.steps(study.recipe_of(row).batch_size)
+        except InputError as error:
+            raise InputError(f"methods[{index}].{error} (row {row.name!r})") from None
+
+
 def _unsupported(
     study: Study, pair: Pair, teacher: TappedModel, student: TappedModel, data: Data
 ) -> dict[str, str]:
     """Return the reason by "pair/row" for every method that cannot run on a pair."""
-    batch_size = study.recipe.batch_size
     reasons: dict[str, str] = {}
 
     for row in study.methods:
+        batch_size = study.recipe_of(row).batch_size
         method = methods.create(row.method, **row.settings)
         shapes = probe(student, teacher, method.tapped(), data.samples, batch_size, data.labels)
         if reason := method.supports(shapes):
@@ -199,7 +219,11 @@ def _unsupported(
 def _refuse_duplicates(study: Study) -> None:
     """Raise InputError if two rows or two pairs are identical."""
     rows = {
-        row.name: [row.method, methods.create(row.method, **row.settings).settings]
+        row.name: [
+            row.method,
+            methods.create(row.method, **row.settings).settings,
+            study.recipe_of(row).identity,
+        ]
         for row in study.methods
         if not row.found  # a search may choose the published settings
     }
@@ -215,15 +239,15 @@ def _refuse_duplicates(study: Study) -> None:
 
 def _report_batch_sizes(study: Study, say: Callable[[str], None]) -> None:
     """Report the rows whose published loss weights were chosen for another batch size."""
-    batch_size = study.recipe.batch_size
-    rows: dict[int, list[str]] = {}
+    rows: dict[tuple[int, int], list[str]] = {}
     for row in study.methods:
+        batch_size = study.recipe_of(row).batch_size
         modules = methods.create(row.method, **row.settings).modules()
         assumed = {module.assumes_batch for module in modules if isinstance(module, Method)}
         for other_size in assumed - {None, batch_size}:
-            rows.setdefault(other_size or 0, []).append(row.name)
+            rows.setdefault((other_size or 0, batch_size), []).append(row.name)
 
-    for other_size, names in rows.items():
+    for (other_size, batch_size), names in rows.items():
         say(
             f"{', '.join(names)}: the published loss weights were chosen for batches of "
             f"{other_size}; this recipe uses batches of {batch_size}"

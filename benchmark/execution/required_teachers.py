@@ -7,8 +7,11 @@ from typing import Any
 
 import methods
 from benchmark import RULES
+from benchmark.code import Code
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.execution.cell_code import code_of_network, code_of_teacher
+from benchmark.execution.recorded_code import CODE, read_code
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.hashing import identity
 from benchmark.models import create
@@ -24,6 +27,7 @@ class RequiredTeacher:
         key: Name of the teacher's folder in the store: the hash of `configuration`, or the key of
             stored weights.
         configuration: Everything that determines the teacher's weights.
+        code: The code that determines them; empty for stored weights.
         network: The network that the weights belong to.
         pair: The first pair that uses the teacher.
         location: Where the study first names the teacher, such as `pairs[0].teacher`.
@@ -36,6 +40,7 @@ class RequiredTeacher:
 
     key: str
     configuration: dict[str, Any]
+    code: Code
     network: Network
     pair: Pair
     location: str
@@ -74,6 +79,7 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
     network: Network = teacher
     recipe: Recipe | None = None
     configuration = {"rules": RULES, "role": "teacher", "data": study.data(data.fingerprint)}
+    code: Code = {}
 
     if teacher.weights is not None:
         card = store.find(teacher.weights, f"{location}.weights")
@@ -83,7 +89,8 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
         key = card.key
     elif teacher.recipe is None and create.head_is_pretrained(teacher, data.classes):
         configuration |= {"student": teacher.identity, "classes": data.classes}
-        key = identity(configuration)
+        code = code_of_network(teacher)
+        key, configuration = _keyed(configuration, code, store)
     else:
         recipe = teacher.recipe or study.recipe
         baseline = methods.baseline()
@@ -94,11 +101,13 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
             "select": study.select,
             "seed": teacher.seed,
         }
-        key = identity(configuration)
+        code = code_of_teacher(study, teacher, recipe, baseline)
+        key, configuration = _keyed(configuration, code, store)
 
     return RequiredTeacher(
         key=key,
         configuration=configuration,
+        code=code,
         network=network,
         pair=pair,
         location=location,
@@ -107,6 +116,28 @@ def _required(study: Study, index: int, data: Data, store: TeacherStore) -> Requ
         min_accuracy=teacher.min_accuracy,
         gate_location=f"{location}.min_accuracy",
     )
+
+
+def _keyed(
+    configuration: dict[str, Any], code: Code, store: TeacherStore
+) -> tuple[str, dict[str, Any]]:
+    """Return the key of a teacher, which may come from a version that recorded no code.
+
+    Returns:
+        The key, and the configuration whose hash it is.
+    """
+    if not code:
+        return identity(configuration), configuration
+
+    current = {**configuration, CODE: code}
+    earlier = identity(configuration)
+    files = store.files(earlier)
+    if store.files(identity(current)).card.exists() or not files.card.exists():
+        return identity(current), current
+
+    if read_code(files) in (None, code):
+        return earlier, configuration
+    return identity(current), current
 
 
 def _merged(first: RequiredTeacher, second: RequiredTeacher, pair: Pair) -> RequiredTeacher:

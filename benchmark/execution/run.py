@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmark.execution import own_metrics
 from benchmark.execution import teachers as execution_teachers
 from benchmark.execution.executors import CohortSpec, Resources
-from benchmark.execution.plan_file import configuration, method_of, write_plan
+from benchmark.execution.forget import set_aside
+from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
+from benchmark.execution.plan_file import write_plan
 from benchmark.execution.prepare import Prepared, errors_in
+from benchmark.execution.recorded_code import record_code
+from benchmark.execution.rows import method_of
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
+from benchmark.execution.stale import kept, report_stale
 from benchmark.files import write_atomically, write_json
 from benchmark.locks import locked
 from benchmark.records.checkpoints import CellFolder
@@ -43,13 +49,23 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run(prepared: Prepared, session: Session, cohort_size: int | None = None) -> Summary:
+def run(
+    prepared: Prepared,
+    session: Session,
+    cohort_size: int | None = None,
+    *,
+    keep_stale: bool = False,
+    retrain: bool = False,
+) -> Summary:
     """Train every unfinished cell of a study.
 
     Args:
         prepared: The study.
         session: The session.
         cohort_size: Maximum number of cells trained side by side; None for no limit.
+        keep_stale: Whether finished cells whose code has changed since are kept, and marked in
+            the leaderboard, instead of trained again.
+        retrain: Whether finished cells are set aside and trained again.
 
     Raises:
         InputError: Another process is training the study, a teacher is below its gate, or a file
@@ -59,21 +75,68 @@ def run(prepared: Prepared, session: Session, cohort_size: int | None = None) ->
     with locked(folder.path):
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
-        ids = write_plan(prepared, folder, hashes)
+        if retrain:
+            _set_aside_finished(prepared, hashes, folder)
 
-        folders = {
-            str(cell): CellFolder(folder.cell(ids[str(cell)]).path) for cell in prepared.cells
-        }
+        cells, stale = _identify(prepared, hashes, folder, session, keep_stale)
+        write_plan(prepared, folder, hashes, cells, stale)
+
+        folders = {name: CellFolder(folder.cell(cell.id).path) for name, cell in cells.items()}
         pending = [cell for cell in prepared.cells if not folders[str(cell)].done]
         session.progress.planned(
-            {str(cell): cost.length(method_of(cell), cell.study.recipe).total for cell in pending}
+            {str(cell): cost.length(method_of(cell), cell.recipe).total for cell in pending}
         )
 
-        cohorts = prepared.cohorts(_distinct(pending, ids), cohort_size)
-        specs = [_spec(prepared, session, cohort, folder, hashes, ids) for cohort in cohorts]
-        session.executor.run(specs, Resources(prepared.data, teachers), session.progress)
+        cohorts = prepared.cohorts(_distinct(pending, cells), cohort_size)
+        specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
+        resources = Resources(prepared.data, teachers)
+        session.executor.run(specs, resources, session.progress)
+
+        if prepared.metrics:
+            everything = prepared.cohorts(_distinct(prepared.cells, cells), None)
+            specs = [_spec(prepared, session, cohort, folder, cells) for cohort in everything]
+            own_metrics.measure_students(specs, resources, prepared.metrics)
+            own_metrics.measure_teachers(prepared, resources, folder, prepared.metrics)
 
         return _summary(prepared, pending, folders)
+
+
+def _set_aside_finished(prepared: Prepared, hashes: Mapping[str, str], folder: StudyFolder) -> None:
+    """Set aside the finished cells of a study."""
+    cells = identify_all(prepared, hashes, folder).values()
+    finished = {cell.id for cell in cells if folder.cell(cell.id).done.exists()}
+    set_aside(folder, sorted(finished))
+
+
+def _identify(
+    prepared: Prepared,
+    hashes: Mapping[str, str],
+    folder: StudyFolder,
+    session: Session,
+    keep_stale: bool,
+) -> tuple[dict[str, Identified], dict[str, Stale]]:
+    """Identify all cells, and report those whose code has changed since they were trained.
+
+    Returns:
+        The cells by name, and those of them that are stale and kept nevertheless.
+    """
+    cells = identify_all(prepared, hashes, folder)
+    stale = find_stale(cells, folder)
+    stale_and_kept = kept(stale, cells) if keep_stale else {}
+    report_stale(prepared.cells, stale, stale_and_kept, session.progress.warn)
+
+    cells |= {name: item.cell for name, item in stale_and_kept.items()}
+    unknown = [
+        cell.id
+        for cell in cells.values()
+        if record_code(cell.configuration, cell.code, folder.cell(cell.id))
+    ]
+    if unknown:
+        session.progress.warn(
+            "cells from a version of kdbench that did not record code: "
+            f"{len(unknown)}; from now on, they count as trained with the present code"
+        )
+    return cells, stale_and_kept
 
 
 def obtain_teachers(prepared: Prepared, session: Session) -> None:
@@ -113,7 +176,7 @@ def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> 
     split = {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()}
     write_atomically(folder.study_file, prepared.text.encode())
     write_json(folder.split, split)
-    write_plan(prepared, folder, {})
+    write_plan(prepared, folder, {}, {})
 
     teachers: dict[str, Teacher] = {}
     with errors_in(session.source):
@@ -123,14 +186,14 @@ def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> 
     return teachers
 
 
-def _distinct(cells: Sequence[Cell], ids: Mapping[str, str]) -> list[Cell]:
+def _distinct(cells: Sequence[Cell], identified: Mapping[str, Identified]) -> list[Cell]:
     """Return one cell for each identity.
 
     If a search chose the published settings, two rows of the table share one cell on disk.
     """
     distinct: dict[str, Cell] = {}
     for cell in cells:
-        distinct.setdefault(ids[str(cell)], cell)
+        distinct.setdefault(identified[str(cell)].id, cell)
     return list(distinct.values())
 
 
@@ -139,21 +202,21 @@ def _spec(
     session: Session,
     cohort: Sequence[Cell],
     folder: StudyFolder,
-    hashes: Mapping[str, str],
-    ids: Mapping[str, str],
+    identified: Mapping[str, Identified],
 ) -> CohortSpec:
     cells = [
         cell_spec(
             session,
             label=str(cell),
-            files=folder.cell(ids[str(cell)]),
-            configuration=configuration(prepared, cell, hashes),
+            files=folder.cell(identified[str(cell)].id),
+            configuration=identified[str(cell)].configuration,
         )
         for cell in cohort
     ]
     first = cohort[0]
     teacher = prepared.teacher_of(first.pair.name)
-    return cohort_spec(prepared, session, teacher, first.seed, cells)
+    recipe = prepared.study.recipe_of(first.row)
+    return cohort_spec(prepared, session, teacher, recipe, first.seed, cells)
 
 
 def _summary(

@@ -10,8 +10,9 @@ from benchmark.execution.executors import CellSpec, CohortSpec
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
+from benchmark.plugins import loading
 from benchmark.records.layout import CellFiles
-from benchmark.study.schema import Dataset, Digits
+from benchmark.study.schema import Dataset, FileDataset, Recipe
 
 
 def cell_spec(
@@ -33,6 +34,7 @@ def cohort_spec(
     prepared: Prepared,
     session: Session,
     teacher: RequiredTeacher,
+    recipe: Recipe,
     seed: int,
     cells: Sequence[CellSpec],
     *,
@@ -44,6 +46,7 @@ def cohort_spec(
         prepared: The cells' study.
         session: The session.
         teacher: Teacher of all cells.
+        recipe: A recipe that agrees in `Recipe.stream` with those of all cells.
         seed: Seed of all cells.
         cells: The cells.
         tested: Whether finished cells are evaluated on the test images.
@@ -53,7 +56,7 @@ def cohort_spec(
         workspace=str(session.workspace.path.absolute()),
         dataset=_with_absolute_root(study.dataset),
         split=study.split,
-        recipe=study.recipe,
+        recipe=recipe,
         select=study.select,
         seed=seed,
         teacher=teacher.key,
@@ -61,12 +64,13 @@ def cohort_spec(
         tested=tested,
         environment=session.environment,
         cells=tuple(cells),
+        plugins=tuple(loading.loaded()),
     )
 
 
 def _with_absolute_root(dataset: Dataset) -> Dataset:
     """Return a data set whose root doesn't depend on the working directory of a process."""
-    if isinstance(dataset, Digits):
+    if not isinstance(dataset, FileDataset):
         return dataset
 
     root = Path(dataset.root).absolute()

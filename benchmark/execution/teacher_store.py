@@ -41,6 +41,7 @@ class TeacherDescription(BaseModel):
         source: `trained`, `timm`, or the file that the weights were imported from.
         recipe: Recipe of its training, if it was trained here.
         seed: Seed of its training, if it was trained here.
+        test_part: The keys of the split that chose the test images; None if all were used.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -53,6 +54,7 @@ class TeacherDescription(BaseModel):
     source: str
     recipe: dict[str, Any] | None = None
     seed: int | None = None
+    test_part: dict[str, Any] | None = None
 
     @field_serializer("dataset")
     def _with_defaults(self, dataset: Dataset) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from benchmark import RULES, seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution.prepare import network_of
+from benchmark.execution.recorded_code import record_code
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
 from benchmark.execution.teacher_store import TeacherCard, TeacherDescription, TeacherStore
@@ -56,9 +57,10 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
 
     card = store.card(required.key)
     assert card is not None
+    record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 
-    same_data = card.fingerprint == data.fingerprint
+    same_data = (card.fingerprint, card.test_part) == (data.fingerprint, data.test_part)
     if same_data:
         store.copy_record(required.key, record)
     elif not record.done.exists():
@@ -275,6 +277,7 @@ def _describe(
         dataset=data.dataset,
         fingerprint=data.fingerprint,
         source=source,
+        test_part=data.test_part,
     )
 
 

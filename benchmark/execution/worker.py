@@ -13,6 +13,7 @@ from benchmark.execution import environment, teachers
 from benchmark.execution.executors.base import CellSpec, CohortSpec, Resources
 from benchmark.execution.prepare import load_data
 from benchmark.execution.teacher_store import TeacherStore
+from benchmark.plugins import loading
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.layout import Workspace
 from benchmark.study.schema import Network, Recipe
@@ -38,17 +39,21 @@ def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> 
     for cell in spec.cells:
         _check_resources(cell, resources.data, teacher)
 
-    conditions = Conditions(
+    tasks = [task_of(spec, cell) for cell in spec.cells]
+    train(tasks, conditions_of(spec, resources), progress)
+
+
+def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
+    """Return the conditions that the cells of a cohort share."""
+    return Conditions(
         data=resources.data,
         recipe=spec.recipe,
         seed=spec.seed,
         select=spec.select,
-        teacher=teacher,
+        teacher=resources.teachers[spec.teacher],
         environment=spec.environment,
         tested=spec.tested,
     )
-    tasks = [_task(Path(spec.workspace), cell) for cell in spec.cells]
-    train(tasks, conditions, progress)
 
 
 def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
@@ -65,6 +70,8 @@ def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lamb
     Raises:
         InputError: Loading or training fails; see `load_resources` and `train_cohort`.
     """
+    for plugin in spec.plugins:
+        loading.load(plugin, "plug-in")
     environment.make_repeatable()
     torch.set_num_threads(int(spec.environment["threads"]))
     train_cohort(spec, load_resources(spec, say), progress)
@@ -99,14 +106,14 @@ def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
         raise InputError(f"{cell.label}: the teacher has changed; run the study again")
 
 
-def _task(workspace: Path, cell: CellSpec) -> Task:
-    """Rebuild the training loop's task from the configuration of a cell."""
+def task_of(spec: CohortSpec, cell: CellSpec) -> Task:
+    """Rebuild the training loop's task from the configuration of a cell of a cohort."""
     configuration = cell.configuration
     method = configuration["method"]
     teacher = {key: value for key, value in configuration["teacher"].items() if key != "sha256"}
 
     return Task(
-        folder=CellFolder(workspace / cell.folder),
+        folder=CellFolder(Path(spec.workspace) / cell.folder),
         label=cell.label,
         configuration=configuration,
         student=Network.model_validate(configuration["student"]),

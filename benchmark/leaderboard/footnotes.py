@@ -24,16 +24,18 @@ _P_VALUES = ["p_student", "p_kd"]
 
 
 def footnotes(board: pd.DataFrame, plan: Plan) -> list[str]:
-    """Return up to six notes that affect how a table should be read.
+    """Return up to seven notes that affect how a table should be read.
 
-    They cover the protocol, spread and ranks, comparisons and tests, tuned rows, mean ranks
-    over pairs, and published accuracies. `GUIDE` explains the rest.
+    They cover the protocol, metrics of plug-ins, spread and ranks, comparisons and tests, tuned
+    rows and rows with a recipe of their own, mean ranks over pairs, and published accuracies.
+    `GUIDE` explains the rest.
     """
     notes = [
         _protocol(plan),
+        _own_measures(plan),
         _spread_and_ranks(),
         _comparisons(board, plan),
-        _tuned_rows(plan),
+        [*_tuned_rows(plan), *_own_recipes(plan)],
         _mean_ranks(board, plan),
         _published(board),
     ]
@@ -53,7 +55,15 @@ def _protocol(plan: Plan) -> list[str]:
             "Legacy protocol: networks were trained on all training images, with none held out "
             "for validation, as in most published tables."
         )
+    if plan.test_images is not None:
+        used, total = plan.test_images
+        sentences.append(f"Smoke test: networks were tested on {used:,} of {total:,} test images.")
     return sentences
+
+
+def _own_measures(plan: Plan) -> list[str]:
+    """Define the metrics of the study's plug-ins."""
+    return [f"{measure.title}: {measure.help}" for measure in plan.measures]
 
 
 def _spread_and_ranks() -> list[str]:
@@ -174,6 +184,17 @@ def _tuned_rows(plan: Plan) -> list[str]:
     return [
         f"Tuned rows were tuned with {plan.budgets[0]} trials each. They are ranked separately "
         "from rows with published settings, because tuning gives an advantage."
+    ]
+
+
+def _own_recipes(plan: Plan) -> list[str]:
+    if not plan.overrides:
+        return []
+
+    rows = "; ".join(f"{name}: {text}" for name, text in plan.overrides.items())
+    return [
+        "Rows with a recipe of their own are neither ranked nor compared with other rows, because "
+        f"the training differs as well as the method ({rows})."
     ]
 
 

@@ -83,6 +83,6 @@ def _lines() -> dict[tuple[str, ...], pd.DataFrame]:
 
 @cache
 def _table() -> pd.DataFrame:
-    with (files("benchmark.leaderboard") / "published.csv").open(encoding="utf-8") as file:
+    with (files(__package__ or "") / "published.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
     return table.astype({"value": "float64", "sd": "float64"})

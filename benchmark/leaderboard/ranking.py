@@ -37,6 +37,8 @@ def why_unranked(row: Row, plan: Plan) -> list[str]:
         reasons.append(f"n = {row.n}: no rank with fewer than {MIN_SEEDS} seeds")
     if plan.unequal and plan.trials.get(row.method):
         reasons.append(plan.unequal)
+    if row.method in plan.overrides:
+        reasons.append(f"no rank with a recipe of its own: {plan.overrides[row.method]}")
     return reasons
 
 

@@ -97,27 +97,30 @@ class PairRows:
         return None if method is None else self.methods.get(method)
 
 
-def runs_of_kind(runs: pd.DataFrame, kind: str) -> list[Run]:
+def runs_of_kind(runs: pd.DataFrame, kind: str, plan: Plan) -> list[Run]:
     """Return the runs of one kind, sorted by run id.
 
     Args:
         runs: All runs; columns for metrics that no run logged may be missing.
         kind: `run` for students, `teacher` for teachers.
+        plan: The plan, which may have measures of its own.
 
     Returns:
-        Runs with every metric of `MEASURES`; NaN where a metric is missing.
+        Runs with every metric of `MEASURES` and of the plan; NaN where a metric is missing.
     """
     if runs.empty:
         return []
 
     selected = runs[runs["kind"] == kind].to_dict("records")
     # Sorted so that the choice among several failure reasons does not depend on the input order.
-    return sorted(map(_complete, selected), key=lambda run: str(run["run_id"]))
+    measures = (*MEASURES, *plan.measures)
+    complete = (_complete(record, measures) for record in selected)
+    return sorted(complete, key=lambda run: str(run["run_id"]))
 
 
-def _complete(record: Mapping[Hashable, Any]) -> Run:
+def _complete(record: Mapping[Hashable, Any], measures: Sequence[Measure]) -> Run:
     """Return a run with a number for every metric, and with a fingerprint."""
-    values = {measure.key: record.get(measure.key) for measure in MEASURES}
+    values = {measure.key: record.get(measure.key) for measure in measures}
     run: Run = {"fingerprint": "", **record}
     for key, value in values.items():
         run[key] = math.nan if value is None else float(value)
@@ -136,7 +139,7 @@ def runs_by_cell(runs: pd.DataFrame, plan: Plan) -> Cells:
         for method in plan.methods
         for seed in plan.seeds
     }
-    for run in runs_of_kind(runs, "run"):
+    for run in runs_of_kind(runs, "run", plan):
         cell = (run["pair"], run["method"], run["seed"])
         if cell in cells:
             cells[cell].append(run)

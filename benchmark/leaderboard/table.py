@@ -27,6 +27,7 @@ from benchmark.leaderboard.ranking import (
 from benchmark.leaderboard.rows import PairRows, Row, method_row, runs_by_cell, runs_of_kind
 from benchmark.leaderboard.statistics import interval
 from benchmark.leaderboard.teachers import teacher_row
+from benchmark.leaderboard.time_limits import time_limit_notes
 from benchmark.measures import ACCURACY, Measure, in_groups
 from benchmark.study.plan import TEACHER, Plan
 
@@ -45,6 +46,9 @@ COLUMNS = (
     *_names(in_groups("diagnostic")), "published", "published_source", "published_rule", "note",
 )  # fmt: skip
 """Columns of `leaderboard.csv`. In `vs_kd` and `p_kd`, "kd" stands for `Plan.reference`."""
+
+_BEFORE_OWN = _names(in_groups("quality"))[-1]
+"""The column that those of a study's own measures follow."""
 
 COST_COLUMNS = ("pair", "method", *_names(MEASURED), *_names(COMPUTED), *EFFORT_COLUMNS)
 """Columns of `costs.csv`."""
@@ -83,7 +87,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
             without a fingerprint always counts.
 
     Returns:
-        A table with the columns `COLUMNS`.
+        A table with the columns that `columns_of` returns.
 
     Raises:
         MixedEnvironmentsError: Finished runs of one pair have different fingerprints, and
@@ -107,7 +111,7 @@ def leaderboard(runs: pd.DataFrame, plan: Plan, mix_environments: bool = False) 
             line |= tests[row.method]
             line |= over_pairs.get(row.method, {})
             lines.append(line)
-    return to_frame(lines, COLUMNS)
+    return to_frame(lines, columns_of(plan))
 
 
 def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -133,6 +137,13 @@ def costs(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return to_frame(lines, COST_COLUMNS)
 
 
+def columns_of(plan: Plan) -> list[str]:
+    """Return `COLUMNS`, with the columns of a study's own measures after the quality measures."""
+    position = COLUMNS.index(_BEFORE_OWN) + 1
+    own = [measure.column for measure in plan.measures]
+    return [*COLUMNS[:position], *own, *COLUMNS[position:]]
+
+
 def to_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Return lines as a table with these columns, each converted to its type."""
     table = pd.DataFrame(lines, columns=list(columns))
@@ -144,7 +155,7 @@ def to_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.D
 
 def _rows_of_pairs(runs: pd.DataFrame, plan: Plan) -> list[PairRows]:
     cells = runs_by_cell(runs, plan)
-    teachers = runs_of_kind(runs, TEACHER)
+    teachers = runs_of_kind(runs, TEACHER, plan)
     pairs = []
     for pair in plan.pairs:
         methods = {method: method_row(cells, plan, pair, method) for method in plan.methods}
@@ -168,7 +179,7 @@ def _teacher_line(rows: PairRows) -> dict[str, Any]:
     elif not teacher.n:
         line["note"] = "the teacher has no finished run with an accuracy"
     else:
-        line["note"] = ""
+        line["note"] = "; ".join(time_limit_notes(teacher))
     return line
 
 
@@ -183,12 +194,19 @@ def _method_line(row: Row, rows: PairRows, usual_environment: str) -> dict[str, 
     columns, comparison_notes = comparison(row, rows)
     line |= columns
 
-    notes = network_notes(row, rows.student)
+    notes = [*_stale_note(row, rows), *network_notes(row, rows.student)]
     notes += why_unranked(row, rows.plan)
+    notes += time_limit_notes(row)
     notes += environment_notes(row, usual_environment)
     notes += comparison_notes
     line["note"] = "; ".join(notes)
     return line
+
+
+def _stale_note(row: Row, rows: PairRows) -> list[str]:
+    """Return a note if cells of the row were trained with code that has changed since."""
+    modules = rows.plan.stale.get(f"{rows.pair}/{row.method}")
+    return [f"stale: trained before {modules} changed"] if modules else []
 
 
 def _line(row: Row, rows: PairRows) -> dict[str, Any]:
@@ -199,6 +217,7 @@ def _line(row: Row, rows: PairRows) -> dict[str, Any]:
         "n": row.n,
         "planned": row.planned,
     }
-    for measure in in_groups("quality", "size", "compute", "diagnostic"):
+    in_table = (*in_groups("quality", "size", "compute", "diagnostic"), *rows.plan.measures)
+    for measure in in_table:
         line[measure.column] = row.average(measure)
     return line | effort(row, rows) | published_columns(row, rows.plan)

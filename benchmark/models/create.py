@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -105,6 +105,16 @@ def names(pattern: str = "*") -> list[str]:
     """Return the names of all models that match a pattern with `*`, `?` and `[...]`."""
     matches: list[str] = _timm().list_models(pattern)
     return matches
+
+
+def definition(network: Network) -> Callable[..., nn.Module] | None:
+    """Return the function that creates a network; None if it is part of timm itself."""
+    from timm.models import model_entrypoint
+
+    if not _timm().is_model(network.model):
+        return None
+    function: Callable[..., nn.Module] = model_entrypoint(network.model)
+    return None if function.__module__.startswith("timm.") else function
 
 
 def _suggested(name: str) -> str:

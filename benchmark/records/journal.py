@@ -71,17 +71,33 @@ class Epoch(Record):
     metrics: dict[str, float]
 
 
+class Stopped(BaseModel):
+    """A training that its time limit ended early.
+
+    Attributes:
+        after: Number of epochs of the main training that were trained.
+        planned: Number of epochs of the main training without the limit.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    after: int
+    planned: int
+
+
 class Trained(Record):
     """Training has finished, and the weights have been chosen.
 
     Attributes:
         epoch: Epoch of the weights.
         sha256: Digest of the weights' file.
+        stopped: When the time limit ended the training; None if all epochs were trained.
     """
 
     kind: Literal["trained"] = "trained"
     epoch: int
     sha256: str
+    stopped: Stopped | None = None
 
 
 class Final(Record):
@@ -89,6 +105,18 @@ class Final(Record):
 
     kind: Literal["final"] = "final"
     metrics: dict[str, float]
+
+
+class Measured(Record):
+    """The metrics of plug-ins, measured on a finished network; the newest record counts.
+
+    Attributes:
+        code: Digests of the code of each metric, by its key.
+    """
+
+    kind: Literal["measured"] = "measured"
+    metrics: dict[str, float]
+    code: dict[str, dict[str, str]]
 
 
 class Failed(Record):
@@ -103,7 +131,7 @@ class Failed(Record):
 
 
 AnyRecord = Annotated[
-    Start | EarlyEpoch | Epoch | Trained | Final | Failed, Field(discriminator="kind")
+    Start | EarlyEpoch | Epoch | Trained | Final | Measured | Failed, Field(discriminator="kind")
 ]
 R = TypeVar("R", bound=Record)
 
@@ -122,7 +150,9 @@ def parse_record(content: Mapping[str, Any]) -> Record:
 
 def metrics_of(record: Record) -> dict[str, float]:
     """Return the metrics of a record; empty for kinds that have none."""
-    return record.metrics if isinstance(record, EarlyEpoch | Epoch | Final) else {}
+    if isinstance(record, EarlyEpoch | Epoch | Final | Measured):
+        return record.metrics
+    return {}
 
 
 def encode_line(content: Json) -> bytes:
@@ -196,7 +226,7 @@ class Journal:
         Raises:
             InputError: The record cannot be written. The journal is left unchanged.
         """
-        line = encode_line(record.model_dump())
+        line = encode_line(record.model_dump(exclude_none=True))
         size = self.path.stat().st_size if self.path.exists() else 0
 
         try:

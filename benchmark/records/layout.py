@@ -8,6 +8,7 @@
       <study>/                   StudyFolder
         plan.json  study.yaml  split.json
         cells/<identity>/          CellFiles of a student
+        forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
         search/                  SearchFolder: a study folder of trials, with
           optuna.db  <key>.json  <key>/*.png
@@ -17,6 +18,7 @@ Nothing here reads or writes files; `benchmark.locks` defines its own file names
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,11 @@ class CellFiles:
     def config(self) -> Path:
         """The configuration whose hash is the cell's identity."""
         return self.path / "config.json"
+
+    @property
+    def code(self) -> Path:
+        """Digests of the code, for configurations of versions that recorded none."""
+        return self.path / "code.json"
 
     @property
     def journal(self) -> Path:
@@ -134,6 +141,17 @@ class StudyFolder:
         """Return the files of a cell."""
         return CellFiles(self.cells / identity)
 
+    @property
+    def forgotten(self) -> Path:
+        """The folder of cells that were set aside, to be trained again."""
+        return self.path / "forgotten"
+
+    def set_aside(self, identity: str) -> CellFiles:
+        """Return a new place for the files of a cell that is to be trained again."""
+        numbers = itertools.count(1)
+        places = (self.forgotten / f"{identity}-{number}" for number in numbers)
+        return CellFiles(next(place for place in places if not place.exists()))
+
     def teacher(self, key: str) -> CellFiles:
         """Return the files of the study's own record of a teacher."""
         return CellFiles(self.path / "teachers" / key)
@@ -163,6 +181,10 @@ class SearchFolder(StudyFolder):
     def record(self, key: str) -> Path:
         """Return the record of one search."""
         return self.path / f"{key}.json"
+
+    def records(self) -> list[Path]:
+        """Return the records of all searches."""
+        return sorted(self.path.glob(f"{'[0-9a-f]' * 12}.json"))
 
     def figures(self, key: str) -> Path:
         """Return the folder of one search's figures."""

@@ -54,6 +54,9 @@ class SearchRecord(_Plain):
         best: Number of the best complete trial, if there is one.
         figures: Paths of its figures, relative to the search's folder.
         gained: The result in a sentence.
+        definition: Hash of everything that determines the search, except code.
+        code: Digests of the code that the trials are trained with; None in records of versions that
+            did not record it.
     """
 
     key: str
@@ -77,6 +80,8 @@ class SearchRecord(_Plain):
     best: int | None
     figures: list[str]
     gained: str
+    definition: str = ""
+    code: dict[str, str] | None = None
 
 
 def write_search(path: Path, record: SearchRecord) -> None:
@@ -85,7 +90,8 @@ def write_search(path: Path, record: SearchRecord) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_json(path, record.model_dump(mode="json"))
+    unknown = {"definition", "code"} if record.code is None else set()
+    write_json(path, record.model_dump(mode="json", exclude=unknown))
 
 
 def read_search(path: Path) -> SearchRecord:

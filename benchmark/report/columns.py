@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter
 from benchmark.leaderboard.rounding import plain, signed
 from benchmark.leaderboard.statistics import SIGN_FLIP_SEEDS, SIGNIFICANCE
 from benchmark.measures import BY_COLUMN, MEASURES, Measure
+from benchmark.study.plan import Plan
 
 NONE = "-"
 """Text of an empty cell."""
@@ -224,6 +225,19 @@ TERMINAL = (
 
 PAGE = (*TERMINAL[:-1], *_of_group("compute"), RANK)
 """Columns of the results of a pair on a page."""
+
+
+def with_own(columns: Sequence[Column], plan: Plan) -> list[Column]:
+    """Return the columns of a pair's results with those of the study's own measures.
+
+    Args:
+        columns: `TERMINAL` or `PAGE`.
+        plan: The study's plan.
+    """
+    position = columns.index(_PUBLISHED)
+    own = [_of_measure(measure) for measure in plan.measures]
+    return [*columns[:position], *own, *columns[position:]]
+
 
 COMPUTED = (
     _of_measure(BY_COLUMN["params"]),

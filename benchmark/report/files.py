@@ -17,7 +17,7 @@ from benchmark.files import write_all
 from benchmark.leaderboard.headline import headline
 from benchmark.leaderboard.summary import FILE as SUMMARY
 from benchmark.leaderboard.summary import Summary, read_summary, to_json
-from benchmark.leaderboard.table import COLUMNS, COST_COLUMNS, TEXT_COLUMNS, to_frame
+from benchmark.leaderboard.table import COST_COLUMNS, TEXT_COLUMNS, columns_of, to_frame
 from benchmark.report.figures import MAIN, all_figures
 from benchmark.report.figures.base import Tables, render
 from benchmark.report.html import to_html
@@ -147,9 +147,10 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, Summary]:
         InputError: The summary cannot be read.
         OSError: A table cannot be read.
     """
-    board = _read_csv(folder / BOARD, COLUMNS)
+    summary = read_summary(folder / SUMMARY)
+    board = _read_csv(folder / BOARD, columns_of(summary.plan))
     costs = _read_csv(folder / COSTS, COST_COLUMNS)
-    return board, costs, read_summary(folder / SUMMARY)
+    return board, costs, summary
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:

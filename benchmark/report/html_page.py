@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("benchmark.report"),
+    loader=PackageLoader(__package__ or ""),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -60,5 +60,5 @@ def render(template: str, title: str, context: Mapping[str, Any], *, script: boo
 
 def _trusted(name: str) -> Markup:
     """Return a template file as markup that is not escaped."""
-    path = files("benchmark.report") / "templates" / name
+    path = files(__package__ or "") / "templates" / name
     return Markup(path.read_text(encoding="utf-8").rstrip())

@@ -21,6 +21,7 @@ from benchmark.report.columns import (
     PAIR,
     Column,
     Line,
+    with_own,
 )
 from benchmark.study.plan import TEACHER, Plan
 
@@ -84,7 +85,9 @@ def text_table(
 def pair_tables(board: pd.DataFrame, plan: Plan) -> list[TextTable]:
     """Return the table of each pair, with all columns that a page shows."""
     return [
-        text_table(pair_title(pair, plan), used(PAGE, lines), lines, row_notes(lines))
+        text_table(
+            pair_title(pair, plan), used(with_own(PAGE, plan), lines), lines, row_notes(lines)
+        )
         for pair, lines in lines_by_pair(board, plan)
     ]
 

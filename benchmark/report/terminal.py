@@ -24,6 +24,7 @@ from benchmark.report.columns import (
     TERMINAL,
     Column,
     Line,
+    with_own,
 )
 from benchmark.report.tables import (
     COMPUTED_TITLE,
@@ -82,7 +83,8 @@ def _print_results(board: pd.DataFrame, plan: Plan, console: Console) -> None:
 
     for pair, lines in lines_by_pair(board, plan):
         teacher, methods = lines[:1], lines[1:]
-        _print_table(pair_title(pair, plan), TERMINAL, [teacher, methods], console)
+        columns = with_own(TERMINAL, plan)
+        _print_table(pair_title(pair, plan), columns, [teacher, methods], console)
         _print_notes(row_notes(lines), "yellow", console)
 
     if ranked := lines_over_pairs(board, plan):

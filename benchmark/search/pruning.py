@@ -52,7 +52,7 @@ class PruningListener(Progress):
             self._by_label[row_search.trial_label(trial.number, seed)] = sharing
 
             method = row_search.method(row_search.published)
-            length = cost.length(method, cells.prepared.study.recipe)
+            length = cost.length(method, cells.prepared.study.recipe_of(row_search.row))
             self._early_epochs[row_search.key] = length.early
 
     def catch_up(self) -> None:

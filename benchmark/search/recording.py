@@ -60,6 +60,8 @@ def search_record(row_search: RowSearch, cells: TrialCells) -> SearchRecord:
     pictures = sorted(cells.folder.figures(row_search.key).glob("*.png"))
     return SearchRecord(
         key=row_search.key,
+        definition=row_search.definition,
+        code=row_search.code,
         optuna_study=row_search.study.study_name,
         study=study.name,
         experiment=f"{study.experiment}/search/{pair.name}/{row.name}",
@@ -137,18 +139,19 @@ def _compute(
 ) -> float:
     """Return the compute of a trial so far, in 10^12 multiply-accumulates."""
     prepared = cells.prepared
-    recipe, pair = prepared.study.recipe, row_search.pair.name
+    recipe, pair = prepared.study.recipe_of(row_search.row), row_search.pair.name
     method = row_search.method(trial.params)
+    length = cost.length(method, recipe)
 
     images = prepared.data.steps(recipe.batch_size) * recipe.batch_size
     student, teacher = prepared.macs[pair, "student"], prepared.macs[pair, "teacher"]
-    whole = cost.compute(method, recipe, images, student, teacher)
+    whole = cost.compute(method, length, images, student, teacher)
 
     epochs = 0
     for files in started:
         records = read_journal(files.journal)
         epochs += sum(isinstance(record, EarlyEpoch | Epoch) for record in records)
-    return whole * epochs / cost.length(method, recipe).total / 1e12
+    return whole * epochs / length.total / 1e12
 
 
 def _best(trials: Sequence[TrialRecord], search: Search) -> TrialRecord | None:

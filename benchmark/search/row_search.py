@@ -12,12 +12,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 import methods
 from benchmark import RULES
+from benchmark.code import Code
 from benchmark.errors import InputError
+from benchmark.execution.cell_code import code_of_cell
 from benchmark.execution.prepare import Prepared
+from benchmark.execution.recorded_code import CODE
 from benchmark.hashing import identity
+from benchmark.records.layout import SearchFolder
+from benchmark.records.search import read_search
 from benchmark.search.samplers import pruner
 from benchmark.search.spaces import nested, published, space
 from benchmark.study.schema import Pair, Row, Search
+from benchmark.study.study import Cell
 from methods import Method, Setting
 
 
@@ -29,6 +35,8 @@ class RowSearch:
         pair: The pair.
         row: The row.
         key: Identity of the search: the hash of everything that determines it.
+        definition: The same hash without the code.
+        code: The code that the trials are trained with.
         space: The searched settings by flat name.
         published: The settings of trial 0, by flat name.
         study: The Optuna study.
@@ -38,6 +46,8 @@ class RowSearch:
     pair: Pair
     row: Row
     key: str
+    definition: str
+    code: Code
     space: dict[str, Setting]
     published: dict[str, Any]
     study: optuna.Study
@@ -79,6 +89,7 @@ def open_searches(
     search: Search,
     hashes: Mapping[str, str],
     storage: optuna.storages.BaseStorage,
+    folder: SearchFolder,
 ) -> list[RowSearch]:
     """Open the searches of a study: one for every row that can run, on every pair.
 
@@ -87,6 +98,7 @@ def open_searches(
         search: Its search settings.
         hashes: SHA-256 of each teacher's weights, by teacher key.
         storage: The storage for the trials.
+        folder: The folder of the study's searches.
 
     Raises:
         InputError: A search already has more trials than the study requests, or a published
@@ -98,7 +110,7 @@ def open_searches(
             if f"{pair.name}/{row.name}" in prepared.not_applicable:
                 continue
 
-            row_search = _open(prepared, search, pair, index, hashes, storage)
+            row_search = _open(prepared, search, pair, index, hashes, storage, folder)
             count = len(row_search.trials())
             if count > search.trials:
                 raise InputError(
@@ -117,22 +129,47 @@ def _open(
     index: int,
     hashes: Mapping[str, str],
     storage: optuna.storages.BaseStorage,
+    folder: SearchFolder,
 ) -> RowSearch:
     """Open the search for one row, given by its index, on one pair."""
     study = prepared.study
     row = study.methods[index]
+    recipe = study.recipe_of(row)
     settings = space(row, search)
-    first = published(row, settings, study.recipe, f"methods[{index}]")
-    key = identity(_definition(prepared, search, pair, row, settings, hashes))
+    first = published(row, settings, recipe, f"methods[{index}]")
+    definition = _definition(prepared, search, pair, row, settings, hashes)
+    teacher = prepared.teacher_of(pair.name).network
+    code = code_of_cell(Cell(study, pair, row, search.seeds[0]), teacher)
+    key = _key(definition, code, folder)
 
     optuna_study = optuna.create_study(
         storage=storage,
         study_name=f"{study.name} / {pair.name} / {row.name} / {key}",
         direction=StudyDirection.MAXIMIZE if search.maximise else StudyDirection.MINIMIZE,
         load_if_exists=True,
-        pruner=pruner(search, study.recipe.epochs),
+        pruner=pruner(search, recipe.epochs),
     )
-    return RowSearch(pair, row, key, settings, first, optuna_study, storage)
+    return RowSearch(
+        pair=pair,
+        row=row,
+        key=key,
+        definition=identity(definition),
+        code=code,
+        space=settings,
+        published=first,
+        study=optuna_study,
+        storage=storage,
+    )
+
+
+def _key(definition: dict[str, Any], code: Code, folder: SearchFolder) -> str:
+    """Return the identity of a search, which a version that recorded no code may have started."""
+    current = identity({**definition, CODE: code})
+    earlier = folder.record(identity(definition))
+
+    if folder.record(current).exists() or not earlier.exists():
+        return current
+    return identity(definition) if read_search(earlier).code in (None, code) else current
 
 
 def _definition(
@@ -154,7 +191,7 @@ def _definition(
         "student": pair.student.identity,
         "method": {"name": row.method, "settings": row.settings},
         "space": {name: str(setting.search) for name, setting in settings.items()},
-        "recipe": study.recipe.identity,
+        "recipe": study.recipe_of(row).identity,
         "select": study.select,
         "search": search.model_dump(exclude={"trials"}, exclude_none=True),
     }

@@ -75,7 +75,7 @@ def published(
     Args:
         row: The row.
         settings: The searched settings by flat name.
-        recipe: The study's recipe.
+        recipe: The row's recipe.
         location: Key path of the row in the study file, for messages.
 
     Raises:
@@ -89,6 +89,8 @@ def published(
         if name.startswith(RECIPE):
             value = getattr(recipe.optimizer, key)
             value_location = f"recipe.optimizer.{key}"
+            if "optimizer" in row.recipe:
+                value_location = f"{location}.{value_location}"
         else:
             own = row.settings.get(part, {}) if composed else row.settings
             value = own.get(key, setting.default)

@@ -8,9 +8,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from benchmark.execution import plan_file
+from benchmark.execution.identities import identify, plain_configuration
 from benchmark.execution.prepare import Prepared
-from benchmark.hashing import identity
+from benchmark.execution.recorded_code import record_code
 from benchmark.records.journal import Epoch, Trained, read_journal
 from benchmark.records.layout import CellFiles, SearchFolder
 from benchmark.search.row_search import RowSearch
@@ -55,9 +55,11 @@ class TrialCells:
         row = row_search.row.model_copy(update={"found": chosen})
         cell = Cell(self.prepared.study, pair, row, seed)
 
-        plain = plan_file.configuration(self.prepared, cell, self.hashes)
-        configuration = {**plain, "role": "trial"}
-        return TrialCell(self.folder.cell(identity(configuration)), configuration)
+        plain, code = plain_configuration(self.prepared, cell, self.hashes)
+        identified = identify({**plain, "role": "trial"}, code, self.folder)
+        files = self.folder.cell(identified.id)
+        record_code(identified.configuration, code, files)
+        return TrialCell(files, identified.configuration)
 
     def values(self, row_search: RowSearch, trial: FrozenTrial) -> dict[int, float | None]:
         """Return the objective by seed; None for a training run that has not finished."""

@@ -11,6 +11,7 @@ from benchmark.execution.executors import CellSpec, CohortSpec, Resources
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
 from benchmark.failpoint import failpoint
+from benchmark.hashing import canonical
 from benchmark.records.layout import CellFiles
 from benchmark.records.search import write_search
 from benchmark.search.asking import ask
@@ -18,6 +19,7 @@ from benchmark.search.pruning import PruningListener
 from benchmark.search.recording import search_record
 from benchmark.search.row_search import RowSearch
 from benchmark.search.trial_cells import TrialCells
+from benchmark.study.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -75,24 +77,34 @@ class Trials:
 
     def _cohorts(self, numbers: range, seed: int) -> list[CohortSpec]:
         """Return the cohorts that remain to be trained with a seed."""
-        pending: dict[CellFiles, CellSpec] = {}
+        pending: dict[CellFiles, tuple[Recipe, CellSpec]] = {}
         for row_search, trial in self._running(numbers):
             cell = self.cells.cell(row_search, trial, seed)
             if cell.files.done.exists() or cell.files in pending:
                 continue  # finished, or shared with a trial that has the same settings
             label = row_search.trial_label(trial.number, seed)
-            pending[cell.files] = cell_spec(self.session, label, cell.files, cell.configuration)
+            spec = cell_spec(self.session, label, cell.files, cell.configuration)
+            recipe = self.cells.prepared.study.recipe_of(row_search.row)
+            pending[cell.files] = recipe, spec
 
-        specs = list(pending.values())
-        size = self.cohort_size or max(1, len(specs))
+        groups: dict[str, list[CellSpec]] = {}
+        recipes: dict[str, Recipe] = {}
+        for recipe, spec in pending.values():
+            stream = canonical(recipe.stream)
+            recipes.setdefault(stream, recipe)
+            groups.setdefault(stream, []).append(spec)
+
+        size = self.cohort_size or max(1, len(pending))
         return [
-            self._cohort(specs[start : start + size], seed) for start in range(0, len(specs), size)
+            self._cohort(specs[start : start + size], recipes[stream], seed)
+            for stream, specs in groups.items()
+            for start in range(0, len(specs), size)
         ]
 
-    def _cohort(self, specs: Sequence[CellSpec], seed: int) -> CohortSpec:
+    def _cohort(self, specs: Sequence[CellSpec], recipe: Recipe, seed: int) -> CohortSpec:
         prepared = self.cells.prepared
         teacher = prepared.teacher_of(self.row_searches[0].pair.name)
-        return cohort_spec(prepared, self.session, teacher, seed, specs, tested=False)
+        return cohort_spec(prepared, self.session, teacher, recipe, seed, specs, tested=False)
 
     def _tell(self, row_search: RowSearch, trial: FrozenTrial) -> None:
         """Report to Optuna the mean objective over the seeds, or that a training run failed."""

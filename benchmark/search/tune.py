@@ -20,14 +20,17 @@ from pathlib import Path
 
 import optuna
 
+from benchmark.code import changed_modules
 from benchmark.errors import InputError
-from benchmark.execution.estimate import cohort_macs
+from benchmark.execution.estimate import Trained, cohort_macs
 from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
+from benchmark.hashing import canonical
 from benchmark.locks import locked
-from benchmark.records.search import write_search
+from benchmark.records.layout import SearchFolder
+from benchmark.records.search import read_search, write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
 from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import BestTrial, best_trial, search_record
@@ -86,7 +89,8 @@ def tune(
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         with errors_in(session.source):
-            row_searches = open_searches(prepared, search, hashes, opened)
+            row_searches = open_searches(prepared, search, hashes, opened, folder)
+        _report_changed_code(row_searches, folder, session.progress.warn)
         session.progress.planned(_planned(prepared, search, row_searches))
 
         cells = TrialCells(prepared, search, folder, hashes)
@@ -139,6 +143,21 @@ def _required_search(prepared: Prepared) -> Search:
     return search
 
 
+def _report_changed_code(
+    row_searches: Sequence[RowSearch], folder: SearchFolder, say: Callable[[str], None]
+) -> None:
+    """Say which searches start anew because code has changed since their earlier trials."""
+    records = [read_search(path) for path in folder.records()]
+
+    for row_search in row_searches:
+        if row_search.trials():
+            continue
+        for record in records:
+            if record.definition == row_search.definition and record.code is not None:
+                changed = ", ".join(changed_modules(record.code, row_search.code))
+                say(f"{row_search.label}: {changed} changed since the last search; starting anew")
+
+
 def _rounds(search: Search) -> Iterator[range]:
     """Yield the numbers of the trials of each round."""
     for start in range(0, search.trials, search.together):
@@ -153,7 +172,7 @@ def _planned(
     for row_search in row_searches:
         ended = sum(trial.state.is_finished() for trial in row_search.trials())
         method = row_search.method(row_search.published)
-        epochs = cost.length(method, prepared.study.recipe).total
+        epochs = cost.length(method, prepared.study.recipe_of(row_search.row)).total
 
         for number in range(ended, search.trials):
             for seed in search.seeds:
@@ -165,17 +184,18 @@ def _add_compute(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch], outcome: Outcome
 ) -> None:
     """Add the compute of a pair's trials to the outcome."""
-    members = [
-        (row_search.pair.name, row_search.method(row_search.published))
-        for row_search in row_searches
-    ]
-    if not members:
-        return
+    cohorts: dict[str, list[Trained]] = {}
+    for row_search in row_searches:
+        recipe = prepared.study.recipe_of(row_search.row)
+        method = row_search.method(row_search.published)
+        member = Trained(row_search.pair.name, method, recipe)
+        cohorts.setdefault(canonical(recipe.stream), []).append(member)
 
     for numbers in _rounds(search):
-        shared, alone = cohort_macs(prepared, members * len(numbers))
-        outcome.tmac += len(search.seeds) * shared / 1e12
-        outcome.alone += len(search.seeds) * alone / 1e12
+        for members in cohorts.values():
+            shared, alone = cohort_macs(prepared, members * len(numbers))
+            outcome.tmac += len(search.seeds) * shared / 1e12
+            outcome.alone += len(search.seeds) * alone / 1e12
 
 
 def _conclude(row_search: RowSearch, cells: TrialCells, outcome: Outcome) -> None:

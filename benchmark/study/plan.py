@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
+from benchmark.measures import Measure
 
 TEACHER = "teacher"
 """Row name of the teacher."""
@@ -85,6 +86,43 @@ class PlannedCell:
 
 
 @dataclass(frozen=True, config=_IGNORE)
+class PlannedPlugin:
+    """A plug-in of the plan.
+
+    Attributes:
+        reference: How the study names it.
+        folder: The folder of the study's file.
+    """
+
+    reference: str
+    folder: str
+
+    @property
+    def folder_path(self) -> Path:
+        """The folder as a path."""
+        return Path(self.folder)
+
+
+@dataclass(frozen=True, config=_IGNORE)
+class PlannedInputs:
+    """The inputs of all networks of the plan.
+
+    Attributes:
+        classes: Number of classes.
+        samples: Number of training samples.
+        size: Shape of an image, (C, H, W).
+        mean: Mean per channel of the training images, in [0, 1].
+        std: Standard deviation of the same images, per channel.
+    """
+
+    classes: int
+    samples: int
+    size: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, config=_IGNORE)
 class Plan:
     """What a study compares: the rows and seeds that its leaderboard must contain.
 
@@ -107,7 +145,15 @@ class Plan:
             method. They have no published accuracy.
         reference: The row, besides the baseline, that other rows are compared with: plain
             distillation. None if there is none. It need not be among `methods`.
+        measures: Metrics of the study's plug-ins.
+        stale: "pair/row" -> the modules whose code has changed since cells of the row were trained.
+        overrides: Row -> how its recipe differs from the study's, for rows with a recipe of their
+            own. They are neither ranked nor compared with other rows.
+        test_images: Number of test images that networks were tested on, and number of all test
+            images, if the study tests on a part of them.
         experiment: Name of the study's experiment in MLflow.
+        inputs: The inputs of all networks; None in plans of older versions.
+        plugins: The plug-ins that the study names.
         teachers: The teachers, in the order of the pairs.
         cells: The cells whose identity is known, which requires their teacher's weights.
 
@@ -130,7 +176,13 @@ class Plan:
     search_tmac: Mapping[str, float] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
     reference: str | None = None
+    measures: tuple[Measure, ...] = ()
+    stale: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    test_images: tuple[int, int] | None = None
     experiment: str = ""
+    inputs: PlannedInputs | None = None
+    plugins: tuple[PlannedPlugin, ...] = ()
     teachers: tuple[PlannedTeacher, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
 
@@ -197,8 +249,12 @@ class Plan:
 
         Returns:
             The reference or its tuned row, whichever has the same number of trials as `method`.
-            None if neither has, or if `method` is itself the reference or its tuned row.
+            None if neither has, if `method` is itself the reference or its tuned row, or if
+            `method` has a recipe of its own.
         """
+        if method in self.overrides:
+            return None
+
         name = (reference or "").removesuffix(SUFFIX)
         if method.removesuffix(SUFFIX) == name:
             return None
@@ -210,8 +266,8 @@ class Plan:
         return None
 
     def for_tables(self) -> Plan:
-        """Return the plan without cells and teachers: all that a leaderboard needs."""
-        return dataclasses.replace(self, cells=(), teachers=())
+        """Return the part of the plan that a leaderboard needs."""
+        return dataclasses.replace(self, cells=(), teachers=(), plugins=(), inputs=None)
 
 
 _ADAPTER: TypeAdapter[Plan] = TypeAdapter(Plan)

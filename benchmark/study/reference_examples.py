@@ -12,6 +12,7 @@ from benchmark.study.schema import (
     Network,
     Optimizer,
     OtherFiles,
+    OwnData,
     Pair,
     RandAugment,
     Recipe,
@@ -92,7 +93,15 @@ dataset:
 """,
     ),
     Section("Custom data set", OtherFiles, "dataset: mine/flowers\n"),
-    Section("Split", Split, "split: {val: 5000, train_samples: 10000}\n"),
+    Section(
+        "Data set of a plug-in",
+        OwnData,
+        """\
+plugins: [./flowers.py]
+dataset: {name: flowers, settings: {petals: 5}, image_size: 32}
+""",
+    ),
+    Section("Split", Split, "split: {val: 0.2, train_samples: 300, test_samples: 200}\n"),
     Section(
         "Pair",
         Pair,
@@ -131,6 +140,7 @@ methods:
   - student
   - kd
   - {name: kd-warm, method: kd, settings: {temperature: 8}}
+  - {name: kd-long, method: kd, recipe: {epochs: 24, optimizer: {lr: 0.1}}}
   - {method: kd+at, settings: {at: {beta: 500}}}
 """,
     ),
@@ -156,6 +166,8 @@ recipe:
   optimizer: {name: sgd, lr: 0.05, weight_decay: 5e-4}
   schedule: {name: step, milestones: [150, 180, 210]}
   augmentation: {crop_padding: 4, flip: true}
+  ema: 0.999
+  clip_norm: 5
 """,
     ),
     Section("Optimizer", Optimizer, "recipe: {epochs: 12, optimizer: {name: adamw, lr: 1e-3}}\n"),

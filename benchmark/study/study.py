@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from benchmark import RULES
-from benchmark.errors import InputError
+from benchmark.errors import InputError, first_line
+from benchmark.plugins import loading
+from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
-from benchmark.study.messages import key_of, location_of, message_of
+from benchmark.study.messages import location_of, message_of
+from benchmark.study.overrides import overridden, problems
 from benchmark.study.schema import (
     Dataset,
     Name,
@@ -25,8 +28,10 @@ from benchmark.study.schema import (
     Split,
     Strict,
     Tracking,
+    check_dataset,
 )
-from benchmark.study.yamlfile import Location
+from benchmark.study.study_file import StudyFile
+from benchmark.study.yamlfile import Document, Location
 
 LEGACY = {"legacy": {"val": 0}}
 """Splits that have a name."""
@@ -41,7 +46,11 @@ class Study(Strict):
     question: str = ""
     """The question that the study asks, in a sentence."""
 
-    dataset: Annotated[Dataset, Shorthand.for_key("name")]
+    plugins: Annotated[list[str], Field(default_factory=list)]
+    """Plug-ins with your own methods, models, data and metrics: modules, or files relative to the
+    study's file that end in `.py`."""
+
+    dataset: Annotated[Dataset, BeforeValidator(check_dataset), Shorthand.for_key("name")]
     """The data set, or its name."""
 
     split: Annotated[Split, Shorthand(lambda text: LEGACY.get(text, text), tuple(LEGACY))] = Split()
@@ -111,14 +120,9 @@ class Study(Strict):
         teachers = [pair.teacher.recipe for pair in self.pairs]
 
         for recipe in (self.recipe, *teachers):
-            if recipe is None:
-                continue
-            if streamed and recipe.augmentation.crop_padding:
-                problem = "augmentation.crop_padding applies only to resident images"
-                raise ValueError(f"{problem}; use resized_crop")
-            if not streamed and recipe.augmentation.resized_crop is not None:
-                problem = "augmentation.resized_crop applies only to streamed images"
-                raise ValueError(f"{problem}; use crop_padding")
+            problem = None if recipe is None else _unsuitable(recipe, streamed)
+            if problem:
+                raise ValueError(problem)
         return self
 
     @property
@@ -130,6 +134,14 @@ class Study(Strict):
         """Return everything that determines the images on which this study trains and tests."""
         split = self.split.model_dump(exclude_none=True)
         return {"source": self.dataset.identity, "fingerprint": fingerprint, "split": split}
+
+    def recipe_of(self, row: Row) -> Recipe:
+        """Return the recipe of a row: the study's, with the row's own changes.
+
+        Raises:
+            ValidationError: The changes don't result in a valid recipe; `load` has checked them.
+        """
+        return overridden(self.recipe, row.recipe)
 
     def cells(self) -> list[Cell]:
         """Return all cells: pair by pair and seed by seed, so that comparisons finish early."""
@@ -161,8 +173,8 @@ class Cell:
 
     @property
     def recipe(self) -> Recipe:
-        """The study's recipe, with the learning rate and weight decay that a search chose."""
-        recipe = self.study.recipe
+        """The row's recipe, with the learning rate and weight decay that a search chose."""
+        recipe = self.study.recipe_of(self.row)
         tuned = self.row.found.get(self.pair.name)
         if tuned is None:
             return recipe
@@ -215,7 +227,7 @@ class MethodRegistry(Protocol):
 
 
 def load(path: Path, methods: MethodRegistry) -> Study:
-    """Read a study file.
+    """Read a study file, and load its plug-ins.
 
     Args:
         path: The YAML file.
@@ -226,7 +238,18 @@ def load(path: Path, methods: MethodRegistry) -> Study:
         InputError: The file is invalid. The message has one line per mistake, with the file, the
             line, the column and the key.
     """
-    file = _StudyFile(path, methods.names())
+    return load_document(yamlfile.read(path), methods)
+
+
+def load_document(document: Document, methods: MethodRegistry) -> Study:
+    """Check the content of a study, and load its plug-ins; see `load`.
+
+    Raises:
+        InputError: The content is invalid.
+    """
+    _load_plugins(document)
+
+    file = StudyFile(document, methods.names())
     try:
         study = Study.model_validate(file.data)
     except ValidationError as error:
@@ -242,47 +265,50 @@ def load(path: Path, methods: MethodRegistry) -> Study:
             methods.create(row.method, **row.settings)
         except (methods.SettingError, methods.UnknownMethodError) as error:
             lines.append(file.line(("methods", index), str(error)))
+        except Exception as error:  # the constructor of a plug-in may raise anything
+            reason = f"{row.method}: {type(error).__name__}: {first_line(error)}"
+            lines.append(file.line(("methods", index), reason))
+        for location, message in _recipe_problems(study, row):
+            at = ("methods", index, "recipe", *location)
+            lines.append(file.line(at, f"{message} (row {row.name!r})"))
     if lines:
         raise InputError("\n".join(lines))
 
     return study
 
 
-class _StudyFile:
-    """The content of a study file, with `"*"` replaced by the methods that it stands for.
+def _load_plugins(document: Document) -> None:
+    """Load the plug-ins that a study names, before the rest of it is checked."""
+    loading.load_installed()
 
-    Attributes:
-        data: The content.
-    """
+    references = document.data.get("plugins", [])
+    if not isinstance(references, list):
+        return  # the schema reports it
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._document = yamlfile.read(path)
-        self._indices: list[int] = []
-        self.data = self._document.data
+    loading.unload_changed()
+    for index, reference in enumerate(references):
+        if isinstance(reference, str):
+            where = f"{document.where(('plugins', index))}: plugins[{index}]"
+            loading.load(Plugin(reference, document.path.parent), where)
 
-        rows = self.data.get("methods")
-        if rows == "*":
-            rows = ["*"]
-        if isinstance(rows, list) and "*" in rows:
-            self.data = {**self.data, "methods": self._replace_star(rows, names)}
 
-    def line(self, location: Location, message: str) -> str:
-        """Return a line of an error message about the value at a location in `data`."""
-        if self._indices and location[:1] == ("methods",) and len(location) > 1:
-            index = self._indices[int(location[1])]
-            location = ("methods", index, *location[2:])
+def _recipe_problems(study: Study, row: Row) -> Iterator[tuple[Location, str]]:
+    """Yield the location and the message of every mistake in a row's recipe."""
+    mistakes = list(problems(study.recipe, row.recipe))
+    yield from mistakes
+    if mistakes:
+        return
 
-        parts = (self._document.where(location), key_of(location), message)
-        return ": ".join(filter(None, parts))
+    unsuitable = _unsuitable(study.recipe_of(row), study.dataset.loading == "streamed")
+    if unsuitable:
+        yield (), unsuitable
 
-    def _replace_star(self, rows: list[Any], names: Sequence[str]) -> list[Any]:
-        """Replace `"*"`, and record the index that each row has in the file."""
-        listed = [row.get("method") if isinstance(row, dict) else row for row in rows]
-        others = [name for name in names if name not in listed]
 
-        expanded: list[Any] = []
-        for index, row in enumerate(rows):
-            new = others if row == "*" else [row]
-            expanded += new
-            self._indices += [index] * len(new)
-        return expanded
+def _unsuitable(recipe: Recipe, streamed: bool) -> str:
+    """Return why an augmentation doesn't suit the kind of images; empty if it does."""
+    augmentation = recipe.augmentation
+    if streamed and augmentation.crop_padding:
+        return "augmentation.crop_padding applies only to resident images; use resized_crop"
+    if not streamed and augmentation.resized_crop is not None:
+        return "augmentation.resized_crop applies only to streamed images; use crop_padding"
+    return ""

@@ -89,7 +89,19 @@ def read(path: Path) -> Document:
             duplicate key, anything but plain data, or a value that YAML 1.1 reads differently. The
             message names the file and, where possible, the line and column.
     """
-    text = _read_text(path)
+    return parse(path, _read_text(path))
+
+
+def parse(path: Path, text: str) -> Document:
+    """Return the mapping in a YAML 1.2 text.
+
+    Args:
+        path: Name of the text, for messages.
+        text: The text.
+
+    Raises:
+        InputError: As for `read`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", YAMLWarning)
         data, positions = _parse(path, text)

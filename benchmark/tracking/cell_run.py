@@ -15,6 +15,7 @@ from benchmark.records.journal import (
     Final,
     Record,
     Start,
+    Trained,
     metrics_of,
 )
 from benchmark.records.layout import CellFiles, StudyFolder
@@ -214,9 +215,16 @@ class CellRun(Projection):
         last = self.records[-1]
         reason = last.reason if isinstance(last, Failed) else ""
 
-        tags = environment_tags(self._environments()) | {"reason": reason}
+        tags = environment_tags(self._environments()) | {"reason": reason} | self._stopped()
         shortened = {name: value[:LONGEST_TAG] for name, value in tags.items()}
         return {**self.planned.tags, **shortened, SYNCED: str(len(self.records))}
+
+    def _stopped(self) -> dict[str, str]:
+        """Return a tag if the time limit ended the training: the epochs trained and planned."""
+        stops = [record.stopped for record in self.records if isinstance(record, Trained)]
+        if not stops or stops[-1] is None:
+            return {}
+        return {"stopped": f"{stops[-1].after}/{stops[-1].planned}"}
 
     def _environments(self) -> list[dict[str, str]]:
         return [record.environment for record in self.records if isinstance(record, Start)]

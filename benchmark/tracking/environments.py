@@ -18,6 +18,8 @@ _SUMMARY = {
     "timm": "timm",
     "device_name": "on",
     "threads": "threads",
+    "changes": "changed files",
+    "plugins": "plug-ins",
 }
 """The entries of an environment that a table shows in words, with their labels."""
 
@@ -54,6 +56,8 @@ def environment_tags(environments: Sequence[Environment]) -> dict[str, str]:
 
     return {
         "git_commit": last.get("git_commit", ""),
+        "changes": last.get("changes", ""),
+        "plugins": last.get("plugins", ""),
         DRIFT: ", ".join(drift),
         "environment": _summary(last),
         "fingerprint": "; then ".join(dict.fromkeys(fingerprints)),

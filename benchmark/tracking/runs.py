@@ -45,8 +45,10 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
     Returns:
         A table for `leaderboard.table`, with the columns `run_id`, `kind` (`run` or
         `teacher`), `status`, `reason`, `environment` (in words), `fingerprint` (the parts of the
-        environment that results depend on), those of `IDENTITY`, and a column for each measure of
-        `benchmark.measures` that any run has logged (NaN for runs that have not).
+        environment that results depend on), `stopped` (epochs trained and planned, such as `7/12`,
+        if the time limit ended the training), those of `IDENTITY`, and a column for each measure of
+        `benchmark.measures`, and each test metric of a plug-in, that any run has logged (NaN for
+        runs that have not).
 
     Raises:
         InputError: The store has no such experiment.
@@ -77,9 +79,14 @@ def _row(run: Any, kind: str) -> dict[str, Any]:
     row = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
     row |= {name: tags.get(name, "") for name in (*PROVENANCE, *IDENTITY)}
     row["seed"] = int(tags["seed"])
-    row |= {key: value for key, value in run.data.metrics.items() if key in BY_KEY}
+    row |= {key: value for key, value in run.data.metrics.items() if _is_result(key)}
 
     return row
+
+
+def _is_result(key: str) -> bool:
+    """Return whether a metric is a result: a measure of kdbench, or a metric of a plug-in."""
+    return key in BY_KEY or key.startswith("test/")
 
 
 def histories(

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.errors import first_line
+from benchmark.errors import InputError, TrackingError, first_line
 from benchmark.records.journal import Record, read_journal
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import SearchRecord, TrialRecord, read_search
@@ -82,6 +82,25 @@ def _read_records(folder: SearchFolder) -> list[SearchRecord]:
     paths = folder.path.glob(folder.record(_KEY_PATTERN).name)
     by_age = sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
     return [read_search(path) for path in by_age]
+
+
+def recorder(store: Store | None, warn: Warn) -> Callable[[Path], None]:
+    """Return a function that writes searches to MLflow, and warns if that fails.
+
+    Args:
+        store: The store; None to record nothing.
+        warn: Receives a message.
+    """
+
+    def record(folder: Path) -> None:
+        if store is None:
+            return
+        try:
+            sync_search(folder, store, warn=warn)
+        except (TrackingError, InputError) as error:
+            warn(f"search not in MLflow yet: {error}; run `kdbench tune` again to record it")
+
+    return record
 
 
 def _sync_one(

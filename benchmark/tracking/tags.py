@@ -67,7 +67,7 @@ NOTE = "mlflow.note.content"
 IDENTITY = ("pair", "method", "teacher", "teacher_id", "student", "dataset", "seed", "cell")
 """Tags that identify a run of a study; columns of the table of runs."""
 
-PROVENANCE = ("reason", "environment", "fingerprint")
+PROVENANCE = ("reason", "environment", "fingerprint", "stopped")
 """Tags that describe how a run ended and where it ran; columns of the table of runs."""
 
 LONGEST_TAG = 5000

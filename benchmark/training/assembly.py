@@ -14,12 +14,12 @@ from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import Tensors
 from benchmark.study.schema import Recipe
-from benchmark.training import cost, optimizers
+from benchmark.training import cost
 from benchmark.training.companions import Companion, companion_of
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.losses import Criterion, Loss, Step, student_needs
-from benchmark.training.optimizers import Optimizer
 from benchmark.training.schedule import Schedule
+from benchmark.training.stage import Stage
 from methods import Method
 
 HEAD = "deployed."
@@ -50,17 +50,13 @@ class Assembly:
     recipe: Recipe
     schedule: Schedule
 
-    def enter(self, early: bool) -> Optimizer:
-        """Select the modules that learn in a stage.
-
-        Returns:
-            A fresh optimizer for the parameters of these modules.
-        """
+    def enter(self, early: bool) -> Stage:
+        """Select the modules that learn in a stage, and start the stage."""
         self.companion.enter(early)
         learners = self.companion.learners([self.student, self.method], early)
         parameters = chain.from_iterable(module.parameters() for module in learners)
         learning = [parameter for parameter in parameters if parameter.requires_grad]
-        return optimizers.create(self.recipe, learning)
+        return Stage(learning, {} if early else self._deployed(), self.schedule)
 
     def loss(self, step: Step) -> Loss:
         """Compute the loss of a batch."""
@@ -88,13 +84,30 @@ class Assembly:
 
     def load_weights(self, tensors: Tensors) -> None:
         """Load the tensors that `weights` returned."""
-        own = dict(tensors)
-        head = self.method.deployed()
-        if head is not None:
-            names = [name for name in own if name.startswith(HEAD)]
-            head.load_state_dict({name.removeprefix(HEAD): own.pop(name) for name in names})
+        load_weights(self.student, self.method, tensors)
 
-        self.student.network.load_state_dict(own)
+    def _deployed(self) -> dict[str, nn.Module]:
+        """Return the modules whose weights inference needs."""
+        head = self.method.deployed()
+        student: dict[str, nn.Module] = {"student": self.student.network}
+        return student if head is None else {**student, "head": head}
+
+
+def load_weights(student: TappedModel, method: Method, tensors: Tensors) -> None:
+    """Load all weights that inference needs.
+
+    Args:
+        student: The student.
+        method: Its method, whose own head is loaded if it has one.
+        tensors: The tensors that `Assembly.weights` returned.
+    """
+    own = dict(tensors)
+    head = method.deployed()
+    if head is not None:
+        names = [name for name in own if name.startswith(HEAD)]
+        head.load_state_dict({name.removeprefix(HEAD): own.pop(name) for name in names})
+
+    student.network.load_state_dict(own)
 
 
 def assemble(task: Task, conditions: Conditions) -> Assembly:
@@ -104,8 +117,8 @@ def assemble(task: Task, conditions: Conditions) -> Assembly:
         InputError: A network cannot be built.
     """
     method = methods.create(task.method, **task.settings)
-    length = cost.length(method, conditions.recipe)
     recipe = task.recipe or conditions.recipe
+    length = cost.length(method, recipe)
     stretched = recipe.stretched(method.length)
 
     student = conditions.build_network(task.student, "student", task.label)
@@ -115,7 +128,10 @@ def assemble(task: Task, conditions: Conditions) -> Assembly:
     device = conditions.data.device
     student.to(device).train()
     method.to(device).train()
-    criterion = Criterion(method, depth, length.early, length.epochs, conditions.autocast)
+    smoothing = recipe.label_smoothing or 0.0
+    criterion = Criterion(
+        method, depth, length.early, length.epochs, conditions.autocast, smoothing
+    )
     early_recipe = recipe if companion.trains_first else None
     schedule = Schedule(stretched, conditions.steps, length.early, early_recipe)
 

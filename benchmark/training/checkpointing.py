@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
-from benchmark.training.optimizers import Optimizer
 
-OPTIMIZER = "optimizer"
-"""Prefix of the names of the optimizer's tensors in a checkpoint."""
+
+class Stateful(Protocol):
+    """State besides the modules: the optimizer, or the average of the weights."""
+
+    def state(self) -> Tensors:
+        """Return the state."""
+
+    def load(self, tensors: Tensors) -> None:
+        """Restore a state that `state` returned.
+
+        Raises:
+            KeyError: A part is missing.
+            ValueError: The state belongs to something else.
+        """
 
 
 @dataclass
@@ -35,10 +46,15 @@ class Tally:
     best_epoch: int = -1
     best_accuracy: float = -math.inf
 
-    def add(self, own_seconds: float, teacher_seconds: float) -> None:
-        """Add the times of an epoch."""
+    def add(self, own_seconds: float, teacher_seconds: float) -> float:
+        """Add the times of an epoch, and return their sum."""
         self.own_seconds += own_seconds
         self.teacher_seconds += teacher_seconds
+        return own_seconds + teacher_seconds
+
+    def exceeds(self, hours: float | None) -> bool:
+        """Return whether the training time exceeds a limit, if there is one."""
+        return hours is not None and self.own_seconds + self.teacher_seconds > 3600 * hours
 
     def improved(self, epoch: int, accuracy: float) -> bool:
         """Return whether a validation accuracy is the best so far, and if so, record it."""
@@ -70,7 +86,7 @@ class Tally:
 
 def take(
     modules: Mapping[str, nn.Module],
-    optimizer: Optimizer,
+    states: Mapping[str, Stateful],
     tally: Tally,
     record: EarlyEpoch | Epoch,
     epoch: int,
@@ -79,7 +95,7 @@ def take(
 
     Args:
         modules: All modules that learn or hold state, by the prefix of their tensors' names.
-        optimizer: The member's optimizer.
+        states: All other state in tensors, by the prefix of their names.
         tally: The member's training time and best epoch so far.
         record: The journal record of the epoch.
         epoch: Index of the epoch, counted from 0 at the start of the early stage.
@@ -89,12 +105,13 @@ def take(
         for name, value in module.state_dict().items():
             tensors[f"{part}/{name}"] = value
 
-    for name, value in optimizer.state().items():
-        tensors[f"{OPTIMIZER}/{name}"] = value
+    for part, state in states.items():
+        for name, value in state.state().items():
+            tensors[f"{part}/{name}"] = value
 
     content = record.model_dump(exclude={"kind"})
-    state = {"record": content, "kind": record.kind, **tally.to_json()}
-    return Checkpoint(epoch, tensors, state)
+    marker = {"record": content, "kind": record.kind, **tally.to_json()}
+    return Checkpoint(epoch, tensors, marker)
 
 
 def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> None:
@@ -107,13 +124,15 @@ def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> No
         module.load_state_dict(_part(checkpoint, part))
 
 
-def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
-    """Load the optimizer's state from a checkpoint.
+def load_states(checkpoint: Checkpoint, states: Mapping[str, Stateful]) -> None:
+    """Load all other state from a checkpoint.
 
     Raises:
-        ValueError: The state doesn't fit the optimizer.
+        KeyError: A part is missing.
+        ValueError: A state doesn't fit.
     """
-    optimizer.load(_part(checkpoint, OPTIMIZER))
+    for part, state in states.items():
+        state.load(_part(checkpoint, part))
 
 
 def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:

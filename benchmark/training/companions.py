@@ -14,7 +14,6 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.models.pairing import in_float32
 from benchmark.models.tapped import TappedModel
-from benchmark.training import losses
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.losses import Criterion, Loss, Step
 from benchmark.training.teacher import Teacher
@@ -211,7 +210,7 @@ class Earlier(SecondNetwork):
     def early_loss(self, criterion: Criterion, student: TappedModel, step: Step) -> Loss:
         """Compute the network's cross-entropy."""
         output = criterion.output(self.network, step.loaded)
-        return losses.alone(output, step.loaded)
+        return criterion.alone(output, step.loaded)
 
 
 class Untrained(SecondNetwork):

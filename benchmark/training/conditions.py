@@ -29,8 +29,8 @@ class Task:
         settings: Settings of the method.
         teacher: The architecture of the pair's teacher, for methods whose companion is an untrained
             network of that architecture.
-        recipe: The cell's own recipe, which may differ from the cohort's only in learning rate and
-            weight decay; None to use the cohort's recipe.
+        recipe: The cell's own recipe, which must agree with the cohort's in `Recipe.stream`; None
+            to use the cohort's recipe.
     """
 
     folder: CellFolder
@@ -49,7 +49,8 @@ class Conditions:
 
     Attributes:
         data: Training, validation and test data.
-        recipe: Length, optimizer and other settings of the training.
+        recipe: A recipe whose batches and precision all members share; also that of tasks without
+            a recipe of their own.
         seed: The seed that all random streams derive from.
         select: Which epoch's weights are evaluated: `last` or `best_val`.
         teacher: The trained teacher; None if no method needs one.
@@ -80,9 +81,9 @@ class Conditions:
 
         Losses are computed outside this context, in float32.
         """
-        return torch.autocast(
-            self.data.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
-        )
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.precision)
+        device = self.data.device.type
+        return torch.autocast(device, kind or torch.bfloat16, enabled=kind is not None)
 
     def build_network(self, network: Network, role: str, where: str) -> TappedModel:
         """Build a network for the data, on the CPU.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmark.records.journal import Stopped
 from benchmark.study.schema import Recipe
 from benchmark.training.companions import TRAINING_PASSES, companion_of
 from methods import Method
@@ -28,6 +29,14 @@ class Length:
         """Total number of epochs in both stages."""
         return self.early + self.epochs
 
+    def stopped(self, epochs: int) -> Stopped | None:
+        """Return the record of a main training that ended early; None if it did not.
+
+        Args:
+            epochs: Number of epochs that were trained.
+        """
+        return Stopped(after=epochs, planned=self.epochs) if epochs < self.epochs else None
+
 
 def length(method: Method, recipe: Recipe) -> Length:
     """Return the number of epochs in each stage of a method under a recipe."""
@@ -40,17 +49,16 @@ def length(method: Method, recipe: Recipe) -> Length:
     return Length(early, recipe.stretched(method.length).epochs)
 
 
-def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: int) -> float:
+def compute(method: Method, epochs: Length, images: int, student: int, teacher: int) -> float:
     """Return the multiply-accumulates of training a cell alone, excluding its teacher's training.
 
     Args:
         method: The method.
-        recipe: The recipe.
+        epochs: Number of epochs in each stage.
         images: Images per epoch.
         student: Multiply-accumulates of the student's forward pass of one image.
         teacher: Multiply-accumulates of the teacher's forward pass of one image.
     """
-    epochs = length(method, recipe)
     companion = companion_of(method)
     views = _views(method)
     student_macs = TRAINING_PASSES * student * views
@@ -65,14 +73,16 @@ def compute(method: Method, recipe: Recipe, images: int, student: int, teacher: 
     return float(images * (epochs.early * early_macs + epochs.epochs * late_macs))
 
 
-def teacher_passes(methods: Iterable[Method], recipe: Recipe) -> int:
-    """Return the number of teacher passes per image in a cohort whose methods share them.
+def teacher_passes(members: Iterable[tuple[Method, Length]]) -> int:
+    """Return the number of teacher passes per image in a cohort whose members share them.
 
     An epoch in which any method needs two views of the images counts as two passes.
+
+    Args:
+        members: Method and length of each member.
     """
     passes: dict[int, int] = {}
-    for method in methods:
-        epochs = length(method, recipe)
+    for method, epochs in members:
         for epoch in range(-epochs.early, epochs.epochs):
             if method.taught(epoch < 0):
                 passes[epoch] = max(passes.get(epoch, 0), _views(method))

@@ -5,6 +5,8 @@ All quality measures are computed from logits and expressed in percent.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -126,10 +128,20 @@ def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> di
     return {BY_COLUMN[column].key: score for column, score in scores.items()}
 
 
-def validate(model: Evaluated, inputs: Inputs) -> dict[str, float]:
-    """Return the top-1 accuracy and the mean cross-entropy."""
+def validate(model: Evaluated, inputs: Inputs, epoch: int) -> dict[str, float]:
+    """Return the top-1 accuracy and the mean cross-entropy, without label smoothing, by metric key.
+
+    Args:
+        model: The network.
+        inputs: The validation data.
+        epoch: Number of the epoch, counted from 1, for the message.
+
+    Raises:
+        FloatingPointError: The cross-entropy is not finite.
+    """
     logits = predict(model, inputs)
-    return {
-        "acc1": accuracy(logits, inputs.labels),
-        "loss": float(F.cross_entropy(logits.double(), inputs.labels)),
-    }
+    loss = float(F.cross_entropy(logits.double(), inputs.labels))
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"non-finite validation loss after epoch {epoch}")
+
+    return {"val/acc1": accuracy(logits, inputs.labels), "val/loss": loss}

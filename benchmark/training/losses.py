@@ -86,6 +86,7 @@ class Criterion:
         early_epochs: Number of epochs in the early stage.
         epochs: Number of epochs in the main training.
         autocast: Returns a context manager that sets the networks' precision.
+        smoothing: Share of the cross-entropy's target that is spread over all classes.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Criterion:
         early_epochs: int,
         epochs: int,
         autocast: Callable[[], AbstractContextManager[object]],
+        smoothing: float = 0.0,
     ):
         self.method = method
         self.needs = method.tapped()
@@ -102,6 +104,7 @@ class Criterion:
         self.early_epochs = early_epochs
         self.epochs = epochs
         self.autocast = autocast
+        self.smoothing = smoothing
 
     def output(self, network: TappedModel, loaded: Loaded) -> Output:
         """Run a network with the student's architecture on a batch.
@@ -135,7 +138,7 @@ class Criterion:
         batch = Batch(loaded.labels, loaded.index, step.epoch, self.epochs)
         terms = self.method(learner, only(source, self.needs, self.depth), batch)
 
-        value = cross_entropy(learner.logits, loaded)
+        value = self.cross_entropy(learner, loaded)
         task = self.method.ce * value
         parts, raw, weights = _split(terms)
         return Loss(
@@ -156,17 +159,26 @@ class Criterion:
         parts, raw, weights = _split(terms)
         return Loss(learner.logits, None, parts, raw, weights)
 
+    def alone(self, output: Output, loaded: Loaded) -> Loss:
+        """Compute the loss of a network trained without a method: plain cross-entropy."""
+        value = self.cross_entropy(output, loaded)
+        return Loss(output.logits, value, [], {"ce": value}, {"ce": 1.0})
 
-def alone(output: Output, loaded: Loaded) -> Loss:
-    """Compute the loss of a network trained without a method: plain cross-entropy."""
-    value = cross_entropy(output.logits, loaded)
-    return Loss(output.logits, value, [], {"ce": value}, {"ce": 1.0})
+    def cross_entropy(self, output: Output, loaded: Loaded) -> Tensor:
+        """Return the mean cross-entropy with the labels, smoothed as the recipe says."""
+        return cross_entropy(output.logits, loaded, self.smoothing)
 
 
-def cross_entropy(logits: Tensor, loaded: Loaded) -> Tensor:
-    """Return the mean cross-entropy, using mixed targets if the batch was mixed."""
+def cross_entropy(logits: Tensor, loaded: Loaded, smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy, using mixed targets if the batch was mixed.
+
+    Args:
+        logits: Logits, [N, classes].
+        loaded: The batch.
+        smoothing: Share of each target, mixed or not, that is spread evenly over all classes.
+    """
     targets = loaded.labels if loaded.targets is None else loaded.targets
-    return F.cross_entropy(logits, targets)
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 def student_needs(needs: Needs) -> Needs:

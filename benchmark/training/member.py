@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -59,7 +57,7 @@ class Member:
 
         self.enter(-self.length.early)
         self._recorder.restore(self._load)
-        if self.epoch < self.length.epochs:
+        if not self._complete:
             self._recorder.start(self._position, conditions.environment)
 
     @property
@@ -69,8 +67,14 @@ class Member:
 
     @property
     def done(self) -> bool:
-        """Whether the member has completed all of its epochs and is still in its cohort."""
-        return not self.left and self.epoch == self.length.epochs
+        """Whether the member has completed its training and is still in its cohort."""
+        return not self.left and self._complete
+
+    @property
+    def _complete(self) -> bool:
+        """Whether all epochs are trained, or the time is up after one epoch or more."""
+        out_of_time = self.epoch > 0 and self._tally.exceeds(self.parts.recipe.max_hours)
+        return out_of_time or self.epoch == self.length.epochs
 
     @property
     def _position(self) -> int:
@@ -79,15 +83,15 @@ class Member:
 
     def active(self, epoch: int) -> bool:
         """Return whether the member trains in the given epoch."""
-        return not self.left and self.epoch == epoch < self.length.epochs
+        return not self.left and not self._complete and self.epoch == epoch
 
     def enter(self, epoch: int) -> None:
-        """Enter a stage at an epoch: choose which networks train, and create a fresh optimizer."""
+        """Enter a stage at an epoch: choose which networks train, with a fresh optimizer."""
         self.epoch = epoch
-        self.optimizer = self.parts.enter(early=epoch < 0)
+        self.stage = self.parts.enter(early=epoch < 0)
 
     def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
-        """Train on one batch, without waiting for the device.
+        """Train on one batch; only loss scaling waits for the device.
 
         Args:
             loaded: The batch.
@@ -98,11 +102,10 @@ class Member:
             The values to log; see `EpochLog.add`.
         """
         torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.epoch, step))
-        self.optimizer.set_rate(self.parts.schedule.rate(self.epoch, step))
 
         with self._watch.running():
             loss = self.parts.loss(Step(loaded, teacher, self.epoch))
-            self.optimizer.step(loss)
+            self.stage.step(loss, self.epoch, step)
         return self._log.add(loss, loaded.labels)
 
     def end_epoch(self, teacher_seconds: float) -> None:
@@ -116,14 +119,16 @@ class Member:
         """
         metrics = self._log.close(self._position + 1)
         check_weights(self.student.network, self._position + 1)
-        metrics["samples_per_second"] = self._measure_speed(teacher_seconds)
-        metrics["lr"] = self.optimizer.rate
+
+        seconds = self._tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
+        metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
+        metrics["lr"] = self.stage.optimizer.rate
 
         if self.epoch >= 0:
             metrics |= self._validate()
         record = epoch_record(self.epoch, self._position, metrics)
         checkpoint = checkpointing.take(
-            self.parts.modules(), self.optimizer, self._tally, record, self._position
+            self.parts.modules(), self.stage.states(), self._tally, record, self._position
         )
         self._recorder.epoch(record, checkpoint)
         self.epoch += 1
@@ -133,14 +138,16 @@ class Member:
     def finish(self) -> None:
         """Select weights by the study's rule, evaluate them, and record the results."""
         folder = self.task.folder
-        epoch = self.length.epochs - 1
+        epoch = self.epoch - 1
         if self.conditions.select == "best_val":
             epoch = self._tally.best_epoch
             self.parts.load_weights(folder.read_best(epoch))
+        else:
+            self.stage.finish()
 
         digest = folder.save_weights(self.parts.weights())
-        self._recorder.trained(epoch, digest)
-        metrics = results.measure(self.parts, self._tally, self.conditions, folder.path)
+        self._recorder.trained(epoch, digest, self.length.stopped(self.epoch))
+        metrics = results.measure(self.parts, self._tally, self.epoch, self.conditions, folder.path)
         self._recorder.finish(epoch, digest, metrics)
 
     def fail(self, error: Exception) -> None:
@@ -153,32 +160,23 @@ class Member:
         self._log.clear()
         self.left = True
 
-    def _measure_speed(self, teacher_seconds: float) -> float:
-        """Add the epoch's times to the tally, and return the member's samples per second."""
-        own = self._watch.read()
-        shared = teacher_seconds if self.taught else 0.0
-        self._tally.add(own, shared)
-        return self.conditions.samples_per_epoch / max(own + shared, 1e-9)
-
     def _validate(self) -> dict[str, float]:
         """Return the validation metrics, if any; under `best_val`, save new best weights."""
         images = self.conditions.data.val
         if images is None:
             return {}
 
-        scores = evaluate.validate(self.parts.model, images)
-        if not math.isfinite(scores["loss"]):
-            raise FloatingPointError(f"non-finite validation loss after epoch {self._position + 1}")
-
-        improved = self._tally.improved(self.epoch, scores["acc1"])
-        if improved and self.conditions.select == "best_val":
-            self.task.folder.save_best(self.epoch, self.parts.weights())
-        return {"val/acc1": scores["acc1"], "val/loss": scores["loss"]}
+        with self.stage.averaged():
+            scores = evaluate.validate(self.parts.model, images, self._position + 1)
+            improved = self._tally.improved(self.epoch, scores["val/acc1"])
+            if improved and self.conditions.select == "best_val":
+                self.task.folder.save_best(self.epoch, self.parts.weights())
+        return scores
 
     def _load(self, checkpoint: Checkpoint) -> None:
         """Load a checkpoint, and move to the epoch that follows it."""
         checkpointing.load_modules(checkpoint, self.parts.modules())
         self.enter(checkpoint.epoch + 1 - self.length.early)
         if self.epoch != 0:  # epoch 0 starts with a fresh optimizer
-            checkpointing.load_optimizer(checkpoint, self.optimizer)
+            checkpointing.load_states(checkpoint, self.stage.states())
         self._tally = Tally.from_json(checkpoint.state)

@@ -8,16 +8,36 @@ import torch
 from torch import Tensor
 
 from benchmark.records.checkpoints import Tensors
+from benchmark.study.schema import Optimizer as Settings
 from benchmark.study.schema import Recipe
+from benchmark.training.gradients import ALONE, Clipping, Turn
 from benchmark.training.losses import Loss
+from benchmark.training.scaling import Scaler
 from methods import Dot
+
+SCALER = "scaler"
+"""Prefix of the names of the loss scaling's state."""
 
 
 class Optimizer:
     """Minimises the total of a loss with one of torch's optimizers."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer):
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        clipping: Clipping | None = None,
+        scaler: Scaler | None = None,
+    ):
+        """Minimise with an optimizer.
+
+        Args:
+            optimizer: The optimizer.
+            clipping: Limits of the gradients; None for none.
+            scaler: Scales the loss of networks in fp16; None in other precisions.
+        """
         self._optimizer = optimizer
+        self._clipping = clipping
+        self._scaler = scaler
 
     @property
     def rate(self) -> float:
@@ -29,19 +49,35 @@ class Optimizer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def step(self, loss: Loss) -> None:
-        """Update the parameters with the gradient of a loss."""
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        self._optimizer.step()
+    def step(self, loss: Loss, turn: Turn = ALONE) -> None:
+        """Add the gradient of a batch's loss, and update the parameters if it is the batch's turn.
+
+        Args:
+            loss: The loss of the batch.
+            turn: The batch's position among those that make one update, whose gradients are
+                averaged.
+        """
+        if turn.first:
+            self._optimizer.zero_grad(set_to_none=True)
+        self._add_gradient(loss, turn.batches)
+
+        if turn.last:
+            self._update()
 
     def state(self) -> Tensors:
-        """Return the state tensors of all parameters, by `<parameter index>/<name>`."""
+        """Return the state tensors of all parameters, by `<parameter index>/<name>`.
+
+        The state of the loss scaling follows, by `scaler/<name>`.
+        """
         tensors = {}
         for index, state in self._optimizer.state_dict()["state"].items():
             for name, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"{index}/{name}"] = value
+
+        if self._scaler is not None:
+            for name, value in self._scaler.state().items():
+                tensors[f"{SCALER}/{name}"] = value
 
         return tensors
 
@@ -49,14 +85,40 @@ class Optimizer:
         """Restore a state that `state` returned.
 
         Raises:
+            KeyError: The state of the loss scaling is missing.
             ValueError: A name doesn't have the form that `state` uses.
         """
         states: dict[int, Tensors] = {}
+        scaling: Tensors = {}
         for name, value in tensors.items():
             index, _, key = name.partition("/")
-            states.setdefault(int(index), {})[key] = value
+            if index == SCALER:
+                scaling[key] = value
+            else:
+                states.setdefault(int(index), {})[key] = value
 
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": states})
+        if self._scaler is not None:
+            self._scaler.load(scaling)
+
+    def _add_gradient(self, loss: Loss, batches: int) -> None:
+        """Add the gradient of a loss to that of the other batches of an update."""
+        total = loss.total / batches
+        if self._scaler is not None:
+            total = self._scaler.scale(total)
+        total.backward()
+
+    def _update(self) -> None:
+        """Update the parameters with their gradients."""
+        if self._scaler is not None:
+            self._scaler.unscale(self._optimizer)
+        if self._clipping is not None:
+            self._clipping.apply([parameter.grad for parameter in _parameters(self._optimizer)])
+
+        if self._scaler is not None:
+            self._scaler.step(self._optimizer)
+        else:
+            self._optimizer.step()
 
 
 class DotOptimizer(Optimizer):
@@ -65,57 +127,85 @@ class DotOptimizer(Optimizer):
     See `methods.Dot`; Zhao et al., ICCV 2023, arXiv:2308.02286.
     """
 
-    def __init__(self, optimizer: Dot):
-        super().__init__(optimizer)
+    def __init__(self, optimizer: Dot, clipping: Clipping | None = None):
+        super().__init__(optimizer, clipping)
         self._dot = optimizer
+        self._distillation: list[Tensor | None] = []
 
-    def step(self, loss: Loss) -> None:
-        """Update the parameters with the two gradients of a loss."""
-        self._dot.zero_grad(set_to_none=True)
-        parameters = [
-            parameter for group in self._dot.param_groups for parameter in group["params"]
-        ]
+    def step(self, loss: Loss, turn: Turn = ALONE) -> None:
+        """Add both gradients of a batch's loss, and update the parameters if it is its turn."""
+        if turn.first:
+            self._distillation = [None] * len(_parameters(self._dot))
+        super().step(loss, turn)
 
-        distillation: Sequence[Tensor | None] = [None] * len(parameters)
+    def _add_gradient(self, loss: Loss, batches: int) -> None:
+        """Add both gradients of a loss to those of the other batches of an update."""
         if loss.parts:
-            distillation = torch.autograd.grad(
-                torch.stack(loss.parts).sum(),
-                parameters,
+            gradients = torch.autograd.grad(
+                torch.stack(loss.parts).sum() / batches,
+                _parameters(self._dot),
                 retain_graph=loss.task is not None,
                 allow_unused=True,
             )
+            pairs = zip(self._distillation, gradients, strict=True)
+            self._distillation = [_added(before, new) for before, new in pairs]
 
         if loss.task is not None:
-            loss.task.backward()
-        self._dot.step(distillation)
+            torch.autograd.backward(loss.task / batches)
+
+    def _update(self) -> None:
+        """Update the parameters with their two gradients."""
+        if self._clipping is not None:
+            task = [parameter.grad for parameter in _parameters(self._dot)]
+            self._clipping.apply(task, self._distillation)
+        self._dot.step(self._distillation)
 
 
 def create(recipe: Recipe, parameters: Sequence[Tensor]) -> Optimizer:
     """Return the optimizer of a recipe, with a fresh state."""
-    settings = recipe.optimizer
+    clipping = None
+    if recipe.clip_norm is not None or recipe.clip_value is not None:
+        clipping = Clipping(recipe.clip_norm, recipe.clip_value)
+
+    optimizer = _build(recipe.optimizer, parameters)
+    if isinstance(optimizer, Dot):
+        return DotOptimizer(optimizer, clipping)
+
+    scaler = Scaler(parameters[0].device) if recipe.precision == "fp16" else None
+    return Optimizer(optimizer, clipping, scaler)
+
+
+def _build(settings: Settings, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+    """Return the optimizer that a recipe chooses, as torch knows it."""
     if settings.name == "adamw":
-        return Optimizer(
-            torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-        )
+        return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
     if settings.name == "dot":
         assert settings.delta is not None
-        return DotOptimizer(
-            Dot(
-                parameters,
-                settings.lr,
-                settings.momentum,
-                settings.weight_decay,
-                settings.delta,
-            )
-        )
-
-    return Optimizer(
-        torch.optim.SGD(
+        return Dot(
             parameters,
             settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.nesterov,
+            settings.momentum,
+            settings.weight_decay,
+            settings.delta,
         )
+
+    return torch.optim.SGD(
+        parameters,
+        settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
     )
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return all parameters of an optimizer, in order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _added(before: Tensor | None, new: Tensor | None) -> Tensor | None:
+    """Return the sum of two gradients, of which each may be missing."""
+    if before is None or new is None:
+        return new if before is None else before
+    return before + new

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from benchmark.errors import InputError, first_line
 from benchmark.records.checkpoints import Checkpoint
 from benchmark.records.done import Done
-from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Trained
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
 from benchmark.training import checkpointing
 from benchmark.training.conditions import Task
 from benchmark.training.progress import Progress
@@ -82,15 +82,16 @@ class Recorder:
         self._append_epoch(record)
         self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
 
-    def trained(self, epoch: int, digest: str) -> None:
+    def trained(self, epoch: int, digest: str, stopped: Stopped | None) -> None:
         """Record that training has finished, which unseals the test data.
 
         Args:
             epoch: The epoch whose weights are evaluated.
             digest: SHA-256 of the weights file.
+            stopped: When the time limit ended the training; None if all epochs were trained.
         """
         if self._journal.last(Trained) is None:
-            self._journal.append(Trained(epoch=epoch, sha256=digest))
+            self._journal.append(Trained(epoch=epoch, sha256=digest, stopped=stopped))
 
     def finish(self, epoch: int, digest: str, metrics: dict[str, float]) -> None:
         """Record the results, and mark the cell as finished.

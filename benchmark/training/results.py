@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.measures import BY_COLUMN
@@ -13,13 +14,14 @@ from benchmark.training.conditions import Conditions
 
 
 def measure(
-    assembly: Assembly, tally: Tally, conditions: Conditions, folder: Path
+    assembly: Assembly, tally: Tally, epochs: int, conditions: Conditions, folder: Path
 ) -> dict[str, float]:
     """Measure the quality and the costs of a trained cell.
 
     Args:
         assembly: The cell's parts, with the weights to evaluate.
         tally: The times recorded during the cell's training.
+        epochs: Number of epochs of the main training, which a time limit may have cut.
         conditions: The conditions of the cell's training.
         folder: The cell's folder, whose journal is the evidence that unseals the test data.
 
@@ -32,7 +34,7 @@ def measure(
         metrics |= _quality(assembly, conditions, Finished(folder))
         metrics |= profiling.costs(assembly.model)
 
-    return metrics | _training_costs(assembly, tally, conditions)
+    return metrics | _training_costs(assembly, tally, epochs, conditions)
 
 
 def _quality(assembly: Assembly, conditions: Conditions, evidence: Finished) -> dict[str, float]:
@@ -43,12 +45,15 @@ def _quality(assembly: Assembly, conditions: Conditions, evidence: Finished) -> 
     return evaluate.test_metrics(assembly.model, images, logits)
 
 
-def _training_costs(assembly: Assembly, tally: Tally, conditions: Conditions) -> dict[str, float]:
+def _training_costs(
+    assembly: Assembly, tally: Tally, epochs: int, conditions: Conditions
+) -> dict[str, float]:
     samples = conditions.samples_per_epoch
     student = assembly.student.macs()
     source = assembly.companion.source(conditions.teacher)
     teacher = 0 if source is None else source.macs()
-    macs = cost.compute(assembly.method, conditions.recipe, samples, student, teacher)
+    trained = replace(assembly.length, epochs=epochs)
+    macs = cost.compute(assembly.method, trained, samples, student, teacher)
 
     costs = {
         "compute_tmac": macs / 1e12,

@@ -6,9 +6,82 @@ torch's schedulers keep state; a pure function needs none to resume exactly afte
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmark.study.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step after the warm-up, in relation to the whole training.
+
+    Attributes:
+        epoch: Index of the epoch, counted from 0, warm-up included.
+        now: Number of steps since the warm-up.
+        total: Number of steps from the warm-up to the end of the training.
+    """
+
+    epoch: int
+    now: int
+    total: int
+
+
+Curve = Callable[[Recipe, Moment], float]
+"""The shape of a schedule: the learning rate at a moment, divided by the recipe's `lr`."""
+
+
+def cosine(recipe: Recipe, moment: Moment) -> float:
+    """Decay to zero along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * moment.now / moment.total))
+
+
+def step(recipe: Recipe, moment: Moment) -> float:
+    """Drop by a factor at every milestone."""
+    decays = sum(moment.epoch >= milestone for milestone in recipe.schedule.milestones)
+    return recipe.schedule.gamma**decays
+
+
+def constant(recipe: Recipe, moment: Moment) -> float:
+    """Stay at the peak."""
+    return 1.0
+
+
+def polynomial(recipe: Recipe, moment: Moment) -> float:
+    """Decay to zero as a power of the remaining time, as torch's PolynomialLR does."""
+    power = recipe.schedule.power
+    assert power is not None
+    return float((1 - moment.now / moment.total) ** power)
+
+
+def onecycle(recipe: Recipe, moment: Moment) -> float:
+    """Rise to the peak and fall far below the start, as torch's OneCycleLR does.
+
+    Smith & Topin, 2019, arXiv:1708.07120. Both parts are half a cosine. The first step has the
+    lowest rate of the rise, and the last step has the final rate.
+    """
+    schedule = recipe.schedule
+    assert schedule.pct_start is not None
+    assert schedule.div_factor is not None
+    assert schedule.final_div_factor is not None
+
+    start = 1 / schedule.div_factor
+    end = start / schedule.final_div_factor
+    summit = schedule.pct_start * moment.total - 1  # the index of a step, not always whole
+
+    if moment.now < summit:
+        return _between(start, 1.0, moment.now / summit)
+    return _between(1.0, end, (moment.now - summit) / (moment.total - 1 - summit))
+
+
+CURVES: dict[str, Curve] = {
+    "cosine": cosine,
+    "step": step,
+    "constant": constant,
+    "polynomial": polynomial,
+    "onecycle": onecycle,
+}
+"""The schedules by name."""
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
@@ -22,20 +95,15 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
         step: Index of the step within the epoch, counted from 0.
         steps: Steps per epoch.
     """
-    schedule = recipe.schedule
     peak = recipe.optimizer.lr
     now = epoch * steps + step
-    warmup = schedule.warmup_epochs * steps
+    warmup = recipe.schedule.warmup_epochs * steps
 
     if now < warmup:
         return peak * (now + 1) / warmup
 
-    if schedule.name == "cosine":
-        total = recipe.epochs * steps
-        return peak * 0.5 * (1 + math.cos(math.pi * (now - warmup) / (total - warmup)))
-
-    decays = sum(epoch >= milestone for milestone in schedule.milestones)
-    return peak * schedule.gamma**decays
+    moment = Moment(epoch, now - warmup, recipe.epochs * steps - warmup)
+    return peak * CURVES[recipe.schedule.name](recipe, moment)
 
 
 @dataclass(frozen=True)
@@ -63,3 +131,8 @@ class Schedule:
             return learning_rate(self.early_recipe, epoch + self.early_epochs, step, self.steps)
 
         return self.recipe.optimizer.lr
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """Return a value on half a cosine that leads from `start` to `end`."""
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))

@@ -14,7 +14,7 @@ def test_the_list_of_methods_has_a_line_for_each() -> None:
     found = kdbench("methods")
     assert (found.code, found.err) == (0, "")
     head, *lines = found.out.splitlines()
-    assert head.split() == ["method", "title", "published", "needs", "formula"]
+    assert head.split() == ["method", "title", "published", "needs", "defined", "in", "formula"]
     assert [line.split()[0] for line in lines] == methods.names()
     for line in lines:
         kind = methods.get(line.split()[0])

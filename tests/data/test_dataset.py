@@ -146,6 +146,33 @@ def test_fewer_training_images_leave_the_validation_images_unchanged(data):
     assert set(fewer.split_record()["train"]) < set(data.split_record()["train"])
 
 
+@pytest.mark.parametrize(("portion", "count"), [(200, 200), (0.25, 112), (449, 449)])
+def test_a_part_of_the_test_images_holds_each_class_in_proportion(portion, count, data, trained):
+    part = digits(test_samples=portion)
+    images, whole = part.test(trained), data.test(trained)
+    assert part.tested == (len(images), 449) == (count, 449)
+    assert (class_counts(images.labels) - class_counts(whole.labels) * count / 449).abs().max() < 1
+    assert torch.equal(images.images, whole.images[part.test_index])
+    assert part.split_record() == {**data.split_record(), "test": part.test_index.tolist()}
+
+
+def test_the_part_of_the_test_images_depends_on_the_seed_of_the_split(data, trained):
+    first, second = digits(test_samples=50), digits(test_samples=50, seed=1)
+    assert torch.equal(first.test_index, digits(test_samples=50).test_index)
+    assert not torch.equal(first.test_index, second.test_index)
+    assert (data.tested, data.test_index) == (None, None)
+
+
+@pytest.mark.parametrize(("portion", "count"), [(450, 450), (0.001, 0)])
+def test_a_part_of_the_test_images_that_there_is_not_is_refused(portion, count):
+    message = (
+        rf"split\.test_samples: {portion:g} selects {count} images; choose between 1 and 449, the "
+        r"number of test images"
+    )
+    with pytest.raises(InputError, match=message):
+        digits(test_samples=portion)
+
+
 def test_a_batch_larger_than_the_data_is_refused(data):
     message = r"recipe\.batch_size is 1214, but there are only 1213 training images"
     with pytest.raises(InputError, match=message):

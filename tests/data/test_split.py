@@ -74,3 +74,7 @@ def test_duplicates_are_the_inputs_of_the_second_part_that_the_first_part_holds_
 
     twins = [[0, 1, 6, 10, 11], [7, 12], [2, 3], [8, 13], [13, 14]]
     assert duplicates(twins, train, val, 10) == {"train/val": 1, "train/test": 2, "val/test": 3}
+
+    tested = torch.tensor([0, 4])  # the inputs 10 and 14
+    some = duplicates(twins, train, val, 10, tested)
+    assert some == {"train/val": 1, "train/test": 1, "val/test": 1}

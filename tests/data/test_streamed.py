@@ -173,6 +173,18 @@ def test_the_test_images_are_sealed_until_the_training_is_finished(folder, tmp_p
     assert test.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
+def test_a_part_of_the_test_images_is_read_from_the_same_files(folder, tmp_path):
+    append(tmp_path / "journal.jsonl", "trained", epoch=0, sha256="0" * 64)
+    options = {"image_size": 56, "loading": "streamed", "workers": 0}
+    split = {"val": 3, "test_samples": 6}
+    data = opened("folder/mine", folder, split=split, **options)
+    some, every = data.test(Finished(tmp_path)), mine(folder).test(Finished(tmp_path))
+
+    assert some.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    whole = torch.cat(list(every.batches()))
+    assert torch.equal(torch.cat(list(some.batches(4))), whole[data.test_index])
+
+
 def test_mean_and_deviation_are_of_the_images_as_they_are_validated_on(folder):
     data = mine(folder)
     options = {"image_size": 56, "loading": "streamed", "workers": 0}

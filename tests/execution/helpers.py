@@ -11,10 +11,10 @@ import torch
 
 from benchmark.execution import environment, prepare
 from benchmark.execution.executors import Executor
-from benchmark.execution.plan_file import identities
+from benchmark.execution.identities import identify_all
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.session import Session
-from benchmark.records.layout import Workspace
+from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study import study
 from benchmark.training.progress import Progress
 from tests.support.networks import STUDENT
@@ -63,7 +63,9 @@ def of_timm(methods: Sequence[Any] = ("student", "kd")) -> dict[str, Any]:
 def ids(content: dict[str, Any], sha256: str = SHA256) -> dict[str, str]:
     """Return the identities of all cells of a study whose teachers have a digest."""
     checked = prepared(content)
-    return identities(checked, {teacher.key: sha256 for teacher in checked.teachers})
+    hashes = {teacher.key: sha256 for teacher in checked.teachers}
+    cells = identify_all(checked, hashes, StudyFolder(Path("nowhere")))
+    return {name: cell.id for name, cell in cells.items()}
 
 
 class Remembering(Progress):

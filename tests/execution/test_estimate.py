@@ -64,6 +64,25 @@ def test_an_estimate_of_students_alone_has_no_teachers_pass() -> None:
     assert cost.seconds == pytest.approx(2 * 3 * 100)
 
 
+@pytest.mark.usefixtures("clocked")
+def test_an_estimate_counts_every_row_with_its_own_recipe() -> None:
+    rows = [
+        "kd",
+        {"name": "long", "method": "kd", "recipe": {"epochs": 5}},
+        {"name": "big", "method": "kd", "recipe": {"batch_size": 24}},
+    ]
+    study = prepared(tiny(rows))
+    teacher, student = study.macs["pair", "teacher"], study.macs["pair", "student"]
+    trainings = 48 * (2 + 5 + 2)  # images of an epoch, and epochs
+
+    cost = estimate(study, study.cohorts(study.cells, None), [])
+    own = trainings * 3 * student
+    assert cost.alone == pytest.approx((own + trainings * teacher) / 1e12)
+    assert cost.tmac == pytest.approx((own + 48 * (5 + 2) * teacher) / 1e12)
+    batches = 3 * (2 + 5 + 2)
+    assert cost.seconds == pytest.approx(batches * 100 + 3 * (5 + 2) * 1)
+
+
 def test_the_time_of_a_batch_is_measured_for_every_network() -> None:
     seconds = execution_estimate._seconds_per_batch(prepared(tiny()), 0)
     assert min(dataclasses.astuple(seconds)) > 0

@@ -111,7 +111,7 @@ def test_a_cohort_names_its_data_set_by_an_absolute_folder_and_survives_json(
     pictures = make_dataset(name, root="pictures", loading="streamed", image_size=32)
     study = replace(study, study=study.study.model_copy(update={"dataset": pictures}))
     cells = waiting[1].cells
-    spec = cohort_spec(study, session(workspace), study.teachers[0], 0, cells)
+    spec = cohort_spec(study, session(workspace), study.teachers[0], study.study.recipe, 0, cells)
 
     assert isinstance(spec.dataset, type(pictures))
     assert spec.dataset.root == str(Path("pictures").absolute())  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.execution import plan_file
-from benchmark.execution.plan_file import identities
+from benchmark.execution.identities import identify_all, plain_configuration
 from benchmark.hashing import identity
 from benchmark.records.layout import StudyFolder
 from tests.execution.helpers import SHA256, ids, of_timm, pairs, prepared
@@ -53,7 +53,9 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
         "search_tmac": {"pair": 1.5},
     }
     study = prepared(tiny(["student", "kd", tuned]))
-    plan_file.write_plan(study, StudyFolder(tmp_path), {study.teachers[0].key: SHA256})
+    hashes = {study.teachers[0].key: SHA256}
+    folder = StudyFolder(tmp_path)
+    plan_file.write_plan(study, folder, hashes, identify_all(study, hashes, folder))
 
     content = json.loads((tmp_path / "plan.json").read_text())
     assert content["trials"] == {"kd (tuned)": 20}
@@ -64,10 +66,38 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
     assert cells["kd (tuned)"]["recipe"]["lr"] == 0.125 != cells["kd"]["recipe"]["lr"]
 
 
+def test_a_plan_says_how_the_recipes_of_rows_differ_and_how_long_they_train(
+    tmp_path: Path,
+) -> None:
+    long = {"epochs": 5, "optimizer": {"lr": 0.1}}
+    rows = [
+        {"name": "kd-long", "method": "kd", "recipe": long},
+        "kd",
+        {"name": "same", "method": "at", "recipe": {"epochs": 2}},
+        "student",
+    ]
+    study = prepared(tiny(rows))
+    hashes = {study.teachers[0].key: SHA256}
+    folder = StudyFolder(tmp_path)
+    plan_file.write_plan(study, folder, hashes, identify_all(study, hashes, folder))
+
+    content = json.loads((tmp_path / "plan.json").read_text())
+    assert content["overrides"] == {
+        "kd-long": "epochs 5 instead of 2, optimizer.lr 0.1 instead of 0.05"
+    }
+    assert content["reference"] == "kd"
+    assert content["altered"] == ["kd-long", "same"]
+    cells = {cell["row"]: cell for cell in content["cells"]}
+    assert cells["kd-long"]["length"] == {"early": 0, "epochs": 5}
+    assert (cells["kd-long"]["recipe"]["epochs"], cells["kd-long"]["recipe"]["lr"]) == (5, 0.1)
+    assert cells["kd"]["length"] == {"early": 0, "epochs": 2}
+
+
 @pytest.mark.parametrize(
     ("rows", "baseline", "reference"),
     [
         (["kd", "student"], "student", "kd"),
+        ([{"name": "long", "method": "kd", "recipe": {"epochs": 5}}], None, None),
         (["at"], None, None),
         (
             ["at", {"name": "warm", "method": "kd", "settings": {"temperature": 8.0}}],
@@ -79,14 +109,17 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
 def test_a_plan_names_the_rows_that_others_are_compared_with(
     rows: list[Any], baseline: str | None, reference: str | None, tmp_path: Path
 ) -> None:
-    plan_file.write_plan(prepared(tiny(rows)), StudyFolder(tmp_path), {})
+    plan_file.write_plan(prepared(tiny(rows)), StudyFolder(tmp_path), {}, {})
     content = json.loads((tmp_path / "plan.json").read_text())
     assert (content["baseline"], content["reference"]) == (baseline, reference)
 
 
-def test_identities_are_as_they_always_were() -> None:
-    # Other ones would train every finished cell again.
-    assert ids(of_timm(["student", "kd", "kd+at"])) == {
+def test_apart_from_code_identities_are_as_they_always_were() -> None:
+    # Other ones would train every finished cell of an older workspace again.
+    study = prepared(of_timm(["student", "kd", "kd+at"]))
+    hashes = {teacher.key: SHA256 for teacher in study.teachers}
+    plain = {str(cell): plain_configuration(study, cell, hashes)[0] for cell in study.cells}
+    assert {name: identity(configuration) for name, configuration in plain.items()} == {
         "pair / student / seed 0": "9849e2b447a7",
         "pair / kd / seed 0": "cef83827beb3",
         "pair / kd+at / seed 0": "dda81c157156",
@@ -130,5 +163,6 @@ def test_an_identity_changes_with_whatever_decides_the_numbers() -> None:
 
 def test_cells_whose_teacher_is_not_known_yet_have_no_identity() -> None:
     study = prepared(tiny(["kd"], pairs=pairs(one={}, two={"seed": 1})))
-    known = identities(study, {study.teachers[1].key: SHA256})
+    hashes = {study.teachers[1].key: SHA256}
+    known = identify_all(study, hashes, StudyFolder(Path("nowhere")))
     assert set(known) == {"two / kd / seed 0"}

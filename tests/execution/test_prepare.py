@@ -64,6 +64,48 @@ def test_a_cohort_is_no_larger_than_allowed_and_every_cell_is_in_one(
         assert len(shared) == 1
 
 
+def test_rows_whose_recipe_decides_the_batches_form_cohorts_of_their_own() -> None:
+    rows = [
+        "student",
+        {"name": "long", "method": "kd", "recipe": {"epochs": 3, "optimizer": {"lr": 0.1}}},
+        {"name": "big", "method": "kd", "recipe": {"batch_size": 24}},
+        {"name": "mixed", "method": "kd", "recipe": {"mixup": 0.4}},
+        {"name": "half", "method": "kd", "recipe": {"precision": "bf16"}},
+        {"name": "still", "method": "kd", "recipe": {"augmentation": {"flip": False}}},
+        {"name": "big at", "method": "at", "recipe": {"batch_size": 24, "ema": 0.9}},
+        {"name": "cut", "method": "kd", "recipe": {"cutmix": 1.0}},
+    ]
+    study = prepared(tiny(rows))
+    cohorts = study.cohorts(study.cells, None)
+    assert [[cell.row.name for cell in cohort] for cohort in cohorts] == [
+        ["student", "long"],
+        ["big", "big at"],
+        ["mixed"],
+        ["half"],
+        ["still"],
+        ["cut"],
+    ]
+
+
+def test_rows_that_differ_in_their_recipes_alone_are_not_identical() -> None:
+    rows = ["kd", {"name": "long", "method": "kd", "recipe": {"epochs": 3}}]
+    assert len(prepared(tiny(rows)).cells) == 2
+
+    same = ["kd", {"name": "long", "method": "kd", "recipe": {"epochs": 2}}]
+    with pytest.raises(InputError, match="methods: 'kd' and 'long' are identical; remove one"):
+        prepared(tiny(same))
+
+
+def test_a_batch_of_a_row_that_is_larger_than_the_data_is_refused_with_its_name() -> None:
+    rows = ["student", {"name": "big", "method": "kd", "recipe": {"batch_size": 49}}]
+    message = (
+        r"methods\[1\]\.recipe\.batch_size is 49, but there are only 48 training images; choose a "
+        r"smaller batch size \(row 'big'\)"
+    )
+    with pytest.raises(InputError, match=message):
+        prepared(tiny(rows))
+
+
 def test_cells_that_are_left_form_cohorts_among_themselves(wide: Prepared) -> None:
     left = [cell for cell in wide.cells if cell.row.name == "at"]
     assert [len(cohort) for cohort in wide.cohorts(left, None)] == [2, 2, 1, 1]

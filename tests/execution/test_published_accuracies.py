@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import methods
-from benchmark.execution.plan_file import is_altered
+from benchmark.execution.rows import is_altered
 from benchmark.leaderboard import published
 from benchmark.models import create
 from benchmark.study.schema import Row

@@ -91,7 +91,7 @@ def test_a_package_brings_the_methods_of_its_modules(folder):
         ("def f(:\n", "importing it fails at {}:1: SyntaxError: invalid syntax"),
         ("import sys\nsys.exit('bye')\n", "importing it fails at {}:2: SystemExit: bye"),
         ("import no_such_thing\n", "importing it fails at {}:1: ModuleNotFoundError: No module"),
-        (method("Taken", "kd"), "RegistrationError: two methods are called 'kd': Taken of "),
+        (method("Taken", "kd"), "the name is taken by methods.kd; choose another name"),
     ],
     ids=["none", "unregistered", "error", "syntax", "exit", "import", "taken"],
 )

@@ -203,18 +203,12 @@ def test_every_method_tells_where_it_comes_from():
         methods.origin("kdd")
 
 
-def test_the_description_is_that_of_the_file_or_of_the_class_if_the_file_has_several(plugin):
+def test_the_description_is_that_of_the_class_or_of_its_file(plugin):
     assert methods.description("kd").startswith("Knowledge distillation")
     module = load(plugin)
-    assert methods.description("half") == "Half of logit MSE. From my lab."
-
-    class Second(module.Half):
-        """The second one."""
-
-    Second.__module__ = module.__name__
-    register("second")(Second)
-    assert methods.description("second") == "The second one."
     assert methods.description("half") == "Half of a plug-in. Details."
+    module.Half.__doc__ = None
+    assert methods.description("half") == "Half of logit MSE. From my lab."
 
 
 def test_running_a_file_again_replaces_its_methods(plugin):
@@ -238,10 +232,8 @@ def test_running_a_cell_of_a_notebook_again_replaces_its_methods():
 
 
 def test_a_name_of_the_package_is_refused_with_both_places():
-    text = message("kd", Soft)
-    file = Path(methods.__file__).parent / "kd.py"
-    assert text == (
-        f"two methods are called 'kd': Soft of {__file__}, and {file}; choose another name"
+    assert message("kd", Soft) == (
+        f"method 'kd' of {__name__}: the name is taken by methods.kd; choose another name"
     )
     assert methods.origin("kd") == "methods.kd"
 
@@ -252,7 +244,7 @@ def test_a_name_of_another_file_is_refused_with_both_places(plugin, tmp_path):
     with pytest.raises(RegistrationError) as error:
         load(other, "other_module")
     assert str(error.value) == (
-        f"two methods are called 'half': Half of {other}, and Half of {plugin}; choose another name"
+        "method 'half' of other_module: the name is taken by half_module.Half; choose another name"
     )
     assert methods.origin("half") == "half_module"
 
@@ -260,8 +252,9 @@ def test_a_name_of_another_file_is_refused_with_both_places(plugin, tmp_path):
 def test_two_files_of_one_module_name_do_not_replace_each_other(plugin, tmp_path):
     load(plugin)
     (tmp_path / "copy").mkdir()
-    with pytest.raises(RegistrationError, match="two methods are called 'half'"):
+    with pytest.raises(RegistrationError) as error:
         load(tmp_path / "copy" / "half_module.py")
+    assert f"the name is taken by half_module.Half in {plugin}; choose" in str(error.value)
 
 
 def test_two_classes_of_one_file_cannot_share_a_name():
@@ -270,15 +263,13 @@ def test_two_classes_of_one_file_cannot_share_a_name():
     class Other(Soft):
         pass
 
-    assert "Other of" in message("soft", Other)
+    assert f"the name is taken by {__name__}.Soft; choose" in message("soft", Other)
 
 
 @pytest.mark.parametrize("name", ["", "a+b", "ls(kd)", "two words", "_soft", "1soft", "söft", 5])
 def test_a_name_that_could_not_be_written_in_a_study_is_refused(name):
-    with pytest.raises(RegistrationError, match="a name has letters, digits and underscores"):
-        register(name)
-    with pytest.raises(RegistrationError, match="`ce` is a setting of every method"):
-        register("ce")
+    assert "not a name; use letters, digits and _, and start with a" in message(name, Soft)
+    assert "`ce` is a setting of every method; choose another name" in message("ce", Soft)
 
 
 def test_only_a_subclass_of_method_can_be_registered():
@@ -289,7 +280,7 @@ def test_only_a_subclass_of_method_can_be_registered():
 @pytest.mark.parametrize("flag", ["baseline", "reference"])
 def test_a_plug_in_is_neither_the_baseline_nor_the_reference(flag):
     kind = type("Flagged", (Soft,), {flag: True})
-    assert f"Flagged sets {flag} = True" in message("refused", kind)
+    assert "only kdbench's own methods can be the baseline or" in message("refused", kind)
     assert (methods.baseline(), methods.reference()) == ("student", "kd")
 
 
@@ -322,13 +313,13 @@ def unreadable(self, weight: Missing = 1.0, ce: float = 1.0): ...  # type: ignor
 )
 def test_a_constructor_that_is_no_schema_is_refused(constructor, reason):
     kind = type("Wrong", (Soft,), {"__init__": constructor})
-    assert message("refused", kind).startswith(f"register('refused'): Wrong: {reason}")
+    assert message("refused", kind).startswith(f"method 'refused' of {__name__}: Wrong: {reason}")
 
 
 def test_a_wrapper_must_say_what_it_wraps_by_default():
     kind = type("Bare", (Wrapper,), {})
     assert message("refused", kind) == (
-        "register('refused'): Bare wraps no method by default; set wraps = \"kd\""
+        f"method 'refused' of {__name__}: it wraps no method by default; set wraps = \"kd\""
     )
 
 
@@ -338,10 +329,9 @@ def test_a_method_can_be_removed_and_its_name_used_again():
     assert "soft" not in methods.names()
     with pytest.raises(UnknownMethodError):
         create("soft")
-    with pytest.raises(RegistrationError, match="no class is registered as 'soft'"):
-        unregister("soft")
-    with pytest.raises(RegistrationError, match="no class is registered as 'kd'"):
-        unregister("kd")
+    unregister("soft")
+    unregister("kd")
+    assert methods.origin("kd") == "methods.kd"
 
     register("other")(Soft)
     assert methods.get("other") is Soft

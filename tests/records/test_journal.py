@@ -16,6 +16,7 @@ from benchmark.records.journal import (
     Journal,
     Record,
     Start,
+    Stopped,
     Trained,
     decode_line,
     metrics_of,
@@ -67,8 +68,18 @@ def test_appended_records_are_read_back_and_an_opened_journal_can_be_continued(p
 
     journal.append(Trained(epoch=1, sha256="ab"))
 
-    assert kinds(read_journal(path)) == [Start, Epoch, Epoch, Trained]  # type: ignore[list-item]
+    assert kinds(read_journal(path)) == [Start, Epoch, Epoch, Trained]
     assert journal.records == read_journal(path)
+
+
+def test_only_a_training_that_was_stopped_says_so_in_its_line(path: Path) -> None:
+    journal = Journal(path)
+    journal.append(Trained(epoch=1, sha256="ab"))
+    assert b"stopped" not in path.read_bytes()
+
+    stopped = Trained(epoch=1, sha256="cd", stopped=Stopped(after=2, planned=5))
+    journal.append(stopped)
+    assert read_journal(path)[-1] == stopped
 
 
 def test_a_journal_counts_its_records_and_finds_the_newest_of_a_kind(path: Path) -> None:

@@ -324,3 +324,41 @@ def test_a_study_without_a_search_says_what_to_write(tmp_path: Path) -> None:
     done = kdbench("--workspace", tmp_path / "runs", "tune", file, *LOCAL)
     assert done.code == 2
     assert f"{file}: search: missing; `kdbench tune` requires it" in done.err
+
+
+def test_rows_with_recipes_of_their_own_are_searched_with_them(workspace: Path) -> None:
+    rows: list[Any] = [
+        "kd",
+        {"name": "long", "method": "kd", "recipe": {"epochs": 3, "optimizer": {"lr": 0.1}}},
+        {"name": "big", "method": "kd", "recipe": {"batch_size": 24}},
+    ]
+    search = {"trials": 2, "seeds": [100], "lr": [0.01, 0.2]}
+    outcome = searching(workspace, searched(rows, search=search))
+
+    found = trials(workspace)
+    assert [found[row][0][2]["recipe.lr"] for row in ("kd", "long", "big")] == [0.05, 0.1, 0.05]
+    for best in outcome.best:
+        content = record(workspace, best.key)
+        for trial in content["trials"]:
+            (cell,) = trial["cells"].values()
+            folder = search_folder(workspace) / cell
+            recipe = yaml.safe_load((folder / "config.json").read_text())["recipe"]
+            assert recipe["epochs"] == (3 if best.row == "long" else 2)
+            assert recipe["batch_size"] == (24 if best.row == "big" else 16)
+            assert recipe["optimizer"]["lr"] == trial["params"]["recipe.lr"]
+
+            epochs = [entry for entry in read_journal(folder / "journal.jsonl")]
+            assert sum(entry["kind"] == "epoch" for entry in epochs) == recipe["epochs"]
+
+    costs = {best.row: best.compute_tmac for best in outcome.best}
+    assert costs["long"] == pytest.approx(1.5 * costs["kd"])
+    assert costs["big"] == pytest.approx(costs["kd"])
+    total = sum(costs.values())
+    assert outcome.alone == pytest.approx(total)
+
+
+def test_the_first_trial_of_a_row_with_its_own_learning_rate_must_be_inside(tmp_path: Path) -> None:
+    rows = [{"method": "kd", "recipe": {"optimizer": {"lr": 0.5}}}]
+    content = searched(rows, search={"lr": [0.01, 0.2]})
+    with pytest.raises(InputError, match=r"methods\[0\]\.recipe\.optimizer\.lr: 0\.5 is outside"):
+        searching(tmp_path, content)

@@ -95,6 +95,10 @@ def test_an_identity_does_not_depend_on_the_order_of_keys(file):
         ("seeds: [3, 1]", "seeds: [3, 1, 4]"),
         ("settings: {temperature: 2}", "settings: {temperature: 2.0, weight: 0.9}"),
         ("flip: true}", "flip: true}\n  precision: fp32"),
+        ("flip: true}", "flip: true}\n  ema: null\n  clip_norm: null\n  max_hours: null"),
+        ("temperature: 2}", "temperature: 2}, recipe: {epochs: 10, optimizer: {lr: 0.05}}"),
+        ("temperature: 2}", "temperature: 2}, recipe: {}"),
+        ("train_samples: 300", "train_samples: 300, test_samples: null"),
     ],
 )
 def test_an_identity_does_not_depend_on_names_neighbours_or_defaults_that_are_written_out(
@@ -148,12 +152,41 @@ def test_an_identity_does_not_depend_on_names_neighbours_or_defaults_that_are_wr
         ("flip: true", "flip: false"),
         ("select: best_val", "select: last"),
         ("flip: true}", "flip: true}\n  precision: bf16"),
+        ("flip: true}", "flip: true}\n  precision: fp16"),
+        ("flip: true}", "flip: true}\n  ema: 0.999"),
+        ("flip: true}", "flip: true}\n  clip_norm: 5"),
+        ("flip: true}", "flip: true}\n  clip_value: 5"),
+        ("flip: true}", "flip: true}\n  label_smoothing: 0.1"),
+        ("flip: true}", "flip: true}\n  accumulate: 2"),
+        ("flip: true}", "flip: true}\n  max_hours: 2"),
+        ("name: step, milestones: [4, 8]", "name: polynomial"),
+        ("name: step, milestones: [4, 8], warmup_epochs: 1", "name: onecycle"),
+        ("train_samples: 300", "train_samples: 300, test_samples: 100"),
+        ("temperature: 2}", "temperature: 2}, recipe: {epochs: 11}"),
     ],
 )
 def test_an_identity_changes_with_everything_that_decides_a_number(file, old, new):
     before = load_text(file)
     after = load_text(file, changed(old, new))
     assert identity_of(warm_cell(after)) != identity_of(warm_cell(before))
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("polynomial", "{name: polynomial, power: 1.0}"),
+        (
+            "onecycle",
+            "{name: onecycle, pct_start: 0.3, div_factor: 25, final_div_factor: 10000}",
+        ),
+    ],
+)
+def test_the_defaults_of_a_schedule_are_written_out(file, short, long):
+    old = "{name: step, milestones: [4, 8], warmup_epochs: 1}"
+    cells = [warm_cell(load_text(file, changed(old, new))) for new in (short, long)]
+    first, second = map(identity_of, cells)
+    assert first == second
+    assert cells[0].recipe.identity["schedule"] == cells[1].recipe.identity["schedule"]
 
 
 def test_a_composition_has_one_identity_however_it_is_spaced(file):

@@ -238,6 +238,36 @@ WRONG_VALUES = [
     ),
 ]
 
+WRONG_OPTIONS = [
+    ("ema: 1", "20:3: recipe.ema: is 1; it must be less than 1"),
+    ("ema: 0", "20:3: recipe.ema: is 0; it must be greater than 0"),
+    ("clip_norm: 0", "20:3: recipe.clip_norm: is 0; it must be greater than 0"),
+    ("clip_value: -1", "20:3: recipe.clip_value: is -1; it must be greater than 0"),
+    ("label_smoothing: 1", "20:3: recipe.label_smoothing: is 1; it must be less than 1"),
+    ("accumulate: 1", "20:3: recipe.accumulate: is 1; it must be greater than or equal to 2"),
+    ("accumulate: 2.5", "20:3: recipe.accumulate: is 2.5; it must be a valid integer"),
+    ("max_hours: 0", "20:3: recipe.max_hours: is 0; it must be greater than 0"),
+    ("precision: fp8", "20:3: recipe.precision: is 'fp8'; it must be 'fp32', 'bf16' or 'fp16'"),
+    ("emma: 0.9", "20:3: recipe.emma: unknown key; did you mean 'ema'?"),
+]
+
+WRONG_SCHEDULES = [
+    (
+        "poly",
+        "name: is 'poly'; it must be 'cosine', 'step', 'constant', 'polynomial' or 'onecycle'",
+    ),
+    ("{name: polynomial, power: 0}", "power: is 0; it must be greater than 0"),
+    ("{name: cosine, power: 2}", "power applies only to schedule 'polynomial'; remove it"),
+    ("{name: onecycle, pct_start: 1}", "pct_start: is 1; it must be less than 1"),
+    ("{name: onecycle, div_factor: 0.5}", "div_factor: is 0.5; it must be greater than or equal"),
+    ("{pct_start: 0.3}", "pct_start applies only to schedule 'onecycle'; remove it"),
+    (
+        "{name: onecycle, warmup_epochs: 1}",
+        "schedule 'onecycle' rises by itself; remove warmup_epochs",
+    ),
+    ("{name: onecycle, gamma: 0.5}", "gamma applies only to schedule 'step'; remove it"),
+]
+
 WRONG_SEARCHES = [
     ("{seeds: [3, 4]}", "1:1: search.seeds and seeds both contain 3; compare methods on seeds "),
     ("{seeds: [5, 5]}", "20:1: search: seeds has duplicates: [5, 5]"),
@@ -271,6 +301,15 @@ WRONG = [
     *WRONG_TYPES,
     *UNKNOWN_NAMES,
     *WRONG_VALUES,
+    *(
+        ("select: best_val", f"  {option}\nselect: best_val", message)
+        for option, message in WRONG_OPTIONS
+    ),
+    (
+        "val: 0.2",
+        "val: 0.2, test_samples: 1.5",
+        "4:19: split.test_samples: is 1.5; give a share below 1 or a whole number of images",
+    ),
     *(("select: best_val", f"search: {search}", message) for search, message in WRONG_SEARCHES),
     *WRONG_NAMES,
 ]
@@ -285,6 +324,22 @@ def test_a_mistake_is_reported_in_one_line_with_position_key_value_and_remedy(
     lines = refused(file, changed(old, new))
     assert len(lines) == 1
     assert lines[0][: len(message)] == message
+
+
+@pytest.mark.parametrize(("schedule", "message"), WRONG_SCHEDULES)
+def test_a_key_of_another_schedule_is_refused(file, schedule, message):
+    text = changed("{name: step, milestones: [4, 8], warmup_epochs: 1}", schedule)
+    (line,) = refused(file, text)
+    assert line.startswith("18:")
+    assert message in line
+
+
+def test_fp16_with_dot_is_refused_with_a_remedy(file):
+    text = changed("name: sgd", "name: dot").replace("select:", "  precision: fp16\nselect:")
+    assert refused(file, text) == [
+        "14:1: recipe: optimizer 'dot' has two gradients, and precision 'fp16' can scale only one; "
+        "use 'bf16' or 'fp32'"
+    ]
 
 
 def test_every_mistake_has_a_line_of_its_own(file):

@@ -14,6 +14,7 @@ import methods
 from benchmark.study import reference, yamlfile
 from benchmark.study.reference_examples import COMPLETE, SECTIONS
 from benchmark.study.study import load
+from tests.support.plugged import clean  # noqa: F401
 
 pytestmark = pytest.mark.subprocess
 
@@ -25,6 +26,15 @@ def test_the_committed_reference_is_what_the_schema_gives(tmp_path, name):
     reference.write(tmp_path)
     committed = (reference.DOCS / name).read_text(encoding="utf-8")
     assert (tmp_path / name).read_text(encoding="utf-8") == committed, f"run `{COMMAND}`"
+
+
+PLUGIN = """
+from benchmark.plugins import data_source
+
+@data_source("flowers")
+def flowers(petals):
+    return "a folder"
+"""
 
 
 def test_the_command_writes_the_reference():
@@ -47,12 +57,14 @@ def test_every_model_has_a_section_and_every_key_a_description():
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.title)
+@pytest.mark.usefixtures("clean")
 def test_every_example_is_a_study_once_the_other_keys_are_added(tmp_path, section):
     files = tmp_path / "complete.yaml", tmp_path / "example.yaml"
     for file, text in zip(files, (COMPLETE, section.example), strict=True):
         file.write_text(text)
 
     complete, example = (yamlfile.read(file).data for file in files)
+    (tmp_path / "flowers.py").write_text(PLUGIN)
     merged = tmp_path / "study.yaml"
     merged.write_text(yamlfile.dump({**complete, **example}))
 
@@ -93,11 +105,12 @@ def test_the_json_schema_allows_short_forms_and_missing_names():
         ("hfds/a/b", "HuggingFace"),
         ("folder/a", "ClassFolders"),
         ("mine/a", "OtherFiles"),
+        ("mine", "OwnData"),
     ],
 )
 def test_the_json_schema_has_one_kind_of_data_set_for_a_name(name, model):
     definitions = reference.json_schema()["$defs"]
-    kinds = ("Digits", "Torchvision", "HuggingFace", "ClassFolders", "OtherFiles")
+    kinds = ("Digits", "Torchvision", "HuggingFace", "ClassFolders", "OtherFiles", "OwnData")
 
     def allows(schema):
         names = schema.get("enum", [schema["const"]] if "const" in schema else None)

@@ -27,6 +27,7 @@ def test_a_table_has_a_row_per_run_and_a_column_per_measure(tmp_path, store):
         "reason",
         "environment",
         "fingerprint",
+        "stopped",
         "pair",
         "method",
         "teacher",

@@ -99,7 +99,7 @@ def test_a_recipe_of_its_own_sets_the_rate_of_both_stages() -> None:
 def test_a_stage_starts_with_an_optimizer_of_those_who_learn_in_it() -> None:
     parts = assembled("born_again")
     for early in (True, False):
-        optimizer = parts.enter(early)
+        optimizer = parts.enter(early).optimizer
         assert optimizer.state() == {}
         learning = {each.requires_grad for each in parts.modules()["companion"].parameters()}
         assert learning == {early}

@@ -33,7 +33,8 @@ def parts(seed: int) -> tuple[dict[str, nn.Module], Optimizer]:
 
 def taken(record: EarlyEpoch | Epoch = RECORD, tally: Tally | None = None) -> Checkpoint:
     modules, optimizer = parts(seed=0)
-    return checkpointing.take(modules, optimizer, tally or Tally(), record, epoch=3)
+    states = {"optimizer": optimizer}
+    return checkpointing.take(modules, states, tally or Tally(), record, epoch=3)
 
 
 def test_a_checkpoint_has_the_names_that_earlier_versions_gave_it() -> None:
@@ -65,9 +66,9 @@ def test_modules_and_optimizer_come_back_to_the_last_bit() -> None:
     modules, optimizer = parts(seed=1)
 
     checkpointing.load_modules(checkpoint, modules)
-    checkpointing.load_optimizer(checkpoint, optimizer)
+    checkpointing.load_states(checkpoint, {"optimizer": optimizer})
 
-    again = checkpointing.take(modules, optimizer, Tally(), RECORD, epoch=3)
+    again = checkpointing.take(modules, {"optimizer": optimizer}, Tally(), RECORD, epoch=3)
     assert again.tensors.keys() == checkpoint.tensors.keys()
     for name, value in checkpoint.tensors.items():
         assert torch.equal(again.tensors[name], value)

@@ -20,7 +20,7 @@ from benchmark.models import create, pairing
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
-from benchmark.training import companions, losses, member
+from benchmark.training import companions, member
 from benchmark.training.companions import (
     COMPANIONS,
     Companion,
@@ -210,7 +210,7 @@ def test_the_earlier_network_learns_alone_and_then_gives_outputs_without_gradien
 
     early = earlier.early_loss(rule, student, step(epoch=-2))
     output = rule.output(earlier.network, step().loaded)
-    assert early.total.item() == losses.alone(output, step().loaded).total.item()
+    assert early.total.item() == rule.alone(output, step().loaded).total.item()
     early.total.backward()
     assert all(parameter.grad is None for parameter in student.parameters())
 

@@ -47,7 +47,8 @@ def test_a_network_that_is_trained_before_the_student_takes_a_whole_recipe(
 )
 def test_the_work_of_a_cell_counts_every_network_in_every_epoch(name: str, units: int) -> None:
     method = methods.create(name)
-    assert cost.compute(method, Recipe(epochs=2), images=1, student=10, teacher=100) == units
+    epochs = cost.length(method, Recipe(epochs=2))
+    assert cost.compute(method, epochs, images=1, student=10, teacher=100) == units
 
 
 @pytest.mark.parametrize(
@@ -64,4 +65,6 @@ def test_a_shared_teacher_passes_in_every_epoch_in_which_any_method_learns_from_
     names: list[str], passes: int
 ) -> None:
     cohort = [methods.create(name) for name in names]
-    assert cost.teacher_passes(cohort, Recipe(epochs=2)) == passes
+    recipe = Recipe(epochs=2)
+    members = [(method, cost.length(method, recipe)) for method in cohort]
+    assert cost.teacher_passes(members) == passes

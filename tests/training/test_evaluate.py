@@ -216,10 +216,10 @@ def test_validation_is_accuracy_and_mean_cross_entropy(
     accuracy = accuracy_score(some.labels, logits.argmax(dim=1))
     loss = log_loss(some.labels, torch.softmax(logits.double(), dim=1), labels=range(10))
 
-    scores = evaluate.validate(model, some)
+    scores = evaluate.validate(model, some, epoch=1)
 
-    assert scores["acc1"] == pytest.approx(100 * accuracy)
-    assert scores["loss"] == pytest.approx(loss, rel=1e-6)
+    assert scores["val/acc1"] == pytest.approx(100 * accuracy)
+    assert scores["val/loss"] == pytest.approx(loss, rel=1e-6)
 
 
 def test_test_metrics_have_the_keys_of_the_list_of_measures(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import methods
 from benchmark.data import Loaded
 from benchmark.models import create
 from benchmark.study.schema import Network
@@ -140,7 +141,7 @@ def test_a_mixed_batch_is_learned_by_its_mixed_targets() -> None:
 
 def test_a_network_that_learns_alone_has_cross_entropy_as_its_loss() -> None:
     learner, _ = outputs()
-    loss = losses.alone(learner, batch())
+    loss = criterion(methods.create("student")).alone(learner, batch())
     expected = F.cross_entropy(learner.logits, batch().labels)
     assert torch.equal(loss.total, expected)
     assert loss.parts == []

@@ -61,7 +61,7 @@ def test_every_event_is_on_disk_when_it_is_reported(task: Task, progress: Report
     recorder.start(0, {"python": "3.11"})
     record = Epoch(epoch=0, metrics={"lr": 0.1})
     recorder.epoch(record, Checkpoint(0, {}, {}))
-    recorder.trained(0, "ab")
+    recorder.trained(0, "ab", None)
     recorder.finish(0, "ab", {"test/acc1": 97.5})
     assert progress.events == [
         ("started 0/1", ["start"]),
@@ -75,7 +75,7 @@ def test_results_that_a_crash_left_in_the_journal_stay_as_they_are(
 ) -> None:
     for accuracy in (97.5, 12.0):
         recorder = Recorder(task, epochs=1, progress=progress)
-        recorder.trained(0, "ab")
+        recorder.trained(0, "ab", None)
         recorder.finish(0, "ab", {"test/acc1": accuracy})
     kinds = [record["kind"] for record in read_journal(task.folder.files.journal)]
     assert kinds == ["trained", "final"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR, PolynomialLR
 
 from benchmark.study.schema import Recipe
 from benchmark.training.schedule import Schedule, learning_rate
@@ -34,6 +37,72 @@ def test_the_learning_rate_follows_its_schedule(
         learning_rate(recipe(**schedule), epoch, step, 2) for epoch in range(4) for step in range(2)
     ]
     assert rates == pytest.approx(expected)
+
+
+def steps_of(schedule: Recipe, steps: int) -> list[float]:
+    """Return the learning rates of all steps."""
+    return [
+        learning_rate(schedule, epoch, step, steps)
+        for epoch in range(schedule.epochs)
+        for step in range(steps)
+    ]
+
+
+def rates_of_torch(build: Callable[[Any], Any], lr: float, count: int) -> list[float]:
+    """Return the learning rates that one of torch's schedulers sets for a number of steps."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    scheduler = build(optimizer)
+    rates = []
+    for _ in range(count):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("power", [None, 0.9, 2.0])
+def test_a_polynomial_schedule_is_that_of_torch(power: float | None) -> None:
+    keys = {} if power is None else {"power": power}
+    expected = rates_of_torch(
+        lambda optimizer: PolynomialLR(optimizer, total_iters=15, power=power or 1.0), 1.0, 15
+    )
+    assert steps_of(recipe(epochs=5, name="polynomial", **keys), 3) == pytest.approx(expected)
+
+
+def test_a_polynomial_schedule_decays_after_the_warm_up() -> None:
+    rates = steps_of(recipe(epochs=3, name="polynomial", warmup_epochs=1), 2)
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"pct_start": 0.25},
+        {"pct_start": 0.77, "div_factor": 10.0, "final_div_factor": 100.0},
+        {"pct_start": 0.05, "div_factor": 1.0},
+    ],
+)
+@pytest.mark.parametrize(("epochs", "steps"), [(5, 3), (7, 11), (2, 1)])
+def test_a_one_cycle_schedule_is_that_of_torch(
+    keys: dict[str, Any], epochs: int, steps: int
+) -> None:
+    expected = rates_of_torch(
+        lambda optimizer: OneCycleLR(
+            optimizer, 1.0, total_steps=epochs * steps, cycle_momentum=False, **keys
+        ),
+        1.0,
+        epochs * steps - 1,
+    )
+    rates = steps_of(recipe(epochs=epochs, name="onecycle", **keys), steps)
+    assert rates[:-1] == pytest.approx(expected, rel=1e-6)
+
+    first = 1 / keys.get("div_factor", 25.0)
+    assert rates[-1] == pytest.approx(first / keys.get("final_div_factor", 1e4))
+
+
+def test_a_one_cycle_of_a_single_step_ends_at_once() -> None:
+    assert steps_of(recipe(epochs=1, name="onecycle"), 1) == pytest.approx([1 / 25 / 1e4])
 
 
 def test_the_training_follows_the_recipe_whatever_comes_before() -> None:

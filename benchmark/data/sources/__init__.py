@@ -15,9 +15,10 @@ import pkgutil
 from functools import cache
 from typing import Any
 
+from benchmark.data.sources._own import locate_own
 from benchmark.data.sources.base import Located, SourceKind
 from benchmark.errors import InputError, suggest
-from benchmark.study.schema import Dataset, FileDataset
+from benchmark.study.schema import Dataset, FileDataset, OwnData
 
 
 @cache
@@ -53,6 +54,9 @@ def locate(dataset: Dataset) -> Located:
         InputError: No file defines this kind of source, the data set's folder is missing, or an
             option does not apply to the data set.
     """
+    if isinstance(dataset, OwnData):
+        return locate_own(dataset, locate)
+
     prefix, _, argument = dataset.name.partition("/")
     kind = kinds().get(prefix)
     if kind is None:

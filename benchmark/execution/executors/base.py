@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmark.plugins.loading import Plugin
 from benchmark.study.schema import Dataset, Recipe, Split
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class CohortSpec(BaseModel):
         environment: Versions and machine, recorded whenever a cell starts. An executor that
             trains on another machine replaces it with that machine's environment.
         cells: The cells, which share every batch and the teacher's forward passes.
+        plugins: The plug-ins that the cells may need, which a fresh process loads first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +71,7 @@ class CohortSpec(BaseModel):
     tested: bool
     environment: dict[str, str]
     cells: tuple[CellSpec, ...]
+    plugins: tuple[Plugin, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ from benchmark.study.schema.dataset import (
     FileDataset,
     HuggingFace,
     OtherFiles,
+    OwnData,
     Split,
     Torchvision,
+    check_dataset,
     make_dataset,
     stored_dataset,
 )
 from benchmark.study.schema.network import Network, Pair, Teacher
-from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe, Schedule
+from benchmark.study.schema.recipe import Augmentation, Optimizer, RandAugment, Recipe
 from benchmark.study.schema.row import Row, TunedSettings
+from benchmark.study.schema.schedule import Schedule
 from benchmark.study.schema.search import Search
 from benchmark.study.schema.tracking import Tracking
 
@@ -32,6 +35,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "OtherFiles",
+    "OwnData",
     "Pair",
     "RandAugment",
     "Recipe",
@@ -46,6 +50,7 @@ __all__ = [
     "Torchvision",
     "Tracking",
     "TunedSettings",
+    "check_dataset",
     "make_dataset",
     "short_repr",
     "stored_dataset",

@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from benchmark.hashing import canonical
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
 
 MAX_SHOWN = 80
@@ -41,6 +43,19 @@ class Strict(BaseModel):
 def name_is_optional(schema: dict[str, Any]) -> None:
     """Mark `name` as optional in a JSON schema, because a validator sets it."""
     schema["required"].remove("name")
+
+
+def check_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Reject keyword arguments that cannot be part of an identity.
+
+    Raises:
+        ValueError: A value is not plain data, or a number is not finite.
+    """
+    try:
+        canonical(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be plain data with finite numbers: {error}") from None
+    return values
 
 
 def short_repr(value: Any) -> str:

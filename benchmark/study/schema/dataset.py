@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from benchmark.errors import suggest
-from benchmark.study.schema.base import Seed, Strict, short_repr
+from benchmark.plugins.kinds import DATA_SOURCES
+from benchmark.study.schema.base import Seed, Strict, check_plain, short_repr
 
 TORCHVISION = (
     "cifar10",
@@ -123,6 +124,25 @@ class OtherFiles(_InFiles):
     """The name of the kind, a slash, and the name of the data set."""
 
 
+class OwnData(_DatasetBase):
+    """A data set that a plug-in provides (`plugins`). Its images are kept on the device."""
+
+    name: Annotated[
+        str, Field(json_schema_extra={"pattern": "^(?!digits$)[A-Za-z_][A-Za-z0-9_]*$"})
+    ]
+    """The name under which the plug-in registered it."""
+
+    settings: Annotated[dict[str, Any], AfterValidator(check_plain)] = {}
+    """Keyword arguments for the function of the plug-in."""
+
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    """Height and width of all images after resizing the shorter side and cropping. By default,
+    images keep their size, which must be the same for all."""
+
+    loading: Literal["resident"] = "resident"
+    """All images are kept on the device."""
+
+
 FileDataset: TypeAlias = Torchvision | HuggingFace | ClassFolders | OtherFiles
 """A data set that is read from files."""
 
@@ -136,19 +156,20 @@ _KINDS: dict[str, type[Digits | FileDataset]] = {
 _KNOWN = ("digits", *(f"torch/{name}" for name in TORCHVISION), "hfds/<name>", "folder/<path>")
 
 
-def _model(name: str) -> type[Digits | FileDataset]:
+def _model(name: str) -> type[Digits | FileDataset | OwnData]:
     """Return the model of a data set, chosen by the first part of its name."""
-    return _KINDS.get(name.partition("/")[0], OtherFiles)
+    kind, slash, _ = name.partition("/")
+    return _KINDS.get(kind, OtherFiles if slash else OwnData)
 
 
 def _tag(value: Any) -> str:
-    """Return the tag of the union's member for a value that `_check_name` has accepted."""
+    """Return the tag of the union's member for a value that `_check_form` has accepted."""
     model = _model(value["name"]) if isinstance(value, Mapping) else type(value)
     return model.__name__
 
 
-def _check_name(value: Any) -> Any:
-    """Reject a value that names no data set, before the union chooses a model by the name."""
+def _check_form(value: Any) -> Any:
+    """Reject a value without a name, before the union chooses a model by the name."""
     if isinstance(value, _DatasetBase):
         return value
 
@@ -158,12 +179,27 @@ def _check_name(value: Any) -> Any:
     name = value.get("name")
     if not isinstance(name, str):
         raise ValueError(f"name is {short_repr(name)}; it must be text such as 'digits'")
+    return value
 
+
+def check_dataset(value: Any) -> Any:
+    """Reject a section of a study that names no data set; those of plug-ins must be loaded.
+
+    Raises:
+        ValueError: There is no such data set.
+    """
+    _check_form(value)
+    if isinstance(value, _DatasetBase):
+        return value
+
+    name = value["name"]
     kind, _, rest = name.partition("/")
     if rest and kind.isidentifier() and _model(name) not in (Digits, Torchvision):
         return value  # the source checks whether the data set exists
-    if name not in _KNOWN:
-        raise ValueError(f"no data set {short_repr(name)}; {suggest(name, _KNOWN)}")
+
+    known = (*_KNOWN, *DATA_SOURCES.names())
+    if name not in known:
+        raise ValueError(f"no data set {short_repr(name)}; {suggest(name, known)}")
     return value
 
 
@@ -172,13 +208,15 @@ Dataset: TypeAlias = Annotated[
     | Annotated[Torchvision, Tag("Torchvision")]
     | Annotated[HuggingFace, Tag("HuggingFace")]
     | Annotated[ClassFolders, Tag("ClassFolders")]
-    | Annotated[OtherFiles, Tag("OtherFiles")],
+    | Annotated[OtherFiles, Tag("OtherFiles")]
+    | Annotated[OwnData, Tag("OwnData")],
     Discriminator(_tag),
-    BeforeValidator(_check_name),
+    BeforeValidator(_check_form),
 ]
 """A data set of any kind; the first part of its name decides which keys it has."""
 
 _ADAPTER: TypeAdapter[Dataset] = TypeAdapter(Dataset)
+_CHECKED: TypeAdapter[Dataset] = TypeAdapter(Annotated[Dataset, BeforeValidator(check_dataset)])
 
 
 def make_dataset(name: str, **options: Any) -> Dataset:
@@ -187,7 +225,7 @@ def make_dataset(name: str, **options: Any) -> Dataset:
     Raises:
         ValueError: There is no such data set, or it has no such option.
     """
-    return _ADAPTER.validate_python({"name": name, **options})
+    return _CHECKED.validate_python({"name": name, **options})
 
 
 def stored_dataset(content: Mapping[str, Any]) -> Dataset:
@@ -210,7 +248,7 @@ def _check_portion(value: float) -> float:
 
 
 class Split(Strict):
-    """How the source's training images are divided. Its test images are not affected by the split.
+    """How the source's training images are divided, and which of its test images are used.
 
     `split: legacy` is the protocol of published tables: train on all images and validate on none
     (`{val: 0}`).
@@ -223,6 +261,10 @@ class Split(Strict):
     """Share (below 1) or number of the remaining images to train on, stratified by class. The
     default is all."""
 
+    test_samples: Annotated[float, Field(gt=0), AfterValidator(_check_portion)] | None = None
+    """Share (below 1) or number of test images to test on, stratified by class, for quick trials of
+    a study; the leaderboard says so. The default is all."""
+
     seed: Seed = 0
     """Seed of the random choice."""
 
@@ -230,3 +272,10 @@ class Split(Strict):
     def legacy(self) -> bool:
         """Whether no images are held out for validation."""
         return self.val == 0
+
+    @property
+    def test_part(self) -> dict[str, Any] | None:
+        """The keys that choose the test images; None if all are used."""
+        if self.test_samples is None:
+            return None
+        return {"test_samples": self.test_samples, "seed": self.seed}

@@ -8,18 +8,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from benchmark.hashing import canonical
-from benchmark.study.schema.base import Name, Seed, Shorthand, Strict, name_is_optional
+from benchmark.study.schema.base import (
+    Name,
+    Seed,
+    Shorthand,
+    Strict,
+    check_plain,
+    name_is_optional,
+)
 from benchmark.study.schema.recipe import Recipe
-
-
-def _check_plain(values: dict[str, Any]) -> dict[str, Any]:
-    try:
-        canonical(values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"must be plain data with finite numbers: {error}") from None
-    return values
-
 
 Channels = Annotated[list[float], Field(min_length=1, max_length=4)]
 """A number per colour channel."""
@@ -37,7 +34,7 @@ class Network(Strict):
     model: str
     """Name of the model."""
 
-    kwargs: Annotated[dict[str, Any], AfterValidator(_check_plain)] = {}
+    kwargs: Annotated[dict[str, Any], AfterValidator(check_plain)] = {}
     """Keyword arguments for `timm.create_model`."""
 
     pretrained: bool = False

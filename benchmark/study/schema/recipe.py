@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from benchmark.study.schema.base import Count, Shorthand, Strict
+from benchmark.study.schema.schedule import Schedule
 
 DOT_DELTA = 0.075
 """Default `delta` of the optimizer DOT."""
@@ -66,34 +67,6 @@ class Optimizer(Strict):
         if self.delta is not None and not self.delta <= min(self.momentum, 1 - self.momentum):
             problem = f"delta is {self.delta} and momentum is {self.momentum}"
             raise ValueError(f"{problem}; momentum - delta and momentum + delta must be in [0, 1]")
-        return self
-
-
-class Schedule(Strict):
-    """The learning rate over time. It is set before every step."""
-
-    name: Literal["cosine", "step", "constant"] = "cosine"
-    """`cosine` decays to zero, `step` drops at given epochs, `constant` does not change."""
-
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs in which the learning rate rises linearly to `lr`."""
-
-    milestones: list[Count] = []
-    """`step` only: the epochs at which the learning rate drops, in increasing order."""
-
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """`step` only: factor applied to the learning rate at each milestone."""
-
-    @model_validator(mode="after")
-    def _check_milestones(self) -> Self:
-        if self.name == "step" and not self.milestones:
-            raise ValueError("schedule 'step' requires milestones")
-        if self.name != "step" and self.milestones:
-            raise ValueError("milestones apply only to schedule 'step'; remove them")
-        if self.name != "step" and self.gamma != 0.1:
-            raise ValueError("gamma applies only to schedule 'step'; remove it")
-        if self.milestones != sorted(set(self.milestones)):
-            raise ValueError("milestones must be in increasing order")
         return self
 
 
@@ -156,13 +129,59 @@ class Recipe(Strict):
     cutmix: Annotated[float, Field(gt=0)] | None = None
     """Alpha of CutMix, one draw per batch (Yun et al., 2019, arXiv:1905.04899)."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the networks. Losses are always computed in fp32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the networks. Losses are always computed in fp32. With `fp16`, the loss is
+    scaled so that small gradients don't vanish, and steps whose gradient overflows are skipped."""
+
+    label_smoothing: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the target that the cross-entropy spreads evenly over all classes, after mixup and
+    CutMix (Szegedy et al., 2016, arXiv:1512.00567). It applies to the cross-entropy with the labels
+    that every method has, with weight `ce`, and not to a method's own terms; so the method
+    `label_smoothing`, whose `ce` is 0, is not smoothed twice."""
+
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Maximum norm of the gradient of all weights that a student's optimizer trains, its method's
+    and peer's included. Longer gradients are shortened to it. With DOT, the norm is that of the
+    whole loss's gradient, and both of its parts are shortened by the same factor."""
+
+    clip_value: Annotated[float, Field(gt=0)] | None = None
+    """Maximum magnitude of each value of the gradient; applied before `clip_norm`. With DOT, it
+    limits the gradients of the task and of the distillation one by one."""
+
+    accumulate: Annotated[int, Field(ge=2)] | None = None
+    """Number of batches whose mean gradient makes one update. The rest of an epoch makes an update
+    of its own. An update has the learning rate of its first batch. Networks, methods and
+    BatchNorm still see single batches of `batch_size` images, as do losses that relate the
+    images of a batch, such as those of CRD, SP and RKD."""
+
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the student's weights, such as 0.999, updated after
+    every update of the weights. The averaged weights are validated, selected, saved and tested,
+    together with those of a head that the method deploys; buffers, such as BatchNorm's statistics,
+    are the student's own. The average starts with the weights after the first update of the main
+    training. Networks that a student learns together with are not averaged."""
+
+    max_hours: Annotated[float, Field(gt=0)] | None = None
+    """Maximum training time of a network in hours: its own steps and the teacher's passes for it,
+    without validation. It ends with the epoch in which its time exceeds this limit, and
+    is evaluated as if it were complete. An early stage is never cut, and at least one epoch of the
+    main training follows it."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """The options that determine the training."""
         return self.model_dump(exclude_none=True)
+
+    @property
+    def stream(self) -> dict[str, Any]:
+        """The options that determine the batches and the teacher's outputs for them.
+
+        Only cells that agree in these options can be trained side by side.
+        """
+        return self.model_dump(
+            include={"batch_size", "augmentation", "mixup", "cutmix", "precision"},
+            exclude_none=True,
+        )
 
     def stretched(self, factor: float) -> Recipe:
         """Return the recipe for training `factor` times as long.
@@ -180,6 +199,13 @@ class Recipe(Strict):
         )
         epochs = max(1, round(factor * self.epochs))
         return self.model_copy(update={"epochs": epochs, "schedule": schedule})
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.precision == "fp16" and self.optimizer.name == "dot":
+            problem = "optimizer 'dot' has two gradients, and precision 'fp16' can scale only one"
+            raise ValueError(f"{problem}; use 'bf16' or 'fp32'")
+        return self
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:

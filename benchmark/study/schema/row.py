@@ -46,6 +46,12 @@ class Row(Strict):
     settings: dict[str, Any] = {}
     """Settings of the method (`kdbench methods NAME`). All others keep their published values."""
 
+    recipe: dict[str, Any] = {}
+    """The part of the study's recipe that this row changes, such as
+    `{epochs: 24, optimizer: {lr: 0.1}}`; null restores a default. An optimizer or a schedule with
+    another name replaces the whole section. Such a row is shown, but neither ranked nor compared
+    with the others."""
+
     found: dict[str, TunedSettings] = {}
     """Settings that a search chose, by pair. They override `settings`."""
 

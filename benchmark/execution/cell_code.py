@@ -1,0 +1,83 @@
+"""The code that decides the results of a cell or teacher, besides kdbench's own engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.code import Code, code_of, sources_of
+from benchmark.execution.rows import method_classes
+from benchmark.models.create import definition
+from benchmark.plugins.kinds import DATA_SOURCES
+from benchmark.study.schema import Network, OwnData, Recipe
+from benchmark.study.study import Cell, Study
+
+if TYPE_CHECKING:
+    from benchmark.execution.prepare import Prepared
+
+
+def code_of_cell(cell: Cell, teacher: Network) -> Code:
+    """Return the code of a cell: of its method, of its networks, and of what a plug-in adds.
+
+    Args:
+        cell: The cell.
+        teacher: The network of its teacher.
+    """
+    return dict(_code(_objects(cell, teacher)))
+
+
+def sources(prepared: Prepared) -> dict[str, Path]:
+    """Return the files of all modules whose code decides results of a study, by module name."""
+    files: dict[str, Path] = {}
+    for cell in prepared.cells:
+        if cell.seed == prepared.study.seeds[0]:
+            teacher = prepared.teacher_of(cell.pair.name).network
+            files |= sources_of(*_objects(cell, teacher))
+    return files
+
+
+def code_of_teacher(study: Study, network: Network, recipe: Recipe, method: str) -> Code:
+    """Return the code of a teacher that is trained here.
+
+    Args:
+        study: The study.
+        network: The teacher's network.
+        recipe: The recipe that it is trained with.
+        method: The method that it is trained with.
+    """
+    parts = (*method_classes(method), *_definitions(network), *own_parts(study, recipe))
+    return dict(_code(parts))
+
+
+def code_of_network(network: Network) -> Code:
+    """Return the code of a network."""
+    return dict(_code(tuple(_definitions(network))))
+
+
+def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
+    """Return the functions and classes whose code decides the results of a cell."""
+    networks = _definitions(cell.pair.student, teacher)
+    return (*method_classes(cell.row.method), *networks, *own_parts(cell.study, cell.recipe))
+
+
+def own_parts(study: Study, recipe: Recipe) -> Iterator[Callable[..., Any]]:
+    """Yield the functions of plug-ins that provide the data and parts of the recipe."""
+    if isinstance(study.dataset, OwnData):
+        source = DATA_SOURCES.get(study.dataset.name)
+        assert source is not None
+        yield source
+
+
+def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:
+    """Yield the functions that create networks which are not timm's own."""
+    for network in networks:
+        function = definition(network)
+        if function is not None:
+            yield function
+
+
+@functools.cache
+def _code(objects: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(code_of(*objects).items())

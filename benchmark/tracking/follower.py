@@ -1,0 +1,77 @@
+"""A second process that writes journals to MLflow while a study is trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from benchmark.tracking.store import Store
+
+_PROJECT = Path(__file__).parents[2]
+"""The folder that contains the package `benchmark`."""
+
+
+@contextmanager
+def following(
+    folder: Path, store: Store | None, warn: Callable[[str], None]
+) -> Iterator[Callable[[], bool]]:
+    """Run a process that writes journals to MLflow while this process trains.
+
+    The new process exits when its standard input closes, however this process ends.
+
+    Args:
+        folder: Folder of the study.
+        store: The MLflow store; None to record nothing.
+        warn: Receives the messages of the process.
+
+    Yields:
+        A function that, after the context has been left, returns whether everything was recorded.
+    """
+    if store is None:
+        yield lambda: False
+        return
+
+    workspace = str(folder.parent)
+    # -P: a folder `benchmark` or `methods` in the current folder must not hide kdbench's own.
+    command = [sys.executable, "-P", "-m", "benchmark", "--workspace", workspace]
+    process = subprocess.Popen(
+        [*command, "sync", folder.name, "--follow"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), _python_path()])),
+            # The address may contain a password, which every user could read in the arguments.
+            "MLFLOW_TRACKING_URI": store.uri,
+        },
+        # In this process's group, Ctrl+C could reach the child before it ignores the signal.
+        process_group=0,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    reader = threading.Thread(target=_forward, args=(process.stderr, warn), daemon=True)
+    reader.start()
+    try:
+        yield lambda: process.returncode == 0
+    finally:
+        process.stdin.close()
+        process.wait()
+        reader.join()
+
+
+def _python_path() -> str:
+    return os.environ.get("PYTHONPATH", "")
+
+
+def _forward(lines: IO[str], warn: Callable[[str], None]) -> None:
+    """Show the lines of another process as warnings."""
+    with lines:
+        for line in lines:
+            warn(line.rstrip())

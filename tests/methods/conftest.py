@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,9 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-STAND_IN = "import sys\n\nimport methods\n\nsys.modules[__name__] = methods\n"
-"""`kdbench.methods`, for a checkout without that package."""
 
 
 @pytest.fixture
@@ -29,10 +25,6 @@ def elsewhere(
     installed, folder = tmp_path / "installed", tmp_path / "folder"
     folder.mkdir()
     _write_metadata(installed / "kdbench-0.dist-info")
-    if importlib.util.find_spec("kdbench") is None:
-        (installed / "kdbench").mkdir()
-        (installed / "kdbench" / "__init__.py").write_text("")
-        (installed / "kdbench" / "methods.py").write_text(STAND_IN)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join((str(installed), str(ROOT)))

@@ -166,5 +166,5 @@ def test_the_command_says_what_is_wrong_in_one_line(arguments, message, elsewher
     _, run = elsewhere
     process = run(*arguments)
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
-    (line,) = process.stderr.splitlines()
+    (line,) = process.stderr.strip().splitlines()
     assert line.startswith(message)

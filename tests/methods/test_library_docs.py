@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,6 @@ from methods import Shapes, scoped_registrations, tap
 
 PAGE = (Path(__file__).parents[2] / "docs" / "library.md").read_text()
 LOOP, NETWORK, METHOD = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture(autouse=True)
-def _kdbench(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`kdbench.methods` is this package, also in a checkout that has no package `kdbench` yet."""
-    if importlib.util.find_spec("kdbench") is None:
-        package = types.ModuleType("kdbench")
-        package.__path__ = []
-        monkeypatch.setitem(sys.modules, "kdbench", package)
-        monkeypatch.setitem(sys.modules, "kdbench.methods", methods)
 
 
 def run(source: str) -> dict[str, Any]:

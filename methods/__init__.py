@@ -1,29 +1,46 @@
 """Distillation methods: losses checked against reference values, for any training loop.
 
 Example:
-    from methods import Batch, Output, create
+    from kdbench.methods import Batch, Probe, create, tap
 
-    kd = create("kd", temperature=4)
-    terms = kd(Output(student_logits), Output(teacher_logits), Batch(labels, index))
-    loss = kd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
+    student, teacher = tap(student, images), tap(teacher, images)
+    crd = create("crd").build(Probe.of(student, teacher, images, labels=all_labels))
+    terms = crd(student(images), teacher(images), Batch(labels, index))
+    loss = crd.ce * cross_entropy + sum(weight * value for weight, value in terms.values())
+
+docs/library.md shows a whole loop, and how to add methods from elsewhere with `register`.
 """
 
-from methods._contract import Batch, Method, Paper, Probe, Side, Terms
+from methods._contract import (
+    Batch,
+    Method,
+    NotBuiltError,
+    Paper,
+    Probe,
+    Side,
+    Terms,
+    UnsupportedPairError,
+)
+from methods._discovery import Tappable, discover
 from methods._dot import Dot
-from methods._registry import (
+from methods._registration import (
     RegistrationError,
+    register,
+    scoped_registrations,
+    unregister,
+)
+from methods._registry import (
     UnknownMethodError,
     baseline,
     create,
+    description,
     get,
     module,
     names,
     origin,
     parts,
     reference,
-    register,
     schema,
-    unregister,
 )
 from methods._settings import (
     Bound,
@@ -36,6 +53,7 @@ from methods._settings import (
     Uniform,
     suggest,
 )
+from methods._tapping import Tapped, paired, tap
 from methods._taps import TAPS, Classifier, Companion, Needs, Output, Shapes, Tap
 
 __all__ = [
@@ -50,6 +68,7 @@ __all__ = [
     "Method",
     "Needs",
     "NonNegative",
+    "NotBuiltError",
     "Output",
     "Paper",
     "Positive",
@@ -60,19 +79,27 @@ __all__ = [
     "Shapes",
     "Side",
     "Tap",
+    "Tappable",
+    "Tapped",
     "Terms",
     "Uniform",
     "UnknownMethodError",
+    "UnsupportedPairError",
     "baseline",
     "create",
+    "description",
+    "discover",
     "get",
     "module",
     "names",
     "origin",
+    "paired",
     "parts",
     "reference",
     "register",
     "schema",
+    "scoped_registrations",
     "suggest",
+    "tap",
     "unregister",
 ]

@@ -22,6 +22,8 @@ class Composition(Method, checked=False):
     name, and `ce`.
     """
 
+    built = True  # each part checks for itself
+
     def __init__(self, parts: Mapping[str, Method], ce: float | None = None):
         """Combine methods.
 
@@ -112,6 +114,7 @@ class Wrapper(Method, checked=False):
     """
 
     published: ClassVar[dict[str, dict[str, Any]]] = {}
+    built = True  # the wrapped method checks for itself
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Leave the constructor unchecked: its argument is a method, not a setting."""

@@ -12,13 +12,15 @@ training (`length`), another head at inference (`deployed`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from methods._settings import Setting, checked_constructor, settings_of
+from methods._settings import NonNegative, Setting, checked_constructor, name_of, settings_of
+from methods._tapping import stage_count, tap
 from methods._taps import TAPS, Classifier, Needs, Output, Shapes
 
 Terms = dict[str, tuple[float, Tensor]]
@@ -82,6 +84,60 @@ class Probe:
     labels: Tensor | None = None
     classifier: Classifier | None = None
 
+    @classmethod
+    def of(
+        cls,
+        student: nn.Module,
+        teacher: nn.Module,
+        example: Tensor,
+        *,
+        samples: int | None = None,
+        batch_size: int | None = None,
+        labels: Tensor | None = None,
+    ) -> Probe:
+        """Probe two networks: find out what can be tapped in them, and in which shapes.
+
+        Args:
+            student: The student, tapped or not; see `tap` for the networks that can be tapped.
+            teacher: The teacher, tapped or not.
+            example: A batch of the networks' inputs, [N, ...].
+            samples: Size of the training set. If not given, it is the number of labels, or, without
+                labels, unknown (0): methods with memory banks refuse that.
+            batch_size: Number of samples per batch; that of the example if not given.
+            labels: Labels of the training set, int64 [samples].
+
+        Raises:
+            TypeError: If a network returns neither logits nor an `Output`.
+            ValueError: If the number of labels is not `samples`, or a network's `Output` is wrong.
+        """
+        known = 0 if labels is None else len(labels)
+        if labels is not None and samples not in (None, known):
+            raise ValueError(
+                f"there are {known} labels, but {samples} samples; give one per sample"
+            )
+
+        own, other = tap(student, example), tap(teacher, example)
+        depth = stage_count(len(own.shapes.maps), len(other.shapes.maps))
+        notes = {f"student.{name}": reason for name, reason in own.notes.items()}
+        notes |= {f"teacher.{name}": reason for name, reason in other.notes.items()}
+        return cls(
+            student=replace(own.shapes, maps=own.shapes.maps[-depth:]),
+            teacher=replace(other.shapes, maps=other.shapes.maps[-depth:]),
+            samples=known if samples is None else samples,
+            batch_size=len(example) if batch_size is None else batch_size,
+            notes=notes,
+            labels=labels,
+            classifier=other.classifier(),
+        )
+
+
+class NotBuiltError(RuntimeError):
+    """A method is called before `build` has created its adapters and memory banks."""
+
+
+class UnsupportedPairError(ValueError):
+    """A method is built for a pair that it does not support. The message says why."""
+
 
 class Method(nn.Module):
     """Base class of all methods.
@@ -92,10 +148,8 @@ class Method(nn.Module):
     constructor has a setting `ce`, the weight of cross-entropy.
     """
 
-    name: ClassVar[str] = ""
-    """Name of a registered method; "" for the methods in this folder, which are named by file."""
     paper: ClassVar[Paper | None] = None
-    formula: ClassVar[str]
+    formula: ClassVar[str] = ""
     """The loss in one line, in words or symbols, for the card and the table of methods."""
     needs: ClassVar[Needs] = Needs()
     small: ClassVar[dict[str, Any]] = {}
@@ -112,12 +166,17 @@ class Method(nn.Module):
     """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
     adversarial: ClassVar[bool] = False
     """Whether the adapters are trained to increase the loss instead of decreasing it."""
+    registered: ClassVar[str] = ""
+    """Name under which `register` knows the class; "" for the files of this package."""
     wraps: ClassVar[str] = ""
     """The method that a wrapper wraps by default; "" if this is not a wrapper."""
     assumes_batch: ClassVar[int | None] = None
     """Batch size assumed by the published weight, if the loss depends on it nonlinearly."""
     taught_early: ClassVar[bool] = False
     """Whether the teacher is needed only in the stage before the training."""
+
+    built: bool = True
+    """Whether the method can be called: False until `build` has run, if the class overrides it."""
 
     settings: dict[str, Any]
     ce: float = 1.0
@@ -127,7 +186,7 @@ class Method(nn.Module):
     """Length of the training, as a multiple of the recipe's epochs."""
 
     def __init_subclass__(cls, checked: bool = True, **kwargs: Any) -> None:
-        """Make the constructor check its arguments.
+        """Make the constructor check its arguments, and the other methods that `build` has run.
 
         Args:
             checked: False if the constructor's arguments are not settings.
@@ -137,9 +196,23 @@ class Method(nn.Module):
         if checked and "__init__" in cls.__dict__:
             cls.__init__ = checked_constructor(cls.__init__)  # type: ignore[method-assign]
 
-        # A subclass of the baseline or the reference is another row, so flags are not inherited.
+        own = cls.__dict__
+        if "build" in own:
+            setattr(cls, "build", _building(own["build"]))  # noqa: B010
+            cls.built = own.get("built", False)
+        for hook in ("forward", "pre_train", "deployed"):
+            if hook in own:
+                setattr(cls, hook, _once_built(own[hook]))
+
+        # A subclass is another row, so neither its name nor its flags are inherited.
+        cls.registered = ""
         cls.baseline = cls.__dict__.get("baseline", False)
         cls.reference = cls.__dict__.get("reference", False)
+
+    @checked_constructor
+    def __init__(self, ce: Annotated[float, NonNegative] = 1.0):
+        super().__init__()
+        self.ce = ce
 
     @classmethod
     def schema(cls) -> dict[str, Setting]:
@@ -172,11 +245,23 @@ class Method(nn.Module):
             reason = missing(probe, "teacher", ["classifier"])
         return reason
 
-    def build(self, probe: Probe) -> None:
-        """Create adapters and memory banks.
+    def build(self, probe: Probe) -> Any:
+        """Create adapters and memory banks. Call this once, before the first batch.
 
-        Random numbers come from torch's global generator, which the engine seeds.
+        An override returns nothing. Random numbers come from torch's global generator, which the
+        engine seeds.
+
+        Args:
+            probe: The pair, for instance from `Probe.of`.
+
+        Returns:
+            The method itself, also where a class overrides this.
+
+        Raises:
+            UnsupportedPairError: If the method does not support the pair.
         """
+        _refuse_unsupported(self, probe)
+        return self
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Return the loss terms of one batch, in float32 regardless of the networks' precision."""
@@ -192,6 +277,40 @@ class Method(nn.Module):
         Return None if the student keeps its own head.
         """
         return None
+
+
+def _building(build: Callable[[Any, Probe], Any]) -> Callable[[Any, Probe], Any]:
+    """Wrap an override of `build`: check the pair, remember that it ran, and return the method."""
+
+    @functools.wraps(build)
+    def wrapper(self: Method, probe: Probe) -> Method:
+        _refuse_unsupported(self, probe)
+        build(self, probe)
+        self.built = True
+        return self
+
+    return wrapper
+
+
+def _once_built(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function of a method so that it says so if `build` has not run."""
+
+    @functools.wraps(hook)
+    def wrapper(self: Method, /, *args: Any, **kwargs: Any) -> Any:
+        if not self.built:
+            raise NotBuiltError(
+                f"{name_of(type(self))}: call build(probe) before the first batch, for instance "
+                "with probe = Probe.of(student, teacher, example)"
+            )
+        return hook(self, *args, **kwargs)
+
+    return wrapper
+
+
+def _refuse_unsupported(method: Method, probe: Probe) -> None:
+    reason = method.supports(probe)
+    if reason is not None:
+        raise UnsupportedPairError(f"{name_of(type(method))} does not support this pair: {reason}")
 
 
 def missing(probe: Probe, side: Side, shapes: Sequence[str]) -> str | None:

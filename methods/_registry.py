@@ -1,91 +1,70 @@
 """The registry: each file here without a leading underscore defines the method of that name.
 
-Methods of other packages are added by the decorator `register`.
+Classes of other packages are added by `register`.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import sys
-from collections.abc import Callable
+import inspect
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from methods._composition import Composition, Wrapper
 from methods._contract import Method
+from methods._registration import FOLDER, files, registration, registrations
 from methods._settings import Setting, SettingError, refuse_unknown, suggest
-
-FOLDER = Path(__file__).parent
-PACKAGE = __name__.rpartition(".")[0]
-
-M = TypeVar("M", bound=type[Method])
-
-_registered: dict[str, type[Method]] = {}
-"""The methods of other packages, by name."""
 
 
 class UnknownMethodError(LookupError):
     """No method has this name. The message suggests a similar one."""
 
 
-class RegistrationError(ValueError):
-    """A method of another package cannot be registered."""
-
-
-def register(name: str) -> Callable[[M], M]:
-    """Return a decorator that adds a method of another package to the registry.
-
-    A class that is defined again, because its module is loaded again, replaces itself.
-
-    Args:
-        name: Name of the method: letters, digits and underscores.
-
-    Raises:
-        RegistrationError: If the name is invalid or taken, or if the class is not a method, or
-            claims to be the baseline or the reference.
-    """
-
-    def add(kind: M) -> M:
-        _check_registration(name, kind)
-        _registered[name] = kind
-        kind.name = name
-        return kind
-
-    return add
-
-
-def unregister(name: str) -> None:
-    """Remove a registered method from the registry, if it is there."""
-    _registered.pop(name, None)
-
-
 def names() -> list[str]:
     """Return the names of all methods, sorted, without importing any of them."""
-    return sorted({*_files(), *_registered})
-
-
-def origin(name: str) -> str:
-    """Return the name of the module that defines a method, such as `methods.kd`.
-
-    Raises:
-        UnknownMethodError: If there is no such method.
-    """
-    _check_name(name)
-    kind = _registered.get(name)
-    return f"{PACKAGE}.{name}" if kind is None else kind.__module__
+    return sorted({*files(), *registrations()})
 
 
 def module(name: str) -> ModuleType:
-    """Import the module of one method; its docstring describes the method.
+    """Return the module that defines a method.
 
     Raises:
         UnknownMethodError: If there is no such method.
     """
-    source = origin(name)
-    return sys.modules[source] if name in _registered else importlib.import_module(source)
+    registered = registration(name)
+    if registered is not None:
+        return registered.module
+    _check_known(name)
+    return importlib.import_module(f"{__package__}.{name}")
+
+
+def origin(name: str) -> str:
+    """Return the name of the module that defines a method: "methods.kd", "my_methods".
+
+    Raises:
+        UnknownMethodError: If there is no such method.
+    """
+    registered = registration(name)
+    if registered is not None:
+        return registered.kind.__module__
+    _check_known(name)
+    return f"{__package__}.{name}"
+
+
+def description(name: str) -> str:
+    """Return the text that describes a method; its first sentence is the title.
+
+    It is the docstring of the file that defines the method. For a registered class it is the
+    class's own docstring, because its file may contain more than this method.
+
+    Raises:
+        UnknownMethodError: If there is no such method.
+    """
+    registered = registration(name)
+    own = "" if registered is None else registered.kind.__doc__
+    return inspect.cleandoc(own or module(name).__doc__ or "")
 
 
 def get(name: str) -> type[Method]:
@@ -95,50 +74,25 @@ def get(name: str) -> type[Method]:
         UnknownMethodError: If there is no such method.
         TypeError: If its file does not define exactly one method.
     """
-    return _registered[name] if name in _registered else _in_file(name)
-
-
-def _files() -> list[str]:
-    """Return the names of the methods in this folder."""
-    return [file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_")]
-
-
-def _check_name(name: str) -> None:
-    if name not in names():
-        hint = suggest(name, names(), otherwise="choose from")
-        raise UnknownMethodError(f"unknown method {name!r}; {hint}")
-
-
-def _check_registration(name: str, kind: Any) -> None:
-    """Raise RegistrationError if a class cannot be registered under a name."""
-    if not (isinstance(kind, type) and issubclass(kind, Method)):
-        raise RegistrationError(f"method {name!r}: {kind!r} is not a subclass of Method")
-
-    place = f"method {name!r} of {kind.__module__}"
-    if not name.isidentifier():
-        raise RegistrationError(f"{place}: not a name; use letters, digits and _")
-    if kind.baseline or kind.reference:
-        raise RegistrationError(
-            f"{place}: only kdbench's own methods can be the baseline or the reference; leave both "
-            "flags out"
-        )
-
-    other = _registered.get(name)
-    same = other is not None and _identity(other) == _identity(kind)
-    if name in _files() or not (other is None or same):
-        owner = f"{PACKAGE}.{name}" if other is None else other.__module__
-        raise RegistrationError(f"{place}: the name is taken by {owner}; choose another name")
-
-
-def _identity(kind: type[Method]) -> tuple[str, str]:
-    return kind.__module__, kind.__qualname__
+    registered = registration(name)
+    return _from_file(name) if registered is None else registered.kind
 
 
 @functools.cache
-def _in_file(name: str) -> type[Method]:
-    """Return the class that a file of this folder defines."""
+def _from_file(name: str) -> type[Method]:
     source = module(name)
-    classes: list[type[Method]] = [
+    classes = methods_of(source)
+    if len(classes) != 1:
+        raise TypeError(
+            f"{source.__file__}: a method's file must define exactly one "
+            f"Method subclass, not {len(classes)}"
+        )
+    return classes[0]
+
+
+def methods_of(source: ModuleType) -> list[type[Method]]:
+    """Return the subclasses of `Method` that a module defines."""
+    return [
         value
         for value in vars(source).values()
         if isinstance(value, type)
@@ -146,12 +100,11 @@ def _in_file(name: str) -> type[Method]:
         and value.__module__ == source.__name__
     ]
 
-    if len(classes) != 1:
-        raise TypeError(
-            f"{source.__file__}: a method's file must define exactly one "
-            f"Method subclass, not {len(classes)}"
-        )
-    return classes[0]
+
+def _check_known(name: str) -> None:
+    if name not in names():
+        hint = suggest(name, names(), otherwise="choose from")
+        raise UnknownMethodError(f"unknown method {name!r}; {hint}")
 
 
 def baseline() -> str:

@@ -170,6 +170,44 @@ def _signature_settings(constructor: Callable[..., Any]) -> tuple[Setting, ...]:
     )
 
 
+def check_signature(constructor: Callable[..., Any], owner: str) -> None:
+    """Check that the signature of a constructor is a complete schema with valid defaults.
+
+    Args:
+        constructor: The constructor.
+        owner: Name of the method, for the message.
+
+    Raises:
+        SettingError: With the first mistake.
+    """
+    for name, parameter in list(inspect.signature(constructor).parameters.items())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind == parameter.VAR_POSITIONAL else "**"
+            raise SettingError(f"{owner}: the constructor takes {stars}{name}; list every setting")
+        if parameter.annotation is parameter.empty:
+            raise SettingError(f"{owner}: {name} has no type; write, for instance, {name}: float")
+        if parameter.default is parameter.empty:
+            raise SettingError(f"{owner}: {name} has no default; give it the published value")
+
+    try:
+        settings = settings_of(constructor)
+    except NameError as error:
+        raise SettingError(f"{owner}: a setting's type cannot be read: {error}") from None
+
+    for setting in settings.values():
+        if get_origin(setting.kind) is not Literal and setting.kind not in (bool, int, float, str):
+            raise SettingError(
+                f"{owner}: {setting.name} is of type {setting.kind}; a setting is a bool, int, "
+                "float, str or Literal"
+            )
+        setting.checked(setting.default, owner)
+
+    if "ce" not in settings:
+        raise SettingError(
+            f"{owner}: the constructor lacks `ce`, the weight of cross-entropy; add ce: float = 1.0"
+        )
+
+
 def _setting(name: str, hint: Any, default: Any) -> Setting:
     """Split a type hint such as `Annotated[float, Positive, LogUniform(1.0, 20.0)]`."""
     kind, annotations = hint, []
@@ -203,6 +241,12 @@ def suggest(name: str, choices: Iterable[str], otherwise: str) -> str:
     return f"did you mean {closest[0]!r}?" if closest else f"{otherwise} {', '.join(options)}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
 def refuse_unknown(given: Iterable[str], valid: Iterable[str], owner: str) -> None:
     """Refuse setting names that a method does not have.
 
@@ -216,6 +260,21 @@ def refuse_unknown(given: Iterable[str], valid: Iterable[str], owner: str) -> No
             raise SettingError(f"{owner}: no setting {name!r}; {hint}")
 
 
+def name_of(kind: type) -> str:
+    """Return the name by which messages mention a method.
+
+    It is the registered name of a class that another package registered, and the name of the file
+    in this package. Any other class is mentioned by its own name.
+    """
+    registered: str = getattr(kind, "registered", "")
+    if registered:
+        return registered
+
+    package, _, file = kind.__module__.rpartition(".")
+    is_private = file.startswith("_")
+    return file if package == __package__ and not is_private else kind.__name__
+
+
 def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]:
     """Wrap a constructor so that it checks its arguments and keeps them in `self.settings`."""
     signature = inspect.signature(constructor)
@@ -223,7 +282,7 @@ def checked_constructor(constructor: Callable[..., None]) -> Callable[..., None]
     @functools.wraps(constructor)
     def wrapper(self: Any, /, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(constructor)
-        owner = type(self).name or type(self).__module__.rpartition(".")[2]
+        owner = name_of(type(self))
         refuse_unknown(kwargs, settings, owner)
 
         arguments = signature.bind(self, *args, **kwargs)

@@ -159,8 +159,10 @@ class ContrastiveRepresentationDistillation(Method):
         self.teacher_projection: nn.Module = nn.Identity()
 
     def supports(self, probe: Probe) -> str | None:
-        """Require at least two classes."""
+        """Require a training set of known size, with at least two classes."""
         reason = super().supports(probe)
+        if reason is None and probe.samples < 1:
+            reason = "the size of the training set is unknown, and its memory banks need it"
         if reason is None and len(_classes(probe).unique()) < 2:
             reason = "all training samples belong to one class, so there are no negatives"
         return reason

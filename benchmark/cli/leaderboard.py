@@ -76,8 +76,9 @@ def leaderboard(
 ) -> None:
     """Print a study's leaderboard, made from its MLflow runs alone, and write its files."""
     experiment, store = study_experiment(context, study, tracking_uri)
-    tables = print_leaderboard(experiment, store, mix_environments)
+    tables = make_tables(experiment, store, mix_environments)
     columns = _paper_columns(latex_columns, decimals, tables.plan)
+    print_tables(tables)
 
     folder = results / tables.plan.study
     files = _write(tables, folder)
@@ -107,7 +108,26 @@ def gallery(
 
 
 def print_leaderboard(experiment: str, store: Store, mix_environments: bool = False) -> Tables:
-    """Print the table of an experiment.
+    """Print the tables of an experiment, and return them.
+
+    Raises:
+        InputError: The store has no such experiment, or its runs cannot form a table.
+        TrackingError: The store cannot be reached.
+    """
+    tables = make_tables(experiment, store, mix_environments)
+    print_tables(tables)
+    return tables
+
+
+def print_tables(tables: Tables) -> None:
+    """Print tables as far as the width of the terminal allows."""
+    from benchmark.report.terminal import to_console
+
+    to_console(tables.board, tables.costs, tables.plan, output)
+
+
+def make_tables(experiment: str, store: Store, mix_environments: bool = False) -> Tables:
+    """Return the tables of an experiment.
 
     Raises:
         InputError: The store has no such experiment, or its runs cannot form a table.
@@ -115,7 +135,6 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
     """
     from benchmark.leaderboard import table
     from benchmark.leaderboard.provenance import provenance
-    from benchmark.report.terminal import to_console
     from benchmark.tracking import runs as tracking_runs
 
     plan = tracking_runs.plan(experiment, store)
@@ -126,7 +145,6 @@ def print_leaderboard(experiment: str, store: Store, mix_environments: bool = Fa
     except ValueError as error:
         raise InputError(f"experiment {experiment}: {error}") from error
 
-    to_console(board, costs, plan, output)
     return Tables(experiment, store, board, costs, plan, provenance(runs))
 
 

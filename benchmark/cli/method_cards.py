@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -76,10 +74,9 @@ def _card(name: str) -> RenderableType:
         facts.append(["kind", f"wrapper, written {outer}(METHOD); default: {method.wraps}"])
 
     settings = [_setting(setting) for setting in schema.values()]
-    header = inspect.cleandoc(_description(outer))
     return Group(
         Text(name, style="bold"),
-        Text(header),
+        Text(methods.description(outer)),
         Text(),
         table("", ["", ""], facts),
         Text(),
@@ -97,16 +94,9 @@ def needs(needed: Needs) -> str:
 
 
 def _title(name: str) -> str:
-    """Return the first sentence of a method's docstring."""
-    lines = inspect.cleandoc(_description(name)).splitlines()
-    return lines[0].split(". ")[0].rstrip(".") if lines else ""
-
-
-def _description(name: str) -> str:
-    """Return the docstring of a method's file, or of its class if it is part of a plug-in."""
-    if methods.origin(name).startswith("methods."):
-        return methods.module(name).__doc__ or ""
-    return methods.get(name).__doc__ or ""
+    """Return the first sentence of a method's description."""
+    first = methods.description(name).partition("\n")[0]
+    return first.split(". ")[0].rstrip(".")
 
 
 def _setting(setting: Setting) -> list[str]:

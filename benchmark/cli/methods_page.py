@@ -164,12 +164,13 @@ def reasons_by_pair(names: Sequence[str], say: Callable[[str], None]) -> dict[st
 
 
 def page(say: Callable[[str], None]) -> str:
-    """Return the page as Markdown.
+    """Return the page of this package's methods as Markdown; those of plug-ins are not on it.
 
     Args:
         say: Receives a line per pair.
     """
-    names = methods.names()
+    package = f"{methods.__name__}."
+    names = [name for name in methods.names() if methods.origin(name).startswith(package)]
     runs = reasons_by_pair(names, say)
 
     about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]

@@ -7,18 +7,14 @@ even if they expect different image sizes and normalisation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.models.discovery import discover
-from benchmark.models.head import linear_classifier, watched_embedding
 from benchmark.models.inference import count_macs, evaluating
-from benchmark.models.routes import Taps
-from methods import Classifier, Needs, Output, Shapes
+from methods import Classifier, Needs, Output, Shapes, discover
 
 
 class TappedModel(nn.Module):
@@ -57,12 +53,10 @@ class TappedModel(nn.Module):
         self.register_buffer("std", _per_channel(std), persistent=False)
 
         with evaluating(self):
-            tappable = discover(self.network, self.prepared(self.example(1)))
-        self.shapes: Shapes = tappable.shapes
-        self.notes = tappable.notes
-        self.stages = [] if tappable.stage_maps is None else tappable.stage_maps.stages
-        self._stage_maps = tappable.stage_maps
-        self._pooled_axes = tappable.pooled_axes
+            self._tappable = discover(self.network, self.prepared(self.example(1)))
+        self.shapes: Shapes = self._tappable.shapes
+        self.notes = self._tappable.notes
+        self.stages = self._tappable.stages
         self._macs: int | None = None
 
     def forward(self, inputs: Tensor, needs: Needs) -> Output:
@@ -72,22 +66,7 @@ class TappedModel(nn.Module):
             inputs: A batch of images, float32 [N, C, H, W] in [0, 1].
             needs: What to tap besides the logits.
         """
-        prepared = self.prepared(inputs)
-        has_embedding = needs.embedding and "embedding" not in self.notes
-        watch: AbstractContextManager[list[Tensor]] = nullcontext([])
-        if has_embedding:
-            watch = watched_embedding(self.network)
-        with watch as embeddings:
-            taps = self._run(prepared, needs)
-
-        return Output(
-            logits=taps.logits,
-            embedding=embeddings[0] if embeddings else None,
-            maps=tuple(taps.maps) if needs.maps else (),
-            preactivations=tuple(taps.preactivations) if needs.preactivations else (),
-            pooled=self._pooled(taps.last) if needs.pooled else None,
-            classifier=self.classifier() if needs.classifier else None,
-        )
+        return self._tappable.output(self.network, self.prepared(inputs), needs)
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """Resize a batch to the network's image size, if one is set, and normalise it."""
@@ -114,10 +93,7 @@ class TappedModel(nn.Module):
 
     def classifier(self) -> Classifier | None:
         """Return the layer that maps the embedding to logits; None if there is no such layer."""
-        if "embedding" in self.notes:
-            return None
-
-        return linear_classifier(self.network, self.shapes.embedding)
+        return self._tappable.classifier(self.network)
 
     @property
     def device(self) -> torch.device:
@@ -146,21 +122,6 @@ class TappedModel(nn.Module):
         if self._macs is None:
             self._macs = count_macs(self, self.example(1), Needs())
         return self._macs
-
-    def _run(self, prepared: Tensor, needs: Needs) -> Taps:
-        """Run the network, and tap its stages if the method needs taps from them."""
-        maps = self._stage_maps
-        if maps is None or not needs.stages:
-            return Taps(self.network(prepared), [], [])
-
-        return maps.route(self.network, prepared, maps.stages, needs.preactivations)
-
-    def _pooled(self, last: Tensor | None) -> Tensor | None:
-        """Return the feature map that is pooled into the embedding, [N, D, H, W]."""
-        if last is None or not self._pooled_axes:
-            return None
-
-        return last.permute(self._pooled_axes)
 
 
 def seen_size(size: tuple[int, ...], image_size: int | None) -> tuple[int, ...]:

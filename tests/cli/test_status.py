@@ -134,4 +134,4 @@ def test_status_of_a_file_finds_decoded_data_by_their_card(workspace: Path, tmp_
     images.unlink()
     assert first() == "tiny: 1 of 1 cell done, not running"
     (workspace / "data").rename(workspace / "elsewhere")
-    assert first() == "tiny: 0 of 1 cells done, not running"
+    assert first() == "tiny: 0 of 1 cell done, not running"

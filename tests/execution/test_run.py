@@ -17,9 +17,10 @@ from benchmark.errors import InputError
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.run import Summary
-from benchmark.models import create, discovery
+from benchmark.models import create
 from benchmark.study.schema import Network
 from benchmark.training.progress import Progress
+from methods import _discovery
 from tests.execution.helpers import Remembering, pairs, prepared
 from tests.support.studies import folders, plan, run, tiny
 
@@ -75,7 +76,7 @@ def test_a_run_hands_the_cohorts_of_the_plan_to_its_executor(
 def test_a_row_that_cannot_run_is_not_applicable_and_the_others_are_trained(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_stage_maps = discovery.find_stage_maps
+    find_stage_maps = _discovery.find_stage_maps
 
     def without_maps(network: Any, inputs: Any, logits: Any, notes: dict[str, str]) -> Any:
         if isinstance(network, type(flat)):
@@ -84,7 +85,7 @@ def test_a_row_that_cannot_run_is_not_applicable_and_the_others_are_trained(
         return find_stage_maps(network, inputs, logits, notes)
 
     flat = create.create(Network(model="test_efficientnet"), "here", (3, 32, 32), 10)
-    monkeypatch.setattr(discovery, "find_stage_maps", without_maps)
+    monkeypatch.setattr(_discovery, "find_stage_maps", without_maps)
     content = tiny(["student", "at"], pairs=pairs(one={}, flat={}), recipe={"epochs": 1})
     assert run(workspace, content) == Summary(planned=3, trained=3)
 

@@ -19,7 +19,9 @@ from tests.support.studies import folders, tiny, write_study
 pytestmark = pytest.mark.subprocess
 
 ROOT = Path(__file__).parents[2]
-NAME = "cosine_margin"
+NAME, TERM = "dropped_in", "cosine_margin"
+"""Name of the new file, which no author would choose, and the term of the template's loss."""
+
 PLAN_AND_RUN = """
 import sys
 
@@ -121,9 +123,9 @@ def test_a_new_method_is_in_the_star_of_a_study_and_is_trained(
     cell = folders(workspace)[f"{NAME}/0"]
     records = read_journal(cell / "journal.jsonl")
     (metrics,) = (record["metrics"] for record in records if record["kind"] == "epoch")
-    assert metrics[f"loss/{NAME}"] > 0
-    assert metrics[f"weight/{NAME}"] == 1.0
-    total = metrics["loss/ce"] + metrics[f"loss/{NAME}"]
+    assert metrics[f"loss/{TERM}"] > 0
+    assert metrics[f"weight/{TERM}"] == 1.0
+    total = metrics["loss/ce"] + metrics[f"loss/{TERM}"]
     assert metrics["loss/total"] == pytest.approx(total, rel=1e-4)
     done = json.loads((cell / "done.json").read_text())
     assert "test/agreement" in done["metrics"]

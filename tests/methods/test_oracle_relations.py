@@ -212,6 +212,7 @@ def test_sp_takes_the_embedding_where_it_is_told_to():
     assert method.tapped().embedding
     assert not method.tapped().maps
     other = Output(torch.empty(0), drawn(1, COUNT, 9))
+    method.build(Probe(Shapes((10,), (6,)), Shapes((10,), (9,)), samples=8, batch_size=COUNT))
     (_, value) = method(output, other, Batch(torch.zeros(COUNT), torch.arange(COUNT)))["sp"]
     assert value.item() == similarity_loss(output.embedding, other.embedding).item()
 

@@ -456,6 +456,7 @@ def test_a_region_loss_reaches_the_students_classifier_and_not_the_teachers(vari
         for features, weight in zip(maps, weights, strict=True)
     ]
     method = create("sdd", variant=variant)
+    method.build(Probe(network(4, 4), network(6, 4), samples=8, batch_size=COUNT))
     (weight, loss) = method(*outputs, Batch(labels(), labels(), 0, 24))["sdd"]
     assert weight == pytest.approx(0.9 if variant == "kd" else 0.45)
     loss.backward()

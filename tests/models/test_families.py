@@ -19,10 +19,10 @@ import torch.nn.functional as F
 import methods
 from benchmark.data import Loaded
 from benchmark.models import create, pairing
-from benchmark.models.discovery import MAX_STAGES
 from benchmark.study.schema import Network
 from benchmark.training.teacher import Teacher
 from methods import Batch, Needs
+from methods._discovery import MAX_STAGES
 
 pytestmark = pytest.mark.trains
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmark.models.discovery import MAX_STAGES
 from benchmark.models.tapped import TappedModel
 from methods import Needs
+from methods._discovery import MAX_STAGES
 from tests.models.networks import (
     EVERYTHING,
     MEAN,

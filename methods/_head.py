@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods import Classifier
+from methods._taps import Classifier
 
 
 def classifier_layer(network: Any) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.errors import first_line
-from benchmark.models.head import linear_classifier, watched_embedding
-from benchmark.models.routes import Route, by_hooks, by_intermediates
-from methods import Shapes
+from methods._head import linear_classifier, watched_embedding
+from methods._routes import Route, Taps, by_hooks, by_intermediates
+from methods._settings import first_line
+from methods._taps import Classifier, Needs, Output, Shapes
 
 MAX_STAGES = 4
 """Maximum number of stages to tap."""
@@ -53,6 +54,57 @@ class Tappable:
     notes: dict[str, str]
     stage_maps: StageMaps | None
     pooled_axes: tuple[int, ...] = ()
+
+    @property
+    def stages(self) -> list[int]:
+        """Indices of the tapped stages, shallow to deep."""
+        return [] if self.stage_maps is None else self.stage_maps.stages
+
+    def output(self, network: Any, inputs: Tensor, needs: Needs) -> Output:
+        """Run the network and return its logits and the requested taps, as far as it has them.
+
+        Args:
+            network: The network in which all this was found.
+            inputs: A preprocessed batch, [N, C, H, W].
+            needs: What to tap besides the logits.
+        """
+        has_embedding = needs.embedding and "embedding" not in self.notes
+        watch: AbstractContextManager[list[Tensor]] = nullcontext([])
+        if has_embedding:
+            watch = watched_embedding(network)
+        with watch as embeddings:
+            taps = self._run(network, inputs, needs)
+
+        return Output(
+            logits=taps.logits,
+            embedding=embeddings[0] if embeddings else None,
+            maps=tuple(taps.maps) if needs.maps else (),
+            preactivations=tuple(taps.preactivations) if needs.preactivations else (),
+            pooled=self._pooled(taps.last) if needs.pooled else None,
+            classifier=self.classifier(network) if needs.classifier else None,
+        )
+
+    def classifier(self, network: Any) -> Classifier | None:
+        """Return the layer that maps the embedding to logits; None if there is no such layer."""
+        if "embedding" in self.notes:
+            return None
+
+        return linear_classifier(network, self.shapes.embedding)
+
+    def _run(self, network: Any, inputs: Tensor, needs: Needs) -> Taps:
+        """Run the network, and tap its stages if the method needs taps from them."""
+        maps = self.stage_maps
+        if maps is None or not needs.stages:
+            return Taps(network(inputs), [], [])
+
+        return maps.route(network, inputs, maps.stages, needs.preactivations)
+
+    def _pooled(self, last: Tensor | None) -> Tensor | None:
+        """Return the feature map that is pooled into the embedding, [N, D, H, W]."""
+        if last is None or not self.pooled_axes:
+            return None
+
+        return last.permute(self.pooled_axes)
 
 
 def discover(network: Any, inputs: Tensor) -> Tappable:

@@ -180,10 +180,10 @@ recipe:
         "Optimizer of a plug-in",
         OwnOptimizer,
         """\
-plugins: [./lion.py]
+plugins: [./parts.py]
 recipe:
   epochs: 12
-  optimizer: {name: lion, lr: 1e-3, settings: {beta: 0.95}}
+  optimizer: {name: nadam, lr: 1e-3, settings: {decay: 0.01}}
 """,
     ),
     Section(
@@ -199,10 +199,10 @@ recipe:
         "Schedule of a plug-in",
         OwnSchedule,
         """\
-plugins: [./wsd.py]
+plugins: [./parts.py]
 recipe:
   epochs: 240
-  schedule: {name: warmup_stable_decay, warmup_epochs: 5, settings: {decay: 0.2}}
+  schedule: {name: stable_decay, warmup_epochs: 5, settings: {decay: 0.1}}
 """,
     ),
     Section(
@@ -214,7 +214,7 @@ recipe:
         "Augmentation of a plug-in",
         OwnAugmentation,
         """\
-plugins: [./noise.py]
+plugins: [./parts.py]
 recipe:
   epochs: 12
   augmentation: {flip: true, own: [{name: noise, settings: {deviation: 0.1}}]}

@@ -117,7 +117,7 @@ WRONG_TYPES = [
     (
         "name: sgd",
         "name: sdg",
-        "17:15: recipe.optimizer.name: is 'sdg'; it must be 'sgd', 'adamw' or 'dot'",
+        "17:3: recipe.optimizer: no optimizer 'sdg'; did you mean 'sgd'?",
     ),
     (
         "epochs: 10",
@@ -274,7 +274,7 @@ WRONG_OPTIONS = [
 WRONG_SCHEDULES = [
     (
         "poly",
-        "name: is 'poly'; it must be 'cosine', 'step', 'constant', 'polynomial' or 'onecycle'",
+        "no schedule 'poly'; choose from constant, cosine, onecycle, polynomial, step",
     ),
     ("{name: polynomial, power: 0}", "power: is 0; it must be greater than 0"),
     ("{name: cosine, power: 2}", "power applies only to schedule 'polynomial'; remove it"),

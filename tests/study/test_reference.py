@@ -28,12 +28,25 @@ def test_the_committed_reference_is_what_the_schema_gives(tmp_path, name):
     assert (tmp_path / name).read_text(encoding="utf-8") == committed, f"run `{COMMAND}`"
 
 
-PLUGIN = """
+FLOWERS = """
 from benchmark.plugins import data_source
 
 @data_source("flowers")
 def flowers(petals):
     return "a folder"
+"""
+
+PARTS = """
+from benchmark.plugins import augmentation, optimizer, schedule
+
+@optimizer("nadam")
+def nadam(parameters, lr, weight_decay, decay): ...
+
+@schedule("stable_decay")
+def stable_decay(moment, decay): ...
+
+@augmentation("noise")
+def noise(images, generator, deviation): ...
 """
 
 
@@ -64,7 +77,8 @@ def test_every_example_is_a_study_once_the_other_keys_are_added(tmp_path, sectio
         file.write_text(text)
 
     complete, example = (yamlfile.read(file).data for file in files)
-    (tmp_path / "flowers.py").write_text(PLUGIN)
+    (tmp_path / "flowers.py").write_text(FLOWERS)
+    (tmp_path / "parts.py").write_text(PARTS)
     merged = tmp_path / "study.yaml"
     merged.write_text(yamlfile.dump({**complete, **example}))
 

@@ -178,4 +178,4 @@ def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:
         return "pretrained, not yet measured" if teacher.recipe is None else "will be trained"
 
     accuracy, samples = card.best_known
-    return f"in the store, {accuracy:.2f} % {samples} accuracy"
+    return f"in the store, {accuracy:.2f} % on the {samples} images"

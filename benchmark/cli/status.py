@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmark import locks
 from benchmark.cli.tables import table
-from benchmark.execution.teacher_store import TeacherStore
+from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
@@ -113,9 +113,18 @@ def teachers(store: TeacherStore) -> RenderableType:
     for card in cards:
         validation = "" if card.val_acc1 is None else f"{card.val_acc1:.2f}"
         data = f"{card.dataset.name} ({card.fingerprint[:8]})"
-        accuracies = [validation, f"{card.test_acc1:.2f}"]
+        accuracies = [validation, f"{card.test_acc1:.2f}{_chosen(card)}"]
         rows.append([card.sha256[:12], card.network.model, data, *accuracies, card.source])
 
     headers = ["weights", "model", "data", "validation %", "test %", "source"]
     cards_table = table("", headers, rows)
     return Group(cards_table, Text("\n".join(damaged))) if damaged else cards_table
+
+
+def _chosen(card: TeacherCard) -> str:
+    """Return a remark if only some of the test images were used."""
+    if card.test_part is None:
+        return ""
+
+    samples = card.test_part["test_samples"]
+    return f" (of {samples:.0%})" if samples < 1 else f" (of {counted(int(samples), 'image')})"

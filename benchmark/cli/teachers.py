@@ -115,7 +115,10 @@ def verify_teachers(
     ] = None,
     device: Device = None,
 ) -> None:
-    """Check that stored teachers are unchanged and reach their recorded accuracy."""
+    """Check that stored teachers are unchanged and reach their recorded accuracy.
+
+    Networks and data of plug-ins are found through the studies that used a teacher.
+    """
     from benchmark.execution import environment
     from benchmark.execution.teacher_store import TeacherStore
 
@@ -160,10 +163,12 @@ def _verified(
     card: TeacherCard, store: TeacherStore, workspace: Workspace, device: torch.device
 ) -> float:
     """Return the test accuracy that a stored teacher reaches now, in percent."""
+    from benchmark.execution.plan_plugins import load_plugins_of_teacher
     from benchmark.execution.prepare import load_data
     from benchmark.execution.teachers import current_accuracy
     from benchmark.study.schema import Split
 
+    load_plugins_of_teacher(card.key, workspace)
     split = Split(val=0, **(card.test_part or {}))
     data = load_data(card.dataset, split, device, workspace, say)
     if data.fingerprint != card.fingerprint:

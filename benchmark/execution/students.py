@@ -12,12 +12,12 @@ from torch import Tensor, nn
 import methods
 from benchmark import seeds
 from benchmark.errors import InputError
+from benchmark.execution.plan_plugins import load_plugins
 from benchmark.models import create
 from benchmark.models.deployed import DeployedModel, Evaluated
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
 from benchmark.plugins import loading
-from benchmark.plugins.loading import Plugin
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.done import read_done
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
@@ -79,8 +79,7 @@ def load_student(workspace: Workspace, cell: str) -> Student:
         )
 
     loading.unload_changed()
-    for plugin in plan.plugins:
-        loading.load(Plugin(plugin.reference, plugin.folder_path), f"{study.plan}: plugins")
+    load_plugins(plan, study)
 
     configuration = json.loads(files.config.read_bytes())
     student = _network(configuration["student"], plan, files)

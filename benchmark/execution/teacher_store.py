@@ -79,7 +79,12 @@ class TeacherCard(TeacherDescription):
         """The validation accuracy if known, else the test accuracy, and the name of its images."""
         if self.val_acc1 is not None:
             return self.val_acc1, "validation"
-        return self.test_acc1, "test"
+        return self.test_acc1, self.tested_on
+
+    @property
+    def tested_on(self) -> str:
+        """The name of the images that the test accuracy was measured on."""
+        return "test" if self.test_part is None else "chosen test"
 
 
 class TeacherStore:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from benchmark import code
 from benchmark.errors import InputError, first_line
@@ -109,10 +110,22 @@ def unload_changed() -> None:
     for module, (path, _) in _imported.items():
         code.forget(path)
         sys.modules.pop(module, None)
+        _forget_methods(module)
         for registry in REGISTRIES:
             registry.remove_origin(module)
     _imported.clear()
     importlib.invalidate_caches()
+
+
+def _forget_methods(module: str) -> None:
+    """Remove the methods that a module registered. The library is not imported for this."""
+    methods: Any = sys.modules.get("methods")
+    if methods is None:
+        return
+
+    for name in methods.names():
+        if methods.origin(name) == module:
+            methods.unregister(name)
 
 
 def loaded() -> list[Plugin]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,28 +16,12 @@ from benchmark.study.plan import Plan
 from benchmark.tracking import client, report_run, server
 from benchmark.tracking import runs as tracking_runs
 from benchmark.tracking import store as tracking_store
+from tests.support.browser import MARKS, browsed
 from tests.support.commandline import kdbench
 from tests.support.studies import Tracked
 from tests.support.tabled import entry, several, tables
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed (extra browser)"
-)
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of the driver's pipes
-]
+pytestmark = MARKS
 
 
 class Seen:
@@ -96,21 +78,10 @@ def seen(tracked: Tracked) -> Iterator[Seen]:
     condition = "tags.method = 'kd' and tags.seed = '0' and tags.`kdbench.kind` = 'run'"
     (run,) = client.Client(store).search(experiment, condition)
     (report,) = client.Client(store).search(experiment, "tags.`kdbench.kind` = 'report'")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = server.serve(store, port=port)
-    try:
-        with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            page = browser.new_page(viewport={"width": 1500, "height": 1200})
-            base = f"http://127.0.0.1:{port}"
-            (views,) = report_run.addresses(base, store).values()
-            identities = (experiment, report.info.run_id, run.info.run_id)
-            yield Seen(page, base, *identities, views, tracked.results / "tiny")
-            browser.close()
-    finally:
-        server.end(process)
+    with browsed(store) as (base, page):
+        (views,) = report_run.addresses(base, store).values()
+        identities = (experiment, report.info.run_id, run.info.run_id)
+        yield Seen(page, base, *identities, views, tracked.results / "tiny")
 
 
 def test_the_leaderboard_view_shows_a_group_for_each_method_with_its_mean(seen: Seen) -> None:

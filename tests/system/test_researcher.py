@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.tracking import report_run
+from benchmark.tracking.store import open_store
+from tests.support.browser import MARKS, browsed
 from tests.support.commandline import NEW, ROOT, Ended, ended, in_mlflow, launched
 from tests.support.studies import folders, write_study
 
@@ -85,9 +88,10 @@ def nll(logits, labels, teacher):
 
 SCRIPT = """
 import kdbench, torch
-board = kdbench.leaderboard("study.yaml")
-runs = kdbench.runs("mine")
-student = kdbench.load_student(runs[runs["kind"] == "run"]["cell"].iloc[0])
+board = kdbench.leaderboard("study.yaml", workspace=WORKSPACE)
+runs = kdbench.runs("mine", workspace=WORKSPACE)
+cell = runs[runs["kind"] == "run"]["cell"].iloc[0]
+student = kdbench.load_student(cell, workspace=WORKSPACE)
 print(sorted(board["method"]), sorted(board.columns[board.columns == "nll"]))
 print(board["nll"].notna().all(), tuple(student(torch.rand(2, 3, 12, 12)).shape))
 """
@@ -172,7 +176,8 @@ def test_own_things_are_trained_and_compared(project: Project, trained: Ended) -
 def test_the_python_interface_reads_them_beside_packages_of_the_same_names(
     project: Project, trained: Ended
 ) -> None:
-    first, second = project.python(f"import methods, benchmark\n{SCRIPT}").splitlines()
+    code = f"import methods, benchmark\nWORKSPACE = 'runs'\n{SCRIPT}"
+    first, second = project.python(code).splitlines()
     assert first == "['absolute', 'kd', 'student', 'teacher'] ['nll']"
     assert second == "True (2, 3)"
 
@@ -218,3 +223,52 @@ def test_a_new_metric_trains_nothing(project: Project, trained: Ended) -> None:
         lines = (folder / "journal.jsonl").read_text().splitlines()
         last = json.loads(lines[-1])["record"]
         assert (last["kind"], last["metrics"]["test/half"]) == ("measured", 0.5)
+
+
+def test_the_store_of_teachers_finds_own_networks_and_data_through_the_study(
+    project: Project, trained: Ended
+) -> None:
+    verified = project.kdbench("teachers", "verify", "--device", "cpu")
+    assert (verified.code, verified.out.count("as stored")) == (0, 1), verified.out
+
+
+@pytest.fixture(scope="module")
+def moved(project: Project, trained: Ended, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another folder that the study was carried to, in which nothing else is."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    written = project.kdbench("export", "mine", str(folder / "mine.tar"))
+    assert written.code == 0, written.err
+    read = project.kdbench("--workspace", str(folder / "runs"), "import", str(folder / "mine.tar"))
+    assert (read.code, "absolute" in read.out) == (0, True), read.err
+    return folder / "runs"
+
+
+def test_a_study_that_was_carried_elsewhere_is_complete_there(
+    project: Project, moved: Path
+) -> None:
+    again = project.kdbench("--workspace", str(moved), "run", "study.yaml", "--device", "cpu")
+    assert "0 cells trained, 6 already done, 0 failed" in again.err
+    first, second = project.python(f"WORKSPACE = {str(moved)!r}\n{SCRIPT}").splitlines()
+    assert first.startswith("['absolute', 'kd', 'student', 'teacher']")
+    assert second == "True (2, 3)"
+
+
+@pytest.mark.usefixtures("trained")
+class TestBrowser:
+    """What the researcher sees of the carried study in MLflow."""
+
+    pytestmark = MARKS
+
+    def test_mlflow_shows_the_leaderboard_and_its_page(self, moved: Path) -> None:
+        store = open_store(moved, None)
+        with browsed(store) as (base, page):
+            (addresses,) = report_run.addresses(base, store).values()
+            page.goto(addresses["leaderboard"])
+            for row in ("absolute", "kd", "student"):
+                page.get_by_text(f"Group: {row}").first.wait_for(timeout=60_000)
+
+            page.goto("about:blank")
+            page.goto(addresses["report"])
+            frame = page.frame_locator("iframe").first
+            frame.get_by_text("absolute").first.wait_for(timeout=60_000)
+            frame.get_by_text("NLL").first.wait_for(timeout=60_000)

@@ -47,17 +47,26 @@ _LEADER = "#999999"
 
 @dataclass(frozen=True)
 class _Panel:
-    """The content of a panel: the rows of a pair over a cost."""
+    """The content of a panel: the rows of a pair over a cost.
+
+    Attributes:
+        pair: Name of the pair.
+        cost: Column of the cost.
+        rows: The rows.
+        unequal: Methods that have a recipe of their own, and are not compared with the others.
+    """
 
     pair: str
     cost: str
     rows: pd.DataFrame
+    unequal: frozenset[str]
 
     @property
     def front(self) -> pd.DataFrame:
-        """The Pareto-optimal rows, by increasing cost."""
-        points = list(zip(self.rows[self.cost], self.rows["acc1"], strict=True))
-        return self.rows.iloc[pareto_front(points)]
+        """The Pareto-optimal rows among those with the study's recipe, by increasing cost."""
+        compared = self.rows[~self.rows["method"].isin(self.unequal)]
+        points = list(zip(compared[self.cost], compared["acc1"], strict=True))
+        return compared.iloc[pareto_front(points)]
 
 
 @styled
@@ -80,7 +89,8 @@ def draw(tables: Tables) -> Figure | None:
     contents = []
     for pair in pairs:
         of_pair = points[points["pair"] == pair]
-        contents += [_Panel(pair, cost, of_pair[of_pair[cost].notna()]) for cost in costs]
+        unequal = frozenset(plan.overrides)
+        contents += [_Panel(pair, cost, of_pair[of_pair[cost].notna()], unequal) for cost in costs]
 
     layout = _layout(pairs, contents, max(map(text_width, points["method"])), plan)
     figure = Figure(figsize=layout.size, layout="constrained", facecolor="white")

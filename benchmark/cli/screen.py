@@ -16,7 +16,7 @@ UNFOLDED = 10_000
 """A width that no table reaches."""
 
 output = Console(highlight=False)
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, force_jupyter=False)  # lines in notebooks
 
 
 def print_wide(content: RenderableType) -> None:

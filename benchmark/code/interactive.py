@@ -86,7 +86,7 @@ def _class_source(kind: type) -> str:
         lines, _ = inspect.findsource(function)
         for node in ast.walk(ast.parse("".join(lines))):
             if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
-                start = min(part.lineno for part in (node, *node.decorator_list))
+                start = min([node.lineno, *(part.lineno for part in node.decorator_list)])
                 end = node.end_lineno or start
                 if start <= function.__code__.co_firstlineno <= end:
                     return "".join(lines[start - 1 : end])

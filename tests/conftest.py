@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST = (
     "system/test_crash.py",
+    "system/test_notebook.py",
     "methods/test_dropin.py",
     "search/test_tune.py",
     "training/test_cohort.py",

@@ -16,7 +16,7 @@ UNFOLDED = 10_000
 """A width that no table reaches."""
 
 output = Console(highlight=False)
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, force_jupyter=False)
 
 
 def print_wide(content: RenderableType) -> None:
@@ -51,10 +51,11 @@ def say(line: str) -> None:
 
 @contextmanager
 def progress_display() -> Iterator[Progress]:
-    """Show progress: a live display in a terminal, lines elsewhere."""
+    """Show progress: a live display in a terminal, lines elsewhere, such as in a notebook."""
     from benchmark.cli.progress import LiveProgress, PlainProgress
 
-    if messages.is_terminal:
+    # Jupyter asks for colors, which rich takes for a terminal; but its output has no cursor.
+    if messages.is_terminal and messages.file.isatty():
         with LiveProgress(messages) as live:
             yield live
     else:

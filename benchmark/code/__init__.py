@@ -5,7 +5,7 @@ of other modules that this part uses. Digests are taken from syntax trees: comme
 formatting do not change them.
 """
 
-from benchmark.code.closure import Code, changed_modules, code_of, sources_of
+from benchmark.code.closure import Code, changed_modules, code_of, has_file, sources_of
 from benchmark.code.syntax import forget
 
-__all__ = ["Code", "changed_modules", "code_of", "forget", "sources_of"]
+__all__ = ["Code", "changed_modules", "code_of", "forget", "has_file", "sources_of"]

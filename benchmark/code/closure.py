@@ -33,9 +33,14 @@ def code_of(*objects: Any) -> Code:
     code = _closure_of(objects).digests()
 
     for obj in objects:
-        if _file_of(obj) is None:
+        if not has_file(obj):
             code |= {name: _digest([text]) for name, text in interactive_code(obj).items()}
     return code
+
+
+def has_file(obj: Any) -> bool:
+    """Return whether a function or class was defined in a file, and not in a notebook."""
+    return _file_of(obj) is not None
 
 
 def sources_of(*objects: Any) -> dict[str, Path]:

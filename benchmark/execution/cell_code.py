@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.code import Code, code_of, sources_of
+from benchmark.code import Code, code_of, has_file, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
 from benchmark.plugins.kinds import AUGMENTATIONS, DATA_SOURCES, OPTIMIZERS, SCHEDULES
@@ -25,7 +25,7 @@ def code_of_cell(cell: Cell, teacher: Network) -> Code:
         cell: The cell.
         teacher: The network of its teacher.
     """
-    return dict(_code(_objects(cell, teacher)))
+    return _code(_objects(cell, teacher))
 
 
 def sources(prepared: Prepared) -> dict[str, Path]:
@@ -49,12 +49,12 @@ def code_of_teacher(study: Study, network: Network, method: str, recipe: Recipe)
     """
     networks = _definitions(network)
     parts = (*method_classes(method), *networks, *_own_data(study), *own_parts(recipe))
-    return dict(_code(parts))
+    return _code(parts)
 
 
 def code_of_network(network: Network) -> Code:
     """Return the code of a network."""
-    return dict(_code(tuple(_definitions(network))))
+    return _code(tuple(_definitions(network)))
 
 
 def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
@@ -92,6 +92,11 @@ def _definitions(*networks: Network) -> Iterator[Callable[..., Any]]:
             yield function
 
 
+def _code(objects: tuple[Any, ...]) -> Code:
+    """Return the code of objects, which is remembered unless a notebook may change it."""
+    return dict(_remembered(objects)) if all(map(has_file, objects)) else code_of(*objects)
+
+
 @functools.cache
-def _code(objects: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+def _remembered(objects: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(code_of(*objects).items())

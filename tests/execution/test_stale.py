@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(trained: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the workspace."""
     yield shutil.copytree(trained, tmp_path / "copy")
-    cell_code._code.cache_clear()
+    cell_code._remembered.cache_clear()
 
 
 def rerun(workspace: Path, **options: bool) -> tuple[Summary, list[str]]:
@@ -103,7 +103,7 @@ def test_an_edit_that_is_undone_finds_the_old_results_again(
     with monkeypatch.context() as patch:
         edited(patch, "methods.dkd", "return", "return 0.5 *")
         assert rerun(copy)[0].trained == 1
-    cell_code._code.cache_clear()
+    cell_code._remembered.cache_clear()
 
     assert rerun(copy)[0] == Summary(planned=3, already_done=3)
     assert folders(copy) == before

@@ -20,4 +20,4 @@ def edited(patch: pytest.MonkeyPatch, module: str, old: str, new: str) -> None:
     assert old in text
     changed = syntax.parse(text.replace(old, new), module.rpartition(".")[0])
     patch.setitem(syntax._parsed, (path, module), changed)
-    cell_code._code.cache_clear()
+    cell_code._remembered.cache_clear()

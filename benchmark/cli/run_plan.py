@@ -157,9 +157,13 @@ def cost_line(cost: Estimate) -> str:
     """Return compute and time as a line of text."""
     separate = ""
     if cost.alone > cost.tmac:
-        separate = f"; {cost.alone:.3g} without sharing the teacher's forward passes"
+        separate = f"; {_shown(cost.alone)} without sharing the teacher's forward passes"
 
-    return f"cost: {cost.tmac:.3g} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+    return f"cost: {_shown(cost.tmac)} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+
+
+def _shown(tmac: float) -> str:
+    return f"{tmac:,.0f}" if tmac >= 1000 else f"{tmac:.3g}"
 
 
 def _duration(seconds: float) -> str:
@@ -167,7 +171,7 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours = minutes // 60
     if hours >= 48:
-        return f"{hours // 24} days {hours % 24} h"
+        return f"{round(seconds / 86400):,} days"
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -6,15 +6,15 @@ import time
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark import seeds
 from benchmark.data import Data
-from benchmark.execution.prepare import network_of
 from benchmark.hashing import identity
-from benchmark.models.tapped import TappedModel
+from benchmark.models import create
+from benchmark.models.tapped import seen_size
 from benchmark.study.schema import Network
-from methods import Needs
+from benchmark.training.companions import TRAINING_PASSES
 
 REPETITIONS = 5
 """Maximum number of timings of a network; the fastest one counts."""
@@ -46,10 +46,12 @@ class BatchClock:
         self._data = data
         self._batch_size = batch_size
         self._seconds: dict[tuple[str, bool], float] = {}
-        self._last: tuple[str, TappedModel] | None = None
+        self._last: tuple[str, nn.Module] | None = None
 
     def seconds(self, network: Network, macs: int, *, trains: bool) -> float:
         """Return the time of one batch in seconds.
+
+        The time of a forward pass is that of a third of a training step if that is known already.
 
         Args:
             network: The network, which has been built for the same data before.
@@ -57,6 +59,8 @@ class BatchClock:
             trains: Whether to time a training step rather than a forward pass.
         """
         key = identity(network.identity)
+        if not trains and (key, True) in self._seconds:
+            return self._seconds[key, True] / TRAINING_PASSES
         if (key, trains) not in self._seconds:
             self._seconds[key, trains] = self._measured(network, key, macs, trains=trains)
         return self._seconds[key, trains]
@@ -69,19 +73,21 @@ class BatchClock:
             count = min(count, max(FEWEST_IMAGES, affordable))
 
         model = self._model(network, key)
-        images = torch.rand(count, *self._data.size, device=self._data.device)
+        size = seen_size(self._data.size, network.image_size)
+        images = torch.rand(count, *size, device=self._data.device)
         return _fastest(model, images, trains=trains) * self._batch_size / count
 
-    def _model(self, network: Network, key: str) -> TappedModel:
-        """Build a network, unless it is the one that was timed last."""
+    def _model(self, network: Network, key: str) -> nn.Module:
+        """Build a network without taps and weights, unless it is the one that was timed last."""
         if self._last is None or self._last[0] != key:
+            data = self._data
             with seeds.seeded(0, "probe"):
-                model = network_of(self._data, network, network.model)
-            self._last = key, model.to(self._data.device)
+                model = create.create(network.untrained, network.model, data.size, data.classes)
+            self._last = key, model.to(data.device)
         return self._last[1]
 
 
-def _fastest(model: TappedModel, images: Tensor, *, trains: bool) -> float:
+def _fastest(model: nn.Module, images: Tensor, *, trains: bool) -> float:
     """Return the time of the fastest of a few batches.
 
     `torch.utils.benchmark.Timer` would do the same, but warns about CUDA on machines without it.
@@ -93,7 +99,7 @@ def _fastest(model: TappedModel, images: Tensor, *, trains: bool) -> float:
     while len(times) < REPETITIONS and sum(times) < ENOUGH_SECONDS:
         start = time.perf_counter()
         with torch.set_grad_enabled(trains):
-            loss = F.cross_entropy(model(images, Needs()).logits, labels)
+            loss = F.cross_entropy(model(images), labels)
         if trains:
             torch.autograd.backward(loss)
         if images.device.type == "cuda":

@@ -132,8 +132,6 @@ def _teacher_estimate(prepared: Prepared, teacher: RequiredTeacher, clock: Batch
 
     relative_size = recipe.batch_size / prepared.study.recipe.batch_size
     step = clock.seconds(teacher.network, forward, trains=True)
-    # The cohorts will need this time; the clock still holds the network.
-    clock.seconds(teacher.network, forward, trains=False)
     return Estimate(macs / 1e12, macs / 1e12, step * batches * relative_size)
 
 

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.execution import batch_clock, steps
 from benchmark.execution.batch_clock import BatchClock
 from benchmark.execution.estimate import Estimate, estimate
-from benchmark.models.tapped import TappedModel
 from benchmark.study.schema import Network
 from tests.execution.helpers import pairs, prepared
 from tests.support.networks import STUDENT, TEACHER
@@ -98,7 +97,7 @@ def test_the_time_of_a_batch_is_measured_once_for_each_distinct_network(
     """The time per image of a part of a batch is extrapolated to the whole batch."""
     timed: list[tuple[int, bool]] = []
 
-    def fastest(model: TappedModel, images: Tensor, *, trains: bool) -> float:
+    def fastest(model: nn.Module, images: Tensor, *, trains: bool) -> float:
         timed.append((len(images), trains))
         return 0.5 * len(images)
 
@@ -110,9 +109,13 @@ def test_the_time_of_a_batch_is_measured_once_for_each_distinct_network(
     assert clock.seconds(network, macs, trains=True) == 32.0
     assert clock.seconds(Network(model=STUDENT), macs, trains=True) == 32.0
     assert timed == [(16, True)]
-    assert clock.seconds(network, 10 * macs, trains=False) == 32.0
-    assert clock.seconds(Network(model=TEACHER), 1, trains=False) == 32.0
-    assert timed[1:] == [(batch_clock.FEWEST_IMAGES, False), (64, False)]
+    assert clock.seconds(network, macs, trains=False) == pytest.approx(32.0 / 3)
+    assert clock.seconds(Network(model=TEACHER), 10 * macs, trains=False) == 32.0
+    assert timed[1:] == [(batch_clock.FEWEST_IMAGES, False)]
+
+    other = BatchClock(study.data, 64)
+    assert other.seconds(Network(model=TEACHER), 1, trains=False) == 32.0
+    assert timed[2:] == [(64, False)]
 
 
 def test_a_batch_takes_time() -> None:

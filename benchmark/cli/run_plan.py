@@ -159,7 +159,9 @@ def cost_line(cost: Estimate) -> str:
     if cost.alone > cost.tmac:
         separate = f"; {_shown(cost.alone)} without sharing the teacher's forward passes"
 
-    return f"cost: {_shown(cost.tmac)} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+    return (
+        f"cost: {_shown(cost.tmac)} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+    )
 
 
 def _shown(tmac: float) -> str:

@@ -1,4 +1,4 @@
-"""The code of docs/library.md runs as it stands."""
+"""The code of docs/library.md and of the README runs as it stands."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import torch
 import methods
 from methods import Shapes, scoped_registrations, tap
 
-PAGE = (Path(__file__).parents[2] / "docs" / "library.md").read_text()
-LOOP, NETWORK, METHOD = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+ROOT = Path(__file__).parents[2]
+CODE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+PAGE = (ROOT / "docs" / "library.md").read_text()
+LOOP, NETWORK, METHOD = CODE.findall(PAGE)
+(README_LOOP,) = CODE.findall((ROOT / "README.md").read_text())
 
 
 def run(source: str) -> dict[str, Any]:
@@ -24,8 +28,16 @@ def run(source: str) -> dict[str, Any]:
     return names
 
 
-def test_the_loop_takes_25_lines_at_most():
-    assert len([line for line in LOOP.splitlines() if line.strip()]) <= 25
+@pytest.mark.parametrize("loop", [LOOP, README_LOOP])
+def test_a_loop_takes_25_lines_at_most(loop):
+    assert len([line for line in loop.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.trains
+def test_the_loop_of_the_readme_trains_a_student():
+    names = run(README_LOOP)
+    assert names["loss"].isfinite()
+    assert all(parameter.grad is not None for parameter in names["student"].parameters())
 
 
 @pytest.mark.trains

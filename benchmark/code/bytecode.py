@@ -6,42 +6,69 @@ console, and in cells that `%%time` runs.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any
 
 
-def definition(value: Any) -> tuple[str, set[str]]:
-    """Return a text that defines a function or class, and the names that it uses.
+@dataclass
+class Definition:
+    """What defines a function or class.
 
-    Args:
-        value: A function or class; of anything else, nothing is known.
+    Attributes:
+        text: Its instructions.
+        uses: The names that it uses.
+        constants: Its constants, defaults and attributes.
     """
+
+    text: str = ""
+    uses: set[str] = field(default_factory=set)
+    constants: list[Any] = field(default_factory=list)
+
+    def add(self, function: FunctionType) -> None:
+        """Add a function, and the functions inside it."""
+        for code in _codes(function.__code__):
+            self.text += repr((code.co_name, code.co_code, code.co_names, code.co_varnames))
+            self.uses |= set(code.co_names)
+            self.constants += [each for each in code.co_consts if not isinstance(each, CodeType)]
+
+        self.constants += [function.__defaults__, function.__kwdefaults__]
+
+
+def definition(value: FunctionType | type) -> Definition:
+    """Return what defines a function or class."""
+    found = Definition()
     if isinstance(value, FunctionType):
-        return _function(value)
-    if not isinstance(value, type):
-        return "", set()
+        found.add(value)
+        return found
 
-    texts, uses = [], {base.__name__ for base in value.__bases__}
+    found.uses |= {base.__name__ for base in value.__bases__}
     for name, member in sorted(vars(value).items()):
-        function = inspect.unwrap(member)
+        functions = list(_functions(member))
+        for function in functions:
+            found.text += f"{name}: "
+            found.add(function)
+        if not functions and not name.startswith("__"):
+            found.text += f"{name} = "
+            found.constants.append(member)
+    return found
+
+
+def _functions(member: Any) -> Iterator[FunctionType]:
+    """Yield the functions of a member of a class: a method, or those of a property."""
+    parts = [member]
+    if isinstance(member, property):
+        parts = [member.fget, member.fset, member.fdel]
+    elif isinstance(member, functools.cached_property):
+        parts = [member.func]
+
+    for part in parts:
+        function = inspect.unwrap(part) if part is not None else None
         if isinstance(function, FunctionType):
-            text, names = _function(function)
-            texts.append(f"{name}: {text}")
-            uses |= names
-        elif not name.startswith("__"):
-            texts.append(f"{name} = {_constant(member)}")
-    return "\n".join(texts), uses
-
-
-def _function(function: FunctionType) -> tuple[str, set[str]]:
-    codes = list(_codes(function.__code__))
-    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
-    parts = [(code.co_code, code.co_names, *map(_constant, code.co_consts)) for code in codes]
-    return repr((parts, list(map(_constant, defaults)))), {
-        name for code in codes for name in code.co_names
-    }
+            yield function
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -50,11 +77,3 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
-
-
-def _constant(value: Any) -> str:
-    """Write a constant; those whose text contains an address count with their type."""
-    if isinstance(value, Set):
-        return repr(sorted(value, key=repr))
-    text = repr(value)
-    return type(value).__name__ if " at 0x" in text else text

@@ -6,10 +6,11 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
-from benchmark.code.interactive import interactive_code
-from benchmark.code.modules import Module, module_of
+from benchmark.code.interactive import InteractiveCode
+from benchmark.code.modules import Module, followed, module_of
 from benchmark.code.syntax import Unit
 
 Code: TypeAlias = dict[str, str]
@@ -30,11 +31,12 @@ def code_of(*objects: Any) -> Code:
     Args:
         *objects: Functions and classes. They may have been defined in a notebook.
     """
-    code = _closure_of(objects).digests()
+    interactive = [InteractiveCode(obj) for obj in objects if not has_file(obj)]
+    imported = [value for session in interactive for value in session.imported]
+    code = _closure_of(objects, imported).digests()
 
-    for obj in objects:
-        if not has_file(obj):
-            code |= {name: _digest([text]) for name, text in interactive_code(obj).items()}
+    for session in interactive:
+        code |= {name: _digest([text]) for name, text in session.texts.items()}
     return code
 
 
@@ -53,13 +55,29 @@ def changed_modules(before: Code, now: Code) -> tuple[str, ...]:
     return tuple(sorted({name for name, _ in before.items() ^ now.items()}))
 
 
-def _closure_of(objects: Iterable[Any]) -> _Closure:
-    """Collect what the objects that are defined in files depend on."""
+def _closure_of(objects: Iterable[Any], imported: Iterable[Any] = ()) -> _Closure:
+    """Collect what the objects that are defined in files depend on.
+
+    Args:
+        objects: Functions and classes.
+        imported: What a notebook has imported: functions, classes and modules. Those of installed
+            packages and of the engine are left out.
+    """
     closure = _Closure()
     for obj in objects:
         path = _file_of(obj)
         if path is not None:
             closure.add(module_of(obj.__module__, path), obj.__qualname__.partition(".")[0])
+
+    for value in imported:
+        name = value.__name__ if isinstance(value, ModuleType) else value.__module__ or ""
+        module = followed(name, getattr(sys.modules.get(name), "__file__", None))
+        if module is None:
+            continue
+        if isinstance(value, ModuleType):
+            closure.add_all(module)
+        else:
+            closure.add(module, value.__qualname__.partition(".")[0])
     return closure
 
 

@@ -7,6 +7,7 @@ Installed packages such as PyTorch are not either; their versions are part of th
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def module_of(name: str, path: Path) -> Module:
     name = _canonical_name(name)
     depth = name.count(".") + (path.name == "__init__.py")
     return Module(name, path, path.parents[depth])
+
+
+def followed(name: str, file: str | None) -> Module | None:
+    """Return a loaded module; None if it is part of Python, an installed package or the engine.
+
+    Args:
+        name: Absolute name of the module.
+        file: Its file, if it has one.
+    """
+    name = _canonical_name(name)
+    top = name.partition(".")[0]
+    if top in _OWN:
+        return _own(name)
+    if file is None or not file.endswith(".py") or top in sys.stdlib_module_names:
+        return None
+    return None if set(_INSTALLED) & set(Path(file).parts) else module_of(name, Path(file))
 
 
 def _canonical_name(name: str) -> str:

@@ -39,7 +39,7 @@ def first_line(error: BaseException) -> str:
 
 
 def similar(name: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """Return the valid name that is most similar to a misspelt one, if any is.
+    """Return the valid name that is most similar to a misspelt one, in a list; empty if none is.
 
     Args:
         name: What the user wrote.

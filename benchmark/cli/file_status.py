@@ -50,8 +50,8 @@ class _Known:
 def progress_of_file(study: Study, file: Path, workspace: Workspace) -> RenderableType:
     """Return the number of cells in each state, and a table with a line per teacher and cell.
 
-    No data are decoded: a cell is found by its identity if the workspace knows the data set and
-    the teacher's weights, and is `planned` otherwise.
+    No images of files are decoded: a cell is found by its identity if the workspace knows the data
+    set and the teacher's weights, and is `planned` otherwise.
 
     Args:
         study: The study.

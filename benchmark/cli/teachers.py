@@ -166,9 +166,11 @@ def _verified(
     from benchmark.execution.plan_plugins import load_plugins_of_teacher
     from benchmark.execution.prepare import load_data
     from benchmark.execution.teachers import current_accuracy
-    from benchmark.study.schema import Split
+    from benchmark.models import create
+    from benchmark.study.schema import OwnData, Split
 
-    load_plugins_of_teacher(card.key, workspace)
+    if isinstance(card.dataset, OwnData) or not create.names(card.network.model):
+        load_plugins_of_teacher(card.key, workspace)
     split = Split(val=0, **(card.test_part or {}))
     data = load_data(card.dataset, split, device, workspace, say)
     if data.fingerprint != card.fingerprint:

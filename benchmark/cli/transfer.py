@@ -59,7 +59,10 @@ def export(
         write_archive(file, folder.path.name, files)
 
     size = file.stat().st_size / 2**20
-    tell(f"wrote {file} ({counted(len(files), 'file')}, {size:.1f} MiB); data sets are not in it")
+    tell(
+        f"wrote {file} ({counted(len(files), 'file')}, {size:.1f} MiB); data sets and plug-ins are "
+        "not in it"
+    )
     tell(f"`kdbench import {file.name}` adds the study to another workspace")
 
 
@@ -75,7 +78,8 @@ def import_(
     from benchmark.records.carried import place_archive
 
     if not file.is_file():
-        raise InputError(f"{file}: no such file; give a file of `kdbench export`")
+        problem = "is not a file" if file.exists() else "no such file"
+        raise InputError(f"{file}: {problem}; give a file of `kdbench export`")
 
     store = mlflow_store(context, None, tracking_uri) if track else None
     workspace = Workspace(workspace_of(context))
@@ -113,19 +117,20 @@ def _tell_placed(placed: Placed, folder: StudyFolder) -> None:
         tell(f"{counted(placed.kept, 'cell')} of this workspace kept, and so is its plan")
     if placed.searches_kept:
         tell("searches of this workspace kept; those of the archive are left out")
-    tell("data sets are not in an archive; the next run that needs one loads it again")
+    tell("data sets and plug-ins are not in an archive; the next run loads what it needs again")
 
 
 def _record(folder: StudyFolder, store: Store) -> None:
     """Write a study and its searches to MLflow, with the report."""
     from benchmark.cli.screen import warn
+    from benchmark.redact import shown
     from benchmark.study.plan import read_plan
     from benchmark.tracking.sync import sync
     from benchmark.tracking.sync_search import sync_search
 
     sync_search(folder.search.path, store, warn=warn)
     counts = sync(folder.path, store, warn=warn)
-    tell(f"{counted(counts.created, 'run')} added, {counts.updated} updated in MLflow")
+    tell(f"{counted(counts.created, 'run')} added, {counts.updated} updated in {shown(store.uri)}")
 
     try:
         publish_leaderboard(print_leaderboard(read_plan(folder.plan).experiment, store))

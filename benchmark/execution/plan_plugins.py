@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmark.errors import InputError
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.records.layout import StudyFolder, Workspace
@@ -19,6 +20,11 @@ def load_plugins(plan: Plan, study: StudyFolder) -> None:
         InputError: A plug-in is missing, or cannot be imported.
     """
     for plugin in plan.plugins:
+        if not plugin.folder_path.is_absolute():
+            raise InputError(
+                f"{study.plan}: plugins: {plugin.reference} has no absolute folder; run the study "
+                "again in this workspace"
+            )
         loading.load(Plugin(plugin.reference, plugin.folder_path), f"{study.plan}: plugins")
 
 

@@ -108,7 +108,7 @@ def unpack_archive(path: Path, folder: Path) -> Manifest:
 
             while (entry := archive.next()) is not None:
                 expected = missing.pop(entry.name, None)
-                _check_entry(path, entry, expected is not None)
+                _check_entry(path, entry, expected)
                 assert expected is not None
                 content = archive.extractfile(entry)
                 assert content is not None
@@ -150,13 +150,15 @@ def _read_manifest(path: Path, archive: tarfile.TarFile) -> Manifest:
     return manifest
 
 
-def _check_entry(path: Path, entry: tarfile.TarInfo, listed: bool) -> None:
+def _check_entry(path: Path, entry: tarfile.TarInfo, expected: Member | None) -> None:
     """Raise InputError unless an entry is a plain file of the manifest, which appears once."""
     _check_name(path, entry.name)
-    if not entry.isreg():
+    if not entry.isreg() or entry.issparse():
         raise InputError(f"{path}: {entry.name!r} is not a plain file; nothing is imported")
-    if not listed:
+    if expected is None:
         raise InputError(f"{path}: {entry.name!r} is not in its manifest; nothing is imported")
+    if entry.size != expected.size:
+        raise InputError(f"{path}: {entry.name} is damaged; export the study again")
 
 
 def _check_name(path: Path, name: str) -> None:

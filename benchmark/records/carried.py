@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from benchmark.errors import InputError
 from benchmark.files import write_error
 from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
+from benchmark.records.journal import read_journal
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
 from benchmark.study.plan import read_plan
 
@@ -22,6 +27,9 @@ STUDY = "study"
 
 TEACHERS = "teachers"
 """Folder of the stored teachers in an archive."""
+
+_STAGED = ".import-"
+"""Prefix of the folder that an archive is unpacked into."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +51,37 @@ class Placed:
     searches_kept: bool
 
 
+_SUFFIXES = frozenset(
+    (".json", ".jsonl", ".yaml", ".safetensors", ".txt", ".db", ".svg", ".png", ".html", ".md")
+)
+"""Suffixes of the files of a study. Nothing else is carried, and code above all is not."""
+
+
 def carried_files(workspace: Workspace, study: StudyFolder) -> dict[str, Path]:
     """Return the files of a study and of its stored teachers, by path in an archive.
 
     Raises:
-        InputError: The plan is damaged.
+        InputError: The plan is damaged, or a folder cannot be read.
     """
+    plan = read_plan(study.plan)
     files = dict(_files(STUDY, study.path))
-    for teacher in read_plan(study.plan).teachers:
+    for teacher in plan.teachers:
         files |= _files(f"{TEACHERS}/{teacher.id}", workspace.teachers / teacher.id)
 
+    entries = [teacher.folder for teacher in plan.teachers] + [cell.folder for cell in plan.cells]
+    for done in (study.files(entry).done for entry in entries):
+        if done.exists() and done not in files.values():
+            raise InputError(f"{done.parent}: cannot be read completely; check its permissions")
     return files
 
 
 def _files(prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files of a folder, without locks and files that are being written."""
-    for path in folder.rglob("*"):
-        temporary = path.suffix in (".lock", ".part") or path.name == OWNER
-        if path.is_file() and not temporary:
-            yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            path = Path(parent, name)
+            if path.suffix in _SUFFIXES and path.name != OWNER and path.is_file():
+                yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
 
 
 def place_archive(archive: Path, workspace: Workspace) -> Placed:
@@ -76,30 +96,77 @@ def place_archive(archive: Path, workspace: Workspace) -> Placed:
     created = not workspace.path.exists()
     try:
         workspace.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workspace.path, prefix=".import-") as name:
-            staged = Path(name)
-            study = unpack_archive(archive, staged).study
-            _check_staged(archive, StudyFolder(staged / STUDY), study)
-            return _place(staged, workspace, study)
+        with FileLock(workspace.import_lock):
+            for old in workspace.path.glob(f"{_STAGED}*"):
+                shutil.rmtree(old)  # of an import that was killed
+
+            with tempfile.TemporaryDirectory(dir=workspace.path, prefix=_STAGED) as name:
+                staged = Path(name)
+                study = unpack_archive(archive, staged).study
+                _check_staged(archive, staged, study)
+                _check_teachers(archive, staged, workspace)
+                return _place(archive, staged, workspace, study)
     except OSError as error:
         raise write_error(workspace.path, error) from error
     finally:
         if created:
             with contextlib.suppress(OSError):
+                workspace.import_lock.unlink(missing_ok=True)
                 workspace.path.rmdir()  # only if nothing was placed
 
 
-def _check_staged(archive: Path, staged: StudyFolder, study: str) -> None:
-    """Raise InputError if an archive does not contain the study that it names."""
-    if not staged.plan.exists() or read_plan(staged.plan).study != study:
+def _check_staged(archive: Path, staged: Path, study: str) -> None:
+    """Raise InputError if an archive does not contain the study that it names, or contains more."""
+    for path in staged.rglob("*"):
+        if path.is_file() and path.suffix not in _SUFFIXES:
+            name = path.relative_to(staged).as_posix()
+            raise InputError(f"{archive}: {name!r} is no file of a study; nothing is imported")
+
+    folder = StudyFolder(staged / STUDY)
+    try:
+        named = folder.plan.exists() and read_plan(folder.plan).study == study
+        for journal in folder.journals():
+            read_journal(journal)
+    except InputError:
+        raise InputError(
+            f"{archive}: contains a damaged record of {study!r}; nothing is imported; repair the "
+            "study where it was exported (`kdbench status`), and export it again"
+        ) from None
+    if not named:
         raise InputError(f"{archive}: contains no plan of the study {study!r}; export it again")
 
 
-def _place(staged: Path, workspace: Workspace, study: str) -> Placed:
+def _check_teachers(archive: Path, staged: Path, workspace: Workspace) -> None:
+    """Raise InputError if the workspace has a teacher of the archive with other weights.
+
+    Cells belong to the weights of their teacher: those of the archive would never be found.
+    """
+    for folder in _folders(staged / TEACHERS):
+        own, other = (
+            _weights_of(place / folder.name) for place in (workspace.teachers, folder.parent)
+        )
+        if own and other and own != other:
+            raise InputError(
+                f"{archive}: its teacher {folder.name} has the weights {other[:12]}, but that of "
+                f"{workspace.path} has {own[:12]}; import it into another workspace (--workspace)"
+            )
+
+
+def _weights_of(teacher: Path) -> str:
+    """Return the SHA-256 of a stored teacher's weights; empty without a readable card."""
+    try:
+        card = json.loads(CellFiles(teacher).card.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(card.get("sha256", "")) if isinstance(card, dict) else ""
+
+
+def _place(archive: Path, staged: Path, workspace: Workspace, study: str) -> Placed:
     source, target = StudyFolder(staged / STUDY), workspace.study(study)
-    reserved = (workspace.data, workspace.teachers, workspace.artifacts, workspace.run_cache)
-    if target.path in reserved:
-        raise InputError(f"{target.path}: no folder of a study; nothing is imported")
+    if workspace.reserves(study):
+        raise InputError(
+            f"{archive}: {study!r} is a name of the workspace's own; nothing is imported"
+        )
 
     if target.path.exists():
         with locked(target.path), _locked_searches(target):

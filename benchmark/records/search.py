@@ -103,7 +103,9 @@ def read_search(path: Path) -> SearchRecord:
     try:
         return SearchRecord.model_validate_json(path.read_bytes())
     except OSError as error:
-        remedy = "`kdbench tune` writes it again"
+        remedy = "check its permissions"
+        if isinstance(error, FileNotFoundError):
+            remedy = "`kdbench tune` writes it again"
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except ValidationError:
         raise InputError(

@@ -219,6 +219,16 @@ class Client:
         self.set_tag(run.info.run_id, WORKSPACE, " ".join([*names, self.workspace]))
         return True
 
+    def adopt(self, runs: Iterable[Any]) -> None:
+        """Make all runs of a store that lies in this workspace runs of this workspace alone.
+
+        If the workspace was copied from elsewhere, they still name the workspace that it was.
+        """
+        for run in runs:
+            if run.data.tags.get(WORKSPACE, self.workspace) != self.workspace:
+                self.set_tag(run.info.run_id, WORKSPACE, self.workspace)
+                run.data.tags[WORKSPACE] = self.workspace
+
     def supersede(self, run: Any) -> bool:
         """Tag a run as superseded; return False if it already was.
 

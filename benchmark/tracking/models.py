@@ -171,9 +171,10 @@ class Models:
         if not (retired or "_stored" in vars(self)):
             return
 
-        shown = {run.info.run_id for run in runs} - {run.info.run_id for run in superseded}
+        gone = {run.info.run_id for run in superseded}
+        gone |= set(self._client.deleted(self._experiment_id))
         for model in self._stored or ():
-            if model.source_run_id not in shown:
+            if model.source_run_id in gone:
                 self._client.delete_logged_model(model.model_id)
 
         for run in retired:

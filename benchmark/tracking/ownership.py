@@ -63,13 +63,17 @@ class Ownership:
 
 
 def ownership(workspace: str, folder: StudyFolder) -> Ownership:
-    """Return which runs belong to the study or searches in a folder.
-
-    Raises:
-        InputError: A journal is damaged.
-    """
-    starts = {read_start(path) for path in folder.journals()}
+    """Return which runs belong to the study or searches in a folder."""
+    starts = {_start_of(path) for path in folder.journals()}
     return Ownership(workspace, frozenset(start for start in starts if start is not None))
+
+
+def _start_of(journal: Path) -> int | None:
+    """Return the time of a journal's first record; None if it is damaged, which others report."""
+    try:
+        return read_start(journal)
+    except InputError:
+        return None
 
 
 def clash(experiment: str, store: Store, others: Sequence[str]) -> str:

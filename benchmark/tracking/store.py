@@ -43,6 +43,12 @@ class Store:
         """The database of a local store; None for a server."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
+    def is_inside(self, workspace: Path) -> bool:
+        """Return whether this is the local store of a workspace, which no other workspace uses."""
+        if self.database is None:
+            return False
+        return self.database.resolve() == Workspace(workspace).database.resolve()
+
 
 def open_store(workspace: Path, uri: str | None) -> Store:
     """Return the store of a workspace, or the store at an address.

@@ -93,7 +93,7 @@ def _leaderboards(
     return [
         _leaderboard(
             metrics,
-            [tags for tags in runs if tags.get(BUDGET) == budget],
+            [tags for tags in runs if tags.get(BUDGET, PUBLISHED) == budget],
             crowded,
             f"{LEADERBOARD}-{budget.replace(' ', '-')}" if number else LEADERBOARD,
             f" ({budget})",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,10 @@ def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
         client, experiment = open_experiment(store, plan.experiment, {STUDY: plan.study}, workspace)
         identity = experiment.experiment_id
 
-        runs = _runs_of_cells(client, identity, plan.study)
+        found = client.search(identity, f"tags.study = '{plan.study}'")
+        if store.is_inside(folder.parent):
+            client.adopt(found)
+        runs = _runs_of_cells(found)
         recorded = _by_key(run for run in runs if owned.owns(run))
         others = owned.others(runs)
         if others:
@@ -111,9 +114,9 @@ def _tag_experiment(client: Client, experiment: Any, plan: Plan, *, alone: bool)
     client.tag_experiment(experiment, {**owner, name: plan_tag.pack(plan)})
 
 
-def _runs_of_cells(client: Client, experiment_id: str, study: str) -> list[Any]:
-    """Return MLflow's runs of a study's cells and teachers, superseded runs last."""
-    runs = superseded_last(client.search(experiment_id, f"tags.study = '{study}'"))
+def _runs_of_cells(found: Sequence[Any]) -> list[Any]:
+    """Return the runs of a study's cells and teachers, superseded runs last."""
+    runs = superseded_last(found)
     kinds = (RUN, TEACHER, SUPERSEDED)
     return [run for run in runs if run.data.tags.get(KIND) in kinds and "cell" in run.data.tags]
 

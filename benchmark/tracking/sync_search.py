@@ -136,6 +136,8 @@ def _sync_one(
     )
     identity = experiment.experiment_id
     runs = client.search(identity, f"{tag(SEARCH)} = '{record.key}'")
+    if store.is_inside(folder.path.parent.parent):
+        client.adopt(runs)
     recorded = _by_number(run for run in runs if owned.owns(run))
     others = owned.others(runs)
     if others:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,17 +64,24 @@ class SystemMonitor:
         self._due = 0.0
 
     def __call__(self) -> None:
-        """Write a sample if one is due. A store that fails gets none: `follow` warns of it."""
+        """Write a sample if one is due.
+
+        A store that fails gets none: `follow` warns of it. A machine that cannot be observed is
+        not tried again.
+        """
         now = time.monotonic()
         if now < self._due or not self._folder.plan.exists():
             return
 
         self._due = now + INTERVAL
-        values = self._sample()
         try:
-            self._write(values)
-        except (TrackingError, InputError):
+            values = self._sample()
+        except Exception:  # psutil and NVML raise errors of many kinds
+            self._due = math.inf
             return
+
+        with contextlib.suppress(TrackingError, InputError):
+            self._write(values)
 
     def _write(self, values: Mapping[str, float]) -> None:
         client = Client(self._store)

@@ -6,10 +6,12 @@ import re
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmark.locks import locked
+from benchmark.records.archive import unpack_archive, write_archive
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.tracking.store import Store, open_store
 from benchmark.tracking.sync import sync
@@ -105,7 +107,7 @@ def test_a_carried_study_has_the_same_students_leaderboard_and_artifacts(
     done = in_workspace(workspace, "import", archive)
     assert done.code == 0, done.err
     assert "9 cells added" in done.err
-    assert "data sets are not in an archive" in done.err
+    assert "data sets and plug-ins are not in an archive" in done.err
 
     here, there = tracked.workspace / "tiny", workspace / "tiny"
     assert contents(here) == contents(there)
@@ -261,3 +263,114 @@ def test_a_refused_archive_leaves_no_trace(archive: Path, tmp_path: Path, damage
     new = tmp_path / "new"
     refused("", "--workspace", new, "import", archive, "--no-track")
     assert not new.exists()
+
+
+def test_folders_that_are_links_are_carried(source: Study, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "scratch"
+    source.files.cells.rename(elsewhere)
+    source.files.cells.symlink_to(elsewhere)
+    archive = tmp_path / "linked.tar"
+    assert in_workspace(source.folder.parent, "export", "small", archive, "--no-track").code == 0
+
+    target = tmp_path / "target"
+    import_(target, archive)
+    cell = Workspace(target).study("small").cell(source.cell("kd").id)
+    assert cell.weights.read_bytes() == b"weights of kd"
+
+
+def test_a_study_whose_teacher_has_other_weights_is_refused(
+    source: Study, archive: Path, tmp_path: Path
+) -> None:
+    card = Path("teachers", source.plan.teachers[0].id, "card.json")
+    (source.folder.parent / card).write_text(f'{{"sha256": "{"a" * 64}"}}')
+    again = tmp_path / "again.tar"
+    assert in_workspace(source.folder.parent, "export", "small", again, "--no-track").code == 0
+
+    target = tmp_path / "target"
+    (target / card).parent.mkdir(parents=True)
+    (target / card).write_text(f'{{"sha256": "{"b" * 64}"}}')
+    before = contents(target)
+    refused(
+        r"again\.tar: its teacher \w+ has the weights a{12}, but that of .* has b{12}; import it "
+        r"into another workspace \(--workspace\)",
+        *("--workspace", target, "import", again, "--no-track"),
+    )
+    assert contents(target) == before
+
+
+def rewritten(archive: Path, path: Path, study: str, sources: dict[str, bytes]) -> Path:
+    """Write an archive with the files of another one, some of them replaced or added."""
+    unpacked = path.with_suffix("")
+    unpack_archive(archive, unpacked)
+    for name, content in sources.items():
+        (unpacked / name).write_bytes(content)
+    files = {
+        file.relative_to(unpacked).as_posix(): file
+        for file in unpacked.rglob("*")
+        if file.is_file()
+    }
+    write_archive(path, study, files)
+    return path
+
+
+def test_code_and_damaged_records_in_an_archive_are_refused(
+    source: Study, archive: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    code = rewritten(archive, tmp_path / "code.tar", "small", {"study/own.py": b"print(1)"})
+    refused(
+        r"code\.tar: 'study/own\.py' is no file of a study; nothing is imported",
+        *("--workspace", target, "import", code, "--no-track"),
+    )
+
+    journal = f"study/cells/{source.cell('kd').id}/journal.jsonl"
+    damaged = rewritten(archive, tmp_path / "damaged.tar", "small", {journal: b"garbage\n{}\n"})
+    refused(
+        r"damaged\.tar: contains a damaged record of 'small'; nothing is imported; .*export it",
+        *("--workspace", target, "import", damaged, "--no-track"),
+    )
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "Teachers", "workspace.json", ".hidden"])
+def test_a_study_cannot_take_a_name_of_the_workspace(
+    archive: Path, tmp_path: Path, name: str
+) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpack_archive(archive, unpacked)
+    plan = (unpacked / "study" / "plan.json").read_bytes()
+    plan = plan.replace(b'"study": "small"', b'"study": "%s"' % name.encode())
+    named = rewritten(archive, tmp_path / "named.tar", name, {"study/plan.json": plan})
+    refused(
+        rf"named\.tar: '{re.escape(name)}' is a name of the workspace's own; nothing is imported",
+        *("--workspace", tmp_path / "target", "import", named, "--no-track"),
+    )
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next(archive: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (target / ".import-abc" / "study").mkdir(parents=True)
+    import_(target, archive)
+    assert not list(target.glob(".import-*"))
+
+
+def test_a_copied_workspace_retires_runs_that_still_name_the_original(
+    source: Study, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(source.folder.parent, copied)
+    shutil.rmtree(source.folder.parent)
+    cell = Workspace(copied).study("small").cell(source.cell("kd").id)
+    shutil.rmtree(cell.path)
+
+    store = open_store(copied, None)
+    sync(copied / "small", store)
+    kinds = {run.data.tags["method"]: run.data.tags["kdbench.kind"] for run in find_runs_of(store)}
+    assert kinds == {"teacher": "teacher", "student": "run", "kd": "superseded"}
+
+
+def find_runs_of(store: Store) -> list[Any]:
+    """Return the runs of the study's cells and teachers."""
+    client = mlflow_client(store)
+    experiment = client.get_experiment_by_name("kd/small").experiment_id
+    return [run for run in client.search_runs([experiment]) if "cell" in run.data.tags]

@@ -194,5 +194,5 @@ def test_files_that_a_session_imports_count(
 
 def test_a_value_whose_content_is_unknown_is_refused_in_one_line(session: Session) -> None:
     cell = "import threading\nlock = threading.Lock()\n\ndef loss(x):\n    return lock, x\n"
-    with pytest.raises(InputError, match=r"'lock' is a lock, whose content is unknown, .* plug-in$"):
+    with pytest.raises(InputError, match=r"'lock' is a lock, whose content is unk.* plug-in$"):
         code_of(session(cell)["loss"])

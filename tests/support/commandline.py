@@ -101,7 +101,10 @@ def alive(word: Any) -> list[int]:
 
 
 def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
-    """Return status, tags and last metrics of the runs in MLflow's database, without MLflow."""
+    """Return status, tags and last metrics of the runs in MLflow's database, without MLflow.
+
+    Reports are left out, also those that a later report has superseded.
+    """
     with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as database:
         runs = {
             key: {"status": status}
@@ -110,7 +113,7 @@ def in_mlflow(workspace: Path) -> list[dict[str, Any]]:
         for table in ("tags", "latest_metrics"):
             for run, key, value in database.execute(f"select run_uuid, key, value from {table}"):
                 runs[run][key] = value
-    return [run for run in runs.values() if run["kdbench.kind"] != "report"]
+    return [run for run in runs.values() if "kdbench.content" not in run]
 
 
 def leaderboard(workspace: Path, name: Any, results: Path) -> dict[str, bytes]:

@@ -144,12 +144,19 @@ def test_an_old_store_makes_the_table_that_the_old_version_made(
     ] or not old.same_machine
 
 
-def table_lines(text: str) -> list[dict[str, str]]:
-    """Return the lines of a leaderboard; of a note only whether there is one: words may change."""
-    return [
-        {**line, "note": "noted" if line["note"] else ""}
-        for line in csv.DictReader(text.splitlines())
-    ]
+def table_lines(text: str) -> list[dict[str, Any]]:
+    """Return the lines of a leaderboard; of a note only whether there is one: words may change.
+
+    The old version did not mark rows at chance level, nor end intervals at 0 and 100 %.
+    """
+    chance = "not shown to be better than chance"
+    lines = []
+    for line in csv.DictReader(text.splitlines()):
+        notes = [note for note in line["note"].split("; ") if note and not note.startswith(chance)]
+        low, high = (line[key] and float(line[key]) for key in ("ci_low", "ci_high"))
+        ends = {"ci_low": low and max(low, 0.0), "ci_high": high and min(high, 100.0)}
+        lines.append({**line, **ends, "note": "noted" if notes else ""})
+    return lines
 
 
 def test_an_old_search_goes_on_to_the_same_trials(old: Old, tuned: Ended) -> None:

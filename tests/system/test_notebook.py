@@ -10,7 +10,6 @@ from nbformat import NotebookNode
 
 from tools.execute_notebook import ROOT, clean, execute
 
-pytestmark = [pytest.mark.subprocess, pytest.mark.trains, pytest.mark.mlflow]
 
 PATH = ROOT / "docs" / "own-method.ipynb"
 
@@ -35,12 +34,20 @@ def executed() -> NotebookNode:
     return notebook
 
 
+@pytest.mark.slow  # the notebook takes more than a minute
+@pytest.mark.subprocess
+@pytest.mark.trains
+@pytest.mark.mlflow
 def test_the_own_method_is_a_row_of_the_leaderboard(executed: NotebookNode) -> None:
     assert text(executed, "run") == "Summary(planned=9, trained=9, already_done=0, failed={})"
     rows = [line.split()[0] for line in text(executed, "compare").splitlines()[2:]]
     assert sorted(rows) == ["centered_huber", "kd", "student", "teacher"]
 
 
+@pytest.mark.slow  # the notebook takes more than a minute
+@pytest.mark.subprocess
+@pytest.mark.trains
+@pytest.mark.mlflow
 def test_a_function_that_is_defined_again_trains_only_its_row(executed: NotebookNode) -> None:
     assert text(executed, "edit") == "Summary(planned=9, trained=3, already_done=6, failed={})"
     stale = "centered_huber: 3 finished cells are stale: __main__.centered_huber has changed since"
@@ -52,10 +59,18 @@ def test_a_function_that_is_defined_again_trains_only_its_row(executed: Notebook
     assert trained == [["centered_huber", seed] for seed in "012"]
 
 
+@pytest.mark.slow  # the notebook takes more than a minute
+@pytest.mark.subprocess
+@pytest.mark.trains
+@pytest.mark.mlflow
 def test_a_trained_student_predicts(executed: NotebookNode) -> None:
     assert text(executed, "predict", "stdout").startswith("label 0, predicted ")
 
 
+@pytest.mark.slow  # the notebook takes more than a minute
+@pytest.mark.subprocess
+@pytest.mark.trains
+@pytest.mark.mlflow
 def test_progress_in_a_notebook_is_lines_without_cursor_movements(executed: NotebookNode) -> None:
     progress = text(executed, "run", "stderr")
     assert "resnet18-byobnet / centered_huber / seed 2: test " in progress

@@ -10,7 +10,6 @@ from nbformat import NotebookNode
 
 from tools.execute_notebook import ROOT, clean, execute
 
-
 PATH = ROOT / "docs" / "own-method.ipynb"
 
 

@@ -201,6 +201,7 @@ def test_an_edited_loss_trains_its_row_alone(project: Project, trained: Ended) -
     assert folders(runs, "mine") == before
 
 
+@pytest.mark.slow
 def test_a_search_tunes_an_own_loss(project: Project, trained: Ended) -> None:
     content = own_study() | {"methods": ["kd", "absolute"]}
     write_study(project.folder / "search.yaml", content | {"name": "search"})
@@ -243,6 +244,7 @@ def moved(project: Project, trained: Ended, tmp_path_factory: pytest.TempPathFac
     return folder / "runs"
 
 
+@pytest.mark.slow
 def test_a_study_that_was_carried_elsewhere_is_complete_there(
     project: Project, moved: Path
 ) -> None:

@@ -15,6 +15,7 @@ from benchmark.files import write_error
 from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.study.names import why_not_study
 from benchmark.study.plan import read_plan
 
 STUDY = "study"
@@ -91,15 +92,15 @@ def place_archive(archive: Path, workspace: Workspace) -> Placed:
 
 def _check_staged(archive: Path, staged: StudyFolder, study: str) -> None:
     """Raise InputError if an archive does not contain the study that it names."""
+    reason = why_not_study(study)
+    if reason is not None:
+        raise InputError(f"{archive}: study {study!r}: {reason}; nothing is imported")
     if not staged.plan.exists() or read_plan(staged.plan).study != study:
         raise InputError(f"{archive}: contains no plan of the study {study!r}; export it again")
 
 
 def _place(staged: Path, workspace: Workspace, study: str) -> Placed:
     source, target = StudyFolder(staged / STUDY), workspace.study(study)
-    reserved = (workspace.data, workspace.teachers, workspace.artifacts, workspace.run_cache)
-    if target.path in reserved:
-        raise InputError(f"{target.path}: no folder of a study; nothing is imported")
 
     if target.path.exists():
         with locked(target.path), _locked_searches(target):

@@ -23,7 +23,7 @@ _REMEDY = (
 
 def default_storage(folder: SearchFolder) -> str:
     """Return the address of the database in a study's search folder."""
-    return URL.create("sqlite", database=str(folder.database.absolute())).render_as_string()
+    return str(URL.create("sqlite", database=str(folder.database.absolute())))
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:

@@ -19,6 +19,12 @@ _SQLITE = "sqlite:///"
 _SIGNATURE = b"SQLite format 3\0"
 """First bytes of an SQLite database."""
 
+_ENCODED = "sqlite+pysqlite:///"
+"""The same prefix with the driver's name, for encoded paths.
+
+With the short prefix, MLflow takes the encoded path for a real one and creates a folder there.
+"""
+
 _SPECIAL = re.compile(r"[%?#]")
 """Characters that have a meaning of their own in an address."""
 
@@ -52,7 +58,8 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The database of a local store; None for a server."""
-        return Path(_path(self.uri)) if self.uri.startswith(_SQLITE) else None
+        path = _path(self.uri)
+        return Path(path) if path else None
 
 
 def open_store(workspace: Path, uri: str | None) -> Store:
@@ -69,14 +76,14 @@ def open_store(workspace: Path, uri: str | None) -> Store:
         TrackingError: The store was moved, and the addresses in it cannot be corrected.
     """
     folder = Workspace(workspace)
-    address = uri or _address(folder.database.absolute())
+    address = uri or database_address(folder.database.absolute())
     if address.startswith(("http://", "https://")):
         problem = address_problem(address)
         if problem is not None:
             raise InputError(f"{shown_address(address)}: {problem}")
         return Store(address.rstrip("/"), None, folder.run_cache, workspace)
 
-    path = _path(address) if address.startswith(_SQLITE) else ""
+    path = _path(address)
     if not path:
         raise InputError(
             f"{shown_address(address)}: not an MLflow store that kdbench can use; give "
@@ -91,10 +98,10 @@ def open_store(workspace: Path, uri: str | None) -> Store:
     # Without symbolic links, the address stays valid if a link is removed later.
     artifacts = Workspace(database.parent).artifacts.resolve()
     relocate(database, artifacts)
-    return Store(_address(database), artifacts.as_uri(), folder.run_cache, workspace)
+    return Store(database_address(database), artifacts.as_uri(), folder.run_cache, workspace)
 
 
-def _address(database: Path) -> str:
+def database_address(database: Path) -> str:
     """Return the address of a database, with the characters encoded that have another meaning."""
     path = str(database)
     if not _SPECIAL.search(path):
@@ -102,13 +109,15 @@ def _address(database: Path) -> str:
 
     from sqlalchemy.engine import URL
 
-    return URL.create("sqlite", database=path).render_as_string()
+    return str(URL.create(_ENCODED.removesuffix(":///"), database=path))
 
 
 def _path(address: str) -> str:
-    """Return the path in the address of a database, as SQLAlchemy reads it."""
+    """Return the path in the address of a database, as SQLAlchemy reads it; empty for others."""
+    if not address.startswith((_SQLITE, _ENCODED)):
+        return ""
     if not _SPECIAL.search(address):
-        return address.removeprefix(_SQLITE)
+        return address.partition(":///")[2]
 
     from sqlalchemy.engine import make_url
 

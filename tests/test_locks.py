@@ -1,0 +1,38 @@
+"""A lock is seen by processes that cannot write to the workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from benchmark import locks
+from benchmark.locks import LOCK, locked, running
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study's folder in which this process can open no file for writing."""
+
+    class ReadOnly(FileLock):
+        def acquire(self, *_: object, **__: object) -> object:
+            raise OSError(30, "Read-only file system", self.lock_file)
+
+    monkeypatch.setattr(locks, "FileLock", ReadOnly)
+    return tmp_path
+
+
+def test_a_folder_is_running_while_it_is_locked(tmp_path: Path) -> None:
+    assert not running(tmp_path)
+    with locked(tmp_path):
+        assert running(tmp_path)
+    assert not running(tmp_path)
+
+
+def test_a_lock_in_a_read_only_folder_is_seen_and_nothing_is_written(read_only: Path) -> None:
+    (read_only / LOCK).touch()
+    assert not running(read_only)
+
+    with FileLock(read_only / LOCK):
+        assert running(read_only)

@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_remedy(tmp_path: Path) -> 
     loop = tmp_path / "loop.json"
     loop.symlink_to(loop)
     for path in (loop, tmp_path, tmp_path / ("x" * 300), tmp_path / "none.json"):
-        with pytest.raises(InputError, match="cannot be read .*; train again"):
+        with pytest.raises(InputError, match=r"cannot be read .*; train again"):
             read_json(path, remedy="train again")
 
 

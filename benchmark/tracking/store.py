@@ -28,8 +28,8 @@ With the short prefix, MLflow takes the encoded path for a real one and creates 
 _SPECIAL = re.compile(r"[%?#]")
 """Characters that have a meaning of their own in an address."""
 
-_PATIENCE = 20.0
-"""Seconds to wait for another process that writes to the database."""
+_PATIENCE = 1.0
+"""Seconds to wait for another process that writes to the database, before it goes unchecked."""
 
 _RESTORE = "restore it, or move it away and sync the studies again"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,10 @@ from benchmark.locks import LOCK, locked, running
 def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study's folder in which this process can open no file for writing."""
 
-    class ReadOnly(FileLock):
-        def acquire(self, *_: object, **__: object) -> object:
-            raise OSError(30, "Read-only file system", self.lock_file)
+    def refuse(path: Path, **_: object) -> FileLock:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr(locks, "FileLock", ReadOnly)
+    monkeypatch.setattr(locks, "FileLock", refuse)
     return tmp_path
 
 

@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+from benchmark.printable import printable
+from benchmark.redact import shown
 
 LISTED = 12
 """Maximum number of names that `suggest` lists."""
 
+_REMEDIES = {
+    errno.EACCES: "check who may read and write it",
+    errno.EPERM: "check who may read and write it",
+    errno.EROFS: "the file system is read-only; choose another --workspace",
+    errno.ELOOP: "a symbolic link leads back to itself; remove it",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "free some disk space and run the same command again",
+    errno.EDQUOT: "free some disk space and run the same command again",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file; remove it or choose another path",
+    errno.EISDIR: "remove the folder, or choose another path",
+    errno.EEXIST: "remove it, or choose another path",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.EIO: "check the disk, and copy the workspace to another one",
+}
+"""What to do about errors of the operating system, by number."""
 
-class InputError(Exception):
+
+class _MessageError(Exception):
+    """An error with a message for users, whose lines can be printed as they are."""
+
+    def __init__(self, *lines: str):
+        super().__init__(*map(message_line, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+class InputError(_MessageError):
     """The user's input is wrong.
 
     The message is shown without a traceback, one line per problem
-    (`file: key: what is wrong; what to do`), and the exit code is 2.
+    (`file: key: what is wrong; what to do`), and the exit code is 2. Each line is an argument:
+    line breaks and control characters within it are escaped, and passwords masked.
     """
 
 
-class TrackingError(Exception):
+class TrackingError(_MessageError):
     """MLflow cannot be reached or rejects a request; nothing recorded on disk is lost.
 
     The message is one line and contains no password.
@@ -32,10 +64,31 @@ class SealedError(RuntimeError):
     """Test data was requested before training had finished."""
 
 
+def message_line(text: str) -> str:
+    """Return a text as one line that can be printed: no control characters and no passwords."""
+    return printable(shown(text))
+
+
+def explained(error: OSError) -> str:
+    """Return an error of the operating system as one line with the file and a remedy.
+
+    Without a file or a known remedy, the line ends with the operating system's own text.
+    """
+    reason = error.strerror or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+
+    place = f"{' -> '.join(files)}: " if files else ""
+    return message_line(f"{place}{reason}{f'; {remedy}' if remedy else ''}")
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its class if it has none."""
+    """Return the first line of an error's message, or the name of its class if it has none.
+
+    It can be printed: it has no control characters and no passwords.
+    """
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    return message_line(next((line for line in lines if line), type(error).__name__))
 
 
 def similar(name: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:

@@ -50,6 +50,29 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, text.encode())
 
 
+def read_json(path: Path, *keys: str, remedy: str) -> dict[str, Any]:
+    """Read a mapping that `write_json` wrote.
+
+    Args:
+        path: The file.
+        keys: Keys that the mapping must have.
+        remedy: What to do if the file is damaged, for the message.
+
+    Raises:
+        InputError: The file cannot be read, is not JSON, or lacks a key.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError):
+        content = None
+
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise InputError(f"{path}: damaged; {remedy}")
+    return content
+
+
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Write files into a folder, each atomically.
 

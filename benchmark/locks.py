@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def running(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:
+        return _locked_elsewhere(path)
+
+
+def _locked_elsewhere(path: Path) -> bool:
+    """Return whether a process has locked a file that this one can only read."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # a file that cannot be read is not locked by a run of this workspace's user
+    return False
 
 
 def _process_id(owner: Path) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from benchmark.errors import first_line, suggest
+from benchmark.errors import explained, first_line, suggest
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,25 @@ def test_a_name_below_the_cutoff_is_not_suggested():
 )
 def test_the_first_line_of_an_error_is_its_first_text_or_its_class(error, line):
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "check who may read and write it"),
+        (errno.EROFS, "choose another --workspace"),
+        (errno.ELOOP, "a symbolic link leads back to itself; remove it"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
+        (errno.ENOSPC, "free some disk space"),
+        (errno.ENOTDIR, "a part of the path is a file"),
+    ],
+)
+def test_an_error_of_the_operating_system_names_the_file_and_a_remedy(number, remedy):
+    line = explained(OSError(number, os.strerror(number), "runs/a\nb"))
+    assert line.startswith(f"runs/a\\nb: {os.strerror(number)}; ")
+    assert remedy in line
+
+
+def test_an_error_of_the_operating_system_without_a_file_is_its_text():
+    assert explained(OSError(errno.EPIPE, "Broken pipe")) == "Broken pipe"
+    assert explained(TimeoutError()) == "TimeoutError"

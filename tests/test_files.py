@@ -13,7 +13,7 @@ import pytest
 
 import benchmark
 from benchmark.errors import InputError
-from benchmark.files import write_all, write_atomically, write_json
+from benchmark.files import read_json, write_all, write_atomically, write_json
 from tests.support.records import files_limited_to
 
 ROOT = Path(benchmark.__file__).parents[1]
@@ -96,3 +96,28 @@ def test_a_process_killed_before_the_replacement_leaves_the_old_file(tmp_path: P
     ended = subprocess.run(command, cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 20, b"\xff\xfe", b"{", b"[]", b"null", b"{}", b'{"b": 1}', b"[" * 10**5],
+)
+def test_a_damaged_file_is_named_with_its_remedy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_json(path, "a", remedy="train again")
+    assert str(caught.value) == f"{path}: damaged; train again"
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_remedy(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    for path in (loop, tmp_path, tmp_path / ("x" * 300), tmp_path / "none.json"):
+        with pytest.raises(InputError, match=r"cannot be read .*; train again"):
+            read_json(path, remedy="train again")
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": [1, "ä"]})
+    assert read_json(tmp_path / "x.json", "a", remedy="") == {"a": [1, "ä"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +19,11 @@ from benchmark import __version__
 from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
-from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.errors import InputError, TrackingError, explained, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
+from benchmark.printable import print_message, printable
+from benchmark.redact import shown
 
 HELP = "`kdbench --help` lists commands and options"
 
@@ -105,6 +108,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # tables have characters that a terminal may lack
             stream.reconfigure(errors="replace")
+    sys.excepthook = _print_traceback
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
 
@@ -115,13 +119,19 @@ def main() -> None:
         if options.debug:
             raise
         for line in _lines(error):
-            print(f"kdbench: {line}", file=sys.stderr)
+            print_message(f"kdbench: {line}")
         raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
 
 
 def _stop(number: int, _: object) -> None:
     print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
     raise SystemExit(128 + number)
+
+
+def _print_traceback(_: object, error: BaseException, __: object) -> None:
+    """Print where an error comes from, without passwords."""
+    for line in shown("".join(traceback.format_exception(error))).splitlines():
+        print_message(line)
 
 
 def _is_usage(error: Exception) -> bool:
@@ -134,5 +144,7 @@ def _lines(error: Exception) -> list[str]:
         return str(error).splitlines()
     if _is_usage(error):
         message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        return [f"{message}; {HELP}"] if message else []
+        return [f"{printable(message)}; {HELP}"] if message else []
+    if isinstance(error, OSError):
+        return [f"{explained(error)}; `kdbench --debug ...` shows where"]
     return [f"{type(error).__name__}: {first_line(error)}; `kdbench --debug ...` shows where"]

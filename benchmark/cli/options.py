@@ -10,6 +10,7 @@ import typer
 
 from benchmark.errors import InputError, suggest
 from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.study.names import RULE, is_name
 from benchmark.study.plan import read_plan
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def study_folder(context: typer.Context, study: str) -> StudyFolder:
     """
     workspace = Workspace(workspace_of(context))
     loaded = loaded_study(study)
-    name = study if loaded is None else loaded.name
+    name = _name(study) if loaded is None else loaded.name
 
     folder = workspace.study(name)
     if not folder.plan.exists():
@@ -126,12 +127,19 @@ def study_folder(context: typer.Context, study: str) -> StudyFolder:
     return folder
 
 
+def _name(study: str) -> str:
+    """Return the name of a study, which cannot lead out of the workspace."""
+    if not is_name(study):
+        raise InputError(f"{study}: not the name of a study; {RULE}")
+    return study
+
+
 def study_experiment(context: typer.Context, study: str, uri: str | None) -> tuple[str, Store]:
     """Return the MLflow experiment of a study, and the store that contains it."""
     loaded = loaded_study(study)
     if loaded is not None:
         return loaded.experiment, mlflow_store(context, loaded, uri)
 
-    plan = Workspace(workspace_of(context)).study(study).plan
+    plan = Workspace(workspace_of(context)).study(_name(study)).plan
     experiment = read_plan(plan).experiment if plan.exists() else f"kd/{study}"
     return experiment, mlflow_store(context, None, uri)

@@ -19,6 +19,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.printable import printable
 from benchmark.training.progress import Progress
 from benchmark.wording import counted
 
@@ -64,7 +65,7 @@ class PlainProgress(Progress):
         self._print(f"warning: {text}")
 
     def _print(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(printable(text)), soft_wrap=True)
 
 
 class LiveProgress(Progress):
@@ -73,7 +74,7 @@ class LiveProgress(Progress):
     def __init__(self, console: Console):
         self.console = console
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("epochs"),
@@ -119,21 +120,21 @@ class LiveProgress(Progress):
         """Print the cell's result, if it was tested, above the live display."""
         self._end(cell)
         if "test/acc1" in metrics:
-            self.console.print(Text(f"{cell}: {_result(metrics)}"))
+            self.console.print(Text(printable(f"{cell}: {_result(metrics)}")))
 
     def failed(self, cell: str, reason: str) -> None:
         """Print the cell's failure above the live display."""
         self._end(cell)
-        self.console.print(Text(f"{cell}: failed: {reason}", style="red"))
+        self.console.print(Text(printable(f"{cell}: failed: {reason}"), style="red"))
 
     def warn(self, text: str) -> None:
         """Print a warning above the live display."""
-        self.console.print(Text(f"warning: {text}", style="yellow"))
+        self.console.print(Text(printable(f"warning: {text}"), style="yellow"))
 
     def _add_bar(self, name: str, cells: Mapping[str, int]) -> None:
         """Add a bar for cells, given the number of epochs of each."""
         epochs = sum(cells.values())
-        bar = self._bars.add_task(name, total=epochs)
+        bar = self._bars.add_task(printable(name), total=epochs)
 
         self._bar_of_cell |= dict.fromkeys(cells, bar)
         self._epochs_of_bar[bar] = epochs
@@ -155,7 +156,7 @@ class LiveProgress(Progress):
     def _screen(self) -> Group:
         cells = Table.grid(padding=(0, 2))
         for cell, state in self._state_of_cell.items():
-            cells.add_row(Text(cell), Text(state))
+            cells.add_row(Text(printable(cell)), Text(printable(state)))
         return Group(cells, self._bars)
 
 

@@ -124,7 +124,8 @@ def run(
 def _print_table(loaded: Study, study: Path, store: Store) -> None:
     try:
         publish_leaderboard(print_leaderboard(loaded.experiment, store))
-        tell(f"\n`kdbench leaderboard {study}` writes this table to results/{loaded.name}/")
+        tell("")
+        tell(f"`kdbench leaderboard {study}` writes this table to results/{loaded.name}/")
     except InputError as error:
         # Training is complete and recorded; only the table cannot be made.
         tell(f"no table: {error}")

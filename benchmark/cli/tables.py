@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.printable import printable
+
 
 def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table without a frame; every cell is text, not markup."""
@@ -20,5 +22,5 @@ def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for header in headers:
         plain.add_column(header, overflow="fold")
     for row in rows:
-        plain.add_row(*(Text(cell) for cell in row))
+        plain.add_row(*(Text(printable(cell)) for cell in row))
     return plain

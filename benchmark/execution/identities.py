@@ -7,7 +7,6 @@ first later run is recorded beside them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from benchmark.execution.cell_code import code_of_cell
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.recorded_code import CODE, read_code
 from benchmark.execution.rows import method_of
+from benchmark.files import read_json
 from benchmark.hashing import canonical, identity
 from benchmark.records.journal import read_journal
 from benchmark.records.layout import CellFiles, StudyFolder
@@ -150,7 +150,9 @@ def _finished_cells(folder: StudyFolder) -> Iterator[Identified]:
         if not (files.done.exists() and files.config.exists()):
             continue
 
-        configuration = json.loads(files.config.read_bytes())
+        configuration = read_json(
+            files.config, "data", "teacher", remedy="delete the folder to train the cell again"
+        )
         code = configuration.get(CODE, read_code(files))
         if code is not None:
             yield Identified(path.name, configuration, code)

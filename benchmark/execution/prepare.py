@@ -182,7 +182,7 @@ def errors_in(source: str) -> Iterator[None]:
         yield
     except InputError as error:
         lines = [f"{source}: {line}" for line in str(error).splitlines()]
-        raise InputError("\n".join(lines)) from error
+        raise InputError(*lines) from error
 
 
 class _Networks:

@@ -6,12 +6,11 @@ trained with the code that it finds, and records this code beside the configurat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from benchmark.code import Code
-from benchmark.files import write_json
+from benchmark.files import read_json, write_json
 from benchmark.records.layout import CellFiles
 
 CODE = "code"
@@ -41,5 +40,5 @@ def read_code(files: CellFiles) -> Code | None:
     if not files.code.exists():
         return None
 
-    code: Code = json.loads(files.code.read_bytes())
+    code: Code = read_json(files.code, remedy="delete it")
     return code

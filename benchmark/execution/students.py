@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import methods
 from benchmark import seeds
 from benchmark.errors import InputError
 from benchmark.execution.plan_plugins import load_plugins
+from benchmark.files import read_json
 from benchmark.models import create
 from benchmark.models.deployed import DeployedModel, Evaluated
 from benchmark.models.pairing import probe
@@ -81,7 +81,8 @@ def load_student(workspace: Workspace, cell: str) -> Student:
     loading.unload_changed()
     load_plugins(plan, study)
 
-    configuration = json.loads(files.config.read_bytes())
+    remedy = "delete the folder to train the cell again"
+    configuration = read_json(files.config, "student", "method", remedy=remedy)
     student = _network(configuration["student"], plan, files)
     weights = CellFolder(files.path).read_weights(read_done(files.done).sha256)
     if not any(name.startswith(HEAD) for name in weights):

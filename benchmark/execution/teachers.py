@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from benchmark.execution.recorded_code import record_code
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
 from benchmark.execution.teacher_store import TeacherCard, TeacherDescription, TeacherStore
+from benchmark.files import read_json
 from benchmark.hashing import identity
 from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
@@ -278,7 +278,8 @@ def _measure(
 
 def _is_measured_on(record: CellFiles, data: Data) -> bool:
     """Return whether the accuracy in a finished record is that on the test images of the data."""
-    measured_on = json.loads(record.config.read_bytes())["data"]
+    remedy = f"delete the folder {record.path} to train or import this teacher again"
+    measured_on = read_json(record.config, "data", remedy=remedy)["data"]
     test_part = Split.model_validate(measured_on["split"]).test_part
     return (measured_on["fingerprint"], test_part) == (data.fingerprint, data.test_part)
 

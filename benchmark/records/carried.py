@@ -20,6 +20,7 @@ from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
 from benchmark.records.journal import read_journal
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.study.names import why_not_study
 from benchmark.study.plan import read_plan
 
 STUDY = "study"
@@ -117,6 +118,10 @@ def place_archive(archive: Path, workspace: Workspace) -> Placed:
 
 def _check_staged(archive: Path, staged: Path, study: str) -> None:
     """Raise InputError if an archive does not contain the study that it names, or contains more."""
+    reason = why_not_study(study)
+    if reason is not None:
+        raise InputError(f"{archive}: study {study!r}: {reason}; nothing is imported")
+
     for path in staged.rglob("*"):
         if path.is_file() and path.suffix not in _SUFFIXES:
             name = path.relative_to(staged).as_posix()
@@ -163,10 +168,6 @@ def _weights_of(teacher: Path) -> str:
 
 def _place(archive: Path, staged: Path, workspace: Workspace, study: str) -> Placed:
     source, target = StudyFolder(staged / STUDY), workspace.study(study)
-    if workspace.reserves(study):
-        raise InputError(
-            f"{archive}: {study!r} is a name of the workspace's own; nothing is imported"
-        )
 
     if target.path.exists():
         with locked(target.path), _locked_searches(target):

@@ -243,22 +243,6 @@ class Workspace:
         """The lock held by the process that imports a study."""
         return self.path / ".import.lock"
 
-    def reserves(self, name: str) -> bool:
-        """Return whether a name is that of a file or folder of the workspace itself.
-
-        Some file systems do not distinguish upper and lower case.
-        """
-        own = (
-            self.database,
-            self.artifacts,
-            self.data,
-            self.teachers,
-            self.run_cache,
-            self.identity,
-            self.identity_lock,
-        )
-        return name.startswith(".") or name.lower() in {path.name.lower() for path in own}
-
     def study(self, name: str) -> StudyFolder:
         """Return the folder of a study."""
         return StudyFolder(self.path / name)

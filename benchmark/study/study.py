@@ -15,6 +15,7 @@ from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.study import yamlfile
 from benchmark.study.messages import location_of, message_of, without_misspelt
+from benchmark.study.names import why_reserved
 from benchmark.study.overrides import overridden, problems
 from benchmark.study.schema import (
     Dataset,
@@ -81,6 +82,14 @@ class Study(Strict):
 
     search: Search | None = None
     """How `kdbench tune` searches for settings. Without this section, there is no search."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        reason = why_reserved(name)
+        if reason is not None:
+            raise ValueError(f"is {name!r}; {reason}")
+        return name
 
     @field_validator("pairs", "methods", "seeds")
     @classmethod
@@ -257,7 +266,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
             file.line(location_of(problem, Study), message_of(problem, Study))
             for problem in without_misspelt(error.errors(), Study)
         ]
-        raise InputError("\n".join(lines)) from None
+        raise InputError(*lines) from None
 
     lines = []
     for index, row in enumerate(study.methods):
@@ -272,7 +281,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
             at = ("methods", index, "recipe", *location)
             lines.append(file.line(at, f"{message} (row {row.name!r})"))
     if lines:
-        raise InputError("\n".join(lines))
+        raise InputError(*lines)
 
     return study
 

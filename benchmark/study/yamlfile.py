@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from benchmark.errors import InputError, suggest
+from benchmark.printable import is_unprintable
 
 MAX_BYTES = 1 << 20
 """Maximum size of a file."""
@@ -40,6 +41,9 @@ _TAG = "tag:yaml.org,2002:"
 _STR, _INT, _MERGE = f"{_TAG}str", f"{_TAG}int", f"{_TAG}merge"
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _TEXT = {_TAG + kind for kind in ("timestamp", "value")}
+
+_LAYOUT = "\n\t"
+"""Control characters that a value may contain."""
 
 _TOO_LARGE = "too many or too deeply nested values"
 _UNAMBIGUOUS = "write true or false, or a decimal number, or put text in quotes"
@@ -222,15 +226,25 @@ class _Inspector:
                 remedy += ", or write a decimal point if it is part of a number such as 0,1"
             raise self._error(key, f"a key must be text; {remedy}")
         if isinstance(key, ScalarNode):
+            self._check_characters(key, allowed="")
             self._check_scalar(key)
 
     def _check_scalar(self, node: ScalarNode) -> None:
+        self._check_characters(node, _LAYOUT)
         if node.tag == _INT and len(node.value) > MAX_DIGITS:
             raise self._error(node, f"a whole number of {len(node.value)} digits is too large")
 
         if node.style is None and _AMBIGUOUS.fullmatch(node.value):
             problem = f"{node.value!r} means different things in YAML 1.1 and YAML 1.2"
             raise self._error(node, f"{problem}; {_UNAMBIGUOUS}")
+
+    def _check_characters(self, node: ScalarNode, allowed: str) -> None:
+        """Refuse characters that could change how a terminal shows a name or a value."""
+        wrong = [mark for mark in node.value if mark not in allowed and is_unprintable(mark)]
+        if wrong:
+            raise self._error(
+                node, f"this text contains the control character {wrong[0]!a}; remove it"
+            )
 
     def _error(self, node: Node, problem: str) -> InputError:
         return InputError(f"{_where(self.path, node.start_mark)}: {problem}")

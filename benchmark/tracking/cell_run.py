@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.files import read_json
 from benchmark.measures import ACCURACY
 from benchmark.records.journal import (
     EarlyEpoch,
@@ -198,8 +199,9 @@ class CellRun(Projection):
     def _configuration(self) -> dict[str, Any]:
         """The configuration of the cell; empty if there is none."""
         path = self.planned.files.config
-        content: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-        return content
+        if not path.exists():
+            return {}
+        return read_json(path, remedy="delete the folder to train the cell again")
 
     @property
     def _used_data(self) -> list[UsedData]:

@@ -45,6 +45,20 @@ _LONGEST_REASON = 400
 """Maximum number of characters of MLflow's own message in an error."""
 
 
+_SQL = re.compile(r"\[SQL: |\(Background on this error at: ")
+"""Beginnings of what SQLAlchemy adds to the message of a database."""
+
+_DATABASE_REMEDIES = {
+    "database disk image is malformed": "restore it, or move it away and sync the studies again",
+    "file is not a database": "restore it, or move it away and sync the studies again",
+    "attempt to write a readonly database": "check who may write it and its folder",
+    "unable to open database file": "check who may read and write it and its folder",
+    "database or disk is full": "free some disk space and run the same command again",
+    "disk I/O error": "check the disk, and free some space",
+}
+"""Messages of SQLite, and what to do about them."""
+
+
 class MissingEndpointError(TrackingError):
     """The server is too old for a request."""
 
@@ -270,7 +284,7 @@ class Client:
     def _explained(self, error: Exception) -> InputError | TrackingError:
         """Return an error that states the cause and the remedy."""
         address = shown(self._uri)
-        if "database schema" in str(error):
+        if "database schema" in str(error):  # the store was checked when it was opened
             return InputError(
                 f"{address}: created by another version of MLflow than the one installed; "
                 "install that version or, if it is older, make a backup and run "
@@ -278,7 +292,7 @@ class Client:
             )
 
         kind = MissingEndpointError if _is_missing(error) else TrackingError
-        return kind(f"{address}: {_reason(error)}")
+        return kind(f"{address}: {_reason(error, self._uri)}")
 
 
 def _is_busy(error: BaseException) -> bool:
@@ -300,9 +314,12 @@ _RETRYING = tenacity.Retrying(
 )
 
 
-def _reason(error: Exception) -> str:
-    """Return the cause of an error as one line without passwords."""
-    text = " ".join(shown(str(error)).split())
+def _reason(error: Exception, address: str) -> str:
+    """Return the cause of an error as one line without passwords and SQL."""
+    text = " ".join(shown(_SQL.split(str(error))[0], address).split())
+    cause = next((words for words in _DATABASE_REMEDIES if words in text), None)
+    if cause is not None:
+        return f"the database cannot be used ({cause}); {_DATABASE_REMEDIES[cause]}"
 
     unreachable = "Max retries exceeded" in text or "timed out" in text
     if not (text.startswith("API request") and unreachable):

@@ -12,7 +12,7 @@ from filelock import FileLock
 from benchmark.errors import InputError, TrackingError
 from benchmark.redact import shown
 from benchmark.tracking.client import Client, import_mlflow
-from benchmark.tracking.store import Store
+from benchmark.tracking.store import Store, database_address
 from benchmark.tracking.tags import STUDY
 
 
@@ -82,5 +82,5 @@ def _create_tables(store: Store, database: Path) -> None:
     part = database.with_name(f".{database.name}.part")
     part.unlink(missing_ok=True)
 
-    SqlAlchemyStore(f"sqlite:///{part}", store.artifacts).engine.dispose()
+    SqlAlchemyStore(database_address(part), store.artifacts).engine.dispose()
     part.replace(database)

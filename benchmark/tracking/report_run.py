@@ -95,6 +95,8 @@ def write_report(
     if run is None:
         start = min(report.times, default=time.time_ns() // 1_000_000)
         run = client.start_run(experiment_id, start_time=start, tags=tags, run_name="report")
+        # If its files cannot be written, or this process is killed, nobody waits for the run.
+        client.set_status(run, "FAILED", start)
 
     changes = [client.supersede(other) for other in others]
     changes.append(client.claim(run))

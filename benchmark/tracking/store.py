@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, first_line
 from benchmark.records.layout import Workspace
-from benchmark.redact import shown
+from benchmark.redact import address_problem, shown, shown_address
 from benchmark.tracking.relocate import relocate
 
 _SQLITE = "sqlite:///"
@@ -15,6 +18,20 @@ _SQLITE = "sqlite:///"
 
 _SIGNATURE = b"SQLite format 3\0"
 """First bytes of an SQLite database."""
+
+_ENCODED = "sqlite+pysqlite:///"
+"""The same prefix with the driver's name, for encoded paths.
+
+With the short prefix, MLflow takes the encoded path for a real one and creates a folder there.
+"""
+
+_SPECIAL = re.compile(r"[%?#]")
+"""Characters that have a meaning of their own in an address."""
+
+_PATIENCE = 1.0
+"""Seconds to wait for another process that writes to the database, before it goes unchecked."""
+
+_RESTORE = "restore it, or move it away and sync the studies again"
 
 _EXAMPLE = f"{_SQLITE}{Workspace(Path('path/to')).database}"
 
@@ -41,7 +58,8 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The database of a local store; None for a server."""
-        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+        path = _path(self.uri)
+        return Path(path) if path else None
 
     def is_inside(self, workspace: Path) -> bool:
         """Return whether this is the local store of a workspace, which no other workspace uses."""
@@ -64,28 +82,59 @@ def open_store(workspace: Path, uri: str | None) -> Store:
         TrackingError: The store was moved, and the addresses in it cannot be corrected.
     """
     folder = Workspace(workspace)
-    address = uri or f"{_SQLITE}{folder.database.absolute()}"
+    address = uri or database_address(folder.database.absolute())
     if address.startswith(("http://", "https://")):
+        problem = address_problem(address)
+        if problem is not None:
+            raise InputError(f"{shown_address(address)}: {problem}")
         return Store(address.rstrip("/"), None, folder.run_cache, workspace)
 
-    path = address.removeprefix(_SQLITE)
-    if path in ("", address):
+    path = _path(address)
+    if not path:
         raise InputError(
-            f"{shown(address)}: not an MLflow store that kdbench can use; give http(s)://host:port "
-            f"of an MLflow server, or {_EXAMPLE} (MLflow no longer supports stores in plain "
-            "folders)"
+            f"{shown_address(address)}: not an MLflow store that kdbench can use; give "
+            f"http(s)://host:port of an MLflow server, or {_EXAMPLE} (MLflow no longer supports "
+            "stores in plain folders)"
         )
+    if "?" in address:
+        raise InputError(f"{shown(address)}: contains a ?; in the name of a file, write %3F")
 
     database = Path(path).absolute()
     _check_database(database)
     # Without symbolic links, the address stays valid if a link is removed later.
     artifacts = Workspace(database.parent).artifacts.resolve()
     relocate(database, artifacts)
-    return Store(f"{_SQLITE}{database}", artifacts.as_uri(), folder.run_cache, workspace)
+    return Store(database_address(database), artifacts.as_uri(), folder.run_cache, workspace)
+
+
+def database_address(database: Path) -> str:
+    """Return the address of a database, with the characters encoded that have another meaning."""
+    path = str(database)
+    if not _SPECIAL.search(path):
+        return f"{_SQLITE}{path}"
+
+    from sqlalchemy.engine import URL
+
+    return str(URL.create(_ENCODED.removesuffix(":///"), database=path))
+
+
+def _path(address: str) -> str:
+    """Return the path in the address of a database, as SQLAlchemy reads it; empty for others."""
+    if not address.startswith((_SQLITE, _ENCODED)):
+        return ""
+    if not _SPECIAL.search(address):
+        return address.partition(":///")[2]
+
+    from sqlalchemy.engine import make_url
+
+    return make_url(address).database or ""
 
 
 def _check_database(database: Path) -> None:
-    """Raise InputError if a file is not a database: MLflow would keep trying to open it."""
+    """Raise InputError if a file is not a sound database of MLflow.
+
+    MLflow would keep trying to open some, and would work with the sound parts of others.
+    """
     try:
         with database.open("rb") as file:
             start = file.read(len(_SIGNATURE))
@@ -97,7 +146,30 @@ def _check_database(database: Path) -> None:
         ) from None
 
     if start not in (b"", _SIGNATURE):
+        raise InputError(f"{database}: not an SQLite database; {_RESTORE}")
+    if start:
+        _check_content(database)
+
+
+def _check_content(database: Path) -> None:
+    """Raise InputError if a database is damaged, or belongs to another program."""
+    address = f"{database.as_uri()}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as opened:
+            (result,) = opened.execute("pragma quick_check(1)").fetchone()
+            tables = {name for (name,) in opened.execute("select name from sqlite_master")}
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return  # whoever writes to it finds out
         raise InputError(
-            f"{database}: not an SQLite database; restore it, or move it away and sync the "
-            "studies again"
+            f"{database}: cannot be opened ({first_line(error)}); {_RESTORE}"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{database}: damaged ({first_line(error)}); {_RESTORE}") from None
+
+    if result != "ok":
+        raise InputError(f"{database}: damaged ({result}); {_RESTORE}")
+    if tables and not {"alembic_version", "experiments", "runs"} <= tables:
+        raise InputError(
+            f"{database}: a database of another program; give the address of another file"
         )

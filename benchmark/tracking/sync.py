@@ -6,7 +6,6 @@ Training never waits for tracking: it writes journals, and `sync` reads them.
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError
+from benchmark.printable import print_message
 from benchmark.records.journal import Record, read_journal
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import identify
@@ -37,11 +37,7 @@ LONGEST_WAIT = 60.0
 """Maximum seconds between two attempts to reach a store that does not answer."""
 
 
-def _print_warning(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
+def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
     """Copy a study's plan and journals to MLflow; write only what is missing there.
 
     Cells that have not started get no run. Earlier runs of cells that were trained again, and

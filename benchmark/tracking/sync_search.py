@@ -5,7 +5,6 @@ As with a study's own runs, the files are the source of truth: see `benchmark.tr
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from filelock import FileLock
 
 from benchmark import locks
 from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.printable import print_message
 from benchmark.records.journal import Record, read_journal
 from benchmark.records.layout import SearchFolder, Workspace
 from benchmark.records.search import SearchRecord, TrialRecord, read_search
@@ -44,11 +44,7 @@ _KEY_PATTERN = "[0-9a-f]" * 12
 """Glob pattern of a search's key."""
 
 
-def _print_warning(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> dict[str, Synced]:
+def sync_search(folder: Path, store: Store, *, warn: Warn = print_message) -> dict[str, Synced]:
     """Copy the records and journals of searches to MLflow; write only what is missing there.
 
     Trials that have not started get no run. If several searches have the same pair and row, the

@@ -9,6 +9,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.records.checkpoints import Checkpoint
 from benchmark.records.done import Done
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
+from benchmark.redact import shown
 from benchmark.training import checkpointing
 from benchmark.training.conditions import Task
 from benchmark.training.progress import Progress
@@ -141,7 +142,8 @@ def record_failure(task: Task, error: Exception, progress: Progress) -> None:
     if not isinstance(error, FloatingPointError):
         reason = f"{type(error).__name__}: {reason}"
 
-    task.folder.files.error.write_text("".join(traceback.format_exception(error)))
+    text = shown("".join(traceback.format_exception(error)))
+    task.folder.files.error.write_text(text, encoding="utf-8", errors="backslashreplace")
     task.folder.journal().append(Failed(reason=reason))
     progress.failed(task.label, reason)
 

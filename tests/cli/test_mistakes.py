@@ -209,3 +209,20 @@ def test_a_store_of_another_version_of_mlflow_is_told_in_one_line_with_a_remedy(
     pattern = r"sqlite:.*: created by another version of MLflow .* `mlflow db upgrade sqlite:////.*/mlflow\.db`"
     for command in (("show", "abc"), ("leaderboard", "tiny"), ("ui",)):
         refused(pattern, "--workspace", tmp_path, *command)
+
+
+@pytest.mark.parametrize("command", ["status", "sync", "export", "leaderboard"])
+@pytest.mark.parametrize("name", ["../other/tiny", "/etc", "..", "x" * 300, "a\nkdbench: done"])
+def test_the_name_of_a_study_cannot_lead_out_of_the_workspace(command: str, name: str) -> None:
+    target = ["x.tar"] if command == "export" else []
+    shown = re.escape(name.replace("\n", "\\n"))
+    refused(rf"{shown}: not the name of a study; use at most 80 .*", command, name, *target)
+
+
+def test_a_password_is_shown_in_no_trace(here: Path) -> None:
+    words = ["--debug", "show", "x", "--tracking-uri", "http://me:S3cretPW@127.0.0.1:9/base"]
+    asked = ended(launched(*words, command=PLAIN, cwd=here))
+    assert asked.code == 1
+    assert asked.err.startswith("Traceback")
+    assert "http://***@127.0.0.1:9/base" in asked.err
+    assert "S3cretPW" not in asked.err

@@ -209,6 +209,22 @@ WRONG_VALUES = [
         "21:12: tracking.uri: contains a user name or password, and studies are copied into their "
         "results; set MLFLOW_TRACKING_URI instead",
     ),
+    (
+        "experiment: mine",
+        "uri: 'http://host/x?token=secret'",
+        "21:12: tracking.uri: contains a query, which may hold a token, and studies are copied "
+        "into their results; set MLFLOW_TRACKING_URI instead",
+    ),
+    (
+        "experiment: mine",
+        '"experi\\e[2Kment": mine',
+        r"21:12: this text contains the control character '\x1b'; remove it",
+    ),
+    (
+        "experiment: mine",
+        'experiment: "mine\\rkdbench: all is well"',
+        r"21:24: this text contains the control character '\r'; remove it",
+    ),
     ("val: 0.2", "val: 1.5", "4:9: split.val: is 1.5; give a share below 1 or a whole number of"),
     (
         "drop: 0.1",
@@ -307,7 +323,17 @@ WRONG_NAMES = [
     ("name: first", "name: a..b", f"1:1: name: is 'a..b'; {NAME_RULE}"),
     ("name: first", "name: .hidden", f"1:1: name: is '.hidden'; {NAME_RULE}"),
     ("name: first", 'name: ""', f"1:1: name: is ''; {NAME_RULE}"),
-    ("name: first", 'name: "a\\0b"', f"1:1: name: is 'a\\x00b'; {NAME_RULE}"),
+    (
+        "name: first",
+        'name: "a\\0b"',
+        r"1:7: this text contains the control character '\x00'; remove it",
+    ),
+    (
+        "name: first",
+        "name: mlflow.db",
+        "1:1: name: is 'mlflow.db'; the workspace has a file or folder of this name; choose",
+    ),
+    ("name: first", "name: my.yaml", "1:1: name: is 'my.yaml'; commands take this name for a"),
     ("name: first", 'name: "a\\n"', f"1:1: name: is 'a\\n'; {NAME_RULE}"),
     ("name: first", f"name: {'n' * 300}", f"1:1: name: is '{'n' * 79}...; {NAME_RULE}"),
     ("name: first", "name: 3", "1:1: name: is 3; it must be a valid string"),

@@ -181,10 +181,11 @@ def test_what_cannot_be_written_is_one_warning_and_is_written_next_time(
     (warning,) = warnings
     assert warning.startswith(f"kd/small: could not write {part} to MLflow (")
     assert "disk full" in warning
+    assert "RUNNING" not in {report.info.status for report in find_reports(store)}
 
     report_run.publish("kd/small", store, recorded, "Result.", [file], warnings.append)
     assert len(warnings) == 1
-    assert len(find_reports(store)) == 1
+    assert [report.info.status for report in find_reports(store)] == ["FINISHED"]
     assert experiment_tags(store)[NOTE] == "Result."
 
 

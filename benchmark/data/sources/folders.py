@@ -46,7 +46,7 @@ def _split_folders(folder: Path, dataset: schema.ClassFolders) -> tuple[Path, Pa
             )
 
     if problems:
-        raise InputError("\n".join(problems))
+        raise InputError(*problems)
     train, test = found
     return train, test
 
@@ -81,7 +81,7 @@ def _load(train: Path, test: Path) -> Source:
                     f"{'it' if len(unmatched) == 1 else 'them'}"
                 )
     if problems:
-        raise InputError("\n".join(problems))
+        raise InputError(*problems)
     return Source(files[train], files[test], len(classes[train]))
 
 

@@ -115,7 +115,7 @@ class _Opener:
             except InputError as error:
                 problems.append(str(error))
         if problems:
-            raise InputError("\n".join(problems))
+            raise InputError(*problems)
         train_part, test_part = parts
         return Source(train_part, test_part, classes)
 
@@ -151,7 +151,7 @@ class _Opener:
             problems += column_problems(name, table.features, self.input_key, self.target_key)
 
         if problems:
-            raise InputError("\n".join(dict.fromkeys(problems)))
+            raise InputError(*dict.fromkeys(problems))
         return splits
 
     def _first_table(self, splits: tuple[str, ...]) -> tuple[str, Any]:

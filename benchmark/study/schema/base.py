@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,8 +17,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from benchmark.hashing import canonical
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+() -]{0,79}")
+from benchmark.study.names import NAME, RULE, is_name
 
 MAX_SHOWN = 80
 """Maximum number of characters of a wrong value that an error message shows."""
@@ -99,19 +97,15 @@ class Shorthand:
 
 
 def _check_name(value: Any) -> Any:
-    if isinstance(value, str) and (not _NAME.fullmatch(value) or ".." in value):
-        rule = (
-            "use at most 80 letters, digits, spaces or . _ + ( ) -, without '..', starting with a "
-            "letter or digit"
-        )
-        raise ValueError(f"is {short_repr(value)}; {rule}")
+    if isinstance(value, str) and not is_name(value):
+        raise ValueError(f"is {short_repr(value)}; {RULE}")
     return value
 
 
 Name = Annotated[
     str,
     BeforeValidator(_check_name),
-    Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
+    Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"}),
 ]
 """Name of a study, a pair or a row. It becomes the name of a folder and of a table's row."""
 

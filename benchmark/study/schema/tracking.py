@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
+from benchmark.redact import has_secrets
 from benchmark.study.schema.base import Strict
 
 
@@ -19,7 +20,8 @@ class Tracking(Strict):
     @field_validator("uri")
     @classmethod
     def _check_no_password(cls, uri: str | None) -> str | None:
-        if uri is not None and "@" in uri:
-            problem = "contains a user name or password, and studies are copied into their results"
+        if uri is not None and has_secrets(uri):
+            part = "user name or password" if "@" in uri else "query, which may hold a token"
+            problem = f"contains a {part}, and studies are copied into their results"
             raise ValueError(f"{problem}; set MLFLOW_TRACKING_URI instead")
         return uri

@@ -1,0 +1,39 @@
+"""A lock is seen by processes that cannot write to the workspace."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from benchmark import locks
+from benchmark.locks import LOCK, locked, running
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study's folder in which this process can open no file for writing."""
+
+    def refuse(path: Path, **_: object) -> FileLock:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(locks, "FileLock", refuse)
+    return tmp_path
+
+
+def test_a_folder_is_running_while_it_is_locked(tmp_path: Path) -> None:
+    assert not running(tmp_path)
+    with locked(tmp_path):
+        assert running(tmp_path)
+    assert not running(tmp_path)
+
+
+def test_a_lock_in_a_read_only_folder_is_seen_and_nothing_is_written(read_only: Path) -> None:
+    (read_only / LOCK).touch()
+    assert not running(read_only)
+
+    with FileLock(read_only / LOCK):
+        assert running(read_only)

@@ -271,8 +271,17 @@ def _measure(
     session.progress.busy(label, f"evaluating {counted(len(inputs.labels), 'test image')}")
     metrics = evaluate.test_metrics(model, inputs, None) | profiling.costs(model)
 
-    journal.append(Final(metrics=metrics))
-    folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
+    final = Final(metrics=metrics)
+    journal.append(final)
+    done = Done(
+        sha256=digest,
+        epoch=0,
+        metrics=metrics,
+        size=folder.size_of_weights(),
+        time=final.time,
+        journal=journal.extent,
+    )
+    folder.finish(done)
     session.progress.finished(label, metrics)
 
 

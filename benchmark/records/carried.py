@@ -14,7 +14,7 @@ from benchmark.errors import InputError
 from benchmark.files import write_error
 from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
-from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.records.layout import INTACT, CellFiles, StudyFolder, Workspace
 from benchmark.study.plan import read_plan
 
 STUDY = "study"
@@ -59,7 +59,7 @@ def carried_files(workspace: Workspace, study: StudyFolder) -> dict[str, Path]:
 def _files(prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files of a folder, without locks and files that are being written."""
     for path in folder.rglob("*"):
-        temporary = path.suffix in (".lock", ".part") or path.name == OWNER
+        temporary = path.suffix in (".lock", ".part") or path.name in (OWNER, INTACT)
         if path.is_file() and not temporary:
             yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
 

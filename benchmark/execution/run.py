@@ -155,6 +155,7 @@ def obtain_teachers(prepared: Prepared, session: Session) -> None:
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
+        repair(folder, session.progress.warn)
         load_teachers(prepared, session, folder)
 
 

@@ -59,6 +59,8 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
 
     card = store.card(required.key)
     assert card is not None
+    for mended in store.repair(card):
+        session.progress.warn(f"{required.label}: {mended}")
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 

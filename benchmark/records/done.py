@@ -1,6 +1,6 @@
 """The marker of a finished cell, `done.json`: which weights were evaluated, and the results.
 
-It states the extent of the journal and the digest of the weights, so that damage to either is found.
+It states the extent of the journal and the digest of the weights, so that damage to them is found.
 """
 
 from __future__ import annotations

@@ -65,20 +65,18 @@ def _restore_marker(files: CellFiles, weights: bool) -> str:
         if results is None:
             return ""
 
+        done = _marker(files)
         trained, final = results
-        size = None
+        content = read_content(files.journal)
+        if done is not None and done.journal is not None and not done.journal.begins(content):
+            return ""  # the journal is damaged, not the marker
+
+        size = files.weights.stat().st_size if weights and files.weights.exists() else None
+        if done is not None and agrees(done, trained, final) and done.size in (None, size):
+            return ""
         if weights:
             check_weights(files.weights, trained.sha256, None)
-            size = files.weights.stat().st_size
     except DamageError:
-        return ""
-
-    done = _marker(files)
-    content = read_content(files.journal)
-    if done is not None and done.journal is not None and not done.journal.begins(content):
-        return ""  # the journal is damaged, not the marker
-    same_size = done is not None and (not weights or done.size in (None, size))
-    if done is not None and same_size and agrees(done, trained, final):
         return ""
 
     count = records.index(final) + 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.errors import DamageError, InputError
 from benchmark.hashing import identity
-from benchmark.records.chain import Extent
+from benchmark.records.chain import Chain, Extent
 from benchmark.records.done import Done, read_done
 from benchmark.records.journal import (
     RETRAIN,
@@ -103,13 +103,7 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
         InputError: A file cannot be read, or comes from a later version of kdbench.
     """
     done = read_done(files.done)
-    content = read_content(files.journal)
-    records, chain = parse_journal(files.journal, content)
-    if done.journal is not None and not done.journal.begins(content):
-        lost = "has lost or changed records since the cell was finished"
-        raise DamageError(f"{files.journal}: {lost}", RETRAIN)
-
-    _check_sequence(files.journal, records)
+    records, chain = _read_records(files, done)
     results = results_in(records)
     if results is None:
         raise DamageError(f"{files.journal}: lacks the results of a finished cell", RETRAIN)
@@ -118,6 +112,18 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
     if weights:
         check_weights(files.weights, done.sha256, done.size)
     return chain.whole
+
+
+def read_sound_journal(files: CellFiles) -> list[Record]:
+    """Return the records of a cell, none of which is missing as far as can be told.
+
+    Raises:
+        DamageError: A record is damaged or missing, or the marker of the finished cell is damaged.
+        InputError: A file cannot be read, or comes from a later version of kdbench.
+    """
+    done = read_done(files.done) if files.done.exists() else None
+    records, _ = _read_records(files, done)
+    return records
 
 
 def check_unfinished(files: CellFiles) -> bool:
@@ -235,6 +241,21 @@ def agrees(done: Done, trained: Trained, final: Final) -> bool:
     )
     same_weights = (done.sha256, done.epoch) == (trained.sha256, trained.epoch)
     return same_metrics and same_weights and done.time in (None, final.time)
+
+
+def _read_records(files: CellFiles, done: Done | None) -> tuple[list[Record], Chain]:
+    """Return the records of a cell, and their chain.
+
+    The marker is read before the journal, to which a training process may append meanwhile.
+    """
+    content = read_content(files.journal)
+    records, chain = parse_journal(files.journal, content)
+    if done is not None and done.journal is not None and not done.journal.begins(content):
+        lost = "has lost or changed records since the cell was finished"
+        raise DamageError(f"{files.journal}: {lost}", RETRAIN)
+
+    _check_sequence(files.journal, records)
+    return records, chain
 
 
 def _check_sequence(path: Path, records: Sequence[Record]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError, InputError
 from benchmark.records.journal import read_start
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
@@ -65,11 +65,17 @@ class Ownership:
 def ownership(workspace: str, folder: StudyFolder) -> Ownership:
     """Return which runs belong to the study or searches in a folder.
 
-    Raises:
-        InputError: A journal is damaged.
+    Journals whose first record is damaged, such as those of cells that were set aside, don't count.
     """
-    starts = {read_start(path) for path in folder.journals()}
+    starts = {_start(path) for path in folder.journals()}
     return Ownership(workspace, frozenset(start for start in starts if start is not None))
+
+
+def _start(journal: Path) -> int | None:
+    try:
+        return read_start(journal)
+    except DamageError:
+        return None
 
 
 def clash(experiment: str, store: Store, others: Sequence[str]) -> str:

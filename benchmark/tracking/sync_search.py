@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.errors import DamageError, InputError, TrackingError, first_line
 from benchmark.records.journal import Record, read_journal
 from benchmark.records.layout import SearchFolder, Workspace
 from benchmark.records.search import SearchRecord, TrialRecord, read_search
@@ -66,7 +66,7 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = _print_warning) -> d
     Raises:
         TrackingError: The store cannot be reached or fails. What was written so far is kept, and
             the next sync writes the rest.
-        InputError: A record or a journal is damaged, or an experiment belongs to another study.
+        InputError: The record of a search is damaged, or an experiment belongs to another study.
     """
     if not folder.exists():
         return {}
@@ -146,7 +146,12 @@ def _sync_one(
     curves: set[str] = set()
     times: list[int] = []
     for trial in record.trials:
-        journals = _journals(folder, trial)
+        try:
+            journals = _journals(folder, trial)
+        except DamageError as error:
+            warn(f"{record.experiment}, trial {trial.number}: {error}; its run stays as it is")
+            recorded.pop(str(trial.number), None)
+            continue
         if not journals and trial.state == "RUNNING":
             continue
 

@@ -72,7 +72,8 @@ def _restore_marker(files: CellFiles, weights: bool) -> str:
             return ""  # the journal is damaged, not the marker
 
         size = files.weights.stat().st_size if weights and files.weights.exists() else None
-        if done is not None and agrees(done, trained, final) and done.size in (None, size):
+        same_size = done is not None and (not weights or done.size in (None, size))
+        if done is not None and same_size and agrees(done, trained, final):
             return ""
         if weights:
             check_weights(files.weights, trained.sha256, None)

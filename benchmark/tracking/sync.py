@@ -78,8 +78,8 @@ def sync(folder: Path, store: Store, *, warn: Warn = _print_warning) -> Synced:
         client, experiment = open_experiment(store, plan.experiment, {STUDY: plan.study}, workspace)
         identity = experiment.experiment_id
 
-        runs = _runs_of_cells(client, identity, plan.study)
-        recorded = _by_key(run for run in runs if owned.owns(run))
+        runs = runs_of_cells(client, identity, plan.study)
+        recorded = runs_by_key(run for run in runs if owned.owns(run))
         for key in {run.key for run in planned} - journals.keys():
             recorded.pop(key, None)
         others = owned.others(runs)
@@ -127,14 +127,14 @@ def _tag_experiment(client: Client, experiment: Any, plan: Plan, *, alone: bool)
     client.tag_experiment(experiment, {**owner, name: plan_tag.pack(plan)})
 
 
-def _runs_of_cells(client: Client, experiment_id: str, study: str) -> list[Any]:
+def runs_of_cells(client: Client, experiment_id: str, study: str) -> list[Any]:
     """Return MLflow's runs of a study's cells and teachers, superseded runs last."""
     runs = superseded_last(client.search(experiment_id, f"tags.study = '{study}'"))
     kinds = (RUN, TEACHER, SUPERSEDED)
     return [run for run in runs if run.data.tags.get(KIND) in kinds and "cell" in run.data.tags]
 
 
-def _by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:
+def runs_by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:
     """Return runs by key."""
     groups: dict[Key, list[Any]] = {}
     for run in runs:

@@ -115,6 +115,16 @@ def test_an_old_store_has_every_run_once(
     assert old_cells <= {run["cell"] for run in runs}
 
 
+def test_an_old_study_verifies_but_its_old_journals_are_not_chained(
+    old: Old, finished: Ended
+) -> None:
+    found = old.call("verify", "old")
+    assert (found.code, found.out) == (0, "")
+    _, unchained, *_, last = found.err.splitlines()
+    assert unchained.startswith("not chained: 6 journals of an earlier version")
+    assert last == "everything is as it was written"
+
+
 def test_an_old_store_that_was_moved_has_its_files_in_the_new_place(
     old: Old, finished: Ended
 ) -> None:

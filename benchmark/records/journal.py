@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.errors import DamageError, InputError
+from benchmark.failpoint import failpoint
 from benchmark.files import write_error
 from benchmark.records.chain import Chain, Extent
 
@@ -318,6 +319,7 @@ class Journal:
 
         self._chain.add(line, content)
         self.records.append(record)
+        failpoint("journal.appended")
 
     def last(self, kind: type[R]) -> R | None:
         """Return the newest record of a kind, if there is one."""

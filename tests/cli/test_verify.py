@@ -63,12 +63,12 @@ def test_a_study_that_nobody_touched_passes(tracked: Tracked) -> None:
     ]
 
 
-DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "weights flipped": ("student.safetensors", flip),
     "weights deleted": ("student.safetensors", Path.unlink),
     "journal flipped": ("journal.jsonl", flip),
     "journal without its last record": ("journal.jsonl", cut),
-    "journal emptied": ("journal.jsonl", lambda path: path.write_bytes(b"") and None),
+    "journal emptied": ("journal.jsonl", lambda path: path.write_bytes(b"")),
     "marker damaged": ("done.json", lambda path: flip(path, 0.0)),
     "marker edited": ("done.json", lambda path: edit(path, "metrics", {"test/acc1": 99.0})),
     "configuration edited": ("config.json", lambda path: edit(path, "seed", 9)),

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from benchmark import files as files_module
 from benchmark.errors import InputError
 from benchmark.execution import damaged
 from benchmark.execution.run import Summary
 from benchmark.execution.teacher_store import TeacherStore
+from benchmark.execution.verification import verify_files
 from benchmark.files import write_json
+from benchmark.records import checkpoints, journal
 from benchmark.records.integrity import check_cell
 from benchmark.records.journal import Journal, Record, decode_line, encode_line
 from benchmark.records.layout import CellFiles, Workspace
@@ -276,6 +279,38 @@ def test_an_edited_card_of_an_earlier_version_contradicts_its_record(
     write_json(card, content | {key: 99.0})
     with pytest.raises(InputError, match=f"{card}: {key} is 99.0, but "):
         run(workspace, tiny())
+
+
+def test_a_kill_at_any_write_leaves_nothing_that_looks_damaged(
+    whole: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [0]
+
+    def killed(_: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    for module in (files_module, checkpoints, journal):
+        monkeypatch.setattr(module, "failpoint", killed)
+
+    kills = 0
+    finished = False
+    while not finished:
+        left[0] = 9 + kills % 7
+        listening = Listening()
+        try:
+            run(workspace, long(), listening)
+            finished = True
+        except KeyboardInterrupt:
+            kills += 1
+        assert listening.warnings == []
+        study = Workspace(workspace).study("tiny")
+        assert verify_files(study, Workspace(workspace)).findings == []
+
+    assert kills > 8
+    for name, folder in folders(workspace).items():
+        assert bits(folder) == bits(folders(whole)[name])
 
 
 def test_files_that_were_found_intact_are_read_again_only_if_they_have_changed(

@@ -45,7 +45,7 @@ class Compared:
 
     Attributes:
         runs: Number of runs that were compared.
-        behind: Number of journals with records that no run shows yet.
+        behind: Number of journals with records or tags that no run shows yet.
         differences: How runs differ from their journals.
     """
 
@@ -121,11 +121,19 @@ def _compare(cell: CellRun, runs: Sequence[Any], compared: Compared) -> None:
         return
 
     compared.runs += 1
-    compared.behind += shown_records(run) < len(cell.records)
+    compared.behind += _is_behind(cell, run)
     lasting = [*_metric_differences(cell, run), *_param_differences(cell, run)]
     for kind, texts in ((False, lasting), (True, _tag_differences(cell, run))):
         for text in texts:
             compared.differences.append(Difference(f"{_name(cell, run)}: {text}", kind))
+
+
+def _is_behind(cell: CellRun, run: Any) -> bool:
+    """Return whether a run lacks records, or tags that an earlier version did not write."""
+    tags = run.data.tags
+    return shown_records(run) < len(cell.records) or any(
+        value and not tags.get(name) for name, value in cell.all_tags().items()
+    )
 
 
 def _name(cell: CellRun, run: Any) -> str:
@@ -170,7 +178,7 @@ def _tag_differences(cell: CellRun, run: Any) -> Iterator[str]:
 
     for name, value in cell.all_tags().items():
         found = run.data.tags.get(name, "")
-        if found != value:
+        if found and found != value:
             yield f"tag {name} is {found!r}, but should be {value!r}"
 
     status, _ = cell.status()

@@ -117,11 +117,16 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
 def read_sound_journal(files: CellFiles) -> list[Record]:
     """Return the records of a cell, none of which is missing as far as can be told.
 
+    The marker of a finished cell tells whether the last records are there; a damaged one does not.
+
     Raises:
-        DamageError: A record is damaged or missing, or the marker of the finished cell is damaged.
+        DamageError: A record is damaged or missing.
         InputError: A file cannot be read, or comes from a later version of kdbench.
     """
-    done = read_done(files.done) if files.done.exists() else None
+    try:
+        done = read_done(files.done)
+    except DamageError:
+        done = None
     records, _ = _read_records(files, done)
     return records
 

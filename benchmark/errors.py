@@ -49,6 +49,22 @@ class InputError(_MessageError):
     """
 
 
+class DamageError(InputError):
+    """A file of a workspace is damaged or missing.
+
+    Args:
+        problem: The file, and what is wrong with it.
+        remedy: What to do about it.
+
+    Attributes:
+        problem: The file, and what is wrong with it, without a remedy.
+    """
+
+    def __init__(self, problem: str, remedy: str = ""):
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem = problem
+
+
 class TrackingError(_MessageError):
     """MLflow cannot be reached or rejects a request; nothing recorded on disk is lost.
 

@@ -164,6 +164,7 @@ def _headline(study: Study, rows: Sequence[Sequence[str]], running: bool) -> lis
     others = {
         "running": states["training"],
         "failed": states["failed"],
+        "damaged": states["damaged"],
         "stopped": states["stopped"],
         "not started": states["waiting"],
         PLANNED: states[PLANNED],

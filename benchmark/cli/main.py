@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune
+from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune, verify
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, explained, first_line
@@ -46,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     track.show,
     track.compare,
     track.ui,
+    verify.verify,
     forget.forget,
     transfer.export,
     transfer.import_,

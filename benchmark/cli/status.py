@@ -10,8 +10,10 @@ from rich.text import Text
 
 from benchmark import locks
 from benchmark.cli.tables import table
+from benchmark.errors import DamageError
 from benchmark.execution.teacher_store import TeacherCard, TeacherStore
-from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record, read_journal
+from benchmark.records.integrity import read_sound_journal
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Record
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher, read_plan
 from benchmark.wording import counted
@@ -33,7 +35,7 @@ def progress_of(folder: StudyFolder) -> RenderableType:
     """Return a headline and a table with a line per teacher and cell of a study.
 
     Raises:
-        InputError: The plan or a journal is damaged.
+        InputError: The plan is damaged.
     """
     plan = read_plan(folder.plan)
     running = locks.running(folder.path)
@@ -72,9 +74,13 @@ def state_of(files: CellFiles, epochs: int, running: bool) -> list[str]:
         running: Whether a process is training the study.
 
     Raises:
-        InputError: The journal is damaged.
+        InputError: The journal cannot be read.
     """
-    records = read_journal(files.journal)
+    try:
+        records = read_sound_journal(files)
+    except DamageError as error:
+        return [f"damaged: {error}", f"?/{epochs}", "", "", ""]
+
     main = [record for record in records if isinstance(record, Epoch)]
     finals = [record for record in records if isinstance(record, Final)]
     early = sum(isinstance(record, EarlyEpoch) for record in records)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from benchmark.execution import own_metrics
 from benchmark.execution import teachers as execution_teachers
+from benchmark.execution.damaged import repair
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
 from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
@@ -73,6 +74,7 @@ def run(
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
+        unusable = repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         if retrain:
@@ -87,7 +89,8 @@ def run(
             {str(cell): cost.length(method_of(cell), cell.recipe).total for cell in pending}
         )
 
-        cohorts = prepared.cohorts(_distinct(pending, cells), cohort_size)
+        trainable = [cell for cell in pending if cells[str(cell)].id not in unusable]
+        cohorts = prepared.cohorts(_distinct(trainable, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
         resources = Resources(prepared.data, teachers)
         session.executor.run(specs, resources, session.progress)
@@ -98,7 +101,8 @@ def run(
             own_metrics.measure_students(specs, resources, prepared.metrics)
             own_metrics.measure_teachers(prepared, resources, folder, prepared.metrics)
 
-        return _summary(prepared, pending, folders)
+        reasons = {name: unusable[cell.id] for name, cell in cells.items() if cell.id in unusable}
+        return _summary(prepared, pending, folders, reasons)
 
 
 def _set_aside_finished(prepared: Prepared, hashes: Mapping[str, str], folder: StudyFolder) -> None:
@@ -151,6 +155,7 @@ def obtain_teachers(prepared: Prepared, session: Session) -> None:
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
+        repair(folder, session.progress.warn)
         load_teachers(prepared, session, folder)
 
 
@@ -220,14 +225,19 @@ def _spec(
 
 
 def _summary(
-    prepared: Prepared, pending: Sequence[Cell], folders: Mapping[str, CellFolder]
+    prepared: Prepared,
+    pending: Sequence[Cell],
+    folders: Mapping[str, CellFolder],
+    unusable: Mapping[str, str],
 ) -> Summary:
     planned = len(prepared.cells)
     summary = Summary(planned=planned, already_done=planned - len(pending))
 
     for cell in pending:
         folder = folders[str(cell)]
-        if folder.done:
+        if str(cell) in unusable:
+            summary.failed[str(cell)] = unusable[str(cell)]
+        elif folder.done:
             summary.trained += 1
         else:
             failure = folder.journal().last(Failed)

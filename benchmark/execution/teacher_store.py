@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +18,18 @@ from pydantic import (
     field_serializer,
 )
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError, InputError
 from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder, Tensors
 from benchmark.records.done import read_done
+from benchmark.records.healing import heal
+from benchmark.records.integrity import check_configuration, check_finished
 from benchmark.records.journal import Epoch, read_journal
 from benchmark.records.layout import CellFiles, Workspace
 from benchmark.study.schema import Dataset, Network, stored_dataset
+
+DIGEST = "digest"
+"""Key of a card: SHA-256 of its other entries. Cards of earlier versions have none."""
 
 
 def _stored(value: Any) -> Any:
@@ -109,17 +116,66 @@ class TeacherStore:
         """Return a teacher's card, or None if the teacher isn't in the store.
 
         Raises:
-            InputError: The card is damaged.
+            DamageError: The card is damaged, or has been changed.
         """
         path = self.files(key).card
         if not path.exists():
             return None
 
+        content = path.read_bytes()
         try:
-            return TeacherCard.model_validate_json(path.read_bytes())
+            card = TeacherCard.model_validate_json(content)
         except ValidationError as error:
-            remedy = f"delete the folder {path.parent} to train or import this teacher again"
-            raise InputError(f"{path}: damaged ({_reason(error)}); {remedy}") from error
+            raise DamageError(f"{path}: damaged ({_reason(error)})", _remedy(path)) from error
+
+        entries = json.loads(content)
+        digest = entries.pop(DIGEST, None)
+        if digest is not None and digest != _digest_of(entries):
+            raise DamageError(f"{path}: has been changed since it was written", _remedy(path))
+        return card
+
+    def repair(self, card: TeacherCard) -> list[str]:
+        """Check a teacher's record, and its card against the record; `weights` checks the weights.
+
+        Args:
+            card: The card.
+
+        Returns:
+            What was damaged and could be restored from the other files.
+
+        Raises:
+            DamageError: The record is damaged, or the card contradicts it.
+        """
+        files = self.files(card.key)
+        mended = heal(files)
+        self.check(card)
+        return mended
+
+    def check(self, card: TeacherCard) -> bool:
+        """Check a teacher's record, and its card against the record.
+
+        Args:
+            card: The card.
+
+        Returns:
+            Whether the journal is chained; those of earlier versions are not.
+
+        Raises:
+            DamageError: The record is damaged, or the card contradicts it.
+        """
+        files = self.files(card.key)
+        try:
+            check_configuration(files, named=False)
+            chained = check_finished(files, weights=False)
+        except DamageError as error:
+            raise DamageError(error.problem, _remedy(files.card)) from error
+
+        stated = {"sha256": card.sha256, "test/acc1": card.test_acc1, "val/acc1": card.val_acc1}
+        for key, value in _results(files).items():
+            if stated[key] != value:
+                problem = f"{files.card}: {key} is {stated[key]}, but {value} was recorded"
+                raise DamageError(problem, _remedy(files.card))
+        return chained
 
     def cards(self) -> tuple[list[TeacherCard], list[str]]:
         """Return all cards, sorted by key, and a message for each damaged one."""
@@ -167,10 +223,13 @@ class TeacherStore:
         """Read a teacher's state dict.
 
         Raises:
-            InputError: The file is missing, or differs from the one that was measured.
+            DamageError: The file is missing, or differs from the one that was measured.
         """
         files = self.files(card.key)
-        return CellFolder(files.path).read_weights(card.sha256)
+        try:
+            return CellFolder(files.path).read_weights(card.sha256)
+        except DamageError as error:
+            raise DamageError(error.problem, _remedy(files.card)) from error
 
     def publish(self, record: CellFiles, description: TeacherDescription) -> None:
         """Copy a finished training run into the store. The folder appears only when complete.
@@ -187,7 +246,8 @@ class TeacherStore:
         partial.path.mkdir(parents=True)
         _copy_record(record, partial)
         shutil.copyfile(record.weights, partial.weights)
-        write_json(partial.card, card.model_dump(mode="json", by_alias=True, exclude_none=True))
+        entries = card.model_dump(mode="json", by_alias=True, exclude_none=True)
+        write_json(partial.card, {**entries, DIGEST: _digest_of(entries)})
 
         shutil.rmtree(files.path, ignore_errors=True)
         partial.path.rename(files.path)
@@ -219,6 +279,15 @@ def _results(record: CellFiles) -> dict[str, Any]:
             results["val/acc1"] = entry.metrics.get("val/acc1")
 
     return results
+
+
+def _digest_of(entries: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the entries of a card."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _remedy(card: Path) -> str:
+    return f"delete the folder {card.parent} to train or import this teacher again"
 
 
 def _reason(error: ValidationError) -> str:

@@ -59,6 +59,8 @@ def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Se
 
     card = store.card(required.key)
     assert card is not None
+    for mended in store.repair(card):
+        session.progress.warn(f"{required.label}: {mended}")
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 
@@ -271,8 +273,17 @@ def _measure(
     session.progress.busy(label, f"evaluating {counted(len(inputs.labels), 'test image')}")
     metrics = evaluate.test_metrics(model, inputs, None) | profiling.costs(model)
 
-    journal.append(Final(metrics=metrics))
-    folder.finish(Done(sha256=digest, epoch=0, metrics=metrics))
+    final = Final(metrics=metrics)
+    journal.append(final)
+    done = Done(
+        sha256=digest,
+        epoch=0,
+        metrics=metrics,
+        size=folder.size_of_weights(),
+        time=final.time,
+        journal=journal.extent,
+    )
+    folder.finish(done)
     session.progress.finished(label, metrics)
 
 

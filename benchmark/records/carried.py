@@ -18,8 +18,8 @@ from benchmark.errors import InputError
 from benchmark.files import write_error
 from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
-from benchmark.records.journal import read_journal
-from benchmark.records.layout import CellFiles, StudyFolder, Workspace
+from benchmark.records.integrity import read_sound_journal
+from benchmark.records.layout import INTACT, CellFiles, StudyFolder, Workspace
 from benchmark.study.names import why_not_study
 from benchmark.study.plan import read_plan
 
@@ -57,6 +57,9 @@ _SUFFIXES = frozenset(
 )
 """Suffixes of the files of a study. Nothing else is carried, and code above all is not."""
 
+_OWN = frozenset((OWNER, INTACT))
+"""Names of files that describe the folder on this machine."""
+
 
 def carried_files(workspace: Workspace, study: StudyFolder) -> dict[str, Path]:
     """Return the files of a study and of its stored teachers, by path in an archive.
@@ -81,7 +84,7 @@ def _files(prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
             path = Path(parent, name)
-            if path.suffix in _SUFFIXES and path.name != OWNER and path.is_file():
+            if path.suffix in _SUFFIXES and path.name not in _OWN and path.is_file():
                 yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
 
 
@@ -130,12 +133,12 @@ def _check_staged(archive: Path, staged: Path, study: str) -> None:
     folder = StudyFolder(staged / STUDY)
     try:
         named = folder.plan.exists() and read_plan(folder.plan).study == study
-        for journal in folder.journals():
-            read_journal(journal)
+        for cell in (*_folders(folder.cells), *_folders(folder.path / TEACHERS)):
+            read_sound_journal(CellFiles(cell))
     except InputError:
         raise InputError(
-            f"{archive}: contains a damaged record of {study!r}; nothing is imported; repair the "
-            "study where it was exported (`kdbench status`), and export it again"
+            f"{archive}: contains a damaged record of {study!r}; nothing is imported; run "
+            "`kdbench verify` where it was exported, and export it again"
         ) from None
     if not named:
         raise InputError(f"{archive}: contains no plan of the study {study!r}; export it again")

@@ -10,12 +10,14 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError
 from benchmark.failpoint import failpoint
-from benchmark.files import write_atomically, write_json
+from benchmark.files import write_atomically, write_error, write_json
+from benchmark.records.chain import Extent
 from benchmark.records.done import Done, write_done
-from benchmark.records.journal import Journal, Json, decode_line, encode_line
-from benchmark.records.layout import CellFiles
+from benchmark.records.integrity import fits, read_marker, read_whole
+from benchmark.records.journal import RETRAIN, Journal, Json, encode_line, read_content
+from benchmark.records.layout import CellFiles, StudyFolder
 
 Tensors = dict[str, Tensor]
 
@@ -83,8 +85,30 @@ class CellFolder:
         if not self.files.config.exists():
             write_json(self.files.config, configuration)
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def set_aside(self) -> Path:
+        """Move the folder, which belongs to a study, to a place where no run looks for it.
+
+        Returns:
+            The new place.
+
+        Raises:
+            InputError: The folder cannot be moved.
+        """
+        target = StudyFolder(self.path.parent.parent).set_aside(self.path.name).path
+        try:
+            target.parent.mkdir(exist_ok=True)
+            self.path.rename(target)
+        except OSError as error:
+            raise write_error(target, error) from error
+        return target
+
+    def save(self, checkpoint: Checkpoint, journal: Extent) -> None:
         """Write a checkpoint, and delete all but the newest `KEPT_CHECKPOINTS`.
+
+        Args:
+            checkpoint: The checkpoint.
+            journal: What the journal contains; the records of a training that resumes from the
+                checkpoint are appended to it.
 
         Raises:
             InputError: A file cannot be written. Earlier checkpoints remain valid.
@@ -93,7 +117,12 @@ class CellFolder:
         failpoint("checkpoint.tensors")
 
         # Written last, the marker makes the checkpoint valid.
-        marker = {"epoch": checkpoint.epoch, "sha256": digest, "state": checkpoint.state}
+        marker = {
+            "epoch": checkpoint.epoch,
+            "sha256": digest,
+            "state": checkpoint.state,
+            "journal": journal.model_dump(),
+        }
         write_atomically(self.files.checkpoint_marker(checkpoint.epoch), encode_line(marker))
         failpoint("checkpoint.written")
 
@@ -102,50 +131,67 @@ class CellFolder:
             self.files.checkpoint_tensors(old).unlink(missing_ok=True)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
-        """Read the newest intact checkpoint.
+        """Read the newest intact checkpoint that agrees with the journal.
 
         Returns:
-            The checkpoint, or None if there is none; and a warning for every damaged checkpoint
-            that was skipped.
+            The checkpoint, or None if there is none; and a warning for every checkpoint that was
+            skipped.
         """
         warnings: list[str] = []
 
         for path in self.files.checkpoint_markers():
             try:
-                marker = _read_marker(path)
+                marker = read_marker(path)
+                if not fits(marker, self.files.journal, read_content(self.files.journal)):
+                    lost = "the journal has lost records that were written before it"
+                    raise DamageError(f"{path}: {lost}")
                 tensors = _read_tensors(self.files.checkpoint_tensors(path), marker["sha256"])
-            except InputError as error:
-                warnings.append(
-                    f"{path}: damaged, training resumes from an earlier epoch ({error})"
-                )
+            except DamageError as error:
+                reason = error.problem
+                warnings.append(f"{path}: training resumes from an earlier epoch ({reason})")
             else:
                 return Checkpoint(marker["epoch"], tensors, marker["state"]), warnings
 
         return None, warnings
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
-        """Save the weights of the best validation epoch so far."""
-        digest = _write_tensors(self.files.best, tensors)
-        write_atomically(self.files.best_marker, encode_line({"epoch": epoch, "sha256": digest}))
+        """Save the weights of the best validation epoch so far.
+
+        The marker is written first. It also names the weights that are still there if the process
+        is killed in between, so that these are not taken for damaged.
+        """
+        content = pack(tensors)
+        marker: Json = {"epoch": epoch, "sha256": hashlib.sha256(content).hexdigest()}
+        if self.files.best_marker.exists():
+            earlier = read_marker(self.files.best_marker)
+            marker["before"] = {"epoch": earlier["epoch"], "sha256": earlier["sha256"]}
+
+        write_atomically(self.files.best_marker, encode_line(marker))
+        failpoint("best.marker")
+        write_atomically(self.files.best, content)
 
     def read_best(self, epoch: int) -> Tensors:
         """Read the weights that `save_best` saved.
 
         Raises:
-            InputError: The weights are missing, damaged, or from another epoch.
+            DamageError: The weights are missing, damaged, or from another epoch.
         """
-        marker = _read_marker(self.files.best_marker)
-        if marker["epoch"] != epoch:
-            raise InputError(
-                f"{self.files.best_marker}: is not from epoch {epoch}; "
-                "delete the folder to train the cell again"
-            )
+        marker = read_marker(self.files.best_marker)
+        named = [marker, *filter(None, [marker.get("before")])]
+        digest = next((entry["sha256"] for entry in named if entry["epoch"] == epoch), None)
+        if digest is None:
+            raise DamageError(f"{self.files.best_marker}: is not from epoch {epoch}", RETRAIN)
 
-        return _read_tensors(self.files.best, marker["sha256"])
+        return _read_tensors(self.files.best, digest)
 
     def save_weights(self, tensors: Tensors) -> str:
         """Write the weights that will be evaluated, and return the digest of their file."""
         return _write_tensors(self.files.weights, tensors)
+
+    def size_of_weights(self) -> int | None:
+        """Return the size of the weights' file in bytes; None if there is none."""
+        path = self.files.weights
+        return path.stat().st_size if path.exists() else None
 
     def read_weights(self, digest: str) -> Tensors:
         """Read the weights that were evaluated.
@@ -154,7 +200,7 @@ class CellFolder:
             digest: SHA-256 of their file.
 
         Raises:
-            InputError: The file is missing, or its digest differs.
+            DamageError: The file is missing, or its digest differs.
         """
         return _read_tensors(self.files.weights, digest)
 
@@ -165,30 +211,9 @@ class CellFolder:
             path.unlink()
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _read_marker(path: Path) -> Json:
-    """Read and check the JSON marker of a tensor file."""
-    content = decode_line(_read(path))
-    if content is None:
-        raise InputError(f"{path}: its content has changed since it was written")
-
-    return content
-
-
 def _read_tensors(path: Path, digest: str) -> Tensors:
     """Read tensors to the CPU after checking the file's digest."""
-    content = _read(path)
-    actual = hashlib.sha256(content).hexdigest()
-    if actual != digest:
-        raise InputError(f"{path}: SHA-256 is {actual[:12]}..., but {digest[:12]}... was written")
-
-    return safetensors.torch.load(content)
+    return safetensors.torch.load(read_whole(path, digest))
 
 
 def _write_tensors(path: Path, tensors: Tensors) -> str:

@@ -1,4 +1,7 @@
-"""The marker of a finished cell, `done.json`: which weights were evaluated, and the results."""
+"""The marker of a finished cell, `done.json`: which weights were evaluated, and the results.
+
+It states the extent of the journal and the digest of the weights, so that damage to them is found.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError, InputError
 from benchmark.files import write_json
+from benchmark.records.chain import Extent
+from benchmark.records.journal import RETRAIN
 
 
 class Done(BaseModel):
@@ -17,6 +22,11 @@ class Done(BaseModel):
         sha256: Digest of the weights' file.
         epoch: Epoch of the weights, counted from 0.
         metrics: Test metrics and costs.
+        size: Size of the weights' file in bytes; None in markers of earlier versions.
+        time: Time of the record of the results, in milliseconds since 1970; None in markers of
+            earlier versions.
+        journal: What the journal contained when the cell was finished; None in markers of earlier
+            versions, whose journals are not chained.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -24,6 +34,9 @@ class Done(BaseModel):
     sha256: str
     epoch: int
     metrics: dict[str, float]
+    size: int | None = None
+    time: int | None = None
+    journal: Extent | None = None
 
 
 def write_done(path: Path, done: Done) -> None:
@@ -32,19 +45,21 @@ def write_done(path: Path, done: Done) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_json(path, done.model_dump())
+    write_json(path, done.model_dump(exclude_none=True))
 
 
 def read_done(path: Path) -> Done:
     """Read a marker.
 
     Raises:
-        InputError: The file is missing or damaged.
+        DamageError: The file is missing or damaged.
+        InputError: The file cannot be read.
     """
     try:
         return Done.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DamageError(f"{path}: missing", RETRAIN) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore access") from None
     except ValidationError:
-        remedy = "delete the folder to train the cell again"
-        raise InputError(f"{path}: damaged; {remedy}") from None
+        raise DamageError(f"{path}: damaged", RETRAIN) from None

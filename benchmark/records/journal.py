@@ -1,5 +1,6 @@
 """The journal of a cell: append-only, one JSON record with a checksum per line.
 
+Each record is linked to the one before it (`benchmark.records.chain`).
 Everything else (MLflow, leaderboards) can be rebuilt from the journals.
 """
 
@@ -17,10 +18,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError, InputError
+from benchmark.failpoint import failpoint
 from benchmark.files import write_error
+from benchmark.records.chain import Chain, Extent
 
 Json = dict[str, Any]
+
+RETRAIN = "the next run sets the cell aside and trains it again"
+"""Remedy for a damaged file of a cell."""
 
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
@@ -177,26 +183,65 @@ def read_journal(path: Path) -> list[Record]:
     An incomplete last line, left by a crash during writing, is ignored.
 
     Raises:
-        InputError: A complete line is damaged, or its kind is unknown to this version of kdbench.
+        DamageError: A complete line is damaged, or does not follow the one before it.
+        InputError: The kind of a record is unknown to this version of kdbench, or the file cannot
+            be read.
     """
-    if not path.exists():
-        return []
-
-    records = []
-    *lines, _ = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        content = decode_line(line + b"\n")
-        if content is None:
-            remedy = "delete the folder to train the cell again"
-            raise InputError(f"{path}:{number}: this record is damaged; {remedy}")
-        try:
-            records.append(parse_record(content))
-        except ValidationError:
-            kind = content.get("kind")
-            remedy = "open it with the version of kdbench that wrote it"
-            raise InputError(f"{path}:{number}: unknown record {kind!r}; {remedy}") from None
-
+    records, _ = parse_journal(path, read_content(path))
     return records
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a journal; none if there is no file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore access") from None
+
+
+def parse_journal(path: Path, content: bytes) -> tuple[list[Record], Chain]:
+    """Return the complete records in the content of a journal, and their chain.
+
+    Args:
+        path: The file, for messages.
+        content: Its bytes.
+
+    Raises:
+        DamageError: A complete line is damaged, or does not follow the one before it.
+        InputError: The kind of a record is unknown to this version of kdbench.
+    """
+    records: list[Record] = []
+    chain = Chain()
+    *lines, _ = content.split(b"\n")
+    for number, start in enumerate(lines, start=1):
+        line = start + b"\n"
+        values = decode_line(line)
+        if values is None:
+            raise DamageError(f"{path}:{number}: this record is damaged", RETRAIN)
+        if not chain.continues(values):
+            problem = "this record does not follow the one before: records are missing or changed"
+            raise DamageError(f"{path}:{number}: {problem}", RETRAIN)
+
+        chain.add(line, values)
+        records.append(_record(path, number, values))
+
+    return records, chain
+
+
+def _record(path: Path, number: int, content: Json) -> Record:
+    """Return the record of a line, or raise InputError if this version does not know its kind."""
+    try:
+        return parse_record(content)
+    except ValidationError:
+        kind = content.get("kind")
+        remedy = "open it with the version of kdbench that wrote it"
+        raise InputError(f"{path}:{number}: unknown record {kind!r}; {remedy}") from None
 
 
 def read_start(path: Path) -> int | None:
@@ -216,8 +261,7 @@ def read_start(path: Path) -> int | None:
 
     content = decode_line(line)
     if content is None:
-        remedy = "delete the folder to train the cell again"
-        raise InputError(f"{path}:1: this record is damaged; {remedy}")
+        raise DamageError(f"{path}:1: this record is damaged", RETRAIN)
     return int(content["time"])
 
 
@@ -233,14 +277,25 @@ class Journal:
         """Open a journal, cutting off an incomplete last line.
 
         Raises:
-            InputError: A record is damaged, or its kind is unknown to this version of kdbench.
+            DamageError: A record is damaged, or does not follow the one before it.
+            InputError: The kind of a record is unknown to this version of kdbench, or the file
+                cannot be read or written.
         """
         self.path = path
-        self.records = read_journal(path)
+        content = read_content(path)
+        self.records, self._chain = parse_journal(path, content)
 
-        if path.exists():
-            whole = path.read_bytes().rfind(b"\n") + 1
-            os.truncate(path, whole)
+        whole = self._chain.extent.size
+        if whole < len(content):
+            try:
+                os.truncate(path, whole)
+            except OSError as error:
+                raise write_error(path, error) from error
+
+    @property
+    def extent(self) -> Extent:
+        """What the journal contains now."""
+        return self._chain.extent
 
     def append(self, record: Record) -> None:
         """Append a record.
@@ -248,7 +303,8 @@ class Journal:
         Raises:
             InputError: The record cannot be written. The journal is left unchanged.
         """
-        line = encode_line(record.model_dump(exclude_none=True))
+        content = {**record.model_dump(exclude_none=True), **self._chain.link()}
+        line = encode_line(content)
         size = self.path.stat().st_size if self.path.exists() else 0
 
         try:
@@ -260,7 +316,10 @@ class Journal:
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)
             raise write_error(self.path, error) from error
+
+        self._chain.add(line, content)
         self.records.append(record)
+        failpoint("journal.appended")
 
     def last(self, kind: type[R]) -> R | None:
         """Return the newest record of a kind, if there is one."""

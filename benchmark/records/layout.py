@@ -7,7 +7,7 @@
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json  handmade.json
+        plan.json  study.yaml  split.json  handmade.json  intact.json
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -27,6 +27,7 @@ from pathlib import Path
 JOURNAL = "journal.jsonl"
 WEIGHTS = "student.safetensors"
 CHECKPOINT = "checkpoint-"
+INTACT = "intact.json"
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,22 @@ class StudyFolder:
         """Tags of an imported study's runs that wait to be written to MLflow."""
         return self.path / "handmade.json"
 
+    @property
+    def intact(self) -> Path:
+        """Sizes and times of the files of finished cells that were found intact."""
+        return self.path / INTACT
+
     def cell(self, identity: str) -> CellFiles:
         """Return the files of a cell."""
         return CellFiles(self.cells / identity)
+
+    def cells_on_disk(self) -> list[CellFiles]:
+        """Return the files of every cell that has a folder, planned or not."""
+        return [CellFiles(path) for path in sorted(self.cells.glob("*/"))]
+
+    def teachers_on_disk(self) -> list[CellFiles]:
+        """Return the files of every teacher of which the study has a record."""
+        return [CellFiles(path) for path in sorted((self.path / "teachers").glob("*/"))]
 
     @property
     def forgotten(self) -> Path:

@@ -22,6 +22,7 @@ import optuna
 
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
+from benchmark.execution.damaged import repair
 from benchmark.execution.estimate import EstimatedCell, cohort_macs
 from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
@@ -86,6 +87,7 @@ def tune(
 
     with locked(folder.path), _quiet_optuna(), storage_errors(address):
         opened = open_storage(address)
+        repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         with errors_in(session.source):

@@ -173,7 +173,7 @@ class CellRun(Projection):
         Otherwise, the run shows an earlier training of the cell.
         """
         same_start = run.info.start_time == self.records[0].time
-        return same_start and _shown_records(run) <= len(self.records)
+        return same_start and shown_records(run) <= len(self.records)
 
     def create(self) -> Any:
         """Create a run with the tags of the plan."""
@@ -190,7 +190,7 @@ class CellRun(Projection):
             write_inputs(self.client, run, self._used_data),
             self._write_records(run),
             self._write_labels(run),
-            self.client.set_status(run, *self._status()),
+            self.client.set_status(run, *self.status()),
             self._write_model(run),
         ]
         return any(written)
@@ -227,7 +227,7 @@ class CellRun(Projection):
             name=planned.name,
             tags={name: value for name, value in tags.items() if value},
             params=planned.params,
-            points=list(self._points([final])),
+            points=list(self.points([final])),
             test=used[-1] if used else None,
         )
         return self.models.write(run, network)
@@ -243,7 +243,7 @@ class CellRun(Projection):
         and metrics are written again: MLflow keeps one of two points with equal key, step, time
         and value.
         """
-        new = self.records[_shown_records(run) :]
+        new = self.records[shown_records(run) :]
         if len(new) == len(self.records):
             files = (self.planned.files.config, self.study.split, self.study.study_file)
             for path in filter(lambda path: path.exists(), files):
@@ -253,10 +253,10 @@ class CellRun(Projection):
             text = json.dumps(self._environments()[-1], indent=2, sort_keys=True)
             self.client.log_text(run.info.run_id, text, _ENVIRONMENT)
 
-        self.client.log(run, self._points(new))
+        self.client.log(run, self.points(new))
         return bool(new)
 
-    def _points(self, records: Sequence[Record]) -> Iterator[Point]:
+    def points(self, records: Sequence[Record]) -> Iterator[Point]:
         """Yield the finite metrics of records. Results are logged at the last epoch."""
         epochs = sum(isinstance(record, Epoch) for record in self.records)
 
@@ -271,9 +271,10 @@ class CellRun(Projection):
                     yield Point(mlflow_name(key), value, record.time, step)
 
     def _write_labels(self, run: Any) -> bool:
-        return self.client.label(run, self.planned.params, self._tags())
+        return self.client.label(run, self.planned.params, self.all_tags())
 
-    def _tags(self) -> dict[str, str]:
+    def all_tags(self) -> dict[str, str]:
+        """Return the tags that the run has when it shows all records."""
         last = self.records[-1]
         reason = last.reason if isinstance(last, Failed) else ""
 
@@ -297,7 +298,7 @@ class CellRun(Projection):
     def _environments(self) -> list[dict[str, str]]:
         return [record.environment for record in self.records if isinstance(record, Start)]
 
-    def _status(self) -> tuple[str, int]:
+    def status(self) -> tuple[str, int]:
         """Return MLflow's status, and the time in milliseconds of the record that determines it."""
         final = self._final
         if final is not None:
@@ -310,7 +311,8 @@ class CellRun(Projection):
         return "RUNNING" if self.running else "KILLED", last.time
 
 
-def _shown_records(run: Any) -> int:
+def shown_records(run: Any) -> int:
+    """Return how many records of its journal a run shows."""
     return int(run.data.tags.get(SYNCED, 0))
 
 

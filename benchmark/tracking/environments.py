@@ -46,8 +46,12 @@ def environment_tags(environments: Sequence[Environment]) -> dict[str, str]:
     """Return the tags that describe where a cell was trained.
 
     Args:
-        environments: The environment of each start of the training, oldest first.
+        environments: The environment of each start of the training, oldest first. There is none if
+            the training could not start.
     """
+    if not environments:
+        return {}
+
     first, last = environments[0], environments[-1]
     names = first.keys() | last.keys()
     drift = sorted(name for name in names if first.get(name) != last.get(name))

@@ -14,14 +14,15 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.errors import InputError, TrackingError
+from benchmark.errors import DamageError, InputError, TrackingError
 from benchmark.printable import print_message
-from benchmark.records.journal import Record, read_journal
+from benchmark.records.integrity import read_sound_journal
+from benchmark.records.journal import Record
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import identify
 from benchmark.study.plan import Plan, read_plan
 from benchmark.tracking import plan_tag
-from benchmark.tracking.cell_run import CellRun, Key, planned_runs, run_key
+from benchmark.tracking.cell_run import CellRun, Key, PlannedRun, planned_runs, run_key
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
 from benchmark.tracking.handmade import write_handmade
@@ -42,12 +43,13 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
 
     Cells that have not started get no run. Earlier runs of cells that were trained again, and
     all runs of cells that are no longer planned or were set aside, are kept as `superseded`. Runs
-    of other workspaces are left alone.
+    of other workspaces are left alone, and so are those of cells whose journals are damaged.
 
     Args:
         folder: Folder of the study.
         store: Where the runs are written.
-        warn: Receives a message if the experiment has runs of other workspaces.
+        warn: Receives a message if the experiment has runs of other workspaces, and one for each
+            damaged journal.
 
     Returns:
         The number of runs that were created, updated and left unchanged.
@@ -55,7 +57,7 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
     Raises:
         TrackingError: The store cannot be reached or fails. What was written so far is kept, and
             the next sync writes the rest.
-        InputError: A journal is damaged, or the experiment belongs to another study.
+        InputError: The plan is damaged, or the experiment belongs to another study.
     """
     study = StudyFolder(folder)
     if not study.plan.exists():
@@ -64,7 +66,7 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
     with FileLock(study.sync_lock):
         plan = read_plan(study.plan)
         planned = planned_runs(study, plan)
-        journals = {run.key: read_journal(run.files.journal) for run in planned}
+        journals = _read_journals(planned, warn)
         running = locks.running(folder)
 
         workspace = identify(Workspace(folder.parent))
@@ -75,8 +77,10 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
         found = client.search(identity, f"tags.study = '{plan.study}'")
         if store.is_inside(folder.parent):
             client.adopt(found)
-        runs = _runs_of_cells(found)
-        recorded = _by_key(run for run in runs if owned.owns(run))
+        runs = runs_of_cells(found)
+        recorded = runs_by_key(run for run in runs if owned.owns(run))
+        for key in {run.key for run in planned} - journals.keys():
+            recorded.pop(key, None)
         others = owned.others(runs)
         if others:
             warn(clash(plan.experiment, store, others))
@@ -86,7 +90,7 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
         outcomes: list[Outcome] = []
         with client.revising(experiment):
             for run in planned:
-                if records := journals[run.key]:
+                if records := journals.get(run.key):
                     projection = CellRun(client, identity, study, run, records, running, models)
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
@@ -95,6 +99,18 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
             models.delete_old(runs)
 
     return Synced.count(identity, outcomes)
+
+
+def _read_journals(planned: Iterable[PlannedRun], warn: Warn) -> dict[Key, list[Record]]:
+    """Return the records of each planned run, without those whose journals are damaged."""
+    journals: dict[Key, list[Record]] = {}
+    for run in planned:
+        try:
+            journals[run.key] = read_sound_journal(run.files)
+        except DamageError as error:
+            warn(f"{run.name}: {error}; its run in MLflow stays as it is")
+
+    return journals
 
 
 def _tag_experiment(client: Client, experiment: Any, plan: Plan, *, alone: bool) -> None:
@@ -110,14 +126,14 @@ def _tag_experiment(client: Client, experiment: Any, plan: Plan, *, alone: bool)
     client.tag_experiment(experiment, {**owner, name: plan_tag.pack(plan)})
 
 
-def _runs_of_cells(found: Sequence[Any]) -> list[Any]:
+def runs_of_cells(found: Sequence[Any]) -> list[Any]:
     """Return the runs of a study's cells and teachers, superseded runs last."""
     runs = superseded_last(found)
     kinds = (RUN, TEACHER, SUPERSEDED)
     return [run for run in runs if run.data.tags.get(KIND) in kinds and "cell" in run.data.tags]
 
 
-def _by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:
+def runs_by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:
     """Return runs by key."""
     groups: dict[Key, list[Any]] = {}
     for run in runs:

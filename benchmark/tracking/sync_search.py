@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.errors import DamageError, InputError, TrackingError, first_line
 from benchmark.printable import print_message
 from benchmark.records.journal import Record, read_journal
 from benchmark.records.layout import SearchFolder, Workspace
@@ -62,7 +62,7 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = print_message) -> di
     Raises:
         TrackingError: The store cannot be reached or fails. What was written so far is kept, and
             the next sync writes the rest.
-        InputError: A record or a journal is damaged, or an experiment belongs to another study.
+        InputError: The record of a search is damaged, or an experiment belongs to another study.
     """
     if not folder.exists():
         return {}
@@ -144,7 +144,12 @@ def _sync_one(
     curves: set[str] = set()
     times: list[int] = []
     for trial in record.trials:
-        journals = _journals(folder, trial)
+        try:
+            journals = _journals(folder, trial)
+        except DamageError as error:
+            warn(f"{record.experiment}, trial {trial.number}: {error}; its run stays as it is")
+            recorded.pop(str(trial.number), None)
+            continue
         if not journals and trial.state == "RUNNING":
             continue
 

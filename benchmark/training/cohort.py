@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from benchmark.errors import InputError, LeaveCohort, SealedError
+from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
-from benchmark.training.recorder import record_failure
+from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.stopwatch import Stopwatch
 
 
@@ -57,13 +57,22 @@ def _build_members(
 
     for task in tasks:
         try:
-            members.append(Member(task, conditions, progress))
+            members.append(_build_member(task, conditions, progress))
         except (InputError, SealedError):
             raise
         except Exception as error:
             record_failure(task, error, progress)
 
     return members
+
+
+def _build_member(task: Task, conditions: Conditions, progress: Progress) -> Member:
+    """Build a member; if its files are damaged, set them aside and start from the beginning."""
+    try:
+        return Member(task, conditions, progress)
+    except DamageError as error:
+        progress.warn(f"{task.label}: {set_aside(task, error)}, and trained again")
+        return Member(task, conditions, progress)
 
 
 def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) -> None:
@@ -95,12 +104,14 @@ def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) 
 
 @contextmanager
 def _isolated(member: Member) -> Iterator[None]:
-    """Confine an error of one member to that member.
+    """Confine an error of one member to that member, which is set aside if a file is damaged.
 
     Errors of the disk and of the seal affect the whole cohort and are re-raised.
     """
     try:
         yield
+    except DamageError as error:
+        member.fail(error)
     except (InputError, SealedError):
         raise
     except LeaveCohort:

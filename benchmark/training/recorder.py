@@ -5,9 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping
 
-from benchmark.errors import InputError, first_line
+from benchmark.errors import DamageError, first_line
 from benchmark.records.checkpoints import Checkpoint
 from benchmark.records.done import Done
+from benchmark.records.integrity import check_unfinished
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
 from benchmark.redact import shown
 from benchmark.training import checkpointing
@@ -39,8 +40,11 @@ class Recorder:
             load: Function that loads a checkpoint.
 
         Raises:
-            InputError: The checkpoint is intact but incompatible with the cell.
+            DamageError: Training cannot resume from these files, because the journal is damaged or
+                has lost records, the best weights so far are damaged, or the checkpoint is intact
+                but incompatible with the cell.
         """
+        check_unfinished(self.task.folder.files)
         checkpoint, warnings = self.task.folder.restore()
         for warning in warnings:
             self._progress.warn(warning)
@@ -52,10 +56,8 @@ class Recorder:
             load(checkpoint)
             record = checkpointing.record_of(checkpoint)
         except (KeyError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{self.task.folder.path}: the checkpoint is incompatible with this version of "
-                f"kdbench; delete the folder to retrain the cell ({error})"
-            ) from error
+            problem = f"the checkpoint is incompatible with this version of kdbench ({error})"
+            raise DamageError(f"{self.task.folder.path}: {problem}") from error
 
         self._append_epoch(record)
 
@@ -79,7 +81,7 @@ class Recorder:
 
     def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
         """Save the checkpoint of an epoch, and record the epoch."""
-        self.task.folder.save(checkpoint)
+        self.task.folder.save(checkpoint, self._journal.extent)
         self._append_epoch(record)
         self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
 
@@ -110,7 +112,16 @@ class Recorder:
             final = Final(metrics=metrics)
             self._journal.append(final)
 
-        self.task.folder.finish(Done(sha256=digest, epoch=epoch, metrics=final.metrics))
+        folder = self.task.folder
+        done = Done(
+            sha256=digest,
+            epoch=epoch,
+            metrics=final.metrics,
+            size=folder.size_of_weights(),
+            time=final.time,
+            journal=self._journal.extent,
+        )
+        folder.finish(done)
         self._progress.finished(self.task.label, final.metrics)
 
     def _append_epoch(self, record: EarlyEpoch | Epoch) -> None:
@@ -137,15 +148,34 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
 
 
 def record_failure(task: Task, error: Exception, progress: Progress) -> None:
-    """Record why a task failed: the reason in its journal, and the traceback in a file."""
+    """Record why a task failed: the reason in its journal, and the traceback in a file.
+
+    If one of its files is damaged, the task is first set aside.
+    """
     reason = first_line(error)
-    if not isinstance(error, FloatingPointError):
+    if isinstance(error, DamageError):
+        reason = f"{set_aside(task, error)}; run the study again to train it again"
+    elif not isinstance(error, FloatingPointError):
         reason = f"{type(error).__name__}: {reason}"
 
     text = shown("".join(traceback.format_exception(error)))
     task.folder.files.error.write_text(text, encoding="utf-8", errors="backslashreplace")
     task.folder.journal().append(Failed(reason=reason))
     progress.failed(task.label, reason)
+
+
+def set_aside(task: Task, error: DamageError) -> str:
+    """Set a damaged cell aside, and begin it anew, untrained.
+
+    Returns:
+        What was damaged, and where its files are now.
+
+    Raises:
+        InputError: The folder cannot be moved.
+    """
+    place = task.folder.set_aside()
+    task.folder.begin(task.configuration)
+    return f"{error.problem}; set aside in {place.parent.name}/{place.name}"
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -211,7 +211,14 @@ def test_verify_finds_an_accuracy_that_is_no_longer_reached(file: Path, workspac
     study = write_study(workspace / "s.yaml", study_with({}))
     kdbench("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
     (path,) = workspace.glob("teachers/*/card.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "test/acc1": 99.0}))
+    edited = {**json.loads(path.read_text()), "test/acc1": 99.0}
+    path.write_text(json.dumps(edited))
+    bad = kdbench("--workspace", workspace, "teachers", "verify", "--device", "cpu")
+    assert bad.code == 1
+    assert bad.out.startswith(f"{path}: has been changed since it was written; ")
+
+    del edited["digest"]  # as in cards of earlier versions
+    path.write_text(json.dumps(edited))
     bad = kdbench("--workspace", workspace, "teachers", "verify", "--device", "cpu")
     assert (bad.code, bad.out.rstrip().endswith("stored with 99.00 %")) == (1, True)
 

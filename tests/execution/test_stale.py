@@ -200,4 +200,6 @@ def _forget_code(workspace: Path) -> None:
 
         card = new / "card.json"
         if card.exists():
-            card.write_text(card.read_text().replace(folder.name, new.name))
+            entries = json.loads(card.read_text().replace(folder.name, new.name))
+            del entries["digest"]
+            card.write_text(json.dumps(entries))

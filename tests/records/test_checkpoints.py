@@ -14,16 +14,19 @@ import torch
 
 import benchmark
 from benchmark.errors import InputError
+from benchmark.records.chain import Extent
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done, read_done
 from benchmark.records.journal import Trained
 
 ROOT = Path(benchmark.__file__).parents[1]
+EMPTY = Extent.of([])
 DONE = Done(sha256="ab", epoch=1, metrics={"test/acc1": 97.5})
 
 KILLED = """
 import os, sys, torch
 from pathlib import Path
+from benchmark.records.chain import Extent
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 
 for failpoint in sys.argv[2:]:
@@ -34,7 +37,7 @@ for failpoint in sys.argv[2:]:
         os.environ["KDBENCH_FAILPOINT"] = failpoint
         for epoch in range(5):
             tensors = {"w": torch.full((3, 2), float(epoch))}
-            CellFolder(folder).save(Checkpoint(epoch, tensors, {"epoch": epoch}))
+            CellFolder(folder).save(Checkpoint(epoch, tensors, {"epoch": epoch}), Extent.of([]))
         os._exit(0)
     print(failpoint, os.waitpid(child, 0)[1])
 """
@@ -111,7 +114,7 @@ def test_a_process_killed_while_it_saves_leaves_the_newest_whole_checkpoint(
     epoch = None if newest is None else newest.state["epoch"]
     assert epoch == NEWEST_AFTER_KILL[failpoint]
 
-    folder.save(checkpoint(7))
+    folder.save(checkpoint(7), EMPTY)
     folder.finish(DONE)
 
     assert names(folder) == {"done.json"}
@@ -128,7 +131,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(folder: CellFolder) -> None:
         "same storage": transposed,
     }
     state = {"rng": [1, 2], "lr": 0.1}
-    folder.save(Checkpoint(4, tensors, state))
+    folder.save(Checkpoint(4, tensors, state), EMPTY)
 
     newest, warnings = folder.restore()
 
@@ -146,7 +149,7 @@ def test_a_folder_without_checkpoints_restores_nothing(folder: CellFolder) -> No
 
 def test_only_the_last_two_checkpoints_are_kept(folder: CellFolder) -> None:
     for epoch in (0, 1, 8, 9, 10, 11):
-        folder.save(checkpoint(epoch))
+        folder.save(checkpoint(epoch), EMPTY)
     assert names(folder) == {
         "config.json",
         "checkpoint-00010.json",
@@ -161,8 +164,8 @@ def test_only_the_last_two_checkpoints_are_kept(folder: CellFolder) -> None:
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(
     kind: str, folder: CellFolder
 ) -> None:
-    folder.save(checkpoint(1))
-    folder.save(checkpoint(2))
+    folder.save(checkpoint(1), EMPTY)
+    folder.save(checkpoint(2), EMPTY)
     file = folder.path / f"checkpoint-00002.{kind}"
     marker = folder.path / "checkpoint-00002.json"
     for content in damaged(file):
@@ -173,7 +176,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(
         assert newest.tensors["w"].eq(1).all()
         if marker.exists():
             (warning,) = warnings
-            assert warning.startswith(f"{marker}: damaged, training resumes from an earlier epoch ")
+            assert warning.startswith(f"{marker}: training resumes from an earlier epoch ")
             assert f"({file}: " in warning
             assert "\n" not in warning
 
@@ -182,7 +185,7 @@ def test_damage_to_all_checkpoints_restores_none_with_a_warning_for_each(
     folder: CellFolder,
 ) -> None:
     for epoch in (1, 2):
-        folder.save(checkpoint(epoch))
+        folder.save(checkpoint(epoch), EMPTY)
         (folder.path / f"checkpoint-0000{epoch}.safetensors").write_bytes(b"")
     newest, warnings = folder.restore()
     assert newest is None
@@ -206,7 +209,9 @@ def test_damage_to_the_best_weights_is_refused(name: str, folder: CellFolder) ->
 
 def test_the_best_weights_of_another_epoch_are_refused(folder: CellFolder) -> None:
     folder.save_best(3, {"w": torch.ones(2)})
-    message = r"best\.json: is not from epoch 1; delete the folder to train the cell again$"
+    message = (
+        r"best\.json: is not from epoch 1; the next run sets the cell aside and trains it again$"
+    )
     with pytest.raises(InputError, match=message):
         folder.read_best(1)
 
@@ -215,7 +220,7 @@ def test_a_finished_cell_keeps_its_record_and_its_weights_and_nothing_else(
     folder: CellFolder,
 ) -> None:
     for epoch in (1, 2):
-        folder.save(checkpoint(epoch))
+        folder.save(checkpoint(epoch), EMPTY)
     folder.save_best(1, {"w": torch.ones(2)})
     digest = folder.save_weights({"w": torch.ones(2)})
     folder.journal().append(Trained(epoch=1, sha256=digest))

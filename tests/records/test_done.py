@@ -46,9 +46,11 @@ def test_a_damaged_marker_is_refused_with_a_remedy(text: str, tmp_path: Path) ->
     path.write_text(text)
     with pytest.raises(InputError) as error:
         read_done(path)
-    assert str(error.value) == f"{path}: damaged; delete the folder to train the cell again"
+    assert (
+        str(error.value) == f"{path}: damaged; the next run sets the cell aside and trains it again"
+    )
 
 
 def test_a_missing_marker_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"done\.json: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"done\.json: missing; the next run "):
         read_done(tmp_path / "done.json")

@@ -100,13 +100,18 @@ def test_a_journal_that_does_not_exist_is_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(RECORDS)))
-def test_each_kind_of_record_is_written_and_read_as_by_earlier_versions(
+def test_each_kind_of_record_is_read_from_earlier_versions_and_written_with_its_link(
     number: int, tmp_path: Path
 ) -> None:
     line = WRITTEN_BY_AN_EARLIER_VERSION.splitlines(keepends=True)[number]
-    path = tmp_path / "journal.jsonl"
+    earlier, path = tmp_path / "earlier.jsonl", tmp_path / "journal.jsonl"
+    earlier.write_bytes(line)
+    assert read_journal(earlier) == [RECORDS[number]]
+
     Journal(path).append(RECORDS[number])
-    assert path.read_bytes() == line
+    linked = decode_line(path.read_bytes())
+    plain = decode_line(line)
+    assert linked == {**(plain or {}), "number": 1, "previous": ""}
     assert read_journal(path) == [RECORDS[number]]
 
 
@@ -159,7 +164,8 @@ def test_any_changed_byte_of_a_whole_line_is_refused_with_the_number_of_the_line
         with pytest.raises(InputError) as error:
             Journal(path)
         assert str(error.value) == (
-            f"{path}:2: this record is damaged; delete the folder to train the cell again"
+            f"{path}:2: this record is damaged; "
+            "the next run sets the cell aside and trains it again"
         )
 
 

@@ -86,6 +86,13 @@ def test_an_old_study_shows_its_progress(old: Old) -> None:
     assert head == "old: 4 of 8 cells done, not running"
 
 
+def test_an_old_study_verifies_before_anything_is_trained(old: Old) -> None:
+    found = old.call("verify", "old")
+    assert (found.code, found.out) == (0, "")
+    assert "checked 24 cells and 1 teacher\n" in found.err
+    assert "not completely in MLflow: 9 journals; `kdbench sync old` adds the rest" in found.err
+
+
 def test_an_old_study_trains_only_what_it_lacks(finished: Ended) -> None:
     assert (finished.code, "Traceback" in finished.err) == (0, False)
     assert "4 cells trained, 4 already done, 0 failed\n" in finished.err
@@ -113,6 +120,16 @@ def test_an_old_store_has_every_run_once(
     assert "superseded" not in {run["kdbench.kind"] for run in runs}
     old_cells = {run["cell"] for run in before if run["study"] == "old" and "trial" not in run}
     assert old_cells <= {run["cell"] for run in runs}
+
+
+def test_an_old_study_verifies_but_its_old_journals_are_not_chained(
+    old: Old, finished: Ended
+) -> None:
+    found = old.call("verify", "old")
+    assert (found.code, found.out) == (0, "")
+    _, unchained, *_, last = found.err.splitlines()
+    assert unchained.startswith("not chained: 25 journals of an earlier version")
+    assert last == "everything is as it was written"
 
 
 def test_an_old_store_that_was_moved_has_its_files_in_the_new_place(

@@ -9,6 +9,7 @@ import pytest
 
 import methods
 from benchmark.errors import InputError
+from benchmark.records.chain import Extent
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.training import checkpointing
 from tests.support.records import read_journal
@@ -94,8 +95,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning_and_the_result_is_th
     assert bits(folder) == bits(folders(kinds)["kd/0"])
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_and_its_folder_is_named(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cell_whose_checkpoint_does_not_fit_is_set_aside_and_trained_again(
+    kinds: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = checkpointing.take
 
@@ -111,9 +112,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_its_folder_is_named(
             run(workspace, tiny(["kd"]), Interrupt(after=1))
 
     folder = folders(workspace)["kd/0"]
-    message = f"^{folder}: the checkpoint is incompatible with this version of kdbench; delete"
-    with pytest.raises(InputError, match=message):
-        run(workspace, tiny(["kd"]))
+    listening = Listening()
+    assert run(workspace, tiny(["kd"]), listening).trained == 1
+    (warning,) = listening.warnings
+    problem = f"{folder}: the checkpoint is incompatible with this version of kdbench ("
+    assert warning.startswith(f"pair / kd / seed 0: {problem}")
+    assert warning.endswith(f"; set aside in forgotten/{folder.name}-1, and trained again")
+    assert (workspace / "tiny" / "forgotten" / f"{folder.name}-1" / "journal.jsonl").exists()
+    assert bits(folder) == bits(folders(kinds)["kd/0"])
 
 
 def test_a_checkpoint_of_an_earlier_version_without_a_kind_is_of_an_epoch(
@@ -142,8 +148,8 @@ def test_a_crash_between_checkpoint_and_record_of_an_early_epoch_leaves_each_rec
 ) -> None:
     save = CellFolder.save
 
-    def killed(self: CellFolder, checkpoint: Checkpoint) -> None:
-        save(self, checkpoint)
+    def killed(self: CellFolder, checkpoint: Checkpoint, journal: Extent) -> None:
+        save(self, checkpoint, journal)
         if checkpoint.state["kind"] == "early":
             raise KeyboardInterrupt
 
@@ -181,11 +187,11 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_study_resumes_later(
     save = CellFolder.save
     left = [2]
 
-    def full(self: CellFolder, checkpoint: Checkpoint) -> None:
+    def full(self: CellFolder, checkpoint: Checkpoint, journal: Extent) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise InputError("the disk is full")
-        save(self, checkpoint)
+        save(self, checkpoint, journal)
 
     with monkeypatch.context() as patch:
         patch.setattr(CellFolder, "save", full)

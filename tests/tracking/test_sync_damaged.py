@@ -1,0 +1,80 @@
+"""A damaged journal leaves its run in MLflow as it is, and the others are synced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.records.journal import decode_line, encode_line
+from benchmark.tracking.sync import sync
+from tests.support.journalled import counts, find_run, snapshot
+
+pytestmark = pytest.mark.mlflow
+
+
+def without_start(journal: Path) -> None:
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[1:]))
+
+
+def plain_without_start(journal: Path) -> None:
+    """Remove the first record of a journal without a chain, as of earlier versions."""
+    lines = []
+    for line in journal.read_bytes().splitlines(keepends=True)[1:]:
+        content = decode_line(line)
+        assert content is not None
+        del content["number"], content["previous"]
+        lines.append(encode_line(content))
+    journal.write_bytes(b"".join(lines))
+
+
+def flipped(journal: Path) -> None:
+    content = bytearray(journal.read_bytes())
+    content[40] ^= 1
+    journal.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [without_start, plain_without_start, flipped])
+def test_a_damaged_journal_is_named_and_the_other_runs_are_synced(
+    damage: Callable[[Path], None], small, store
+):
+    small.train("teacher")
+    small.train("student")
+    sync(small.folder, store)
+    before = snapshot(store)
+
+    damage(small.cell_files("student").journal)
+    small.train("kd")
+    warnings: list[str] = []
+    assert counts(sync(small.folder, store, warn=warnings.append)) == (1, 0, 1)
+
+    (warning,) = warnings
+    assert warning.startswith("student a-b s0: ")
+    assert str(small.cell_files("student").journal) in warning
+    assert warning.endswith("; its run in MLflow stays as it is")
+    assert find_run(store, "kd").info.status == "FINISHED"
+    after = snapshot(store)
+    assert {run: after[run] for run in before} == before
+
+
+def test_a_damaged_journal_that_was_set_aside_disturbs_no_sync(small, store):
+    small.finish()
+    files = small.cell_files("student")
+    flipped(files.journal)
+    aside = small.files.set_aside(files.path.name)
+    aside.path.parent.mkdir()
+    files.path.rename(aside.path)
+    small.train("student")
+    warnings: list[str] = []
+    assert counts(sync(small.folder, store, warn=warnings.append)) == (3, 0, 0)
+    assert warnings == []
+
+
+def test_a_cell_that_could_not_even_start_is_recorded_as_failed(small, store):
+    files = small.cell_files("student")
+    files.path.mkdir(parents=True)
+    small.add("student", 0, "failed", reason="no such network")
+    sync(small.folder, store)
+    run = find_run(store, "student")
+    assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "no such network")

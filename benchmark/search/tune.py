@@ -83,9 +83,10 @@ def tune(
     with errors_in(session.source):
         search = required_search(prepared)
     address = storage or default_storage(folder)
+    own = None if storage else folder.database
 
-    with locked(folder.path), _quiet_optuna(), storage_errors(address):
-        opened = open_storage(address)
+    with locked(folder.path), _quiet_optuna(), storage_errors(address, own):
+        opened = open_storage(address, own)
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         with errors_in(session.source):

@@ -24,3 +24,18 @@ def listed(names: Sequence[str]) -> str:
     more = len(names) - LISTED
     text = ", ".join(names[:LISTED])
     return f"{text} and {more} more" if more > 0 else text
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with escapes for all that a terminal could not show as it is.
+
+    These are control characters, and bytes of file names that are not UTF-8.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python reads a byte that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.sources._files import Files, find_folder, signature, walk
+from benchmark.data.sources._files import Files, find_folder, is_hidden, signature, walk
 from benchmark.data.sources.base import Located, Source, SourceKind, split_names
 from benchmark.errors import InputError
 from benchmark.study import schema
-from benchmark.wording import listed
+from benchmark.wording import listed, printable
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -82,20 +82,19 @@ def _load(train: Path, test: Path) -> Source:
                 )
     if problems:
         raise InputError("\n".join(problems))
-    return Source(files[train], files[test], len(classes[train]))
+    names = tuple(printable(name) for name in classes[train])
+    return Source(files[train], files[test], len(names), names)
 
 
 def _folders(names: list[str]) -> str:
     noun = "the class folder" if len(names) == 1 else "the class folders"
-    return f"{noun} {listed(names)}"
+    return f"{noun} {listed([printable(name) for name in names])}"
 
 
 def _class_names(folder: Path) -> list[str]:
     """Return the sorted names of the class folders."""
     return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)
     )
 
 

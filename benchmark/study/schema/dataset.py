@@ -102,6 +102,9 @@ class HuggingFace(_InFiles):
     `root` or, without such a folder, in the current folder; `hfds//data/mine` is the folder
     `/data/mine`. If there is no such folder, `hfds/owner/name` is taken from the hub."""
 
+    config: str | None = None
+    """Name of the configuration, for data sets that have several."""
+
     input_key: str | None = None
     """Name of the image column. The default is `image`."""
 

@@ -41,6 +41,10 @@ _STR, _INT, _MERGE = f"{_TAG}str", f"{_TAG}int", f"{_TAG}merge"
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _TEXT = {_TAG + kind for kind in ("timestamp", "value")}
 
+_DIGEST_KEY = "weights"
+_DIGEST_PARENTS = (("teacher",), ("<<",))
+_DIGEST = re.compile("[0-9a-f]{8,64}")
+
 _TOO_LARGE = "too many or too deeply nested values"
 _UNAMBIGUOUS = "write true or false, or a decimal number, or put text in quotes"
 
@@ -201,6 +205,8 @@ class _Inspector:
         self.positions.setdefault(location, _position(node.start_mark))
         if node.tag in _TEXT:
             node.tag = _STR
+        if _is_digest(node, location):
+            node.tag, node.style = _STR, "'"
         if node.tag not in _PLAIN:
             raise self._error(node, f"the tag {node.tag!r} is not allowed; remove it")
 
@@ -234,6 +240,13 @@ class _Inspector:
 
     def _error(self, node: Node, problem: str) -> InputError:
         return InputError(f"{_where(self.path, node.start_mark)}: {problem}")
+
+
+def _is_digest(node: Node, location: Location) -> bool:
+    """Return whether a value is the digest of weights, which may look like a number."""
+    is_plain = isinstance(node, ScalarNode) and node.style is None
+    named = location[-1:] == (_DIGEST_KEY,) and location[-2:-1] in _DIGEST_PARENTS
+    return named and is_plain and _DIGEST.fullmatch(node.value) is not None
 
 
 def _position(mark: Any) -> Position:

@@ -126,7 +126,18 @@ def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> di
         inputs: The test data.
         teacher: The teacher's logits on the test data; None if there is no teacher.
     """
-    scores = quality(predict(model, inputs), inputs.labels, teacher)
+    return test_metrics_of(predict(model, inputs), inputs.labels, teacher)
+
+
+def test_metrics_of(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str, float]:
+    """Return the quality on the test data, by metric key.
+
+    Args:
+        logits: The network's logits on the test data, [N, classes].
+        labels: Labels of the test data, [N].
+        teacher: The teacher's logits on the test data; None if there is no teacher.
+    """
+    scores = quality(logits, labels, teacher)
     return {BY_COLUMN[column].key: score for column, score in scores.items()}
 
 

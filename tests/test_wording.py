@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.wording import LISTED, counted, listed
+from benchmark.wording import LISTED, counted, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_a_list_is_cut_after_some_names_and_counts_the_others() -> None:
     assert listed(names[:2]) == "n0, n1"
     assert listed(names[:LISTED]) == ", ".join(names[:LISTED])
     assert listed(names) == f"{', '.join(names[:LISTED])} and 2 more"
+
+
+def test_a_text_becomes_printable_in_one_line_and_keeps_its_letters() -> None:
+    text = "Größe 3\x1b[31m\n" + b"\xff\x80".decode(errors="surrogateescape") + "\u2028 ok"
+    assert printable(text) == "Größe 3\\x1b[31m\\x0a\\xff\\x80\\u2028 ok"

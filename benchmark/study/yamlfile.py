@@ -205,12 +205,12 @@ class _Inspector:
         self.positions.setdefault(location, _position(node.start_mark))
         if node.tag in _TEXT:
             node.tag = _STR
-        if _is_digest(node, location):
-            node.tag, node.style = _STR, "'"
         if node.tag not in _PLAIN:
             raise self._error(node, f"the tag {node.tag!r} is not allowed; remove it")
 
         if isinstance(node, ScalarNode):
+            if _is_digest(node, location):
+                node.tag, node.style = _STR, "'"
             self._check_scalar(node)
         elif isinstance(node, MappingNode):
             for key, value in node.value:
@@ -242,11 +242,10 @@ class _Inspector:
         return InputError(f"{_where(self.path, node.start_mark)}: {problem}")
 
 
-def _is_digest(node: Node, location: Location) -> bool:
+def _is_digest(node: ScalarNode, location: Location) -> bool:
     """Return whether a value is the digest of weights, which may look like a number."""
-    is_plain = isinstance(node, ScalarNode) and node.style is None
     named = location[-1:] == (_DIGEST_KEY,) and location[-2:-1] in _DIGEST_PARENTS
-    return named and is_plain and _DIGEST.fullmatch(node.value) is not None
+    return named and node.style is None and _DIGEST.fullmatch(node.value) is not None
 
 
 def _position(mark: Any) -> Position:

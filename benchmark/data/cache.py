@@ -201,7 +201,8 @@ def remarks(source: Source, one_colour: Sequence[bool]) -> tuple[str, ...]:
         if first >= len(source.train):
             part, index = source.test, first - len(source.train)
         lines.append(
-            f"{sum(one_colour)} of {counted(len(one_colour), 'image')} have only one colour, first "
+            f"{sum(one_colour)} of {counted(len(one_colour), 'image')} "
+            f"{'has' if sum(one_colour) == 1 else 'have'} only one colour, first "
             f"{part.where(index)}"
         )
     return tuple(lines)

@@ -146,5 +146,5 @@ def test_deep_images_that_are_almost_black_are_told(folder):
     messages = []
     opened("folder/mine", folder.parent, messages)
     assert messages[-1] == (
-        f"dataset folder/mine: 1 of 36 images have only one colour, first {folder}/train/a/0.png"
+        f"dataset folder/mine: 1 of 36 images has only one colour, first {folder}/train/a/0.png"
     )

@@ -175,12 +175,14 @@ def imported(file: Path, workspace: Path, *options: str) -> Any:
     return kdbench(*call, *options)
 
 
-def test_weights_that_are_not_finite_are_refused_and_not_stored(workspace: Path) -> None:
+def test_weights_that_are_not_finite_are_refused_and_not_stored(
+    tmp_path: Path, workspace: Path
+) -> None:
     for value in (float("nan"), float("inf")):
         state = untrained()
         state["fc.bias"][3] = value
-        torch.save(state, workspace / "diverged.pth")
-        done = imported(workspace / "diverged.pth", workspace)
+        torch.save(state, tmp_path / "diverged.pth")
+        done = imported(tmp_path / "diverged.pth", workspace)
         assert (done.code, len(done.err.splitlines())) == (2, 1)
         assert "diverged.pth: 1 of " in done.err
         assert "tensors contain NaN or infinite values: fc.bias; the training" in done.err
@@ -188,34 +190,36 @@ def test_weights_that_are_not_finite_are_refused_and_not_stored(workspace: Path)
 
 
 def test_weights_with_outputs_that_are_not_finite_are_refused_and_not_stored(
-    workspace: Path,
+    tmp_path: Path, workspace: Path
 ) -> None:
     state = untrained()
     name = next(key for key in state if key.endswith("running_var"))
     state[name] -= 1e4  # the square root of a negative variance
-    torch.save(state, workspace / "odd.pth")
-    done = imported(workspace / "odd.pth", workspace)
+    torch.save(state, tmp_path / "odd.pth")
+    done = imported(tmp_path / "odd.pth", workspace)
     assert done.code == 2
     assert "its outputs on the test images are not finite" in done.err
     assert not list(workspace.glob("teachers/*/card.json"))
 
 
-def test_of_plain_and_averaged_weights_the_choice_is_told_and_can_be_made(workspace: Path) -> None:
+def test_of_plain_and_averaged_weights_the_choice_is_told_and_can_be_made(
+    tmp_path: Path, workspace: Path
+) -> None:
     plain, averaged = untrained(1), untrained(2)
-    torch.save({"state_dict_ema": averaged, "state_dict": plain}, workspace / "both.pth")
+    torch.save({"state_dict_ema": averaged, "state_dict": plain}, tmp_path / "both.pth")
 
-    done = imported(workspace / "both.pth", workspace)
+    done = imported(tmp_path / "both.pth", workspace)
     assert done.out.rstrip().endswith(f'weights: "{sha256(plain)[:12]}"')
     assert (
         "both.pth: takes the weights at state_dict; it also contains state_dict_ema (averaged); "
         "choose with --entry"
     ) in done.err
 
-    done = imported(workspace / "both.pth", workspace, "--entry", "state_dict_ema")
+    done = imported(tmp_path / "both.pth", workspace, "--entry", "state_dict_ema")
     assert done.out.rstrip().endswith(f'weights: "{sha256(averaged)[:12]}"')
     assert "choose with" not in done.err
 
-    done = imported(workspace / "both.pth", workspace, "--entry", "ema")
+    done = imported(tmp_path / "both.pth", workspace, "--entry", "ema")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert done.err.rstrip().endswith(
         "has no weights at 'ema'; choose from state_dict, state_dict_ema"

@@ -78,7 +78,8 @@ MEASURES = (
         "test/f1",
         "f1",
         "F1 (%)",
-        "Macro F1 on the test set: the unweighted mean of the F1 scores of all classes.",
+        "Macro F1 on the test set: the unweighted mean of the F1 scores of the classes that occur "
+        "among labels or predictions.",
         short="F1",
         unit="%",
         importance=34,

@@ -60,6 +60,15 @@ def import_teacher(
     pair: Annotated[
         str | None, typer.Option(help="The pair whose teacher it is; by default, the first pair.")
     ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "Which weights of the file to take if it contains several, such as "
+                "state_dict_ema; by default, the plain ones."
+            )
+        ),
+    ] = None,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -83,13 +92,15 @@ def import_teacher(
         versions = environment.environment(chosen)
         with progress_display() as progress:
             session = Session(workspace, str(study), chosen, versions, progress)
-            card = import_weights(file, name, target, loaded, data, session)
+            origin = name if entry is None else f"{name}: {entry}"
+            card = import_weights(file, origin, target, loaded, data, session, entry)
 
     digits, accuracy = card.sha256[:12], card.test_acc1
-    print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; weights: {digits}")
+    key = f'weights: "{digits}"'  # YAML reads some digests without quotes as numbers
+    print_line(f"{target.teacher.model}: {accuracy:.2f} % test accuracy; {key}")
     wanted = target.teacher.weights
     if wanted is None:
-        tell(f"to use it, write `weights: {digits}` under the teacher in {study}")
+        tell(f"to use it, write `{key}` under the teacher in {study}")
     elif not card.sha256.startswith(wanted):
         tell(f"{study} specifies other weights: {wanted}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +74,8 @@ def tune(
     loaded = load_study(study)
     folder = workspace.study(loaded.name).search
     if dashboard:
-        _dashboard(storage or default_storage(folder))
+        own = None if storage else folder.database
+        _dashboard(storage or default_storage(folder), own)
         return
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
@@ -148,7 +150,7 @@ def _numbers(settings: TunedSettings) -> Iterator[tuple[str, float]]:
     yield from walk("", content)
 
 
-def _dashboard(storage: str) -> None:
+def _dashboard(storage: str, own: Path | None) -> None:
     """Serve optuna-dashboard on this machine until it is stopped."""
     from benchmark.redact import shown
     from benchmark.search.database import open_storage
@@ -156,7 +158,7 @@ def _dashboard(storage: str) -> None:
     if find_spec("optuna_dashboard") is None:
         remedy = "run `pip install optuna-dashboard`"
         raise InputError(f"--dashboard: the package optuna-dashboard is not installed; {remedy}")
-    opened = open_storage(storage)
+    opened = open_storage(storage, own)
 
     from optuna_dashboard import run_server
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,16 +20,20 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from benchmark.data.sources.base import Located
+from benchmark.data.sources.base import Located, Source
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.hashing import canonical
 from benchmark.study.schema import Dataset
+from benchmark.wording import counted
 
 FORMAT = 1
 """Version of an entry's file format. Entries of other versions are not used."""
 
 CARD = "card.json"
+
+_TUPLES = ("size", "mean", "std", "names", "remarks")
+"""Facts that are tuples, which JSON stores as lists."""
 
 T = TypeVar("T")
 
@@ -52,6 +56,8 @@ class Facts:
         test: Number of test images.
         twins: Groups of identical images, as indices into the training images followed by the test
             images.
+        names: Name of each class; empty if they are only numbers.
+        remarks: What a user should know about the data.
     """
 
     classes: int
@@ -62,6 +68,8 @@ class Facts:
     train: int
     test: int
     twins: list[list[int]]
+    names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def key(dataset: Dataset, located: Located) -> str:
@@ -89,7 +97,7 @@ def read_card(folder: Path) -> Facts:
         if checksum(content) != card["check"]:
             raise DamagedError(f"{CARD}: wrong checksum")
 
-        tuples = {name: tuple(content[name]) for name in ("size", "mean", "std")}
+        tuples = {name: tuple(content[name]) for name in _TUPLES if name in content}
         return Facts(**{**content, **tuples})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DamagedError(f"{CARD}: {error}") from None
@@ -176,6 +184,28 @@ def equal_groups(digests: Iterable[str | bytes]) -> list[list[int]]:
         indices[digest].append(index)
 
     return [group for group in indices.values() if len(group) > 1]
+
+
+def remarks(source: Source, one_colour: Sequence[bool]) -> tuple[str, ...]:
+    """Return what a user should know about the data.
+
+    Args:
+        source: The source.
+        one_colour: Whether all pixels of an image are equal, for the training images followed by
+            the test images.
+    """
+    lines = list(source.remarks)
+    if any(one_colour):
+        first = list(one_colour).index(True)
+        part, index = source.train, first
+        if first >= len(source.train):
+            part, index = source.test, first - len(source.train)
+        lines.append(
+            f"{sum(one_colour)} of {counted(len(one_colour), 'image')} "
+            f"{'has' if sum(one_colour) == 1 else 'have'} only one colour, first "
+            f"{part.where(index)}"
+        )
+    return tuple(lines)
 
 
 def histogram(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

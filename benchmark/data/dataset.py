@@ -26,6 +26,7 @@ class Data:
 
     Attributes:
         classes: Number of classes.
+        class_names: Name of each class; empty if they are only numbers.
         fingerprint: SHA-256 of the data set's content.
         size: Shape of one input: channels, height and width.
         mean: Mean of all training images of the source, per channel, in [0, 1].
@@ -66,7 +67,10 @@ class Data:
         self._source = _open(dataset, device, cache, say)
 
         facts = self._source.facts
+        for remark in facts.remarks:
+            say(f"dataset {dataset.name}: {remark}")
         self.classes = facts.classes
+        self.class_names = facts.names
         self.fingerprint = facts.fingerprint
         self.size = facts.size
         self.mean = facts.mean
@@ -84,18 +88,21 @@ class Data:
         self._train_index = self.train_index.to(device)
         self._labels = labels[self.train_index].to(device)
 
-    def split_record(self) -> dict[str, list[int] | dict[str, int]]:
+    def split_record(self) -> dict[str, list[int] | dict[str, int] | list[str]]:
         """Return the indices of the training and validation inputs, and the duplicates.
 
-        The indices of the test inputs follow if only a part of them is used.
+        The indices of the test inputs follow if only a part of them is used, and the names of the
+        classes if they have names.
         """
-        record: dict[str, list[int] | dict[str, int]] = {
+        record: dict[str, list[int] | dict[str, int] | list[str]] = {
             "train": self.train_index.tolist(),
             "val": self.val_index.tolist(),
             "duplicates": self.duplicates,
         }
         if self.test_index is not None:
             record["test"] = self.test_index.tolist()
+        if self.class_names:
+            record["classes"] = list(self.class_names)
         return record
 
     @property
@@ -104,6 +111,18 @@ class Data:
         if self.test_index is None:
             return None
         return len(self.test_index), len(self._source.test_labels)
+
+    @property
+    def trained_on(self) -> tuple[int, int] | None:
+        """Number of test inputs that are also training inputs, and of all that are used.
+
+        None if there are no such inputs.
+        """
+        equal = self.duplicates["train/test"]
+        if equal == 0:
+            return None
+        tested = self._source.test_labels if self.test_index is None else self.test_index
+        return equal, len(tested)
 
     def test(self, evidence: Finished) -> Inputs:
         """Return the test inputs for a cell that has finished training.

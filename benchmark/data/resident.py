@@ -21,7 +21,7 @@ from benchmark.data import cache
 from benchmark.data.augmentation import Draws
 from benchmark.data.cache import DamagedError, Facts
 from benchmark.data.sources import locate
-from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.base import Part, Source, raise_damaged
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
@@ -145,7 +145,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
     """Decode all images, write them in chunks, and return the source's facts.
 
     Raises:
-        InputError: There are too many pixels, an image is damaged, or an image differs in size from
+        InputError: There are too many pixels, images are damaged, or an image differs in size from
             the first one.
     """
     decoder = _Decoder(source, dataset.image_size)
@@ -153,6 +153,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
 
     fingerprint = hashlib.sha256()
     digests: list[bytes] = []
+    one_colour: list[bool] = []
     counts = np.zeros((decoder.shape[0], 256), np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, part in (("train", source.train), ("test", source.test)):
@@ -160,6 +161,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
             for pixels in decoder.chunks(part, pool):
                 fingerprint.update(pixels.data)
                 digests += [hashlib.sha256(image.data).digest() for image in pixels]
+                one_colour += (pixels == pixels[:, :, :1, :1]).all(axis=(1, 2, 3)).tolist()
                 if name == "train":
                     counts += cache.histogram(pixels)
                 write(f"{name}.images", pixels)
@@ -169,6 +171,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
             fingerprint.update(labels.data)
             write(f"{name}.labels", labels)
 
+    raise_damaged(decoder.problems)
     mean, std = cache.moments(counts)
     return Facts(
         classes=source.classes,
@@ -179,6 +182,8 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
         train=len(source.train),
         test=len(source.test),
         twins=cache.equal_groups(digests),
+        names=source.names,
+        remarks=cache.remarks(source, one_colour),
     )
 
 
@@ -187,6 +192,7 @@ class _Decoder:
 
     Attributes:
         shape: Channels, height and width of the first image.
+        problems: A line for each image that is damaged.
     """
 
     def __init__(self, source: Source, image_size: int | None):
@@ -194,15 +200,33 @@ class _Decoder:
         self._first = source.train
         channels, height, width = self._fit(source.train.image(0)).shape
         self.shape = (channels, height, width)
+        self.problems: list[str] = []
 
     def chunks(self, part: Part, pool: Executor) -> Iterator[Pixels]:
-        """Yield all images of a part in order, [n, C, H, W]."""
+        """Yield all images of a part in order, [n, C, H, W].
+
+        Damaged images are left out, and noted in `problems`.
+        """
         for start in range(0, len(part), CHUNK):
             indices = range(start, min(start + CHUNK, len(part)))
-            yield np.stack(list(pool.map(lambda index: self._decode(part, index), indices)))
+            images = list(pool.map(lambda index: self._decode(part, index), indices))
+            self.problems += [str(image) for image in images if isinstance(image, InputError)]
+            whole = [image for image in images if not isinstance(image, InputError)]
+            if whole:
+                yield np.stack(whole)
 
-    def _decode(self, part: Part, index: int) -> Pixels:
-        pixels = self._fit(part.image(index))
+    def _decode(self, part: Part, index: int) -> Pixels | InputError:
+        """Return the pixels of an image; if it is damaged, what is wrong with it.
+
+        Raises:
+            InputError: The image differs in size from the first one.
+        """
+        try:
+            image = part.image(index)
+        except InputError as error:
+            return error
+
+        pixels = self._fit(image)
         if pixels.shape == self.shape:
             return pixels
 

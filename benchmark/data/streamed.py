@@ -31,7 +31,7 @@ from benchmark import seeds
 from benchmark.data import cache
 from benchmark.data.cache import Facts
 from benchmark.data.sources import locate
-from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.base import Part, Source, raise_damaged
 from benchmark.data.split import stratified
 from benchmark.errors import InputError
 from benchmark.study.schema import Augmentation, FileDataset
@@ -284,21 +284,27 @@ def open_streamed(
 
 
 def _facts(dataset: FileDataset, source: Source, memo_folder: Path) -> Facts:
-    """Return a source's facts; the fingerprint covers all files' names, labels and contents."""
+    """Return a source's facts; the fingerprint covers all files' names, labels and contents.
+
+    Raises:
+        InputError: Images are damaged. The message names those of both parts.
+    """
     assert dataset.image_size is not None
     fingerprint = hashlib.sha256()
-    digests: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, part in (("train", source.train), ("test", source.test)):
-            part_digests = part.digests(pool, memo_folder)
+        train, train_problems = source.train.examine_all(pool, memo_folder)
+        test, test_problems = source.test.examine_all(pool, memo_folder)
+        raise_damaged([*train_problems, *test_problems])
+
+        for name, part, images in (("train", source.train, train), ("test", source.test, test)):
             labels = part.labels.tolist()
-            for index, (label, digest) in enumerate(zip(labels, part_digests, strict=True)):
-                line = f"{name}\0{part.title(index)}\0{label}\0{digest}\n"
-                fingerprint.update(line.encode())
-            digests += part_digests
+            for index, (label, image) in enumerate(zip(labels, images, strict=True)):
+                line = f"{name}\0{part.title(index)}\0{label}\0{image.digest}\n"
+                fingerprint.update(line.encode(errors="surrogateescape"))
 
         mean, std = _statistics(source.train, dataset.image_size, pool)
 
+    examined = [*train, *test]
     return Facts(
         classes=source.classes,
         fingerprint=fingerprint.hexdigest(),
@@ -307,7 +313,9 @@ def _facts(dataset: FileDataset, source: Source, memo_folder: Path) -> Facts:
         std=std,
         train=len(source.train),
         test=len(source.test),
-        twins=cache.equal_groups(digests),
+        twins=cache.equal_groups(image.digest for image in examined),
+        names=source.names,
+        remarks=cache.remarks(source, [image.one_colour for image in examined]),
     )
 
 

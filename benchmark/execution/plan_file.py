@@ -76,6 +76,7 @@ def write_plan(
         ),
         overrides=_overrides(study),
         test_images=prepared.data.tested,
+        trained_on=prepared.data.trained_on,
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(
             _planned_cell(prepared, cell, cells[str(cell)].id, folder, hashes)

@@ -113,6 +113,7 @@ def prepare(
     """
     with errors_in(source):
         data = load_data(study.dataset, study.split, device, workspace, say)
+        _report_overlap(data, say)
         _check_batch_sizes(study, data)
         check_own_parts(study, data)
         teachers = required_teachers(study, data, TeacherStore(workspace))
@@ -137,6 +138,16 @@ def prepare(
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
     ]
     return Prepared(study, text, source, data, teachers, cells, not_applicable, macs, metrics)
+
+
+def _report_overlap(data: Data, say: Callable[[str], None]) -> None:
+    """Report that test images are also among the training images."""
+    if data.trained_on is not None:
+        equal, tested = data.trained_on
+        say(
+            f"dataset {data.name}: {equal:,} of {tested:,} test images "
+            f"{'is' if equal == 1 else 'are'} also among the training images"
+        )
 
 
 def load_data(

@@ -99,7 +99,13 @@ def load(card: TeacherCard, location: str, store: TeacherStore, data: Data) -> T
 
 
 def import_weights(
-    file: Path, source: str, pair: Pair, study: Study, data: Data, session: Session
+    file: Path,
+    source: str,
+    pair: Pair,
+    study: Study,
+    data: Data,
+    session: Session,
+    entry: str | None = None,
 ) -> TeacherCard:
     """Import weights that were trained elsewhere, and measure them on the test images.
 
@@ -112,14 +118,18 @@ def import_weights(
         study: The study.
         data: The study's data.
         session: The session.
+        entry: Which weights of the file to take, if it contains several.
 
     Raises:
-        InputError: The file cannot be read, or its weights don't fit the teacher's network.
+        InputError: The file cannot be read, its weights don't fit the teacher's network, or the
+            network's outputs are not finite with them.
     """
     network = pair.teacher.untrained
     with seeds.seeded(0, "teacher"):
         model = network_of(data, network, "teacher")
-    weights.load_into(model.network, weights.read(file), network.model, str(file))
+    expected = model.network.state_dict().keys()
+    tensors = weights.read(file, entry, expected, session.progress.warn)
+    weights.load_into(model.network, tensors, network.model, str(file))
     model.to(data.device)
 
     digest = sha256(model.network.state_dict())
@@ -271,7 +281,13 @@ def _measure(
     label = f"teacher {configuration['student']['model']}"
     inputs = data.test(Finished(record.path))
     session.progress.busy(label, f"evaluating {counted(len(inputs.labels), 'test image')}")
-    metrics = evaluate.test_metrics(model, inputs, None) | profiling.costs(model)
+    logits = evaluate.predict(model, inputs)
+    if not logits.isfinite().all():
+        raise InputError(
+            f"{label}: its outputs on the test images are not finite; use other weights, or check "
+            "its mean and std"
+        )
+    metrics = evaluate.test_metrics_of(logits, inputs.labels, None) | profiling.costs(model)
 
     final = Final(metrics=metrics)
     journal.append(final)

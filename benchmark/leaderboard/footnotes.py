@@ -59,6 +59,13 @@ def _protocol(plan: Plan) -> list[str]:
     if plan.test_images is not None:
         used, total = plan.test_images
         sentences.append(f"Smoke test: networks were tested on {used:,} of {total:,} test images.")
+    if plan.trained_on is not None:
+        equal, tested = plan.trained_on
+        verb = "is" if equal == 1 else "are"
+        sentences.append(
+            f"{equal:,} of {tested:,} test images {verb} also among the training images: networks "
+            "were tested on what they were trained on."
+        )
     return sentences
 
 

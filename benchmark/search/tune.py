@@ -84,9 +84,10 @@ def tune(
     with errors_in(session.source):
         search = required_search(prepared)
     address = storage or default_storage(folder)
+    own_file = None if storage else folder.database
 
-    with locked(folder.path), _quiet_optuna(), storage_errors(address):
-        opened = open_storage(address)
+    with locked(folder.path), _quiet_optuna(), storage_errors(address, own_file):
+        opened = open_storage(address, own_file)
         repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
         hashes = {key: teacher.sha256 for key, teacher in teachers.items()}

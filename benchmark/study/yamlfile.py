@@ -45,6 +45,10 @@ _TEXT = {_TAG + kind for kind in ("timestamp", "value")}
 _LAYOUT = "\n\t"
 """Control characters that a value may contain."""
 
+_DIGEST_KEY = "weights"
+_DIGEST_PARENTS = (("teacher",), ("<<",))
+_DIGEST = re.compile("[0-9a-f]{8,64}")
+
 _TOO_LARGE = "too many or too deeply nested values"
 _UNAMBIGUOUS = "write true or false, or a decimal number, or put text in quotes"
 
@@ -209,6 +213,8 @@ class _Inspector:
             raise self._error(node, f"the tag {node.tag!r} is not allowed; remove it")
 
         if isinstance(node, ScalarNode):
+            if _is_digest(node, location):
+                node.tag, node.style = _STR, "'"
             self._check_scalar(node)
         elif isinstance(node, MappingNode):
             for key, value in node.value:
@@ -248,6 +254,12 @@ class _Inspector:
 
     def _error(self, node: Node, problem: str) -> InputError:
         return InputError(f"{_where(self.path, node.start_mark)}: {problem}")
+
+
+def _is_digest(node: ScalarNode, location: Location) -> bool:
+    """Return whether a value is the digest of weights, which may look like a number."""
+    named = location[-1:] == (_DIGEST_KEY,) and location[-2:-1] in _DIGEST_PARENTS
+    return named and node.style is None and _DIGEST.fullmatch(node.value) is not None
 
 
 def _position(mark: Any) -> Position:

@@ -44,10 +44,10 @@ def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
 
 
 def macro_f1(logits: Tensor, labels: Tensor) -> float:
-    """Return the mean of the per-class F1 scores.
+    """Return the mean of the F1 scores of the classes that occur.
 
-    A class that is neither present nor predicted counts as 0, as in scikit-learn with
-    `zero_division=0`. Unlike in scikit-learn, the mean is over all classes of the network.
+    A class occurs if an image belongs to it or is predicted to. All others are left out, as in
+    scikit-learn.
 
     Args:
         logits: Logits of the images, [N, classes].
@@ -61,7 +61,9 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
     hits = confusion.diag()
     present = confusion.sum(dim=1)
     named = confusion.sum(dim=0)
-    return 100 * float((2 * hits / (present + named).clamp_min(1)).mean())
+    occurring = present + named > 0
+    scores = 2 * hits[occurring] / (present + named)[occurring]
+    return 100 * float(scores.mean())
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
@@ -124,7 +126,18 @@ def test_metrics(model: Evaluated, inputs: Inputs, teacher: Tensor | None) -> di
         inputs: The test data.
         teacher: The teacher's logits on the test data; None if there is no teacher.
     """
-    scores = quality(predict(model, inputs), inputs.labels, teacher)
+    return test_metrics_of(predict(model, inputs), inputs.labels, teacher)
+
+
+def test_metrics_of(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> dict[str, float]:
+    """Return the quality on the test data, by metric key.
+
+    Args:
+        logits: The network's logits on the test data, [N, classes].
+        labels: Labels of the test data, [N].
+        teacher: The teacher's logits on the test data; None if there is no teacher.
+    """
+    scores = quality(logits, labels, teacher)
     return {BY_COLUMN[column].key: score for column, score in scores.items()}
 
 

@@ -202,13 +202,13 @@ def test_a_source_is_read_once_and_of_changed_files_only_those_are_read_again(
 ):
     class_folders(tmp_path / "mine", suffix="jpg")
     messages, read = [], []
-    digest = _files.Files.digest
+    digest = _files.Files.examine
 
     def counted(part, index):
         read.append(index)
         return digest(part, index)
 
-    monkeypatch.setattr(_files.Files, "digest", counted)
+    monkeypatch.setattr(_files.Files, "examine", counted)
     first, again = (mine(tmp_path, messages=messages, image_size=8) for _ in range(2))
     assert (again.fingerprint, again.mean) == (first.fingerprint, first.mean)
     assert (messages, len(read)) == ([READING], 36)
@@ -231,7 +231,7 @@ def test_damage_to_the_facts_or_to_the_hashes_of_files_is_detected_and_repaired(
     intact = mine(tmp_path, messages=messages, image_size=8)
 
     (card,) = tmp_path.glob("cache/*/card.json")
-    hashes = [] if name == "card.json" else list(tmp_path.glob("cache/hashes-*.json"))
+    hashes = [] if name == "card.json" else list(tmp_path.glob("cache/files-*.json"))
     for file in (*hashes, card):
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1

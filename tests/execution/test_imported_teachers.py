@@ -61,8 +61,8 @@ def test_imported_weights_are_measured_and_told_by_their_hash(
     assert done.code == 0, done.err
     assert done.out.startswith(f"{TEACHER}: ")
     assert f"teacher {TEACHER}: evaluating " in done.err
-    assert done.out.rstrip().endswith(f"weights: {digits}")
-    assert f"write `weights: {digits}` under the teacher in {study}" in done.err
+    assert done.out.rstrip().endswith(f'weights: "{digits}"')
+    assert f'write `weights: "{digits}"` under the teacher in {study}' in done.err
     (card,) = (json.loads(path.read_text()) for path in workspace.glob("teachers/*/card.json"))
     assert card["sha256"][:12] == digits
     assert (card["source"], card["classes"], "val/acc1" in card) == ("theirs.pth", 10, False)
@@ -169,6 +169,63 @@ def test_weights_of_another_network_or_for_other_classes_are_refused(
     )
 
 
+def imported(file: Path, workspace: Path, *options: str) -> Any:
+    study = write_study(workspace / "s.yaml", study_with({}))
+    call = ("--workspace", workspace, "teachers", "import", file, study, "--device", "cpu")
+    return kdbench(*call, *options)
+
+
+def test_weights_that_are_not_finite_are_refused_and_not_stored(
+    tmp_path: Path, workspace: Path
+) -> None:
+    for value in (float("nan"), float("inf")):
+        state = untrained()
+        state["fc.bias"][3] = value
+        torch.save(state, tmp_path / "diverged.pth")
+        done = imported(tmp_path / "diverged.pth", workspace)
+        assert (done.code, len(done.err.splitlines())) == (2, 1)
+        assert "diverged.pth: 1 of " in done.err
+        assert "tensors contain NaN or infinite values: fc.bias; the training" in done.err
+    assert not list(workspace.glob("teachers/*"))
+
+
+def test_weights_with_outputs_that_are_not_finite_are_refused_and_not_stored(
+    tmp_path: Path, workspace: Path
+) -> None:
+    state = untrained()
+    name = next(key for key in state if key.endswith("running_var"))
+    state[name] -= 1e4  # the square root of a negative variance
+    torch.save(state, tmp_path / "odd.pth")
+    done = imported(tmp_path / "odd.pth", workspace)
+    assert done.code == 2
+    assert "its outputs on the test images are not finite" in done.err
+    assert not list(workspace.glob("teachers/*/card.json"))
+
+
+def test_of_plain_and_averaged_weights_the_choice_is_told_and_can_be_made(
+    tmp_path: Path, workspace: Path
+) -> None:
+    plain, averaged = untrained(1), untrained(2)
+    torch.save({"state_dict_ema": averaged, "state_dict": plain}, tmp_path / "both.pth")
+
+    done = imported(tmp_path / "both.pth", workspace)
+    assert done.out.rstrip().endswith(f'weights: "{sha256(plain)[:12]}"')
+    assert (
+        "both.pth: takes the weights at state_dict; it also contains state_dict_ema (averaged); "
+        "choose with --entry"
+    ) in done.err
+
+    done = imported(tmp_path / "both.pth", workspace, "--entry", "state_dict_ema")
+    assert done.out.rstrip().endswith(f'weights: "{sha256(averaged)[:12]}"')
+    assert "choose with" not in done.err
+
+    done = imported(tmp_path / "both.pth", workspace, "--entry", "ema")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert done.err.rstrip().endswith(
+        "has no weights at 'ema'; choose from state_dict, state_dict_ema"
+    )
+
+
 def test_an_import_that_is_not_what_the_study_asks_for_is_told(
     file: Path, digits: str, workspace: Path
 ) -> None:
@@ -269,7 +326,7 @@ def test_a_runs_file_in_mlflow_is_imported(file: Path, digits: str, workspace: P
         "--workspace", workspace, "teachers", "import", address, study, "--device", "cpu"
     )
     assert done.code == 0, done.err
-    assert done.out.rstrip().endswith(f"weights: {digits}")
+    assert done.out.rstrip().endswith(f'weights: "{digits}"')
     wrong = kdbench(
         "--workspace",
         workspace,

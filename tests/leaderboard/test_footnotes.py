@@ -59,6 +59,17 @@ def test_the_legacy_protocol_is_told_beside_the_selection_rule():
     assert "Legacy" not in text(full())
 
 
+def test_test_images_that_were_trained_on_are_counted():
+    assert "training images" not in text(full())
+    plan = dataclasses.replace(PLAN, trained_on=(1200, 5000))
+    assert (
+        "1,200 of 5,000 test images are also among the training images: networks were tested on "
+        "what they were trained on."
+    ) in text(full(), plan)
+    one = dataclasses.replace(PLAN, trained_on=(1, 40))
+    assert "1 of 40 test images is also among the training images" in text(full(), one)
+
+
 def test_three_seeds_cannot_reach_significance():
     assert (
         "With fewer than 6 seeds (n = 3), no difference can reach p < 0.05 in an exact sign-flip "

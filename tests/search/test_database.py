@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import InputError
+from benchmark.search import database
 from tests.search.helpers import LOCAL, SEARCH, Whole, search_folder, searched, searching, trials
 from tests.support.commandline import kdbench
 from tests.support.studies import tiny, write_study
@@ -50,6 +53,47 @@ def test_a_storage_that_is_another_programs_is_one_line_with_exit_code_2(tmp_pat
     done = kdbench(*call, "--storage", f"sqlite:///{tmp_path / 'other.db'}")
     assert (done.code, done.err.count("kdbench: ")) == (2, 1), done.err
     assert "--storage: sqlite:///" in done.err
+
+
+def test_a_damaged_database_of_the_search_itself_is_made_again_after_the_advice_is_followed(
+    whole: Whole, workspace: Path
+) -> None:
+    shutil.copytree(whole[0], workspace, dirs_exist_ok=True)
+    path = search_folder(workspace) / "optuna.db"
+    cells = sorted(search_folder(workspace).rglob("journal.jsonl"))
+    before = [cell.read_bytes() for cell in cells]
+    content = path.read_bytes()
+
+    for damaged in (b"no database " * 99, bytes(5000), content[:-5000], content[:9000] * 4):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError) as error:
+            searching(workspace, searched())
+        message = str(error.value)
+        assert message.startswith(f"{path}: cannot be used (")
+        assert "; delete it and run the same command again; " in message
+        assert "--storage" not in message
+        assert "\n" not in message
+
+    path.unlink()
+    assert searching(workspace, searched()).best == whole[1].best
+    assert trials(workspace) == trials(whole[0])
+    assert [cell.read_bytes() for cell in cells] == before  # no trial was trained again
+
+
+def test_a_locked_database_of_the_search_itself_names_the_other_program(
+    whole: Whole, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole[0], workspace, dirs_exist_ok=True)
+    path = search_folder(workspace) / "optuna.db"
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InputError) as error:
+            searching(workspace, searched())
+    assert str(error.value) == (
+        f"{path}: cannot be used (database is locked); another program is using it; close that "
+        "program, such as a dashboard, and run the same command again"
+    )
 
 
 @pytest.fixture

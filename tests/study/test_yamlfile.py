@@ -270,3 +270,25 @@ def test_what_an_earlier_version_dumped_is_still_read(file):
 def test_dumped_yaml_has_a_line_per_value():
     text = yamlfile.dump({"b": [{"lr": 0.5, "steps": [1, 2]}], "a": "yes"})
     assert text == "b:\n- lr: 0.5\n  steps:\n  - 1\n  - 2\na: 'yes'\n"
+
+
+@pytest.mark.parametrize(
+    "digest", ["169357e91329", "123456789012", "0123456789", "00000000", "1e400000", "12345e-7"]
+)
+@pytest.mark.parametrize("style", ["{}", "'{}'", '"{}"'])
+def test_the_digest_of_a_teachers_weights_is_text_even_if_it_looks_like_a_number(
+    file, digest, style
+):
+    text = f"pairs: [{{teacher: {{model: m, weights: {style.format(digest)}}}}}]"
+    if digest == "12345e-7" and style == "{}":  # no digest: it has a minus sign
+        (pair,) = read(file, text)["pairs"]
+        assert pair["teacher"]["weights"] == 12345e-7
+        return
+    assert read(file, text) == {"pairs": [{"teacher": {"model": "m", "weights": digest}}]}
+
+
+def test_other_values_that_look_like_digests_are_numbers(file):
+    text = "settings: {weights: 12345678}\nteacher: {kwargs: {weights: 1e400000}, seed: 12345678}"
+    content = read(file, text)
+    assert content["settings"] == {"weights": 12345678}
+    assert content["teacher"] == {"kwargs": {"weights": float("inf")}, "seed": 12345678}

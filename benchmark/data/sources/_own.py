@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from benchmark.data.sources.base import Located, Part, Source, class_labels
+from benchmark.data.sources._labels import RawLabels, assign_classes
+from benchmark.data.sources.base import Located, Part, Source
 from benchmark.errors import InputError, first_line
 from benchmark.plugins import Arrays
 from benchmark.plugins.kinds import DATA_SOURCES
@@ -95,43 +96,64 @@ class _DatasetPart(Part):
 
 
 def _from_arrays(arrays: Arrays, where: str) -> Source:
-    labels = [
-        [int(label) for label in np.asarray(values).reshape(-1)]
-        for values in (arrays.train_labels, arrays.test_labels)
-    ]
-    classes = _count_classes(labels, arrays.classes)
-
     parts = []
-    for name, images, values in zip(
-        ("train", "test"), (arrays.train_images, arrays.test_images), labels, strict=True
+    raw = []
+    for name, images, labels in (
+        ("train", arrays.train_images, arrays.train_labels),
+        ("test", arrays.test_images, arrays.test_labels),
     ):
-        place = f"{where}: {name} image"
-        pixels = _pixels(np.asarray(images), place)
+        place = f"{where}: {name}"
+        pixels = _pixels(np.asarray(images), f"{place} image")
+        values = [_integer(label) for label in np.asarray(labels).reshape(-1)]
         if len(pixels) != len(values):
             raise InputError(f"{where}: {len(pixels)} {name} images, but {len(values)} labels")
-        parts.append(_ArrayPart(pixels, class_labels(values, classes, f"{where}: {name}"), place))
 
-    return Source(parts[0], parts[1], classes)
+        parts.append((pixels, f"{place} image"))
+        raw.append(RawLabels(values, place, _texts(arrays.classes)))
+
+    labels = assign_classes(*raw)
+    train, test = (
+        _ArrayPart(pixels, values, place)
+        for (pixels, place), values in zip(parts, (labels.train, labels.test), strict=True)
+    )
+    return Source(train, test, labels.classes, labels.names, labels.remarks)
 
 
 def _from_datasets(train: Any, test: Any, where: str) -> Source:
-    labels = [_labels_of(items, where) for items in (train, test)]
-    classes = _count_classes(labels, getattr(train, "classes", None))
+    labels = assign_classes(
+        *(
+            RawLabels(_labels_of(items, where), f"{where}: {name}", _class_names(items, train))
+            for name, items in (("train", train), ("test", test))
+        )
+    )
+    return Source(
+        train=_DatasetPart(train, labels.train, f"{where}: train"),
+        test=_DatasetPart(test, labels.test, f"{where}: test"),
+        classes=labels.classes,
+        names=labels.names,
+        remarks=labels.remarks,
+    )
 
-    parts = [
-        _DatasetPart(items, class_labels(values, classes, f"{where}: {name}"), f"{where}: {name}")
-        for name, items, values in zip(("train", "test"), (train, test), labels, strict=True)
-    ]
-    return Source(parts[0], parts[1], classes)
+
+def _class_names(items: Any, train: Any) -> list[str]:
+    """Return the names of a data set's classes; one that has none has those of the training set."""
+    names = getattr(items, "classes", None)
+    if names is None:
+        names = getattr(train, "classes", None)
+    return _texts(names)
 
 
-def _labels_of(items: Any, where: str) -> list[int]:
+def _texts(names: Any) -> list[str]:
+    return [] if names is None else [str(name) for name in names]
+
+
+def _labels_of(items: Any, where: str) -> list[Any]:
     """Return all labels of a PyTorch data set, without reading images where it has `targets`."""
     try:
         targets = getattr(items, "targets", None)
         if targets is None:
             targets = [items[index][1] for index in range(len(items))]
-        return [int(label) for label in targets]
+        return [_integer(label) for label in targets]
     except Exception as error:  # a data set of a plug-in may raise anything
         raise InputError(
             f"{where}: its items are not (image, label): {type(error).__name__}: "
@@ -139,10 +161,11 @@ def _labels_of(items: Any, where: str) -> list[int]:
         ) from error
 
 
-def _count_classes(labels: list[list[int]], names: Any) -> int:
-    if names is not None:
-        return len(names)
-    return 1 + max((max(values) for values in labels if values), default=0)
+def _integer(label: Any) -> Any:
+    """Return a label as an integer if it is one, and otherwise as plain data."""
+    value = label.item() if hasattr(label, "item") else label
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole or isinstance(value, bool) else value
 
 
 def _pixels(images: npt.NDArray[Any], where: str) -> Pixels:

@@ -4,23 +4,86 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar, Generic, TypeVar
+from typing import IO, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmark.data.sources._pixels import PixelTypeError, has_one_colour, to_rgb
 from benchmark.errors import InputError, first_line
 from benchmark.study.schema import Digits, FileDataset
+from benchmark.wording import counted
 
 D = TypeVar("D", bound=Digits | FileDataset)
 
 TEST_SPLITS = ("test", "validation", "val")
 """Candidate names for the test split, in the order in which they are tried."""
+
+
+DAMAGED = 10
+"""Maximum number of damaged images that a message names."""
+
+
+class Examined(NamedTuple):
+    """What is known of an image after it was decoded.
+
+    Attributes:
+        digest: SHA-256 of its content.
+        one_colour: Whether all its pixels are equal.
+    """
+
+    digest: str
+    one_colour: bool
+
+
+def attempt_all(
+    examine: Callable[[int], Examined], indices: Iterable[int], pool: Executor
+) -> tuple[dict[int, Examined], list[str]]:
+    """Examine images in parallel, without stopping at the first that is damaged.
+
+    Args:
+        examine: Examines an image. It raises InputError if the image is damaged.
+        indices: The images.
+        pool: Executor of the calls.
+
+    Returns:
+        The results by index, and a line for each damaged image.
+    """
+
+    def attempt(index: int) -> tuple[int, Examined | InputError]:
+        try:
+            return index, examine(index)
+        except InputError as error:
+            return index, error
+
+    results: dict[int, Examined] = {}
+    problems: list[str] = []
+    for index, result in pool.map(attempt, indices):
+        if isinstance(result, InputError):
+            problems.append(str(result))
+        else:
+            results[index] = result
+    return results, problems
+
+
+def raise_damaged(problems: Sequence[str]) -> None:
+    """Raise an InputError about damaged images; do nothing if there are none.
+
+    Args:
+        problems: A line for each damaged image.
+    """
+    if not problems:
+        return
+
+    lines = list(problems[:DAMAGED])
+    more = len(problems) - DAMAGED
+    if more > 0:
+        lines.append(f"dataset: {counted(more, 'more image')} cannot be read either")
+    raise InputError(*lines)
 
 
 class Part(ABC):
@@ -49,32 +112,51 @@ class Part(ABC):
         """Return an image in RGB.
 
         Raises:
-            InputError: The image cannot be decoded.
+            InputError: The image cannot be decoded, or has pixels of a type without a known range.
         """
         try:
             content = self.read(index)
             if isinstance(content, Image.Image):
-                return content.convert("RGB")
+                return to_rgb(content)
 
             with Image.open(content) as image:
-                return image.convert("RGB")
+                return to_rgb(image)
         except Exception as error:  # decoders raise many kinds of error for a damaged image
-            message = f"{self.where(index)}: cannot be decoded ({first_line(error)}); replace it"
-            raise InputError(message) from error
+            raise self.undecodable(index, error) from error
 
-    def digest(self, index: int) -> str:
-        """Return the SHA-256 of an image's content."""
+    def undecodable(self, index: int, error: Exception) -> InputError:
+        """Return the error that names an image which cannot be decoded, and the reason."""
+        if isinstance(error, InputError):
+            return error
+        if isinstance(error, PixelTypeError):
+            return InputError(f"{self.where(index)}: {error}")
+
+        reason = first_line(error)
+        return InputError(f"{self.where(index)}: cannot be decoded ({reason}); replace it")
+
+    def examine(self, index: int) -> Examined:
+        """Decode an image, and return what is to be known of its content.
+
+        Raises:
+            InputError: The image cannot be decoded.
+        """
         image = self.image(index)
-        return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+        digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+        return Examined(digest, has_one_colour(image))
 
-    def digests(self, pool: Executor, memo_folder: Path) -> list[str]:
-        """Return the digests of all images.
+    def examine_all(self, pool: Executor, memo_folder: Path) -> tuple[list[Examined], list[str]]:
+        """Examine all images.
 
         Args:
-            pool: Executor that computes the digests in parallel.
-            memo_folder: Folder where a part may cache digests that are slow to compute.
+            pool: Executor that examines images in parallel.
+            memo_folder: Folder where a part may keep results that are slow to compute.
+
+        Returns:
+            The results in the order of the images, and a line for each damaged image, which has no
+            result.
         """
-        return list(pool.map(self.digest, range(len(self))))
+        results, problems = attempt_all(self.examine, range(len(self)), pool)
+        return list(results.values()), problems
 
     def title(self, index: int) -> str:
         """Return the name of an image within its data set, which is part of the fingerprint."""
@@ -86,12 +168,18 @@ class Source:
     """A data set with its original training and test parts.
 
     Attributes:
+        train: The training images.
+        test: The test images.
         classes: Number of classes.
+        names: Name of each class; empty if they are only numbers.
+        remarks: What a user should know about the labels.
     """
 
     train: Part
     test: Part
     classes: int
+    names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,25 +231,3 @@ def split_names(dataset: FileDataset) -> tuple[tuple[str, ...], tuple[str, ...]]
     train = dataset.train_split or "train"
     test = (dataset.test_split,) if dataset.test_split else TEST_SPLITS
     return (train,), test
-
-
-def class_labels(values: Sequence[Any], classes: int, where: str) -> Tensor:
-    """Return labels as int64 [N].
-
-    Args:
-        values: The labels as read from the source.
-        classes: Number of classes.
-        where: Origin of the labels, for the error message.
-
-    Raises:
-        InputError: A label is not an integer from 0 to `classes - 1`.
-    """
-    for value in values:
-        if not isinstance(value, int) or not 0 <= value < classes:
-            hint = "set target_key, or a test_split whose labels are public"
-            raise InputError(
-                f"dataset: {where} contains the label {value!r}; labels must be integers "
-                f"counted from 0; {hint}"
-            )
-
-    return torch.tensor(values, dtype=torch.int64)

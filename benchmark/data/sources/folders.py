@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.sources._files import Files, find_folder, signature, walk
+from benchmark.data.sources._files import Files, find_folder, is_hidden, signature, walk
 from benchmark.data.sources.base import Located, Source, SourceKind, split_names
 from benchmark.errors import InputError
+from benchmark.printable import printable
 from benchmark.study import schema
 from benchmark.wording import listed
 
@@ -82,7 +83,8 @@ def _load(train: Path, test: Path) -> Source:
                 )
     if problems:
         raise InputError(*problems)
-    return Source(files[train], files[test], len(classes[train]))
+    names = tuple(printable(name) for name in classes[train])
+    return Source(files[train], files[test], len(names), names)
 
 
 def _folders(names: list[str]) -> str:
@@ -93,9 +95,7 @@ def _folders(names: list[str]) -> str:
 def _class_names(folder: Path) -> list[str]:
     """Return the sorted names of the class folders."""
     return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +14,17 @@ from typing import IO, Any
 from torch import Tensor
 
 from benchmark.data.sources._columns import column_problems
-from benchmark.data.sources._files import find_folder, signature
-from benchmark.data.sources.base import (
-    Located,
-    Part,
-    Source,
-    SourceKind,
-    class_labels,
-    split_names,
-)
+from benchmark.data.sources._configurations import configuration_problem
+from benchmark.data.sources._files import READING_RULES, find_folder, signature
+from benchmark.data.sources._labels import RawLabels, assign_classes
+from benchmark.data.sources._stored_classes import class_names, stored_names
+from benchmark.data.sources.base import Located, Part, Source, SourceKind, split_names
 from benchmark.errors import InputError, first_line
 from benchmark.study import schema
 
 
 class HuggingFace(SourceKind[schema.HuggingFace]):
-    """`hfds/<name>`: a folder or a data set on the hub, read through timm."""
+    """`hfds/<name>`: a folder or a data set on the hub, read by the `datasets` library."""
 
     prefix = "hfds"
     argument = "<name>"
@@ -38,7 +34,8 @@ class HuggingFace(SourceKind[schema.HuggingFace]):
         folder = find_folder(dataset, argument)
         if folder is None:
             root = str(Path(dataset.root).resolve())
-            return Located(root, lambda _: _Opener(dataset, argument, root).load())
+            signature_of_hub = [root, READING_RULES]
+            return Located(signature_of_hub, lambda _: _Opener(dataset, argument, root).load())
 
         path = str(folder)
         return Located(
@@ -48,19 +45,29 @@ class HuggingFace(SourceKind[schema.HuggingFace]):
 
 
 class _Images(Part):
-    """Images in a column, read by timm."""
+    """Images in a column of a table.
 
-    def __init__(self, name: str, reader: Any, labels: Tensor):
+    Args:
+        name: Name of the part, for messages.
+        table: The table, whose images are not decoded.
+        column: Name of the column of images.
+        labels: The label of each image.
+    """
+
+    def __init__(self, name: str, table: Any, column: str, labels: Tensor):
         self.name = name
-        self.reader = reader
+        self.images = table.select_columns(column)
+        self.column = column
         self.labels = labels
 
     def where(self, index: int) -> str:
         return f"{self.name}: image {index}"
 
-    def read(self, index: int) -> IO[bytes]:
-        with self.reader[index][0] as file:
-            return io.BytesIO(file.read())
+    def read(self, index: int) -> IO[bytes] | Path:
+        image = self.images[index][self.column]
+        if image is None:
+            raise ValueError("it is null")
+        return io.BytesIO(image["bytes"]) if image["bytes"] else Path(image["path"])
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class _Opener:
         return self.dataset.target_key or "label"
 
     def load(self) -> Source:
-        """Open both parts and check that they have the same classes."""
+        """Open both parts, and give their labels the same classes."""
         if importlib.util.find_spec("datasets") is None:
             raise InputError(
                 f"dataset: {self.dataset.name} needs the package datasets; run "
@@ -98,40 +105,49 @@ class _Opener:
             )
 
         with _quiet_library(show_progress=self.folder is None):
-            train, test = (self._reader(split) for split in self._checked_splits())
-
-        classes = len(train.class_to_idx) or _count_classes(train)
-        problems = []
-        if train.class_to_idx != test.class_to_idx:
-            problems.append(
-                f"dataset: {self.name}: {train.split} and {test.split} have different classes; "
-                "choose other splits, or another target_key"
+            splits = self._checked_splits()
+            labels = assign_classes(*self._raw_labels(splits))
+            train, test = (
+                self._part(split, table, values)
+                for (split, table), values in zip(
+                    splits.items(), (labels.train, labels.test), strict=True
+                )
             )
+        return Source(train, test, labels.classes, labels.names, labels.remarks)
 
-        parts: list[Part] = []
-        for reader in (train, test):
-            try:
-                parts.append(self._part(reader, classes))
-            except InputError as error:
-                problems.append(str(error))
-        if problems:
-            raise InputError(*problems)
-        train_part, test_part = parts
-        return Source(train_part, test_part, classes)
+    def _part(self, split: str, table: Any, labels: Tensor) -> Part:
+        import datasets
 
-    def _part(self, reader: Any, classes: int) -> Part:
-        title = f"{self.name}: {reader.split}"
-        column = f"{title}: column {reader.label_key!r}"
-        return _Images(title, reader, class_labels(_label_column(reader), classes, column))
+        try:
+            undecoded = table.cast_column(self.input_key, datasets.Image(decode=False))
+        except Exception as error:  # the library raises errors of many kinds
+            raise self._refusal(error) from error
+        return _Images(f"{self.name}: {split}", undecoded, self.input_key, labels)
 
-    def _checked_splits(self) -> list[str]:
-        """Return the names of the training and the test split, after checking their columns.
+    def _raw_labels(self, splits: Mapping[str, Any]) -> list[RawLabels]:
+        """Return the labels of each split, with the names that its own files give the classes."""
+        names = {split: class_names(table, self.target_key) for split, table in splits.items()}
+        if self.folder is not None and any(names.values()):
+            names |= stored_names(self.name, self.dataset.config, list(splits), self.target_key)
+
+        return [
+            RawLabels(
+                values=table[self.target_key][:],
+                where=f"{self.name}: {split}: column {self.target_key!r}",
+                names=names[split],
+                remedy="set target_key, or a test_split whose labels are public",
+            )
+            for split, table in splits.items()
+        ]
+
+    def _checked_splits(self) -> dict[str, Any]:
+        """Return the tables of the training and the test split, after checking their columns.
 
         Raises:
             InputError: A split or a column is missing or has the wrong type. The message has a line
                 for every problem.
         """
-        splits: list[str] = []
+        tables: dict[str, Any] = {}
         problems: list[str] = []
         for key, names in zip(
             ("train_split", "test_split"), split_names(self.dataset), strict=True
@@ -144,7 +160,7 @@ class _Opener:
                 problems.append(f"dataset: {self.dataset.name}: {first_line(error)}; set {key}")
                 continue
 
-            splits.append(split)
+            tables[split] = table
             if not len(table):
                 problems.append(f"dataset: {self.dataset.name}: the split {split!r} has no images")
             name = self.dataset.name
@@ -152,39 +168,32 @@ class _Opener:
 
         if problems:
             raise InputError(*dict.fromkeys(problems))
-        return splits
+        return tables
 
     def _first_table(self, splits: tuple[str, ...]) -> tuple[str, Any]:
         """Return the name and the table of the first split that exists."""
-        import datasets
-
         *others, last = splits
         for split in others:
             try:
-                return split, datasets.load_dataset(self.name, split=split, cache_dir=self.cache)
+                return split, self._table(split)
             except ValueError as error:
                 if "Unknown split" not in str(error):
                     raise
-        return last, datasets.load_dataset(self.name, split=last, cache_dir=self.cache)
+        return last, self._table(last)
 
-    def _reader(self, split: str) -> Any:
-        from timm.data.dataset_factory import create_dataset
+    def _table(self, split: str) -> Any:
+        import datasets
 
-        try:
-            dataset = create_dataset(
-                f"hfds/{self.name}",
-                root=self.cache,
-                split=split,
-                input_key=self.input_key,
-                target_key=self.target_key,
-            )
-        except Exception as error:  # the library raises errors of many kinds
-            raise self._refusal(error) from error
-        return dataset.reader
+        return datasets.load_dataset(
+            self.name, self.dataset.config, split=split, cache_dir=self.cache
+        )
 
     def _refusal(self, error: Exception) -> InputError:
         """Explain why a split could not be opened."""
         name = self.dataset.name
+        if problem := configuration_problem(str(error), self.dataset.config):
+            return InputError(f"dataset: {name} {problem}")
+
         reason = first_line(error)
         if "cast" in str(error):
             return InputError(
@@ -201,21 +210,6 @@ class _Opener:
         return InputError(
             f"dataset: {self.folder} cannot be read ({reason}); restore or replace it"
         )
-
-
-def _label_column(reader: Any) -> list[Any]:
-    values: list[Any] = reader.dataset[reader.label_key][:]
-    return values
-
-
-def _count_classes(reader: Any) -> int:
-    """Count the classes in a column of plain integers; return 0 for any other column."""
-    values = _label_column(reader)
-    if not all(isinstance(value, int) for value in values):
-        return 0
-
-    highest: int = max(values)
-    return 1 + highest
 
 
 @contextmanager

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
+from benchmark.data.sources._labels import RawLabels, assign_classes
 from benchmark.data.sources.base import (
     TEST_SPLITS,
     Located,
     Part,
     Source,
     SourceKind,
-    class_labels,
 )
 from benchmark.errors import InputError, first_line
 from benchmark.study import schema
@@ -47,10 +48,10 @@ class Torchvision(SourceKind[schema.Torchvision]):
 class _Images(Part):
     """A part that torchvision decodes."""
 
-    def __init__(self, name: str, images: Any, classes: int):
+    def __init__(self, name: str, images: Any, labels: Tensor):
         self.name = name
         self.images = images
-        self.labels = class_labels([int(label) for label in images.targets], classes, name)
+        self.labels = labels
 
     def where(self, index: int) -> str:
         return f"{self.name}: image {index}"
@@ -63,15 +64,23 @@ class _Images(Part):
 def _load(name: str, root: Path, train: str, test: str) -> Source:
     train_images = _open(name, root, train)
     test_images = _open(name, root, test)
-    classes = len(getattr(train_images, "classes", ()))
-    if not classes:
-        classes = 1 + max(int(label) for label in train_images.targets)
-
+    labels = assign_classes(_raw_labels(name, train_images), _raw_labels(name, test_images))
     return Source(
-        train=_Images(name, train_images, classes),
-        test=_Images(name, test_images, classes),
-        classes=classes,
+        train=_Images(name, train_images, labels.train),
+        test=_Images(name, test_images, labels.test),
+        classes=labels.classes,
+        names=labels.names,
+        remarks=labels.remarks,
     )
+
+
+def _raw_labels(name: str, images: Any) -> RawLabels:
+    """Return the labels of a part; some data sets have several names for a class."""
+    names = [
+        class_name if isinstance(class_name, str) else ", ".join(class_name)
+        for class_name in getattr(images, "classes", ())
+    ]
+    return RawLabels([int(label) for label in images.targets], name, names)
 
 
 def _open(name: str, root: Path, split: str) -> Any:

@@ -95,12 +95,19 @@ class Torchvision(_InFiles):
 
 
 class HuggingFace(_InFiles):
-    """A data set from the Hugging Face hub, or a local copy of one."""
+    """A data set from the Hugging Face hub, or a local copy of one.
+
+    Labels are integers. If the files name the classes, labels are matched by name, whatever the
+    order; otherwise, each label of a training image is a class.
+    """
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^hfds/."})]
     """`hfds/` followed by a folder or by a name on the hub: `hfds/mine` is the folder `mine` in
     `root` or, without such a folder, in the current folder; `hfds//data/mine` is the folder
     `/data/mine`. If there is no such folder, `hfds/owner/name` is taken from the hub."""
+
+    config: str | None = None
+    """Name of the configuration, for data sets that have several."""
 
     input_key: str | None = None
     """Name of the image column. The default is `image`."""
@@ -110,7 +117,10 @@ class HuggingFace(_InFiles):
 
 
 class ClassFolders(_InFiles):
-    """Image files in one folder per class, inside one folder per part (`train`, `test`)."""
+    """Image files in one folder per class, inside one folder per part (`train`, `test`).
+
+    Hidden files and folders are left out.
+    """
 
     name: Annotated[str, Field(json_schema_extra={"pattern": "^folder/."})]
     """`folder/` and the path of the folder, relative to `root` or to the current folder:

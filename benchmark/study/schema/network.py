@@ -98,7 +98,7 @@ class Teacher(Network):
 
     weights: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     """First digits of the SHA-256 of stored weights (`kdbench teachers list`), which are used
-    without training."""
+    without training. They are read as text, also if they look like a number."""
 
     min_accuracy: Annotated[float, Field(ge=0, le=100), AfterValidator(_check_percent)] | None = (
         None

@@ -127,6 +127,9 @@ class Wrapper(Method, checked=False):
         self.settings = inner.settings
         self.pre_training = inner.pre_training
         self.length = inner.length
+        self.minimum = inner.minimum
+        self.has_terms = inner.has_terms
+        self.adversarial = inner.adversarial
 
     def tapped(self) -> Needs:
         """Return what the wrapped method needs."""
@@ -143,6 +146,10 @@ class Wrapper(Method, checked=False):
     def build(self, probe: Probe) -> None:
         """Build the wrapped method."""
         self.inner.build(probe)
+
+    def deployed(self) -> nn.Module | None:
+        """Return the head that the wrapped method deploys."""
+        return self.inner.deployed()
 
 
 def _union(terms: Mapping[str, Terms]) -> Terms:

@@ -158,13 +158,13 @@ class Method(nn.Module):
     """Whether this method trains the student alone, as a teacher is trained. Exactly one does."""
     reference: ClassVar[bool] = False
     """Whether this is the one method with which the other rows of a table are compared."""
-    minimum: ClassVar[float | None] = None
+    minimum: float | None = None
     """Value of every raw term when student and teacher agree; None if there are adapters."""
     control: ClassVar[bool] = False
     """Whether this is a control: without a trained teacher, or without its soft outputs."""
-    has_terms: ClassVar[bool] = True
+    has_terms: bool = True
     """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
-    adversarial: ClassVar[bool] = False
+    adversarial: bool = False
     """Whether the adapters are trained to increase the loss instead of decreasing it."""
     registered: ClassVar[str] = ""
     """Name under which `register` knows the class; "" for the files of this package."""

@@ -164,13 +164,20 @@ def reasons_by_pair(names: Sequence[str], say: Callable[[str], None]) -> dict[st
 
 
 def page(say: Callable[[str], None]) -> str:
-    """Return the page of this package's methods as Markdown; those of plug-ins are not on it.
+    """Return the page of this package's methods as Markdown.
+
+    Methods of plug-ins are not on it, and broken ones are only reported.
 
     Args:
-        say: Receives a line per pair.
+        say: Receives a line per pair and per broken method.
     """
     package = f"{methods.__name__}."
-    names = [name for name in methods.names() if methods.origin(name).startswith(package)]
+    broken = methods.broken()
+    for reason in broken.values():
+        say(f"{reason}; left out")
+
+    known = [name for name in methods.names() if name not in broken]
+    names = [name for name in known if methods.origin(name).startswith(package)]
     runs = reasons_by_pair(names, say)
 
     about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]

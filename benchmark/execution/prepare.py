@@ -132,6 +132,8 @@ def prepare(
         own_metrics.check(metrics, data.classes)
         _refuse_duplicates(study)
         _report_batch_sizes(study, say)
+        for reason in methods.broken().values():
+            say(f"{reason}; left out")
 
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable

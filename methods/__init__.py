@@ -14,15 +14,15 @@ docs/library.md shows a whole loop, and how to add methods from elsewhere with `
 from methods._contract import (
     Batch,
     Method,
-    NotBuiltError,
     Paper,
     Probe,
     Side,
     Terms,
-    UnsupportedPairError,
+    starts_at_zero,
 )
 from methods._discovery import Tappable, discover
 from methods._dot import Dot
+from methods._hooks import NotBuiltError, UnsupportedPairError
 from methods._loading import BrokenMethodError, UnknownMethodError
 from methods._registration import (
     RegistrationError,
@@ -103,6 +103,7 @@ __all__ = [
     "register",
     "schema",
     "scoped_registrations",
+    "starts_at_zero",
     "suggest",
     "tap",
     "unregister",

@@ -71,6 +71,13 @@ class Composition(Method, checked=False):
                 return f"{name}: {reason}"
         return None
 
+    def caution(self, probe: Probe) -> str | None:
+        """Return the first warning of a part, prefixed with the part's name."""
+        for name, part in self.methods.items():
+            if warning := part.caution(probe):
+                return f"{name}: {warning}"
+        return None
+
     def build(self, probe: Probe) -> None:
         """Build each part."""
         for part in self.methods.values():

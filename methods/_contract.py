@@ -145,8 +145,9 @@ class Method(nn.Module):
 
     Adapters and memory banks are submodules and buffers, so they are trained and saved along with
     the student. The constructor's signature is the schema of the settings, with published values as
-    defaults; arguments are checked before the constructor runs (see `_settings.py`). Every
-    constructor has a setting `ce`, the weight of cross-entropy.
+    defaults where there are any (the file's docstring says whose they are); arguments are checked
+    before the constructor runs (see `_settings.py`). Every constructor has a setting `ce`, the
+    weight of cross-entropy.
     """
 
     paper: ClassVar[Paper | None] = None

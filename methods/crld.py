@@ -9,9 +9,9 @@ summed over classes, mean over all samples of the batch, including those that ta
 `logits` belong to the weak view, `second` to the strong one. The engine adds the weak view's
 cross-entropy; the strong view's is a term here, with the same weight.
 
-Settings: not the authors' own repository, which was not available, but the configuration in public
-use (scx-822/CRLD-main, where all CIFAR-100 pairs share it): CE 1, within views 2, across views 0.5,
-T 4, thresholds 0.9 and 0.2. Its ImageNet configurations have CE 2 and T 1.
+Settings: public code of others (scx-822/CRLD-main), for CIFAR-100. The authors' own repository was
+not available. All pairs share CE 1, within views 2, across views 0.5, T 4 and the thresholds 0.9
+and 0.2; the ImageNet configurations have CE 2 and T 1.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ The last map is compared. A 1x1 convolution without bias and BatchNorm map the s
 the teacher's, as in the authors' code for CIFAR-100; torchdistill has a 3x3 convolution. Sizes may
 differ.
 
-Settings: the authors', for CIFAR-100: weight 2.5 and CE 1, without KD. Their table has a second row
-with KD of weight 1 at T 4: `kd+ickd` with weight 1 for KD.
+Settings: published by the authors, for CIFAR-100. They are weight 2.5 and CE 1, without KD; a
+second row of their table has KD of weight 1 at T 4: `kd+ickd` with weight 1 for KD.
 """
 
 from __future__ import annotations

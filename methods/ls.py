@@ -10,10 +10,10 @@ millions of times larger than usual, which derails a student whose classifier st
 The authors' combination with MLLD standardises only one of MLLD's three parts; mlld's own setting
 `standardised` does this.
 
-Settings: the authors', for KD, DKD and CTKD on CIFAR-100: temperature 2 and weight 9 with 0.1 CE
-for KD; for DKD temperature 2 and both of its weights times 9; for CTKD weight 9 with 0.1 CE, and 2
-as the lowest temperature, to which their logs return. The highest one is not stated (their first
-epochs end at 23), so CTKD's own span is kept. Other methods keep their own settings.
+Settings: published by the authors, for KD, DKD and CTKD on CIFAR-100. KD has temperature 2 and
+weight 9 with 0.1 CE; for DKD temperature 2 and both of its weights times 9; for CTKD weight 9 with
+0.1 CE, and 2 as the lowest temperature, to which their logs return. The highest one is not stated
+(their first epochs end at 23), so CTKD's own span is kept. Other methods keep their own settings.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ The method has a linear warm-up of its own (`LUMINET.WARMUP` of the authors' cod
 on CIFAR-100, 1 of 100 on ImageNet. The length is stored as a fraction so that it carries over to
 other recipes.
 
-Settings: the authors', for resnet32x4/resnet8x4 on CIFAR-100: alpha 34, T 4, CE 2. Other pairs have
-others (vgg13/vgg8: 11, 2, 1.3; wrn_40_2/wrn_40_1: 75, 8, 1; ResNet-34/18 on ImageNet: 2, 1, 0.7).
+Settings: published by the authors, for resnet32x4/resnet8x4 on CIFAR-100. They are alpha 34, T 4
+and CE 2; other pairs have others (vgg13/vgg8: 11, 2, 1.3; wrn_40_2/wrn_40_1: 75, 8, 1; ResNet-34/18
+on ImageNet: 2, 1, 0.7).
 """
 
 from __future__ import annotations

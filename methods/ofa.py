@@ -13,9 +13,9 @@ positions and a linear layer. They start as PyTorch initialises them, whereas th
 weights from other distributions. Transformers get the same heads here, on their maps; the authors
 use a block on tokens instead.
 
-Settings: the authors', for CIFAR-100 (their answers to issues 14 and 32 of Hao840/OFAKD): the
-stages have weight 0.1, the logits 1, exponent 1. On ImageNet the stages have weight 1, and the
-exponent is 1.5 in the example (ResNet-18 from DeiT-T).
+Settings: published by the authors (issues 14 and 32 of Hao840/OFAKD), for CIFAR-100. The stages
+have weight 0.1, the logits 1, exponent 1. On ImageNet the stages have weight 1, and the exponent is
+1.5 in the example (ResNet-18 from DeiT-T).
 """
 
 from __future__ import annotations

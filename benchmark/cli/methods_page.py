@@ -34,8 +34,15 @@ INTRODUCTION = """\
 # Methods
 
 {count} methods, controls and wrappers. `kdbench methods --page FILE.md` writes this page, and
-`kdbench methods NAME` shows one method. Defaults are the published settings.
+`kdbench methods NAME` shows one method.
+
+The column "defaults from" says whose settings the defaults are. They are called published only if
+the authors' own paper or code has them, for the data or the pair that is named. Where that is not
+known, they come from public code of others, or were chosen here.
 """
+
+SETTINGS = "Settings:"
+"""Start of the paragraph of a method's description that says where its defaults come from."""
 
 WHERE = """\
 ## Supported pairs
@@ -180,7 +187,9 @@ def page(say: Callable[[str], None]) -> str:
     names = [name for name in known if methods.origin(name).startswith(package)]
     runs = reasons_by_pair(names, say)
 
-    about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]
+    about_headers = [
+        *("method", "kind", "paper", "loss, in short", "defaults", "defaults from", "needs")
+    ]
     about = [_about(name, methods.get(name)) for name in names]
     pairs = "\n".join(f"* **{pair.name}**: {pair}" for pair in PAIRS)
 
@@ -228,8 +237,20 @@ def _about(name: str, method: type[Method]) -> list[str]:
         source,
         method.formula,
         ", ".join(defaults),
+        defaults_from(name),
         method_cards.needs(method.needs),
     ]
+
+
+def defaults_from(name: str) -> str:
+    """Return whose settings a method's defaults are, in short; "not stated" if it does not say.
+
+    The description of a method has a paragraph on this that starts with "Settings:".
+    """
+    paragraphs = methods.description(name).split("\n\n")
+    stated = next((text for text in paragraphs if text.startswith(SETTINGS)), "")
+    first = " ".join(stated.removeprefix(SETTINGS).split()).partition(". ")[0]
+    return first.rstrip(".") or "not stated"
 
 
 def _marks(row: Mapping[str, str], reasons: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import methods
+from methods._loading import load_class
 from methods.testing import Subject
 from methods.testing._cases import Conformance
 from tests.support.commandline import kdbench
@@ -176,7 +177,7 @@ def test_the_baseline_and_the_reference_are_known_even_if_their_files_are_broken
     flag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = getattr(methods, flag)()
-    load = methods._registry.load_class
+    load = load_class
 
     def failing(wanted: str) -> type[methods.Method]:
         if wanted == name:

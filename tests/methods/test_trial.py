@@ -30,7 +30,7 @@ class Normalised(Method):
     needs = Needs(embedding=True)
 
     def build(self, probe: Probe) -> None:
-        self.norm = nn.BatchNorm1d(*probe.student.embedding)
+        self.norm = nn.BatchNorm1d(probe.student.embedding[0])
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         return {"normalised": (1.0, self.norm(student.embedding).square().mean())}

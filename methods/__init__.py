@@ -14,15 +14,16 @@ docs/library.md shows a whole loop, and how to add methods from elsewhere with `
 from methods._contract import (
     Batch,
     Method,
-    NotBuiltError,
     Paper,
     Probe,
     Side,
     Terms,
-    UnsupportedPairError,
+    starts_at_zero,
 )
 from methods._discovery import Tappable, discover
 from methods._dot import Dot
+from methods._hooks import NotBuiltError, UnsupportedPairError
+from methods._loading import BrokenMethodError, UnknownMethodError
 from methods._registration import (
     RegistrationError,
     register,
@@ -30,8 +31,8 @@ from methods._registration import (
     unregister,
 )
 from methods._registry import (
-    UnknownMethodError,
     baseline,
+    broken,
     create,
     description,
     get,
@@ -41,6 +42,7 @@ from methods._registry import (
     parts,
     reference,
     schema,
+    usable,
 )
 from methods._settings import (
     Bound,
@@ -60,6 +62,7 @@ __all__ = [
     "TAPS",
     "Batch",
     "Bound",
+    "BrokenMethodError",
     "Choice",
     "Classifier",
     "Companion",
@@ -86,6 +89,7 @@ __all__ = [
     "UnknownMethodError",
     "UnsupportedPairError",
     "baseline",
+    "broken",
     "create",
     "description",
     "discover",
@@ -99,7 +103,9 @@ __all__ = [
     "register",
     "schema",
     "scoped_registrations",
+    "starts_at_zero",
     "suggest",
     "tap",
     "unregister",
+    "usable",
 ]

@@ -71,6 +71,13 @@ class Composition(Method, checked=False):
                 return f"{name}: {reason}"
         return None
 
+    def caution(self, probe: Probe) -> str | None:
+        """Return the first warning of a part, prefixed with the part's name."""
+        for name, part in self.methods.items():
+            if warning := part.caution(probe):
+                return f"{name}: {warning}"
+        return None
+
     def build(self, probe: Probe) -> None:
         """Build each part."""
         for part in self.methods.values():
@@ -127,6 +134,9 @@ class Wrapper(Method, checked=False):
         self.settings = inner.settings
         self.pre_training = inner.pre_training
         self.length = inner.length
+        self.minimum = inner.minimum
+        self.has_terms = inner.has_terms
+        self.adversarial = inner.adversarial
 
     def tapped(self) -> Needs:
         """Return what the wrapped method needs."""
@@ -143,6 +153,10 @@ class Wrapper(Method, checked=False):
     def build(self, probe: Probe) -> None:
         """Build the wrapped method."""
         self.inner.build(probe)
+
+    def deployed(self) -> nn.Module | None:
+        """Return the head that the wrapped method deploys."""
+        return self.inner.deployed()
 
 
 def _union(terms: Mapping[str, Terms]) -> Terms:

@@ -12,14 +12,20 @@ training (`length`), another head at inference (`deployed`).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from methods._settings import NonNegative, Setting, checked_constructor, name_of, settings_of
+from methods._hooks import (
+    also_on_single_samples,
+    building,
+    once_built,
+    refuse_unsupported,
+    single_sample_obstacle,
+)
+from methods._settings import NonNegative, Setting, checked_constructor, settings_of
 from methods._tapping import stage_count, tap
 from methods._taps import TAPS, Classifier, Needs, Output, Shapes
 
@@ -74,6 +80,7 @@ class Probe:
         notes: Why taps are missing, by name, such as "student.maps".
         labels: Labels of the training set, int64 [samples].
         classifier: The teacher's classifier.
+        zero_classifier: Whether the weights of the student's classifier start at zero.
     """
 
     student: Shapes
@@ -83,6 +90,7 @@ class Probe:
     notes: dict[str, str] = field(default_factory=dict)
     labels: Tensor | None = None
     classifier: Classifier | None = None
+    zero_classifier: bool = False
 
     @classmethod
     def of(
@@ -128,15 +136,8 @@ class Probe:
             notes=notes,
             labels=labels,
             classifier=other.classifier(),
+            zero_classifier=starts_at_zero(own.classifier()),
         )
-
-
-class NotBuiltError(RuntimeError):
-    """A method is called before `build` has created its adapters and memory banks."""
-
-
-class UnsupportedPairError(ValueError):
-    """A method is built for a pair that it does not support. The message says why."""
 
 
 class Method(nn.Module):
@@ -144,8 +145,9 @@ class Method(nn.Module):
 
     Adapters and memory banks are submodules and buffers, so they are trained and saved along with
     the student. The constructor's signature is the schema of the settings, with published values as
-    defaults; arguments are checked before the constructor runs (see `_settings.py`). Every
-    constructor has a setting `ce`, the weight of cross-entropy.
+    defaults where there are any (the file's docstring says whose they are); arguments are checked
+    before the constructor runs (see `_settings.py`). Every constructor has a setting `ce`, the
+    weight of cross-entropy.
     """
 
     paper: ClassVar[Paper | None] = None
@@ -158,13 +160,13 @@ class Method(nn.Module):
     """Whether this method trains the student alone, as a teacher is trained. Exactly one does."""
     reference: ClassVar[bool] = False
     """Whether this is the one method with which the other rows of a table are compared."""
-    minimum: ClassVar[float | None] = None
+    minimum: float | None = None
     """Value of every raw term when student and teacher agree; None if there are adapters."""
     control: ClassVar[bool] = False
     """Whether this is a control: without a trained teacher, or without its soft outputs."""
-    has_terms: ClassVar[bool] = True
+    has_terms: bool = True
     """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
-    adversarial: ClassVar[bool] = False
+    adversarial: bool = False
     """Whether the adapters are trained to increase the loss instead of decreasing it."""
     registered: ClassVar[str] = ""
     """Name under which `register` knows the class; "" for the files of this package."""
@@ -198,11 +200,13 @@ class Method(nn.Module):
 
         own = cls.__dict__
         if "build" in own:
-            setattr(cls, "build", _building(own["build"]))  # noqa: B010
+            setattr(cls, "build", building(own["build"]))  # noqa: B010
             cls.built = own.get("built", False)
+        if "supports" in own:
+            setattr(cls, "supports", also_on_single_samples(own["supports"]))  # noqa: B010
         for hook in ("forward", "pre_train", "deployed"):
             if hook in own:
-                setattr(cls, hook, _once_built(own[hook]))
+                setattr(cls, hook, once_built(own[hook]))
 
         # A subclass is another row, so neither its name nor its flags are inherited.
         cls.registered = ""
@@ -232,7 +236,11 @@ class Method(nn.Module):
         return self.tapped().teacher and (early or not self.taught_early)
 
     def supports(self, probe: Probe) -> str | None:
-        """Return a short reason why this method cannot run on a pair; None if it can."""
+        """Return a short reason why this method cannot run on a pair; None if it can.
+
+        An override need not check the batch size: where batches have one sample, a trial step shows
+        whether the BatchNorm layers of the adapters can be trained.
+        """
         needs = self.tapped()
         demanded = []
         if needs.embedding:
@@ -243,7 +251,17 @@ class Method(nn.Module):
         reason = missing(probe, "student", demanded) or missing(probe, "teacher", demanded)
         if reason is None and needs.classifier:
             reason = missing(probe, "teacher", ["classifier"])
-        return reason
+        return reason or single_sample_obstacle(self, probe)
+
+    def caution(self, probe: Probe) -> str | None:
+        """Return a warning about a pair on which this method runs, but may not learn; else None.
+
+        Call it before `build`. It warns of students whose classifier starts at zero, if a trial
+        step has gradients that are thousands of times larger than usual.
+        """
+        from methods import _trial
+
+        return _trial.steep_start(self, probe)
 
     def build(self, probe: Probe) -> Any:
         """Create adapters and memory banks. Call this once, before the first batch.
@@ -260,7 +278,7 @@ class Method(nn.Module):
         Raises:
             UnsupportedPairError: If the method does not support the pair.
         """
-        _refuse_unsupported(self, probe)
+        refuse_unsupported(self, probe)
         return self
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
@@ -279,40 +297,6 @@ class Method(nn.Module):
         return None
 
 
-def _building(build: Callable[[Any, Probe], Any]) -> Callable[[Any, Probe], Any]:
-    """Wrap an override of `build`: check the pair, remember that it ran, and return the method."""
-
-    @functools.wraps(build)
-    def wrapper(self: Method, probe: Probe) -> Method:
-        _refuse_unsupported(self, probe)
-        build(self, probe)
-        self.built = True
-        return self
-
-    return wrapper
-
-
-def _once_built(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function of a method so that it says so if `build` has not run."""
-
-    @functools.wraps(hook)
-    def wrapper(self: Method, /, *args: Any, **kwargs: Any) -> Any:
-        if not self.built:
-            raise NotBuiltError(
-                f"{name_of(type(self))}: call build(probe) before the first batch, for instance "
-                "with probe = Probe.of(student, teacher, example)"
-            )
-        return hook(self, *args, **kwargs)
-
-    return wrapper
-
-
-def _refuse_unsupported(method: Method, probe: Probe) -> None:
-    reason = method.supports(probe)
-    if reason is not None:
-        raise UnsupportedPairError(f"{name_of(type(method))} does not support this pair: {reason}")
-
-
 def missing(probe: Probe, side: Side, shapes: Sequence[str]) -> str | None:
     """Return why a network lacks one of the given taps; None if it has all of them.
 
@@ -325,6 +309,11 @@ def missing(probe: Probe, side: Side, shapes: Sequence[str]) -> str | None:
         if not getattr(getattr(probe, side), shape):
             return lacking(probe, side, shape)
     return None
+
+
+def starts_at_zero(classifier: Classifier | None) -> bool:
+    """Return whether all weights of a classifier are zero, as in mixer, resmlp and gmlp of timm."""
+    return classifier is not None and not bool(classifier.weight.any())
 
 
 def lacking(probe: Probe, side: Side, shape: str) -> str:

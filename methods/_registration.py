@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -109,8 +110,14 @@ def registration(name: str) -> Registration | None:
 
 
 def files() -> dict[str, Path]:
-    """Return the file of each method of this package by name, without importing any of them."""
-    return {file.stem: file for file in FOLDER.glob("*.py") if not file.stem.startswith("_")}
+    """Return the file of each method of this package by name, without importing any of them.
+
+    Private and hidden files, such as the `.#kd.py` of an editor, are none.
+    """
+    found = (name for name in os.listdir(FOLDER) if name.endswith(".py"))
+    return {
+        name.removesuffix(".py"): FOLDER / name for name in found if not name.startswith(("_", "."))
+    }
 
 
 def _module_of(kind: object) -> ModuleType:

@@ -1,30 +1,63 @@
 """The registry: each file here without a leading underscore defines the method of that name.
 
-Classes of other packages are added by `register`.
+Classes of other packages are added by `register`. A file that cannot be used is a broken method: it
+is listed, and refused by name where it is wanted.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from methods._composition import Composition, Wrapper
 from methods._contract import Method
+from methods._loading import (
+    SHIPPED,
+    BrokenMethodError,
+    UnknownMethodError,
+    broken_line,
+    load_class,
+    load_module,
+)
 from methods._registration import FOLDER, files, registration, registrations
-from methods._settings import Setting, SettingError, refuse_unknown, suggest
-
-
-class UnknownMethodError(LookupError):
-    """No method has this name. The message suggests a similar one."""
+from methods._settings import Setting, SettingError, first_line, refuse_unknown, suggest
 
 
 def names() -> list[str]:
-    """Return the names of all methods, sorted, without importing any of them."""
+    """Return the names of all methods, sorted, without importing any of them.
+
+    Broken methods are among them; `usable` leaves them out.
+    """
     return sorted({*files(), *registrations()})
+
+
+def usable() -> list[str]:
+    """Return the names of all methods that can be created with their defaults, sorted."""
+    unusable = broken()
+    return [name for name in names() if name not in unusable]
+
+
+def broken() -> dict[str, str]:
+    """Return the methods that cannot be used, sorted, each with one line that says why.
+
+    A method is broken if its file cannot be imported or does not define exactly one complete
+    method, or if the method cannot be created with its defaults.
+    """
+    reasons: dict[str, str] = {}
+    for name in names():
+        try:
+            create(name)
+        except BrokenMethodError as error:
+            reasons[name] = str(error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a constructor can raise anything, SystemExit included
+            reason = f"creating it fails: {type(error).__name__}: {first_line(error)}"
+            reasons[name] = broken_line(name, reason)
+    return reasons
 
 
 def module(name: str) -> ModuleType:
@@ -32,12 +65,13 @@ def module(name: str) -> ModuleType:
 
     Raises:
         UnknownMethodError: If there is no such method.
+        BrokenMethodError: If its file cannot be imported.
     """
     registered = registration(name)
     if registered is not None:
         return registered.module
     _check_known(name)
-    return importlib.import_module(f"{__package__}.{name}")
+    return load_module(name)
 
 
 def origin(name: str) -> str:
@@ -72,33 +106,14 @@ def get(name: str) -> type[Method]:
 
     Raises:
         UnknownMethodError: If there is no such method.
-        TypeError: If its file does not define exactly one method.
+        BrokenMethodError: If its file cannot be imported, or does not define exactly one complete
+            method.
     """
     registered = registration(name)
-    return _from_file(name) if registered is None else registered.kind
-
-
-@functools.cache
-def _from_file(name: str) -> type[Method]:
-    source = module(name)
-    classes = methods_of(source)
-    if len(classes) != 1:
-        raise TypeError(
-            f"{source.__file__}: a method's file must define exactly one "
-            f"Method subclass, not {len(classes)}"
-        )
-    return classes[0]
-
-
-def methods_of(source: ModuleType) -> list[type[Method]]:
-    """Return the subclasses of `Method` that a module defines."""
-    return [
-        value
-        for value in vars(source).values()
-        if isinstance(value, type)
-        and issubclass(value, Method)
-        and value.__module__ == source.__name__
-    ]
+    if registered is not None:
+        return registered.kind
+    _check_known(name)
+    return load_class(name)
 
 
 def _check_known(name: str) -> None:
@@ -127,7 +142,9 @@ def reference() -> str:
 
 def _only(flag: str) -> str:
     """Return the name of the one method whose class sets a flag."""
-    flagged = [name for name in names() if getattr(get(name), flag)]
+    flagged = [name for name, kind in _loadable() if getattr(kind, flag)]
+    if not flagged and SHIPPED[flag] in names():
+        return SHIPPED[flag]  # its file is broken, which is said where the method is wanted
 
     if len(flagged) != 1:
         raise TypeError(
@@ -135,6 +152,15 @@ def _only(flag: str) -> str:
             f"not {', '.join(flagged) or 'none'}"
         )
     return flagged[0]
+
+
+def _loadable() -> Iterator[tuple[str, type[Method]]]:
+    """Yield the name and the class of each method whose file can be loaded."""
+    for name in names():
+        try:
+            yield name, get(name)
+        except BrokenMethodError:
+            continue
 
 
 def parts(name: str) -> list[str]:
@@ -222,7 +248,7 @@ def _unwrap(part: str) -> tuple[str, str]:
         return outer, kind.wraps
 
     if not kind.wraps or not rest.endswith(")"):
-        wrappers = ", ".join(name for name in names() if get(name).wraps)
+        wrappers = ", ".join(name for name, kind in _loadable() if kind.wraps)
         raise UnknownMethodError(
             f"unknown method {part!r}; only wrappers take another method in parentheses: {wrappers}"
         )

@@ -7,6 +7,8 @@ the title in the list of methods.
 To add a method, copy this file to `methods/<name>.py` and replace everything in it; no list needs
 editing. `kdbench methods <name>` shows its card, and the conformance tests check it like every
 other method. This method is fictitious.
+
+Settings: published by the authors, for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ boundaries; this length is stored as a fraction so that it carries over to other
 student then learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 1` is
 never applied. The connectors are the authors': a 1x1 convolution with BatchNorm at every stage;
 RepDistiller omits them where shapes agree. The larger of two maps is average-pooled to the smaller.
+
+Settings: published by the authors (weight and margin). The 30 epochs before the training are
+RepDistiller's.
 """
 
 from __future__ import annotations

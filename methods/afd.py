@@ -10,6 +10,8 @@ method with the same initials (Ji et al., AAAI 2021) matches features by attenti
 
 In that repository channels must agree; here a 1x1 convolution maps the student's channels to the
 teacher's where they differ. The larger of two maps is average-pooled to the smaller.
+
+Settings: public code of others (Knowledge-Distillation-Zoo), not the authors'.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Reduction: squared difference, mean over samples and positions, summed over stag
 authors' code. The paper uses a sum of unsquared norms, which is over a hundred times larger, so
 `beta` is taken from the code. Where the maps of a stage differ in size, the larger one is
 average-pooled to the smaller. All stages are used; the pooled embedding is not.
+
+Settings: public code of others (RepDistiller and mdistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ Gaussian (Taylor series) kernel of the raw features; weight 0.003.
 length; weight 100.
 
 The loss depends on the batch in no simple way: a sample's neighbour is the one drawn next.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ the teacher's shape. Training has a single phase, with cross-entropy in addition
 weight is 100, as in RepDistiller and mdistiller; the paper trains the lower half on the hint first
 and distils logits afterwards. The hint is the second-deepest stage (`feats[2]` of RepDistiller's
 three-stage networks).
+
+Settings: public code of others (RepDistiller and mdistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

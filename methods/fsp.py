@@ -10,6 +10,8 @@ There are two phases, as published: for 30 epochs before the usual 240, the stud
 flow; this length is stored as a fraction so that it carries over to other recipes. The student then
 learns from cross-entropy alone, so `forward` has no terms. RepDistiller's `-b 50` is never applied:
 the loss of the first phase is the unweighted sum.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ There are two phases, as published: for 30 epochs before the usual 240, the para
 rebuild the teacher's last map; this length is stored as a fraction so that it carries over to other
 recipes. The paraphraser is then frozen, and the student's translator learns with the student. As in
 RepDistiller, the translator has BatchNorm but the paraphraser does not.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Inter-channel correlation. Liu et al., ICCV 2021, arXiv:2202.03680, section 3 (ICKD-C).
 
-`channel_loss` is reduced as in torchdistill: squared differences of the channels' Gram matrices,
-with rows at unit length, summed and divided by channels * batch^2. It therefore halves when every
-sample of the batch is duplicated, and a weight is meaningful only for a given batch size:
-torchdistill's 500 for ImageNet belongs to batches of 256, which corresponds to about 2 for a mean
-over the batch. The authors' CIFAR weight 2.5 is close to that, so it is taken as the weight of the
-mean over samples: the term's weight is 2.5 * the batch size, and the loss does not depend on the
-batch. (If 2.5 applied to the sum over batch^2 directly, the term would be about fifty times weaker
-than on ImageNet.)
+Reduction: squared differences of the channels' Gram matrices, with rows at unit length, summed and
+divided by channels * samples, as in the authors' code for CIFAR-100, so the loss does not depend on
+the batch size. torchdistill divides by the number of samples once more (`channel_loss`); its weight
+for ImageNet, 500 with batches of 256, corresponds to about 2 here.
 
-The last map is compared; a 3x3 convolution with BatchNorm maps the student's channels to the
-teacher's. Sizes may differ. The published settings add KD, which is `kd+ickd` here.
+The last map is compared. A 1x1 convolution without bias and BatchNorm map the student's channels to
+the teacher's, as in the authors' code for CIFAR-100; torchdistill has a 3x3 convolution. Sizes may
+differ.
+
+Settings: published by the authors, for CIFAR-100. They are weight 2.5 and CE 1, without KD; a
+second row of their table has KD of weight 1 at T 4: `kd+ickd` with weight 1 for KD.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class InterChannelCorrelation(Method):
     """Let the channels of the student's last map resemble each other as the teacher's do.
 
     Args:
-        weight: Weight of the term, for a mean over samples.
+        weight: Weight of the term.
     """
 
     paper = Paper(
@@ -81,16 +81,15 @@ class InterChannelCorrelation(Method):
         self.ce = ce
 
         self.embedding: nn.Module = nn.Identity()
-        self.scale = 1.0
 
     def build(self, probe: Probe) -> None:
-        """Make the embedding, and scale the weight by the batch size."""
+        """Make the embedding."""
         source, target = probe.student.maps[-1][0], probe.teacher.maps[-1][0]
-        conv = nn.Conv2d(source, target, 3, padding=1, bias=False)
+        conv = nn.Conv2d(source, target, 1, bias=False)
         self.embedding = nn.Sequential(conv, nn.BatchNorm2d(target))
-        self.scale = float(probe.batch_size)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Terms:
         """Return one term, `ickd`."""
-        loss = channel_loss(self.embedding(student.maps[-1]), teacher.maps[-1])
-        return {"ickd": (self.weight * self.scale, loss)}
+        own = self.embedding(student.maps[-1])
+        loss = channel_loss(own, teacher.maps[-1]) * len(own)
+        return {"ickd": (self.weight, loss)}

@@ -9,6 +9,8 @@ larger is average-pooled, and neighbouring channels of the wider one are average
 This is the version of Knowledge-Distillation-Zoo, with its weights 0.1, 5 and 5. The SemCKD
 repository has another version, in which transformations are compared too, weighted 0.005. The
 largest distance in a batch depends on the batch size in no simple way.
+
+Settings: public code of others (Knowledge-Distillation-Zoo), not the authors'.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Reduction: squared error of the raw logits, mean over batch and classes. The paper uses half the sum
 over classes, without labels; weight 0.1 with full cross-entropy is that of
 Knowledge-Distillation-Zoo.
+
+Settings: public code of others (Knowledge-Distillation-Zoo), not the authors'.
 """
 
 from __future__ import annotations

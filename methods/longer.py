@@ -2,6 +2,8 @@
 
 Distillation pays for the teacher's forward passes; this control shows what the student gains if the
 same time is spent on more epochs. The whole recipe is stretched, including its schedule.
+
+Settings: chosen here.
 """
 
 from __future__ import annotations

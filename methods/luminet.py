@@ -2,10 +2,15 @@
 
 The logits of each class are standardised over the batch (biased deviation, 1e-5 added to the
 variance). Reduction: KL at temperature T, summed over classes, mean over the batch, times alpha^2
-in place of T^2. Defaults are the authors' for ResNet32x4 and ResNet8x4: alpha 34, T 4, CE 2. Mean
-and deviation depend on the batch in no simple way. The method includes a linear warm-up; its length
-is that of DKD, on which the authors' code builds: 20 of 240 epochs; this length is stored as a
-fraction so that it carries over to other recipes.
+in place of T^2. Mean and deviation depend on the batch in no simple way.
+
+The method has a linear warm-up of its own (`LUMINET.WARMUP` of the authors' code): 20 of 240 epochs
+on CIFAR-100, 1 of 100 on ImageNet. The length is stored as a fraction so that it carries over to
+other recipes.
+
+Settings: published by the authors, for resnet32x4/resnet8x4 on CIFAR-100. They are alpha 34, T 4
+and CE 2; other pairs have others (vgg13/vgg8: 11, 2, 1.3; wrn_40_2/wrn_40_1: 75, 8, 1; ResNet-34/18
+on ImageNet: 2, 1, 0.7).
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ their detection code masks positions: `mask: position`.
 
 The alignment, a 1x1 convolution, is omitted where channels agree, as in that code. The larger of
 two maps is average-pooled to the smaller; the authors' code requires equal sizes.
+
+Settings: published by the authors, for ImageNet.
 """
 
 from __future__ import annotations

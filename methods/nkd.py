@@ -5,6 +5,8 @@ over classes, mean over the batch. The label's term is at temperature 1 whatever
 classes form their own distribution at T, times T^2. SDD's copy of this loss keeps the label among
 the other classes (0.99 to 1.04 times the value); this file follows the authors' code. Defaults T =
 1 and gamma = 1.5 are the code's and those of ImageNet; on CIFAR-100 they are T = 3 and gamma = 3.5.
+
+Settings: published by the authors, for ImageNet.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ of channels; stages are summed, as in RepDistiller, the source of the weight. Th
 discrepancy does not depend on the numbers of channels, nor on the size of the batch. The larger of
 two maps is average-pooled to the smaller. Knowledge-Distillation-Zoo compares the last stage only,
 with weight 10.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

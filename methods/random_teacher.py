@@ -4,6 +4,8 @@ KD as published, but from an untrained network of the teacher's architecture: th
 what the loss does to a student when the teacher has learned nothing. Reduction as in kd: KL summed
 over classes, mean over the batch, times T^2. The teacher's BatchNorm uses the statistics of each
 batch, since it has none of its own.
+
+Settings: those of kd, public code of others (RepDistiller).
 """
 
 from __future__ import annotations

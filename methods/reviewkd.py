@@ -12,6 +12,8 @@ Published weights differ by pair: 0.6 (resnet56 to 20), 1 (resnet110 to 32), 5 (
 8x4 or to ShuffleNetV1), 8 (ShuffleNetV2); on ImageNet 1 (ResNet-18) and 8 (MobileNet). The weight
 ramps up over 20 of 240 epochs; this length is stored as a fraction so that it carries over to other
 recipes.
+
+Settings: published by the authors, for resnet32x4/resnet8x4 on CIFAR-100.
 """
 
 from __future__ import annotations

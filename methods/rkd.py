@@ -7,6 +7,8 @@ classification; the authors use 1 and 2 for metric learning, with the same reduc
 
 The loss depends on the batch in no simple way (it grows by a twentieth when every sample is
 duplicated). `rank_loss` is DarkRank, the authors' baseline, which is a loss on the same distances.
+
+Settings: public code of others (RepDistiller and mdistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

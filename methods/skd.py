@@ -10,6 +10,9 @@ This is the paper's formula. The authors' code multiplies KL by T^2 and restrict
 which the teacher is unsure, divides G by the number of classes, and roughly halves the second term.
 The paper specifies neither T nor the diagonal; 4 and 0.1 are from the code. G has a row per sample,
 so the second term depends on the batch in no simple way.
+
+Settings: public code of others (torchdistill, which takes T and the diagonal from the authors'
+code).
 """
 
 from __future__ import annotations

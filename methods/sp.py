@@ -8,6 +8,8 @@ instead, for networks without maps.
 
 The loss depends on the batch: it halves when every sample is duplicated, so the published weight,
 found with batches of 64, is scaled by the batch size / 64.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

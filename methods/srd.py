@@ -6,6 +6,8 @@ and features, of |difference|^4; and KL of logits, summed over classes, mean ove
 of the logarithm, a larger batch only adds a constant, so the gradient does not depend on the batch
 size. The logarithm has no minimum; if the two embeddings are identical, its value is that at the
 smallest positive number, without a gradient.
+
+Settings: public code of others (torchdistill's sample configuration).
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ applied to the student's connected features. As in the authors' code, the connec
 without bias, BatchNorm, ReLU) is applied to the map before pooling, with weight 1 for both terms.
 Another implementation connects the pooled vector, which is done here if a network has no such map,
 and others use weight 5 for the second term.
+
+Settings: published by the authors, for ImageNet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The student alone: cross-entropy on the labels, no teacher.
 
 This is the control that every comparison needs.
+
+Settings: chosen here.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ stages, as in RepDistiller, the source of the weight. The variance of each chann
 the parameter; Knowledge-Distillation-Zoo adds 1e-6 instead of 1e-5. The larger of the two maps is
 average-pooled to the size of the smaller. The value may be negative: it is the negative logarithm
 of a density, without the constant.
+
+Settings: public code of others (RepDistiller), for CIFAR-100.
 """
 
 from __future__ import annotations

@@ -30,30 +30,35 @@ COMPANIONS = {
 
 
 def overview() -> RenderableType:
-    """Return a table with a line per method."""
+    """Return a table with a line per method; below it, the methods that are broken."""
+    broken = methods.broken()
     rows = []
     for name in methods.names():
+        if name in broken:
+            rows.append([name, "broken; see below", "", "", methods.origin(name), ""])
+            continue
+
         method = methods.get(name)
         published = f"{method.paper.venue} {method.paper.year}" if method.paper else ""
         origin = methods.origin(name)
         rows.append([name, _title(name), published, needs(method.needs), origin, method.formula])
 
     headers = ["method", "title", "published", "needs", "defined in", "formula"]
-    return table("", headers, rows)
+    shown = table("", headers, rows)
+    return Group(shown, Text(), *map(Text, broken.values())) if broken else shown
 
 
 def card(name: str) -> RenderableType:
     """Return everything about a method, or about each part of a composition such as `kd+at`.
 
     Raises:
-        InputError: There is no such method.
+        InputError: There is no such method, or it is broken.
     """
     try:
-        parts = methods.parts(name)
+        cards = [_card(part) for part in methods.parts(name)]
     except methods.UnknownMethodError as error:
         raise InputError(str(error)) from None
 
-    cards = [_card(part) for part in parts]
     return Group(*(item for shown in cards for item in (shown, Text()))) if cards[1:] else cards[0]
 
 

@@ -34,8 +34,15 @@ INTRODUCTION = """\
 # Methods
 
 {count} methods, controls and wrappers. `kdbench methods --page FILE.md` writes this page, and
-`kdbench methods NAME` shows one method. Defaults are the published settings.
+`kdbench methods NAME` shows one method.
+
+The column "defaults from" says whose settings the defaults are. They are called published only if
+the authors' own paper or code has them, for the data or the pair that is named. Where that is not
+known, they come from public code of others, or were chosen here.
 """
+
+SETTINGS = "Settings:"
+"""Start of the paragraph of a method's description that says where its defaults come from."""
 
 WHERE = """\
 ## Supported pairs
@@ -164,16 +171,25 @@ def reasons_by_pair(names: Sequence[str], say: Callable[[str], None]) -> dict[st
 
 
 def page(say: Callable[[str], None]) -> str:
-    """Return the page of this package's methods as Markdown; those of plug-ins are not on it.
+    """Return the page of this package's methods as Markdown.
+
+    Methods of plug-ins are not on it, and broken ones are only reported.
 
     Args:
-        say: Receives a line per pair.
+        say: Receives a line per pair and per broken method.
     """
     package = f"{methods.__name__}."
-    names = [name for name in methods.names() if methods.origin(name).startswith(package)]
+    broken = methods.broken()
+    for reason in broken.values():
+        say(f"{reason}; left out")
+
+    known = [name for name in methods.names() if name not in broken]
+    names = [name for name in known if methods.origin(name).startswith(package)]
     runs = reasons_by_pair(names, say)
 
-    about_headers = ["method", "kind", "paper", "loss, in short", "defaults", "needs"]
+    about_headers = [
+        *("method", "kind", "paper", "loss, in short", "defaults", "defaults from", "needs")
+    ]
     about = [_about(name, methods.get(name)) for name in names]
     pairs = "\n".join(f"* **{pair.name}**: {pair}" for pair in PAIRS)
 
@@ -221,8 +237,20 @@ def _about(name: str, method: type[Method]) -> list[str]:
         source,
         method.formula,
         ", ".join(defaults),
+        defaults_from(name),
         method_cards.needs(method.needs),
     ]
+
+
+def defaults_from(name: str) -> str:
+    """Return whose settings a method's defaults are, in short; "not stated" if it does not say.
+
+    The description of a method has a paragraph on this that starts with "Settings:".
+    """
+    paragraphs = methods.description(name).split("\n\n")
+    stated = next((text for text in paragraphs if text.startswith(SETTINGS)), "")
+    first = " ".join(stated.removeprefix(SETTINGS).split()).partition(". ")[0]
+    return first.rstrip(".") or "not stated"
 
 
 def _marks(row: Mapping[str, str], reasons: Sequence[str]) -> list[str]:

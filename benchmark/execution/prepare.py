@@ -26,7 +26,7 @@ from benchmark.records.layout import Workspace
 from benchmark.study.schema import Dataset, Network, Pair, Split
 from benchmark.study.study import Cell, Study
 from benchmark.training import own_metrics
-from methods import Method
+from methods import Method, starts_at_zero
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,14 @@ def prepare(
             macs[pair.name, "teacher"] = teacher.macs()
             macs[pair.name, "student"] = student.macs()
             not_applicable |= _unsupported(study, pair, teacher, student, data)
+            _report_cautions(study, pair, teacher, student, data, say)
 
         metrics = metrics_of(study.plugins, source)
         own_metrics.check(metrics, data.classes)
         _refuse_duplicates(study)
         _report_batch_sizes(study, say)
+        for reason in methods.broken().values():
+            say(f"{reason}; left out")
 
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
@@ -253,6 +256,30 @@ def _unsupported(
             reasons[f"{pair.name}/{row.name}"] = reason
 
     return reasons
+
+
+def _report_cautions(
+    study: Study,
+    pair: Pair,
+    teacher: TappedModel,
+    student: TappedModel,
+    data: Data,
+    say: Callable[[str], None],
+) -> None:
+    """Report the methods that run on a pair but may derail its student."""
+    if not starts_at_zero(student.classifier()):
+        return
+
+    rows: dict[str, list[str]] = {}
+    for row in study.methods:
+        batch_size = study.recipe_of(row).batch_size
+        method = methods.create(row.method, **row.settings)
+        shapes = probe(student, teacher, method.tapped(), data.samples, batch_size, data.labels)
+        if method.supports(shapes) is None and (warning := method.caution(shapes)):
+            rows.setdefault(warning, []).append(row.name)
+
+    for warning, names in rows.items():
+        say(f"{pair.name}: {', '.join(names)}: {warning}")
 
 
 def _refuse_duplicates(study: Study) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from benchmark.models.tapped import TappedModel
-from methods import Needs, Output, Probe, Shapes
+from methods import Needs, Output, Probe, Shapes, starts_at_zero
 
 
 def probe(
@@ -48,6 +48,7 @@ def probe(
         notes=notes,
         labels=labels,
         classifier=None if other is None else other.classifier(),
+        zero_classifier=starts_at_zero(student.classifier()),
     )
 
 

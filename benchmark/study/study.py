@@ -228,8 +228,8 @@ class MethodRegistry(Protocol):
     def UnknownMethodError(self) -> type[Exception]:  # noqa: N802
         """Raised for an unknown method."""
 
-    def names(self) -> list[str]:
-        """Return the names of all methods."""
+    def usable(self) -> list[str]:
+        """Return the names of all methods that can be created: what `"*"` stands for."""
 
     def create(self, name: str, /, **settings: Any) -> object:
         """Create a method, or a composition such as `kd+at`, with settings."""
@@ -240,8 +240,8 @@ def load(path: Path, methods: MethodRegistry) -> Study:
 
     Args:
         path: The YAML file.
-        methods: The registry of all methods. Its names replace `"*"`, and it checks the settings
-            of every row.
+        methods: The registry of all methods. The names of those that are not broken replace `"*"`,
+            and it checks the settings of every row.
 
     Raises:
         InputError: The file is invalid. The message has one line per mistake, with the file, the
@@ -258,7 +258,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
     """
     _load_plugins(document)
 
-    file = StudyFile(document, methods.names())
+    file = StudyFile(document, methods.usable)
     try:
         study = Study.model_validate(file.data)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmark.study.messages import key_of
@@ -12,11 +12,15 @@ from benchmark.study.yamlfile import Document, Location
 class StudyFile:
     """The content of a study file, with `"*"` replaced by the methods that it stands for.
 
+    Args:
+        document: The study file.
+        names: Returns the names of the methods that `"*"` stands for; called only if it is there.
+
     Attributes:
         data: The content.
     """
 
-    def __init__(self, document: Document, names: Sequence[str]) -> None:
+    def __init__(self, document: Document, names: Callable[[], Sequence[str]]) -> None:
         self._document = document
         self._indices: list[int] = []
         self.data = self._document.data
@@ -25,7 +29,7 @@ class StudyFile:
         if rows == "*":
             rows = ["*"]
         if isinstance(rows, list) and "*" in rows:
-            self.data = {**self.data, "methods": self._replace_star(rows, names)}
+            self.data = {**self.data, "methods": self._replace_star(rows, names())}
 
     def line(self, location: Location, message: str) -> str:
         """Return a line of an error message about the value at a location in `data`."""

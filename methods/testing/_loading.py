@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from methods._loading import import_failure, methods_of
 from methods._registration import registrations
-from methods._registry import methods_of
-from methods._settings import first_line
 from methods.testing._cases import Subject
 
 
@@ -108,15 +106,4 @@ def _imported(source: str, name: str) -> ModuleType:
 
 
 def _failed(source: str, error: BaseException) -> pytest.UsageError:
-    if isinstance(error, SyntaxError):
-        place = f"{Path(error.filename or source).name}:{error.lineno}"
-        reason = f"SyntaxError: {error.msg}"
-    else:
-        last = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if not frame.filename.startswith("<")
-        ][-1]
-        place = f"{Path(last.filename).name}:{last.lineno}"
-        reason = f"{type(error).__name__}: {first_line(error)}"
-    return pytest.UsageError(f"{source}: importing it fails at {place}: {reason}")
+    return pytest.UsageError(f"{source}: {import_failure(error, source)}")

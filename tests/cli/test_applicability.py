@@ -88,3 +88,25 @@ def test_kinds_tell_controls_from_methods():
     assert {"student", "label_smoothing", "tfkd", "random_teacher", "hard_labels"} <= controls
     assert (kinds["ls"], kinds["dml"]) == ("wrapper", "online")
     assert (kinds["at"], kinds["kd"]) == ("features", "logits")
+
+
+@pytest.mark.parametrize("name", methods.usable())
+def test_a_method_says_whose_its_defaults_are(name):
+    source = methods_page.defaults_from(name)
+    known = ("published by the authors", "public code of others", "those of kd", "chosen here")
+    assert source.startswith(known)
+    assert source in PAGE or f"| `{name}` |" not in PAGE
+
+
+def test_defaults_count_as_published_only_if_they_are_the_authors():
+    others = ("crld", "kd", "at", "fitnet", "irg", "afd", "skd", "srd", "student", "longer")
+    for name in others:
+        assert "published" not in methods_page.defaults_from(name)
+    for name in ("ofa", "ickd", "luminet", "ls", "ctkd", "dist", "catkd", "dkd"):
+        assert methods_page.defaults_from(name).startswith("published by the authors")
+    assert "Defaults are the published settings" not in PAGE
+
+
+def test_a_method_that_does_not_say_it_has_defaults_from_nowhere(monkeypatch):
+    monkeypatch.setattr(methods, "description", lambda name: "A title. Some text.\n\nMore text.")
+    assert methods_page.defaults_from("kd") == "not stated"

@@ -24,8 +24,8 @@ from methods.testing import Subject
 from methods.testing._cases import ALIKE, numbers, outputs_of, seeded, terms_of
 
 BATCH = methods.Batch(torch.zeros(8, dtype=torch.int64), torch.arange(8))
-BUILDERS = [name for name in methods.names() if not methods.get(name).built]
-OTHERS = [name for name in methods.names() if name not in BUILDERS]
+BUILDERS = [name for name in methods.usable() if not methods.get(name).built]
+OTHERS = [name for name in methods.usable() if name not in BUILDERS]
 
 
 class Scaled(Method):

@@ -244,6 +244,7 @@ PUBLISHED = {
     "longer": {"factor": 2.0, "ce": 1.0},
     "ls": {"temperature": 2.0, "weight": 9.0, "ce": 0.1},
     "ls(dkd)": {"alpha": 9.0, "beta": 72.0, "temperature": 2.0, "warm_up": 20 / 240, "ce": 1.0},
+    "ls(ctkd)": {"start": 2.0, "span": 20.0, "curriculum": 10 / 240, "weight": 9.0, "ce": 0.1},
     "nkd": {"weight": 1.0, "gamma": 1.5, "temperature": 1.0, "ce": 1.0},
     "normkd": {"tau": 2.0, "weight": 0.9, "ce": 0.1},
     "random_teacher": {"temperature": 4.0, "weight": 0.9, "ce": 0.1},

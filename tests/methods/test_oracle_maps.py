@@ -487,14 +487,21 @@ def test_ickd_is_reduced_by_channels_and_the_square_of_the_batch_whatever_the_si
     assert channel_loss(student, teacher).item() == near(squares / (3 * COUNT**2))
 
 
-def test_the_weighted_ickd_term_does_not_depend_on_the_batch_size():
+def test_the_ickd_term_is_a_mean_over_samples_after_a_1x1_convolution_with_batch_norm():
     student, teacher = (drawn(0, COUNT, 3, 4, 4),), (drawn(1, COUNT, 5, 4, 4),)
-    weight, value = built("ickd", student, teacher)(*outputs(student, teacher), BATCH)["ickd"]
-    assert weight == 2.5 * COUNT
-    assert channel_loss(
-        student[0].repeat(2, 1, 1, 1), teacher[0][:, :3].repeat(2, 1, 1, 1)
-    ).item() == near(channel_loss(student[0], teacher[0][:, :3]).item() / 2)
-    assert value.isfinite()
+    method = built("ickd", student, teacher)
+    conv, norm = method.embedding
+    assert (type(conv).__name__, conv.kernel_size, conv.bias) == ("Conv2d", (1, 1), None)
+    assert type(norm).__name__ == "BatchNorm2d"
+
+    weight, value = method(*outputs(student, teacher), BATCH)["ickd"]
+    assert weight == 2.5
+    expected = channel_loss(method.embedding(student[0]), teacher[0]) * COUNT
+    assert value.item() == near(expected.item())
+
+    twice = [(maps[0].repeat(2, 1, 1, 1),) for maps in (student, teacher)]
+    _, doubled = method(*outputs(*twice), BATCH)["ickd"]
+    assert doubled.item() == near(value.item())
 
 
 def test_mgd_is_the_squared_error_of_the_generated_map_summed_over_all_but_the_batch():

@@ -477,11 +477,28 @@ def test_ofa_asks_for_the_students_maps_only():
     assert [head[-1].out_features for head in method.heads] == [CLASSES]
 
 
+def test_the_last_head_of_ofa_has_a_1x1_convolution_to_the_widest_of_the_embeddings():
+    student = Shapes((CLASSES,), (4,), ((2, 8, 8), (4, 4, 4)))
+    method = create("ofa")
+    method.build(Probe(student, Shapes((CLASSES,), (6,)), samples=8, batch_size=8))
+    first, last = method.heads
+    assert (last[0].kernel_size, last[0].out_channels) == ((1, 1), 6)
+    assert [head[-1].in_features for head in (first, last)] == [6, 6]
+
+
 def test_published_defaults_are_the_published_settings():
     expected = {
         "ctkd": {"start": 1.0, "span": 20.0, "curriculum": 10 / 240, "weight": 0.9, "ce": 0.1},
         "mlld": {"temperature": 4.0, "weight": 0.9, "standardised": False, "ce": 0.1},
-        "ofa": {"weight": 1.0, "stages": 1.0, "exponent": 1.0, "temperature": 1.0, "ce": 1.0},
+        "ofa": {"weight": 1.0, "stages": 0.1, "exponent": 1.0, "temperature": 1.0, "ce": 1.0},
+        "crld": {
+            "within": 2.0,
+            "cross": 0.5,
+            "threshold_weak": 0.9,
+            "threshold_strong": 0.2,
+            "temperature": 4.0,
+            "ce": 1.0,
+        },
         "wkd_logit": {
             "gamma": 600.0,
             "temperature": 8.0,

@@ -6,6 +6,7 @@ Heavy packages are imported inside the commands, so that `--help` is fast.
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, TrackingError, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
+
+_SHOW_CURSOR = b"\x1b[?25h"
+"""Makes the cursor visible again, which a live display hides."""
 
 HELP = "`kdbench --help` lists commands and options"
 
@@ -120,8 +124,18 @@ def main() -> None:
 
 
 def _stop(number: int, _: object) -> None:
+    """End the command, which keeps what it has recorded; a second signal does not wait for this."""
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, _stop_at_once)
+
     print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
     raise SystemExit(128 + number)
+
+
+def _stop_at_once(number: int, _: object) -> None:
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    os._exit(128 + number)
 
 
 def _is_usage(error: Exception) -> bool:

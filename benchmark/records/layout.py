@@ -7,7 +7,7 @@
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json  handmade.json
+        plan.json  study.yaml  split.json  handmade.json  heartbeat.json
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -122,6 +122,16 @@ class StudyFolder:
     def split(self) -> Path:
         """The indices of the training and validation samples."""
         return self.path / "split.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        """What the process that trains the study is doing, or was doing when it died."""
+        return self.path / "heartbeat.json"
+
+    @property
+    def crash(self) -> Path:
+        """Where the threads of a process were when it crashed."""
+        return self.path / "crash.txt"
 
     @property
     def sync_lock(self) -> Path:

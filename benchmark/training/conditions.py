@@ -42,6 +42,11 @@ class Task:
     teacher: Network | None = None
     recipe: Recipe | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of the cell's folder, which is its identity."""
+        return self.folder.path.name
+
 
 @dataclass(frozen=True)
 class Conditions:

@@ -58,7 +58,7 @@ class Member:
         self.enter(-self.length.early)
         self._recorder.restore(self._load)
         if not self._complete:
-            self._recorder.start(self._position, conditions.environment)
+            self._recorder.start(self.position, conditions.environment)
 
     @property
     def taught(self) -> bool:
@@ -77,7 +77,7 @@ class Member:
         return out_of_time or self.epoch == self.length.epochs
 
     @property
-    def _position(self) -> int:
+    def position(self) -> int:
         """The current epoch, counted from 0 at the start of the early stage."""
         return self.epoch + self.length.early
 
@@ -117,8 +117,8 @@ class Member:
         Raises:
             FloatingPointError: A value is not finite. The previous checkpoint is kept.
         """
-        metrics = self._log.close(self._position + 1)
-        check_weights(self.student.network, self._position + 1)
+        metrics = self._log.close(self.position + 1)
+        check_weights(self.student.network, self.position + 1)
 
         seconds = self._tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
@@ -126,9 +126,9 @@ class Member:
 
         if self.epoch >= 0:
             metrics |= self._validate()
-        record = epoch_record(self.epoch, self._position, metrics)
+        record = epoch_record(self.epoch, self.position, metrics)
         checkpoint = checkpointing.take(
-            self.parts.modules(), self.stage.states(), self._tally, record, self._position
+            self.parts.modules(), self.stage.states(), self._tally, record, self.position
         )
         self._recorder.epoch(record, checkpoint)
         self.epoch += 1
@@ -150,7 +150,7 @@ class Member:
         metrics = results.measure(self.parts, self._tally, self.epoch, self.conditions, folder.path)
         self._recorder.finish(epoch, digest, metrics)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Leave the cohort because of an error."""
         self.leave()
         record_failure(self.task, error, self._progress)
@@ -167,7 +167,7 @@ class Member:
             return {}
 
         with self.stage.averaged():
-            scores = evaluate.validate(self.parts.model, images, self._position + 1)
+            scores = evaluate.validate(self.parts.model, images, self.position + 1)
             improved = self._tally.improved(self.epoch, scores["val/acc1"])
             if improved and self.conditions.select == "best_val":
                 self.task.folder.save_best(self.epoch, self.parts.weights())

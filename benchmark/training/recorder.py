@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from benchmark.errors import InputError, first_line
-from benchmark.records.checkpoints import Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
 from benchmark.training import checkpointing
@@ -135,15 +135,26 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
     return EarlyEpoch(epoch=position, metrics=early)
 
 
-def record_failure(task: Task, error: Exception, progress: Progress) -> None:
+def record_failure(task: Task, error: BaseException, progress: Progress) -> None:
     """Record why a task failed: the reason in its journal, and the traceback in a file."""
     reason = first_line(error)
     if not isinstance(error, FloatingPointError):
         reason = f"{type(error).__name__}: {reason}"
 
-    task.folder.files.error.write_text("".join(traceback.format_exception(error)))
-    task.folder.journal().append(Failed(reason=reason))
+    record_reason(task.folder, reason, "".join(traceback.format_exception(error)))
     progress.failed(task.label, reason)
+
+
+def record_reason(folder: CellFolder, reason: str, details: str) -> None:
+    """Record that a cell failed.
+
+    Args:
+        folder: The cell's folder.
+        reason: Why, in one line, for its journal.
+        details: All that is known about it, for a file.
+    """
+    folder.files.error.write_text(details)
+    folder.journal().append(Failed(reason=reason))
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

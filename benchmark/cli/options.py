@@ -27,6 +27,10 @@ STEP_MINUTES = 30.0
 """A step of a large network takes seconds; only one that never ends takes as long as this."""
 
 
+CHECKPOINT_MINUTES = 15.0
+"""A checkpoint of a large cohort takes some ten seconds, about a hundredth of this time."""
+
+
 @dataclass
 class Options:
     """The options given before the command, stored as `typer.Context.obj`.
@@ -70,6 +74,9 @@ StepMinutes = Annotated[
     typer.Option(
         min=0.01, help="Minutes after which a step that does not end fails its cell (process)."
     ),
+]
+CheckpointMinutes = Annotated[
+    float, typer.Option(min=0.0, help="Minutes between two checkpoints inside an epoch.")
 ]
 TrackingUri = Annotated[
     str | None,

@@ -10,8 +10,10 @@ import typer
 
 from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
 from benchmark.cli.options import (
+    CHECKPOINT_MINUTES,
     EXECUTOR,
     STEP_MINUTES,
+    CheckpointMinutes,
     CohortSize,
     Device,
     ExecutorName,
@@ -77,6 +79,7 @@ def run(
     ] = False,
     executor: ExecutorName = EXECUTOR,
     step_minutes: StepMinutes = STEP_MINUTES,
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -116,7 +119,14 @@ def run(
         ):
             versions = environment.environment(chosen, cell_code.sources(prepared))
             session = Session(
-                workspace, str(study), chosen, versions, progress, opened, step_minutes
+                workspace,
+                str(study),
+                chosen,
+                versions,
+                progress,
+                opened,
+                step_minutes,
+                checkpoint_minutes,
             )
             summary = execution.run(
                 prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain

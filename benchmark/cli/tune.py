@@ -11,8 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cli.options import (
+    CHECKPOINT_MINUTES,
     EXECUTOR,
     STEP_MINUTES,
+    CheckpointMinutes,
     CohortSize,
     Device,
     ExecutorName,
@@ -62,6 +64,7 @@ def tune(
     ] = False,
     executor: ExecutorName = EXECUTOR,
     step_minutes: StepMinutes = STEP_MINUTES,
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -96,7 +99,14 @@ def tune(
             record = recorder(store, progress.warn)
             versions = environment.environment(chosen, cell_code.sources(prepared))
             session = Session(
-                workspace, str(study), chosen, versions, progress, opened, step_minutes
+                workspace,
+                str(study),
+                chosen,
+                versions,
+                progress,
+                opened,
+                step_minutes,
+                checkpoint_minutes,
             )
             outcome = search.tune(prepared, session, storage, cohort_size, record)
             record(folder.path)

@@ -66,6 +66,7 @@ def _where(beat: Beat | None) -> str:
     epoch = f"epoch {beat.epoch + 1}"
     places = {
         heartbeat.STEP: f" in {epoch}, step {beat.step + 1}",
+        heartbeat.SAVING: f" while it was saved in {epoch}, step {beat.step + 1}",
         heartbeat.EPOCH_END: f" at the end of {epoch}",
         heartbeat.TESTING: " in the evaluation",
         heartbeat.BUILDING: " while the cell was built",

@@ -25,6 +25,7 @@ class Session:
         progress: Receives the events of all cells.
         executor: Trains the cohorts.
         step_minutes: Minutes without progress in a training step after which a cell hangs.
+        checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
     """
 
     workspace: Workspace
@@ -34,6 +35,7 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     executor: Executor = field(default_factory=lambda: executors.create(executors.DEFAULT))
     step_minutes: float = executors.STEP_MINUTES
+    checkpoint_minutes: float | None = executors.CHECKPOINT_MINUTES
 
     @property
     def store(self) -> TeacherStore:

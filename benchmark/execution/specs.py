@@ -66,6 +66,7 @@ def cohort_spec(
         cells=tuple(cells),
         plugins=tuple(loading.loaded()),
         step_minutes=session.step_minutes,
+        checkpoint_minutes=session.checkpoint_minutes,
     )
 
 

@@ -61,6 +61,7 @@ def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
         teacher=resources.teachers[spec.teacher],
         environment=spec.environment,
         tested=spec.tested,
+        checkpoint_minutes=spec.checkpoint_minutes,
     )
 
 

@@ -19,6 +19,7 @@ LOADING = "loading data and teacher"
 BATCH = "batch and teacher"
 BUILDING = "building"
 STEP = "training"
+SAVING = "checkpoint"
 EPOCH_END = "end of epoch"
 TESTING = "evaluation"
 

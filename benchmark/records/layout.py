@@ -80,13 +80,20 @@ class CellFiles:
         """The card of a stored teacher."""
         return self.path / "card.json"
 
-    def checkpoint(self, epoch: int) -> Path:
-        """Return the tensor file of the checkpoint after an epoch."""
-        return self.path / f"{CHECKPOINT}{epoch:05d}.safetensors"
+    def checkpoint(self, epoch: int, step: int = 0) -> Path:
+        """Return the tensor file of a checkpoint.
 
-    def checkpoint_marker(self, epoch: int) -> Path:
-        """Return the JSON file that makes the checkpoint after an epoch valid."""
-        return self.checkpoint(epoch).with_suffix(".json")
+        Args:
+            epoch: Number of the epoch.
+            step: Number of batches in it that are trained; 0 for the whole epoch.
+        """
+        inside = f"-{step:07d}" if step else ""
+        # By name, a checkpoint inside an epoch comes before that of the whole epoch.
+        return self.path / f"{CHECKPOINT}{epoch:05d}{inside}.safetensors"
+
+    def checkpoint_marker(self, epoch: int, step: int = 0) -> Path:
+        """Return the JSON file that makes a checkpoint valid; see `checkpoint`."""
+        return self.checkpoint(epoch, step).with_suffix(".json")
 
     def checkpoint_markers(self) -> list[Path]:
         """Return the JSON files of all checkpoints, newest first."""

@@ -19,6 +19,7 @@ from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure
+from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
 
 
@@ -47,6 +48,7 @@ def train(
     first = min((member.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
 
+    saver = Saver(conditions)
     for epoch in range(first, last + 1):
         for member in members:
             if member.done:
@@ -57,7 +59,7 @@ def train(
         members = [member for member in members if not member.done and not member.left]
         active = [member for member in members if member.active(epoch)]
         if active:
-            _train_epoch(active, epoch, conditions, heart)
+            _train_epoch(active, epoch, conditions, saver, heart)
 
 
 def _build_members(
@@ -81,36 +83,45 @@ def _build_members(
 
 
 def _train_epoch(
-    members: Sequence[Member], epoch: int, conditions: Conditions, heart: Heartbeat
+    members: Sequence[Member], epoch: int, conditions: Conditions, saver: Saver, heart: Heartbeat
 ) -> None:
     data = conditions.data
     teacher = conditions.teacher
     watch = Stopwatch(data.device)
+    clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
+    start = min(member.partial.step for member in members)
 
     heart.beat(heartbeat.BATCH)
-    for step, loaded in enumerate(data.epoch(conditions.seed, epoch, conditions.recipe, views)):
-        active = [member for member in members if member.active(epoch)]
-        if not active:
+    batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
+    for step, loaded in enumerate(batches, start):
+        members = [member for member in members if member.active(epoch)]
+        if not members:
             return
 
+        # A member may have been saved later in the epoch than others.
+        turn = [member for member in members if member.partial.step == step]
         output = None
-        if teacher is not None and any(member.taught for member in active):
+        if teacher is not None and any(member.taught for member in turn):
             with watch.running(), conditions.autocast():
                 output = teacher.output(loaded)
 
-        for member in active:
+        for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.position, step)
             with _isolated(member):
                 member.step(loaded, output, step)
+
+        for member in saver.due([member for member in turn if member.active(epoch)], step):
+            heart.beat(heartbeat.SAVING, member.task.name, member.position, step)
+            with _isolated(member):
+                member.save_inside_epoch(clock.since(member))
         heart.beat(heartbeat.BATCH)
 
-    teacher_seconds = watch.read()
     for member in members:
         if member.active(epoch):
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.position)
             with _isolated(member):
-                member.end_epoch(teacher_seconds)
+                member.end_epoch(clock.since(member))
 
 
 @contextmanager

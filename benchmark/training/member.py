@@ -8,11 +8,12 @@ from torch import Tensor
 from benchmark import seeds
 from benchmark.data import Loaded
 from benchmark.records.checkpoints import Checkpoint
+from benchmark.records.journal import EarlyEpoch, Epoch
 from benchmark.training import checkpointing, evaluate, results
 from benchmark.training.assembly import assemble
-from benchmark.training.checkpointing import Tally
+from benchmark.training.checkpointing import Partial, Tally
 from benchmark.training.conditions import Conditions, Task
-from benchmark.training.epoch_log import EpochLog, check_weights
+from benchmark.training.epoch_log import check_weights, has_finite_weights
 from benchmark.training.losses import Step
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
@@ -31,6 +32,8 @@ class Member:
         needs: The taps that the method needs.
         length: Number of epochs in each of the two stages.
         epoch: Current epoch: -n to -1 in an early stage of n epochs, then counted from 0.
+        record: The journal record of the last whole epoch, if there is one.
+        partial: What the member has of the current epoch.
         left: Whether the member has left its cohort, because it failed or was pruned.
     """
 
@@ -51,8 +54,9 @@ class Member:
         self.length = self.parts.length
         self.left = False
         self._watch = Stopwatch(conditions.data.device)
-        self._log = EpochLog()
         self._tally = Tally()
+        self.partial = Partial()
+        self.record: EarlyEpoch | Epoch | None = None
         self._recorder = Recorder(task, self.length.total, progress)
 
         self.enter(-self.length.early)
@@ -106,32 +110,46 @@ class Member:
         with self._watch.running():
             loss = self.parts.loss(Step(loaded, teacher, self.epoch))
             self.stage.step(loss, self.epoch, step)
-        return self._log.add(loss, loaded.labels)
+        self.partial.step = step + 1
+        return self.partial.log.add(loss, loaded.labels)
+
+    def save_inside_epoch(self, teacher_seconds: float) -> None:
+        """Save the state between two batches, unless it is worth nothing.
+
+        The end of the epoch then tells what is not finite.
+
+        Args:
+            teacher_seconds: As for `end_epoch`.
+        """
+        self._count_seconds(teacher_seconds)
+        if self.partial.log.finite and has_finite_weights(self.student.network):
+            self._recorder.inside_epoch(self._checkpoint(self.partial))
 
     def end_epoch(self, teacher_seconds: float) -> None:
         """Check, validate and record the epoch. A crash at any point loses at most this epoch.
 
         Args:
-            teacher_seconds: Time of the teacher's forward passes in this epoch.
+            teacher_seconds: Time of the teacher's forward passes in this epoch, since the last
+                checkpoint inside it.
 
         Raises:
             FloatingPointError: A value is not finite. The previous checkpoint is kept.
         """
-        metrics = self._log.close(self.position + 1)
+        metrics = self.partial.log.close(self.position + 1)
         check_weights(self.student.network, self.position + 1)
 
-        seconds = self._tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
+        self._count_seconds(teacher_seconds)
+        spent = self.partial.tally
+        seconds = self._tally.add(spent.own_seconds, spent.teacher_seconds)
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
         metrics["lr"] = self.stage.optimizer.rate
 
         if self.epoch >= 0:
             metrics |= self._validate()
-        record = epoch_record(self.epoch, self.position, metrics)
-        checkpoint = checkpointing.take(
-            self.parts.modules(), self.stage.states(), self._tally, record, self.position
-        )
-        self._recorder.epoch(record, checkpoint)
+        self.record = record = epoch_record(self.epoch, self.position, metrics)
+        self._recorder.epoch(record, self._checkpoint())
         self.epoch += 1
+        self.partial = Partial()
         if self.epoch == 0:
             self.enter(0)
 
@@ -157,8 +175,18 @@ class Member:
 
     def leave(self) -> None:
         """Leave the cohort without recording a failure, as when the member was pruned."""
-        self._log.clear()
+        self.partial = Partial()
         self.left = True
+
+    def _count_seconds(self, teacher_seconds: float) -> None:
+        self.partial.tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
+
+    def _checkpoint(self, *partial: Partial) -> Checkpoint:
+        """Take a checkpoint of a whole epoch, or of a part of one."""
+        modules, states = self.parts.modules(), self.stage.states()
+        return checkpointing.take(
+            modules, states, self._tally, self.record, self.position, *partial
+        )
 
     def _validate(self) -> dict[str, float]:
         """Return the validation metrics, if any; under `best_val`, save new best weights."""
@@ -174,9 +202,14 @@ class Member:
         return scores
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        """Load a checkpoint, and move to the epoch that follows it."""
+        """Load a checkpoint, and move to the epoch that follows it or that it lies in."""
         checkpointing.load_modules(checkpoint, self.parts.modules())
-        self.enter(checkpoint.epoch + 1 - self.length.early)
-        if self.epoch != 0:  # epoch 0 starts with a fresh optimizer
+        is_whole = checkpoint.step == 0
+        self.enter(checkpoint.epoch + is_whole - self.length.early)
+        if self.epoch != 0 or not is_whole:  # epoch 0 starts with a fresh optimizer
             checkpointing.load_states(checkpoint, self.stage.states())
+
         self._tally = Tally.from_json(checkpoint.state)
+        self.record = checkpointing.record_of(checkpoint)
+        if not is_whole:
+            self.partial.load(checkpoint, self.conditions.data.device)

@@ -56,7 +56,8 @@ class Recorder:
                 f"kdbench; delete the folder to retrain the cell ({error})"
             ) from error
 
-        self._append_epoch(record)
+        if record is not None:
+            self._append_epoch(record)
 
     def start(self, epoch: int, environment: dict[str, str]) -> None:
         """Record that training starts or resumes, and warn if the environment has changed.
@@ -75,6 +76,10 @@ class Recorder:
 
         self._journal.append(Start(epoch=epoch, environment=environment))
         self._progress.started(self.task.label, epoch, self.epochs)
+
+    def inside_epoch(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint that was taken inside an epoch, which has no record yet."""
+        self.task.folder.save(checkpoint)
 
     def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
         """Save the checkpoint of an epoch, and record the epoch."""

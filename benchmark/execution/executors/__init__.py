@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError, suggest
 from benchmark.execution.executors.base import (
+    CHECKPOINT_MINUTES,
     STEP_MINUTES,
     CellSpec,
     CohortSpec,
@@ -15,6 +16,7 @@ from benchmark.execution.executors.base import (
 )
 
 __all__ = [
+    "CHECKPOINT_MINUTES",
     "DEFAULT",
     "STEP_MINUTES",
     "CellSpec",

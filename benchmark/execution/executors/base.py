@@ -22,6 +22,10 @@ STEP_MINUTES = 30.0
 """A step of a large network takes seconds; only one that never ends takes as long as this."""
 
 
+CHECKPOINT_MINUTES = 15.0
+"""A checkpoint of a large cohort takes some ten seconds, about a hundredth of this time."""
+
+
 class CellSpec(BaseModel):
     """One cell of a cohort.
 
@@ -62,6 +66,7 @@ class CohortSpec(BaseModel):
         plugins: The plug-ins that the cells may need, which a fresh process loads first.
         step_minutes: Minutes without progress in a training step after which an executor that can
             stop a cell takes it for hanging.
+        checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +84,7 @@ class CohortSpec(BaseModel):
     cells: tuple[CellSpec, ...]
     plugins: tuple[Plugin, ...] = ()
     step_minutes: float = STEP_MINUTES
+    checkpoint_minutes: float | None = CHECKPOINT_MINUTES
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,14 @@ def train(
     """
     heart = heart or Heartbeat()
     members = _build_members(tasks, conditions, progress, heart)
-    first = min((member.epoch for member in members), default=0)
+    first = min((member.state.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
 
     saver = Saver(conditions)
     for epoch in range(first, last + 1):
         for member in members:
             if member.done:
-                heart.beat(heartbeat.TESTING, member.task.name, member.position)
+                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
                 with _isolated(member):
                     member.finish()
 
@@ -90,7 +90,7 @@ def _train_epoch(
     watch = Stopwatch(data.device)
     clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
-    start = min(member.partial.step for member in members)
+    start = min(member.state.partial.step for member in members)
 
     heart.beat(heartbeat.BATCH)
     batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
@@ -100,26 +100,26 @@ def _train_epoch(
             return
 
         # A member may have been saved later in the epoch than others.
-        turn = [member for member in members if member.partial.step == step]
+        turn = [member for member in members if member.state.partial.step == step]
         output = None
         if teacher is not None and any(member.taught for member in turn):
             with watch.running(), conditions.autocast():
                 output = teacher.output(loaded)
 
         for member in turn:
-            heart.beat(heartbeat.STEP, member.task.name, member.position, step)
+            heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
             with _isolated(member):
                 member.step(loaded, output, step)
 
         for member in saver.due([member for member in turn if member.active(epoch)], step):
-            heart.beat(heartbeat.SAVING, member.task.name, member.position, step)
+            heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
             with _isolated(member):
                 member.save_inside_epoch(clock.since(member))
         heart.beat(heartbeat.BATCH)
 
     for member in members:
         if member.active(epoch):
-            heart.beat(heartbeat.EPOCH_END, member.task.name, member.position)
+            heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
             with _isolated(member):
                 member.end_epoch(clock.since(member))
 

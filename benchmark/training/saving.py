@@ -47,7 +47,7 @@ class Saver:
         ready = [
             member
             for member in self._waiting
-            if member in members and member.stage.completes_update(step)
+            if member in members and member.state.stage.completes_update(step)
         ]
         self._waiting = [member for member in self._waiting if member not in ready]
         return ready

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import methods
+from benchmark.data import Loaded
 from benchmark.data.mixing import Mixer
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.layout import CellFiles
@@ -189,7 +190,12 @@ def test_an_epoch_can_be_entered_at_any_batch_without_reading_the_others(
 
     read: list[int] = []
     mix = Mixer.mix
-    monkeypatch.setattr(Mixer, "mix", lambda self, loaded: (read.append(1), mix(self, loaded))[1])
+
+    def counted(self: Mixer, loaded: Loaded) -> Loaded:
+        read.append(1)
+        return mix(self, loaded)
+
+    monkeypatch.setattr(Mixer, "mix", counted)
     for start in range(len(whole) + 1):
         read.clear()
         rest = list(data.epoch(3, 1, recipe, views, start))

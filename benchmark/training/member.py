@@ -111,7 +111,7 @@ class Member:
             self._recorder.inside_epoch(self.state.checkpoint(partial))
 
     def end_epoch(self, teacher_seconds: float) -> None:
-        """Check, validate and record the epoch. A crash at any point loses at most this epoch.
+        """Check, validate and record the epoch.
 
         Args:
             teacher_seconds: Time of the teacher's forward passes in this epoch, since the last

@@ -19,7 +19,7 @@ from benchmark import __version__
 from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
-from benchmark.errors import InputError, TrackingError, first_line
+from benchmark.errors import InputError, Stopped, TrackingError, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 
@@ -129,7 +129,7 @@ def _stop(number: int, _: object) -> None:
         signal.signal(other, _stop_at_once)
 
     print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
-    raise SystemExit(128 + number)
+    raise Stopped(128 + number)
 
 
 def _stop_at_once(number: int, _: object) -> None:

@@ -5,7 +5,9 @@ Heavy packages are imported inside the commands, so that `--help` is fast.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -115,6 +117,9 @@ def main() -> None:
     options = Options()
     try:
         raise SystemExit(app(obj=options, standalone_mode=False))
+    except Stopped as stopped:
+        # Everything is recorded. Taking PyTorch's modules apart would take seconds.
+        _exit_without_teardown(int(stopped.code or 0))
     except Exception as error:
         if options.debug:
             raise
@@ -136,6 +141,16 @@ def _stop_at_once(number: int, _: object) -> None:
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), _SHOW_CURSOR)
     os._exit(128 + number)
+
+
+def _exit_without_teardown(code: int) -> None:
+    for child in multiprocessing.active_children():  # those that decode images
+        child.terminate()
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _is_usage(error: Exception) -> bool:

@@ -76,6 +76,10 @@ class LeaveCohort(Exception):  # noqa: N818  (a signal, not an error)
     """Raised by a progress listener to remove a member from its cohort permanently."""
 
 
+class Stopped(SystemExit):
+    """A signal ends the program, whatever code it has interrupted."""
+
+
 class SealedError(RuntimeError):
     """Test data was requested before training had finished."""
 

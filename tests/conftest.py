@@ -45,6 +45,8 @@ def _plain_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "KDBENCH_WORKSPACE", "KDBENCH_FAILPOINT"):
             patch.delenv(name, raising=False)
+        # A worker process lacks what tests replace in their own, and takes seconds to start.
+        patch.setenv("KDBENCH_EXECUTOR", "inline")
         yield
 
 

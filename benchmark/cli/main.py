@@ -5,7 +5,10 @@ Heavy packages are imported inside the commands, so that `--help` is fast.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import multiprocessing
+import os
 import signal
 import sys
 import traceback
@@ -19,11 +22,14 @@ from benchmark import __version__
 from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune, verify
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
-from benchmark.errors import InputError, TrackingError, explained, first_line
+from benchmark.errors import InputError, Stopped, TrackingError, explained, first_line
 from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.printable import print_message, printable
 from benchmark.redact import shown
+
+_SHOW_CURSOR = b"\x1b[?25h"
+"""Makes the cursor visible again, which a live display hides."""
 
 HELP = "`kdbench --help` lists commands and options"
 
@@ -116,6 +122,9 @@ def main() -> None:
     options = Options()
     try:
         raise SystemExit(app(obj=options, standalone_mode=False))
+    except Stopped as stopped:
+        # Everything is recorded. Taking PyTorch's modules apart would take seconds.
+        _exit_without_teardown(int(stopped.code or 0))
     except Exception as error:
         if options.debug:
             raise
@@ -125,8 +134,28 @@ def main() -> None:
 
 
 def _stop(number: int, _: object) -> None:
+    """End the command, which keeps what it has recorded; a second signal does not wait for this."""
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, _stop_at_once)
+
     print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
-    raise SystemExit(128 + number)
+    raise Stopped(128 + number)
+
+
+def _stop_at_once(number: int, _: object) -> None:
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    os._exit(128 + number)
+
+
+def _exit_without_teardown(code: int) -> None:
+    for child in multiprocessing.active_children():  # those that decode images
+        child.terminate()
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _print_traceback(_: object, error: BaseException, __: object) -> None:

@@ -142,7 +142,7 @@ def _take_steps(member: Member, conditions: Conditions) -> None:
     """Take a step of the early stage, if there is one, and one of the training itself."""
     assert conditions.teacher is not None
     for epoch in [-1, 0] if member.length.early else [0]:
-        member.enter(epoch)
+        member.state.enter(epoch)
         batch = next(conditions.data.epoch(0, 0, RECIPE, views=member.needs.views))
         teacher = conditions.teacher.output(batch) if member.taught else None
         if not member.step(batch, teacher, 0).isfinite().all():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +16,20 @@ from benchmark.study.names import RULE, is_name
 from benchmark.study.plan import read_plan
 
 if TYPE_CHECKING:
+    from benchmark.execution.executors import Executor
     from benchmark.study.study import Study
     from benchmark.tracking.store import Store
+
+
+EXECUTOR = "process"
+"""The executor of commands: a method that crashes must not take a night's work with it."""
+
+STEP_MINUTES = 30.0
+"""A step of a large network takes seconds; only one that never ends takes as long as this."""
+
+
+CHECKPOINT_MINUTES = 15.0
+"""A checkpoint of a large cohort takes some ten seconds, about a hundredth of this time."""
 
 
 @dataclass
@@ -46,6 +60,24 @@ Device = Annotated[
 ]
 CohortSize = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of students that train side by side.")
+]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        envvar="KDBENCH_EXECUTOR",
+        show_envvar=True,
+        help="process: a cell that crashes or hangs ends alone; inline: train in this process.",
+    ),
+]
+StepMinutes = Annotated[
+    float,
+    typer.Option(
+        min=0.01, help="Minutes after which a step that does not end fails its cell (process)."
+    ),
+]
+CheckpointMinutes = Annotated[
+    float, typer.Option(min=0.0, help="Minutes between two checkpoints inside an epoch.")
 ]
 TrackingUri = Annotated[
     str | None,
@@ -78,6 +110,28 @@ def mlflow_store(context: typer.Context, study: Study | None, uri: str | None) -
 
     own = study.tracking.uri if study is not None else None
     return open_store(workspace_of(context), uri or own)
+
+
+@contextmanager
+def opened_executor(name: str, *, needed: bool = True) -> Iterator[Executor]:
+    """Open the executor of a command, and close it in the end.
+
+    Args:
+        name: Its name.
+        needed: Whether anything is trained; it then starts while the study is prepared.
+
+    Raises:
+        InputError: There is no such executor.
+    """
+    from benchmark.execution import executors
+
+    executor = executors.create(name)
+    try:
+        if needed:
+            executor.warm_up()
+        yield executor
+    finally:
+        executor.close()
 
 
 def load_study(path: Path) -> Study:

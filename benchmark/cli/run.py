@@ -10,12 +10,19 @@ import typer
 
 from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
 from benchmark.cli.options import (
+    CHECKPOINT_MINUTES,
+    EXECUTOR,
+    STEP_MINUTES,
+    CheckpointMinutes,
     CohortSize,
     Device,
+    ExecutorName,
+    StepMinutes,
     StudyFile,
     TrackingUri,
     load_study,
     mlflow_store,
+    opened_executor,
     workspace_of,
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
@@ -70,6 +77,9 @@ def run(
             help="Record load and memory of this machine in MLflow; needs kdbench[system].",
         ),
     ] = False,
+    executor: ExecutorName = EXECUTOR,
+    step_minutes: StepMinutes = STEP_MINUTES,
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -94,23 +104,33 @@ def run(
         loaded = tuned.with_tuned_rows(loaded, tuned.settings_file(study))
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
-    chosen = environment.device(device)
-    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
-    if dry_run:
-        _print_plan(prepared, workspace.path, cohort_size)
-        return
+    with opened_executor(executor, needed=not dry_run) as opened:
+        chosen = environment.device(device)
+        prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
+        if dry_run:
+            _print_plan(prepared, workspace.path, cohort_size)
+            return
 
-    environment.make_repeatable()
-    folder = workspace.study(loaded.name).path
-    with (
-        progress_display() as progress,
-        following(folder, store, progress.warn, system_metrics=system_metrics) as is_recorded,
-    ):
-        versions = environment.environment(chosen, cell_code.sources(prepared))
-        session = Session(workspace, str(study), chosen, versions, progress)
-        summary = execution.run(
-            prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain
-        )
+        environment.make_repeatable()
+        folder = workspace.study(loaded.name).path
+        with (
+            progress_display() as progress,
+            following(folder, store, progress.warn, system_metrics=system_metrics) as is_recorded,
+        ):
+            versions = environment.environment(chosen, cell_code.sources(prepared))
+            session = Session(
+                workspace,
+                str(study),
+                chosen,
+                versions,
+                progress,
+                opened,
+                step_minutes,
+                checkpoint_minutes,
+            )
+            summary = execution.run(
+                prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain
+            )
 
     _print_summary(summary, prepared)
     if not is_recorded():

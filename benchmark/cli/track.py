@@ -53,7 +53,7 @@ def sync(
         folder = workspace_of(context) / study
         observe = SystemMonitor(folder, store) if system_metrics else lambda: None
         complete = tracking_sync.follow(
-            folder, store, input_ended.is_set, warn=say, observe=observe
+            folder, store, input_ended.is_set, warn=say, observe=observe, pause=input_ended.wait
         )
         raise SystemExit(0 if complete else 3)
 

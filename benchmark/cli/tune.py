@@ -12,12 +12,19 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cli.options import (
+    CHECKPOINT_MINUTES,
+    EXECUTOR,
+    STEP_MINUTES,
+    CheckpointMinutes,
     CohortSize,
     Device,
+    ExecutorName,
+    StepMinutes,
     StudyFile,
     TrackingUri,
     load_study,
     mlflow_store,
+    opened_executor,
     workspace_of,
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
@@ -56,6 +63,9 @@ def tune(
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Serve optuna-dashboard instead of searching.")
     ] = False,
+    executor: ExecutorName = EXECUTOR,
+    step_minutes: StepMinutes = STEP_MINUTES,
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -79,19 +89,29 @@ def tune(
         return
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
-    chosen = environment.device(device)
-    prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
-    if dry_run:
-        _print_plan(prepared, str(study), workspace, cohort_size)
-        return
+    with opened_executor(executor, needed=not dry_run) as opened:
+        chosen = environment.device(device)
+        prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
+        if dry_run:
+            _print_plan(prepared, str(study), workspace, cohort_size)
+            return
 
-    environment.make_repeatable()
-    with progress_display() as progress:
-        record = recorder(store, progress.warn)
-        versions = environment.environment(chosen, cell_code.sources(prepared))
-        session = Session(workspace, str(study), chosen, versions, progress)
-        outcome = search.tune(prepared, session, storage, cohort_size, record)
-        record(folder.path)
+        environment.make_repeatable()
+        with progress_display() as progress:
+            record = recorder(store, progress.warn)
+            versions = environment.environment(chosen, cell_code.sources(prepared))
+            session = Session(
+                workspace,
+                str(study),
+                chosen,
+                versions,
+                progress,
+                opened,
+                step_minutes,
+                checkpoint_minutes,
+            )
+            outcome = search.tune(prepared, session, storage, cohort_size, record)
+            record(folder.path)
 
     if outcome.best:
         file = tuned.settings_file(study)

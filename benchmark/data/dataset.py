@@ -153,7 +153,9 @@ class Data:
         """Labels of the training set, int64 [samples], on the device."""
         return self._labels
 
-    def epoch(self, seed: int, epoch: int, recipe: Recipe, views: bool = False) -> Iterator[Loaded]:
+    def epoch(
+        self, seed: int, epoch: int, recipe: Recipe, views: bool = False, start: int = 0
+    ) -> Iterator[Loaded]:
         """Yield the batches of one epoch, augmented and mixed.
 
         Every random choice depends on `seed` and `epoch` alone and is drawn on the CPU, each role
@@ -165,8 +167,9 @@ class Data:
             epoch: Number of the epoch.
             recipe: The recipe, for its batch size, augmentation and mixing.
             views: Whether each batch has a second view, augmented by RandAugment as well.
+            start: Number of batches to leave out at the beginning; their images are not read.
         """
-        batches = self._view(seed, epoch, recipe, seed)
+        batches = self._view(seed, epoch, recipe, seed, start)
         if not views:
             yield from batches
             return
@@ -175,26 +178,27 @@ class Data:
         augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
         strong_recipe = recipe.model_copy(update={"augmentation": augmentation})
         second_seed = seeds.derive(seed, "second view")
-        second_batches = self._view(seed, epoch, strong_recipe, second_seed)
+        second_batches = self._view(seed, epoch, strong_recipe, second_seed, start)
         for first, second in zip(batches, second_batches, strict=True):
             yield replace(first, second=second.inputs)
 
     def _view(
-        self, seed: int, epoch: int, recipe: Recipe, augmentation_seed: int
+        self, seed: int, epoch: int, recipe: Recipe, augmentation_seed: int, start: int
     ) -> Iterator[Loaded]:
         """Yield one view of an epoch; order and mixing depend on `seed` alone in every view."""
         size = recipe.batch_size
         order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
         order = order.to(self.device)
         mixer = Mixer(recipe, self.classes, seed, epoch)
+        mixer.skip(start, size, *self.size[1:])
         squares = self._squares(recipe, augmentation_seed, epoch)
         own = OwnAugmentations(recipe.augmentation.own or (), augmentation_seed, epoch)
 
         steps = self.steps(size)
         batches = self._source.epoch(
-            self._train_index[order], size, recipe.augmentation, augmentation_seed, epoch
+            self._train_index[order], size, recipe.augmentation, augmentation_seed, epoch, start
         )
-        for step, inputs in zip(range(steps), batches, strict=True):
+        for step, inputs in zip(range(start, steps), batches, strict=True):
             at = slice(step * size, (step + 1) * size)
             index = order[at]
             if squares is not None:

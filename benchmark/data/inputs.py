@@ -48,7 +48,13 @@ class InputSource(Protocol):
         """Return the test inputs at `indices`, int64 [n]; all if there are none."""
 
     def epoch(
-        self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int
+        self,
+        indices: Tensor,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        epoch: int,
+        start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, augmented, on the device.
 
@@ -58,6 +64,7 @@ class InputSource(Protocol):
             augmentation: How each input is augmented.
             seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
+            start: Number of batches to leave out at the beginning, without reading them.
         """
 
 

@@ -71,14 +71,9 @@ class Mixer:
         if not self._alphas:
             return loaded
 
-        # The order of these draws determines the batches: changing it changes every result.
-        draw = self._generator
-        name, alpha = self._alphas[int(draw.integers(len(self._alphas)))]
-        share = float(draw.beta(alpha, alpha))
-        order = torch.from_numpy(draw.permutation(len(loaded.labels))).to(loaded.inputs.device)
         height, width = loaded.inputs.shape[2:]
-        row = int(draw.integers(height))
-        column = int(draw.integers(width))
+        name, share, order, row, column = self._draw(len(loaded.labels), height, width)
+        order = order.to(loaded.inputs.device)
 
         partners = loaded.inputs[order]
         if name == "mixup":
@@ -90,3 +85,20 @@ class Mixer:
         targets = share * one_hot + (1 - share) * one_hot[order]
         labels = loaded.labels if share >= 0.5 else loaded.labels[order]
         return Loaded(mixed, labels, loaded.index, targets)
+
+    def skip(self, batches: int, batch_size: int, height: int, width: int) -> None:
+        """Make the draws of the first batches of an epoch, without their images."""
+        if self._alphas:
+            for _ in range(batches):
+                self._draw(batch_size, height, width)
+
+    def _draw(self, count: int, height: int, width: int) -> tuple[str, float, Tensor, int, int]:
+        """Draw how a batch is mixed: kind, share, permutation, and centre of the box."""
+        # The order of these draws determines the batches: changing it changes every result.
+        draw = self._generator
+        name, alpha = self._alphas[int(draw.integers(len(self._alphas)))]
+        share = float(draw.beta(alpha, alpha))
+        order = torch.from_numpy(draw.permutation(count))
+        row = int(draw.integers(height))
+        column = int(draw.integers(width))
+        return name, share, order, row, column

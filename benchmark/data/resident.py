@@ -91,7 +91,13 @@ class ResidentSource:
         return self._test if indices is None else self._test.subset(indices.to(self.device))
 
     def epoch(
-        self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int
+        self,
+        indices: Tensor,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        epoch: int,
+        start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, float32 [batch_size, C, H, W] in [0, 1].
 
@@ -101,10 +107,11 @@ class ResidentSource:
             augmentation: How each image is augmented.
             seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
+            start: Number of batches to leave out at the beginning, without reading them.
         """
         draws = Draws(augmentation, seed, epoch, len(indices), self.device)
-        for start in range(0, len(indices) - batch_size + 1, batch_size):
-            at = slice(start, start + batch_size)
+        for step in range(start, len(indices) // batch_size):
+            at = slice(step * batch_size, (step + 1) * batch_size)
             images = self._train.images[indices[at]]
             yield draws.augment(images, at).to(torch.float32) / 255
 

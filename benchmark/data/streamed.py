@@ -100,7 +100,13 @@ class StreamedSource:
         return Streamed(self, test, chosen, test.labels[chosen].to(self.device))
 
     def epoch(
-        self, indices: Tensor, batch_size: int, augmentation: Augmentation, seed: int, epoch: int
+        self,
+        indices: Tensor,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        epoch: int,
+        start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, float32 [batch_size, 3, H, W] in [0, 1].
 
@@ -113,11 +119,12 @@ class StreamedSource:
             augmentation: How each image is augmented.
             seed: Together with `epoch`, determines every random draw.
             epoch: Number of the epoch.
+            start: Number of batches to leave out at the beginning, without reading them.
         """
         transform = _training_transform(self.image_size, augmentation, self.facts.mean)
         items = _Items(self._source.train, transform, (seed, epoch))
         full = len(indices) // batch_size * batch_size
-        yield from self.load(items, indices[:full].cpu().split(batch_size))
+        yield from self.load(items, indices[:full].cpu().split(batch_size)[start:])
 
     def load(self, items: _Items, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield batches of images, float32 [n, 3, H, W] in [0, 1], decoded ahead of their use.

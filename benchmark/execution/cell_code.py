@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from benchmark.code import Code, code_of, has_file, sources_of
 from benchmark.execution.rows import method_classes
 from benchmark.models.create import definition
 from benchmark.plugins.kinds import AUGMENTATIONS, DATA_SOURCES, OPTIMIZERS, SCHEDULES
-from benchmark.study.schema import Network, OwnData, Recipe
+from benchmark.study.schema import Dataset, Network, OwnData, Recipe
 from benchmark.study.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def code_of_teacher(study: Study, network: Network, method: str, recipe: Recipe)
         recipe: Its recipe.
     """
     networks = _definitions(network)
-    parts = (*method_classes(method), *networks, *_own_data(study), *own_parts(recipe))
+    parts = (*method_classes(method), *networks, *_own_data(study.dataset), *own_parts(recipe))
     return _code(parts)
 
 
@@ -57,17 +57,37 @@ def code_of_network(network: Network) -> Code:
     return _code(tuple(_definitions(network)))
 
 
+def code_of_parts(
+    method: str, networks: Sequence[Network], dataset: Dataset, recipe: Recipe
+) -> Code:
+    """Return the code of a cell, given what its configuration names.
+
+    Args:
+        method: The method.
+        networks: The student and the teacher.
+        dataset: The data set.
+        recipe: The recipe.
+    """
+    return _code(_parts(method, networks, dataset, recipe))
+
+
 def _objects(cell: Cell, teacher: Network) -> tuple[Any, ...]:
     """Return the functions and classes whose code decides the results of a cell."""
-    networks = _definitions(cell.pair.student, teacher)
-    methods = method_classes(cell.row.method)
-    return (*methods, *networks, *_own_data(cell.study), *own_parts(cell.recipe))
+    networks = (cell.pair.student, teacher)
+    return _parts(cell.row.method, networks, cell.study.dataset, cell.recipe)
 
 
-def _own_data(study: Study) -> Iterator[Callable[..., Any]]:
+def _parts(
+    method: str, networks: Sequence[Network], dataset: Dataset, recipe: Recipe
+) -> tuple[Any, ...]:
+    definitions = _definitions(*networks)
+    return (*method_classes(method), *definitions, *_own_data(dataset), *own_parts(recipe))
+
+
+def _own_data(dataset: Dataset) -> Iterator[Callable[..., Any]]:
     """Yield the function of a plug-in that provides the data, if one does."""
-    if isinstance(study.dataset, OwnData):
-        source = DATA_SOURCES.get(study.dataset.name)
+    if isinstance(dataset, OwnData):
+        source = DATA_SOURCES.get(dataset.name)
         assert source is not None
         yield source
 

@@ -24,6 +24,8 @@ class Session:
         environment: Versions and machine, recorded whenever a cell starts.
         progress: Receives the events of all cells.
         executor: Trains the cohorts.
+        step_minutes: Minutes without progress in a training step after which a cell hangs.
+        checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
     """
 
     workspace: Workspace
@@ -32,6 +34,8 @@ class Session:
     environment: dict[str, str]
     progress: Progress = field(default_factory=Progress)
     executor: Executor = field(default_factory=lambda: executors.create(executors.DEFAULT))
+    step_minutes: float = executors.STEP_MINUTES
+    checkpoint_minutes: float | None = executors.CHECKPOINT_MINUTES
 
     @property
     def store(self) -> TeacherStore:

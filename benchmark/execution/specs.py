@@ -65,6 +65,8 @@ def cohort_spec(
         environment=session.environment,
         cells=tuple(cells),
         plugins=tuple(loading.loaded()),
+        step_minutes=session.step_minutes,
+        checkpoint_minutes=session.checkpoint_minutes,
     )
 
 

@@ -229,6 +229,7 @@ def _train(
             select=configuration["select"],
             teacher=None,
             environment=session.environment,
+            checkpoint_minutes=session.checkpoint_minutes,
         )
         train([task], conditions, session.progress)
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmark.code import changed_modules
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution import environment, teachers
+from benchmark.execution.cell_code import code_of_parts
 from benchmark.execution.executors.base import CellSpec, CohortSpec, Resources
 from benchmark.execution.prepare import load_data
+from benchmark.execution.recorded_code import CODE
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.plugins import loading
 from benchmark.records.checkpoints import CellFolder
-from benchmark.records.layout import Workspace
+from benchmark.records.heartbeat import Heartbeat
+from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study.schema import Network, Recipe
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
@@ -23,13 +28,16 @@ from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 
 
-def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> None:
+def train_cohort(
+    spec: CohortSpec, resources: Resources, progress: Progress, heart: Heartbeat | None = None
+) -> None:
     """Train the cells of a cohort side by side.
 
     Args:
         spec: The cohort.
         resources: The cohort's data, and at least its teacher.
         progress: Receives the events of all cells.
+        heart: Receives what the cohort turns to, step by step.
 
     Raises:
         InputError: The data set or the teacher has changed since the spec was created, or a file
@@ -40,7 +48,7 @@ def train_cohort(spec: CohortSpec, resources: Resources, progress: Progress) -> 
         _check_resources(cell, resources.data, teacher)
 
     tasks = [task_of(spec, cell) for cell in spec.cells]
-    train(tasks, conditions_of(spec, resources), progress)
+    train(tasks, conditions_of(spec, resources), progress, heart)
 
 
 def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
@@ -53,50 +61,108 @@ def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
         teacher=resources.teachers[spec.teacher],
         environment=spec.environment,
         tested=spec.tested,
+        checkpoint_minutes=spec.checkpoint_minutes,
     )
 
 
-def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
-    """Train a cohort in a fresh process: the entry point of a worker.
+class Worker:
+    """Trains cohorts in a process that knows only their descriptions.
 
-    The process uses the number of threads in the spec's environment, because the last bits of the
-    results depend on it.
-
-    Args:
-        spec: The cohort.
-        progress: Receives the events of all cells.
-        say: Receives a line when something slow begins, such as decoding all images.
-
-    Raises:
-        InputError: Loading or training fails; see `load_resources` and `train_cohort`.
+    Data and teachers stay loaded until a cohort needs others.
     """
-    for plugin in spec.plugins:
-        loading.load(plugin, "plug-in")
-    environment.make_repeatable()
-    torch.set_num_threads(int(spec.environment["threads"]))
-    train_cohort(spec, load_resources(spec, say), progress)
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None):
+        """Create a worker that has loaded nothing yet.
+
+        Args:
+            say: Receives a line when something slow begins, such as decoding all images.
+        """
+        self._say = say
+        self._data_key: Any = None
+        self._data: Data | None = None
+        self._teachers: dict[str, Teacher] = {}
+
+    def work(self, spec: CohortSpec, progress: Progress, heart: Heartbeat | None = None) -> None:
+        """Train a cohort.
+
+        The process uses the number of threads in the spec's environment, because the last bits of
+        the results depend on it.
+
+        Args:
+            spec: The cohort.
+            progress: Receives the events of all cells.
+            heart: Receives what the cohort turns to, step by step.
+
+        Raises:
+            InputError: The code has changed since the spec was created, or loading or training
+                fails; see `train_cohort`.
+        """
+        loading.load_installed()
+        for plugin in spec.plugins:
+            loading.load(plugin, "plug-in")
+        for cell in spec.cells:
+            _check_code(spec, cell)
+
+        environment.make_repeatable()
+        torch.set_num_threads(int(spec.environment["threads"]))
+        train_cohort(spec, self._load(spec), progress, heart)
+
+    def _load(self, spec: CohortSpec) -> Resources:
+        """Load the data and the teacher of a cohort, unless they are loaded.
+
+        Raises:
+            InputError: The data cannot be read, or the store has no such teacher.
+        """
+        workspace = Workspace(Path(spec.workspace))
+        key = (spec.workspace, spec.dataset, spec.split, spec.device)
+
+        if self._data is None or self._data_key != key:
+            device = torch.device(spec.device)
+            self._data = load_data(spec.dataset, spec.split, device, workspace, self._say)
+            self._data_key = key
+            self._teachers = {}
+
+        if spec.teacher not in self._teachers:
+            self._teachers = {spec.teacher: _load_teacher(spec, workspace, self._data)}
+        return Resources(self._data, self._teachers)
 
 
-def load_resources(spec: CohortSpec, say: Callable[[str], None]) -> Resources:
-    """Load the data and the teacher of a cohort.
-
-    Args:
-        spec: The cohort.
-        say: Receives a line when something slow begins.
-
-    Raises:
-        InputError: The data cannot be read, or the store has no such teacher.
-    """
-    workspace = Workspace(Path(spec.workspace))
-    data = load_data(spec.dataset, spec.split, torch.device(spec.device), workspace, say)
-
+def _load_teacher(spec: CohortSpec, workspace: Workspace, data: Data) -> Teacher:
     store = TeacherStore(workspace)
     card = store.card(spec.teacher)
     if card is None:
         raise InputError(f"{store.folder}: no teacher {spec.teacher}; run the study again")
+    return teachers.load(card, f"teacher {spec.teacher}", store, data)
 
-    teacher = teachers.load(card, f"teacher {spec.teacher}", store, data)
-    return Resources(data, {spec.teacher: teacher})
+
+def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
+    """Train a single cohort in a fresh process; see `Worker.work`.
+
+    Args:
+        spec: The cohort.
+        progress: Receives the events of all cells.
+        say: Receives a line when something slow begins.
+
+    Raises:
+        InputError: Loading or training fails.
+    """
+    Worker(say).work(spec, progress)
+
+
+def _check_code(spec: CohortSpec, cell: CellSpec) -> None:
+    """Refuse a cell whose code this process would take from files that were edited meanwhile."""
+    expected = cell.configuration.get(CODE)
+    if expected is None:
+        return
+
+    task = task_of(spec, cell)
+    assert task.teacher is not None
+    assert task.recipe is not None
+    networks = (task.student, task.teacher)
+    code = code_of_parts(task.method, networks, spec.dataset, task.recipe)
+    if code != expected:
+        changed = ", ".join(changed_modules(expected, code))
+        raise InputError(f"{cell.label}: {changed} changed during the run; run the study again")
 
 
 def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
@@ -104,6 +170,12 @@ def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
         raise InputError(f"{cell.label}: the data set {data.name} has changed; run the study again")
     if teacher.sha256 != cell.configuration["teacher"]["sha256"]:
         raise InputError(f"{cell.label}: the teacher has changed; run the study again")
+
+
+def study_folder(spec: CohortSpec) -> StudyFolder:
+    """Return the folder of the study or search that the cells of a cohort belong to."""
+    cell = Path(spec.workspace) / spec.cells[0].folder
+    return StudyFolder(cell.parents[1])
 
 
 def task_of(spec: CohortSpec, cell: CellSpec) -> Task:

@@ -38,17 +38,19 @@ def sha256(tensors: Tensors) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a cell after an epoch.
+    """The state of a cell after an epoch, or inside one.
 
     Attributes:
         epoch: Number of the epoch, counted from 0, early stage included.
         tensors: Weights and optimizer state.
-        state: All other state as JSON, including the epoch's journal record.
+        state: All other state as JSON, including the journal record of the last whole epoch.
+        step: Number of batches of the epoch that are trained; 0 for the whole epoch.
     """
 
     epoch: int
     tensors: Tensors
     state: dict[str, Any]
+    step: int = 0
 
 
 class CellFolder:
@@ -113,17 +115,19 @@ class CellFolder:
         Raises:
             InputError: A file cannot be written. Earlier checkpoints remain valid.
         """
-        digest = _write_tensors(self.files.checkpoint(checkpoint.epoch), checkpoint.tensors)
+        epoch, step = checkpoint.epoch, checkpoint.step
+        digest = _write_tensors(self.files.checkpoint(epoch, step), checkpoint.tensors)
         failpoint("checkpoint.tensors")
 
         # Written last, the marker makes the checkpoint valid.
         marker = {
-            "epoch": checkpoint.epoch,
+            "epoch": epoch,
             "sha256": digest,
             "state": checkpoint.state,
             "journal": journal.model_dump(),
         }
-        write_atomically(self.files.checkpoint_marker(checkpoint.epoch), encode_line(marker))
+        inside = {"step": step} if step else {}
+        write_atomically(self.files.checkpoint_marker(epoch, step), encode_line(marker | inside))
         failpoint("checkpoint.written")
 
         for old in self.files.checkpoint_markers()[KEPT_CHECKPOINTS:]:
@@ -150,7 +154,8 @@ class CellFolder:
                 reason = error.problem
                 warnings.append(f"{path}: training resumes from an earlier epoch ({reason})")
             else:
-                return Checkpoint(marker["epoch"], tensors, marker["state"]), warnings
+                step = marker.get("step", 0)
+                return Checkpoint(marker["epoch"], tensors, marker["state"], step), warnings
 
         return None, warnings
 

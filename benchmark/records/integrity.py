@@ -142,15 +142,14 @@ def check_unfinished(files: CellFiles) -> bool:
             damaged.
         InputError: A file cannot be read, or comes from a later version of kdbench.
     """
-    markers = list(_intact_markers(files))  # before the journal, which may grow meanwhile
+    markers = dict(_intact_markers(files))  # before the journal, which may grow meanwhile
     content = read_content(files.journal)
     records, chain = parse_journal(files.journal, content)
     _check_sequence(files.journal, records)
 
-    fitting = [marker for marker in markers if fits(marker, files.journal, content)]
+    fitting = [marker for marker in markers.values() if fits(marker, files.journal, content)]
     if markers and not fitting:
-        newest = files.checkpoint_marker(markers[0]["epoch"]).name
-        lost = f"has lost records that were written before {newest}"
+        lost = f"has lost records that were written before {next(iter(markers)).name}"
         raise DamageError(f"{files.journal}: {lost}", RETRAIN)
 
     configuration = read_configuration(files) or {}
@@ -277,15 +276,15 @@ def _check_sequence(path: Path, records: Sequence[Record]) -> None:
             raise DamageError(f"{path}: lacks the record of an epoch", RETRAIN)
 
 
-def _intact_markers(files: CellFiles) -> Iterator[Json]:
-    """Yield the markers of all intact checkpoints, newest first."""
+def _intact_markers(files: CellFiles) -> Iterator[tuple[Path, Json]]:
+    """Yield the paths and contents of the markers of all intact checkpoints, newest first."""
     for path in files.checkpoint_markers():
         try:
             marker = read_marker(path)
             check_weights(files.checkpoint_tensors(path), marker["sha256"], None)
         except DamageError:
             continue
-        yield marker
+        yield path, marker
 
 
 def _check_best(files: CellFiles, epoch: int) -> None:

@@ -7,7 +7,7 @@
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json  handmade.json  intact.json
+        plan.json  study.yaml  split.json  handmade.json  intact.json  heartbeat.json
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -81,13 +81,20 @@ class CellFiles:
         """The card of a stored teacher."""
         return self.path / "card.json"
 
-    def checkpoint(self, epoch: int) -> Path:
-        """Return the tensor file of the checkpoint after an epoch."""
-        return self.path / f"{CHECKPOINT}{epoch:05d}.safetensors"
+    def checkpoint(self, epoch: int, step: int = 0) -> Path:
+        """Return the tensor file of a checkpoint.
 
-    def checkpoint_marker(self, epoch: int) -> Path:
-        """Return the JSON file that makes the checkpoint after an epoch valid."""
-        return self.checkpoint(epoch).with_suffix(".json")
+        Args:
+            epoch: Number of the epoch.
+            step: Number of batches in it that are trained; 0 for the whole epoch.
+        """
+        inside = f"-{step:07d}" if step else ""
+        # By name, a checkpoint inside an epoch comes before that of the whole epoch.
+        return self.path / f"{CHECKPOINT}{epoch:05d}{inside}.safetensors"
+
+    def checkpoint_marker(self, epoch: int, step: int = 0) -> Path:
+        """Return the JSON file that makes a checkpoint valid; see `checkpoint`."""
+        return self.checkpoint(epoch, step).with_suffix(".json")
 
     def checkpoint_markers(self) -> list[Path]:
         """Return the JSON files of all checkpoints, newest first."""
@@ -123,6 +130,16 @@ class StudyFolder:
     def split(self) -> Path:
         """The indices of the training and validation samples."""
         return self.path / "split.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        """What the process that trains the study is doing, or was doing when it died."""
+        return self.path / "heartbeat.json"
+
+    @property
+    def crash(self) -> Path:
+        """Where the threads of a process were when it crashed."""
+        return self.path / "crash.txt"
 
     @property
     def sync_lock(self) -> Path:

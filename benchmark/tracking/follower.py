@@ -13,6 +13,12 @@ from typing import IO
 
 from benchmark.tracking.store import Store
 
+LAST_SYNC_SECONDS = 2.0
+"""Time that the process has for its last sync once a signal has stopped the training.
+
+Importing MLflow alone can take longer. What MLflow lacks then comes with the next sync.
+"""
+
 _PROJECT = Path(__file__).parents[2]
 """The folder that contains the package `benchmark`."""
 
@@ -23,7 +29,8 @@ def following(
 ) -> Iterator[Callable[[], bool]]:
     """Run a process that writes journals to MLflow while this process trains.
 
-    The new process exits when its standard input closes, however this process ends.
+    The new process exits when its standard input closes, however this process ends. If a signal
+    ends this process, the last sync is cut short.
 
     Args:
         folder: Folder of the study.
@@ -60,12 +67,25 @@ def following(
     assert process.stderr is not None
     reader = threading.Thread(target=_forward, args=(process.stderr, warn), daemon=True)
     reader.start()
+    seconds = None
     try:
         yield lambda: process.returncode == 0
+    except (KeyboardInterrupt, SystemExit):
+        seconds = LAST_SYNC_SECONDS
+        raise
     finally:
         process.stdin.close()
-        process.wait()
+        _wait(process, seconds)
         reader.join()
+
+
+def _wait(process: subprocess.Popen[str], seconds: float | None) -> None:
+    """Wait until a process has ended, and kill it after some seconds, if a number is given."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _python_path() -> str:

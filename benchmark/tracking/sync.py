@@ -181,6 +181,7 @@ def follow(
     warn: Callable[[str], None],
     every: float = 1.0,
     observe: Callable[[], None] = lambda: None,
+    pause: Callable[[float], object] = time.sleep,
 ) -> bool:
     """Keep MLflow up to date while a study is being trained, and sync once more at the end.
 
@@ -195,6 +196,7 @@ def follow(
         warn: Receives a message when the store first fails.
         every: Seconds between two checks of the journals.
         observe: Called after each check, until training is over.
+        pause: Waits for a number of seconds, or less if training is over.
 
     Returns:
         Whether the last sync succeeded.
@@ -231,7 +233,7 @@ def follow(
                 return error is None
 
         observe()
-        time.sleep(every)
+        pause(every)
 
 
 def _try_sync(folder: Path, store: Store, warn: Warn) -> Exception | None:

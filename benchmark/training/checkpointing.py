@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
+from benchmark.training.epoch_log import EpochLog
+
+PARTIAL = "partial"
+"""Key of the state of an incomplete epoch in a checkpoint."""
+
+LOG = "log/rows"
+"""Name of the tensor with the values of the batches of an incomplete epoch."""
 
 
 class Stateful(Protocol):
@@ -84,21 +92,57 @@ class Tally:
         }
 
 
+@dataclass
+class Partial:
+    """What a member has of an epoch that is not complete.
+
+    Attributes:
+        log: The values of each batch.
+        tally: The times of the epoch so far.
+        step: Number of batches that are trained.
+    """
+
+    log: EpochLog = field(default_factory=EpochLog)
+    tally: Tally = field(default_factory=Tally)
+    step: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is not in tensors, for `load`."""
+        return {"log": self.log.names(), **self.tally.to_json()}
+
+    def load(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        """Restore the state in a checkpoint that was taken inside an epoch.
+
+        Args:
+            checkpoint: The checkpoint.
+            device: The device of the training.
+
+        Raises:
+            KeyError: A part is missing.
+        """
+        content = checkpoint.state[PARTIAL]
+        self.step = checkpoint.step
+        self.tally = Tally.from_json(content)
+        self.log.load(checkpoint.tensors[LOG], content["log"], device)
+
+
 def take(
     modules: Mapping[str, nn.Module],
     states: Mapping[str, Stateful],
     tally: Tally,
-    record: EarlyEpoch | Epoch,
+    record: EarlyEpoch | Epoch | None,
     epoch: int,
+    partial: Partial | None = None,
 ) -> Checkpoint:
-    """Return the checkpoint of a member after an epoch.
+    """Return the checkpoint of a member after an epoch, or inside one.
 
     Args:
         modules: All modules that learn or hold state, by the prefix of their tensors' names.
         states: All other state in tensors, by the prefix of their names.
         tally: The member's training time and best epoch so far.
-        record: The journal record of the epoch.
+        record: The journal record of the last whole epoch; None if there is none yet.
         epoch: Index of the epoch, counted from 0 at the start of the early stage.
+        partial: What the member has of the epoch; None for the whole epoch.
     """
     tensors: Tensors = {}
     for part, module in modules.items():
@@ -109,9 +153,14 @@ def take(
         for name, value in state.state().items():
             tensors[f"{part}/{name}"] = value
 
-    content = record.model_dump(exclude={"kind"})
-    marker = {"record": content, "kind": record.kind, **tally.to_json()}
-    return Checkpoint(epoch, tensors, marker)
+    marker = tally.to_json()
+    if record is not None:
+        marker |= {"record": record.model_dump(exclude={"kind"}), "kind": record.kind}
+    if partial is None:
+        return Checkpoint(epoch, tensors, marker)
+
+    tensors[LOG] = partial.log.rows()
+    return Checkpoint(epoch, tensors, marker | {PARTIAL: partial.to_json()}, partial.step)
 
 
 def load_modules(checkpoint: Checkpoint, modules: Mapping[str, nn.Module]) -> None:
@@ -135,8 +184,11 @@ def load_states(checkpoint: Checkpoint, states: Mapping[str, Stateful]) -> None:
         state.load(_part(checkpoint, part))
 
 
-def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch:
-    """Return the journal record of the epoch after which a checkpoint was taken."""
+def record_of(checkpoint: Checkpoint) -> EarlyEpoch | Epoch | None:
+    """Return the journal record of the last whole epoch before a checkpoint, if there is one."""
+    if checkpoint.step and "record" not in checkpoint.state:
+        return None
+
     # Checkpoints of the first versions lack a kind, because these versions had no early stage.
     kind = checkpoint.state.get("kind", "epoch")
     record = parse_record({"kind": kind, **checkpoint.state["record"]})

@@ -12,14 +12,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError
+from benchmark.records import heartbeat
+from benchmark.records.heartbeat import Heartbeat
 from benchmark.training.conditions import Conditions, Task
+from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure, set_aside
+from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
 
 
-def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> None:
+def train(
+    tasks: Sequence[Task],
+    conditions: Conditions,
+    progress: Progress,
+    heart: Heartbeat | None = None,
+) -> None:
     """Train, evaluate and record all tasks side by side, each resuming from its folder.
 
     A task that raises an error or whose loss is not finite is recorded as failed and removed; the
@@ -29,38 +38,45 @@ def train(tasks: Sequence[Task], conditions: Conditions, progress: Progress) -> 
         tasks: The members of the cohort.
         conditions: Data and settings that the members share.
         progress: Receives the progress events of all members.
+        heart: Receives what the cohort turns to, step by step.
 
     Raises:
         InputError: A file that the cohort needs cannot be read or written.
     """
-    members = _build_members(tasks, conditions, progress)
-    first = min((member.epoch for member in members), default=0)
+    heart = heart or Heartbeat()
+    members = _build_members(tasks, conditions, progress, heart)
+    first = min((member.state.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
 
+    saver = Saver(conditions)
     for epoch in range(first, last + 1):
         for member in members:
             if member.done:
+                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
                 with _isolated(member):
                     member.finish()
 
         members = [member for member in members if not member.done and not member.left]
         active = [member for member in members if member.active(epoch)]
         if active:
-            _train_epoch(active, epoch, conditions)
+            _train_epoch(active, epoch, conditions, saver, heart)
 
 
 def _build_members(
-    tasks: Sequence[Task], conditions: Conditions, progress: Progress
+    tasks: Sequence[Task], conditions: Conditions, progress: Progress, heart: Heartbeat
 ) -> list[Member]:
     """Build the members; tasks whose member cannot be built are recorded as failed."""
     members = []
 
     for task in tasks:
+        heart.beat(heartbeat.BUILDING, task.name)
         try:
             members.append(_build_member(task, conditions, progress))
         except (InputError, SealedError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if concerns_all(error):
+                raise
             record_failure(task, error, progress)
 
     return members
@@ -75,38 +91,53 @@ def _build_member(task: Task, conditions: Conditions, progress: Progress) -> Mem
         return Member(task, conditions, progress)
 
 
-def _train_epoch(members: Sequence[Member], epoch: int, conditions: Conditions) -> None:
+def _train_epoch(
+    members: Sequence[Member], epoch: int, conditions: Conditions, saver: Saver, heart: Heartbeat
+) -> None:
     data = conditions.data
     teacher = conditions.teacher
     watch = Stopwatch(data.device)
+    clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
+    start = min(member.state.partial.step for member in members)
 
-    for step, loaded in enumerate(data.epoch(conditions.seed, epoch, conditions.recipe, views)):
-        active = [member for member in members if member.active(epoch)]
-        if not active:
+    heart.beat(heartbeat.BATCH)
+    batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
+    for step, loaded in enumerate(batches, start):
+        members = [member for member in members if member.active(epoch)]
+        if not members:
             return
 
+        # A member may have been saved later in the epoch than others.
+        turn = [member for member in members if member.state.partial.step == step]
         output = None
-        if teacher is not None and any(member.taught for member in active):
+        if teacher is not None and any(member.taught for member in turn):
             with watch.running(), conditions.autocast():
                 output = teacher.output(loaded)
 
-        for member in active:
+        for member in turn:
+            heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
             with _isolated(member):
                 member.step(loaded, output, step)
 
-    teacher_seconds = watch.read()
+        for member in saver.due([member for member in turn if member.active(epoch)], step):
+            heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
+            with _isolated(member):
+                member.save_inside_epoch(clock.since(member))
+        heart.beat(heartbeat.BATCH)
+
     for member in members:
         if member.active(epoch):
+            heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
             with _isolated(member):
-                member.end_epoch(teacher_seconds)
+                member.end_epoch(clock.since(member))
 
 
 @contextmanager
 def _isolated(member: Member) -> Iterator[None]:
     """Confine an error of one member to that member, which is set aside if a file is damaged.
 
-    Errors of the disk and of the seal affect the whole cohort and are re-raised.
+    Errors of the disk, the seal and the device affect the whole cohort and are re-raised.
     """
     try:
         yield
@@ -116,5 +147,7 @@ def _isolated(member: Member) -> Iterator[None]:
         raise
     except LeaveCohort:
         member.leave()
-    except Exception as error:
+    except BaseException as error:
+        if concerns_all(error):
+            raise
         member.fail(error)

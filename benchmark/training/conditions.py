@@ -42,6 +42,11 @@ class Task:
     teacher: Network | None = None
     recipe: Recipe | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of the cell's folder, which is its identity."""
+        return self.folder.path.name
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -56,6 +61,7 @@ class Conditions:
         teacher: The trained teacher; None if no method needs one.
         environment: Versions and machine, recorded at each start of a cell.
         tested: Whether finished cells are evaluated on the test data; trials of a search never are.
+        checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
     """
 
     data: Data
@@ -65,6 +71,7 @@ class Conditions:
     teacher: Teacher | None
     environment: dict[str, str] = field(default_factory=dict)
     tested: bool = True
+    checkpoint_minutes: float | None = None
 
     @property
     def steps(self) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +42,31 @@ class EpochLog:
         self._weights = loss.weights
 
         return row
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values are finite; waits for the device."""
+        return bool(torch.stack(self._rows).isfinite().all())
+
+    def rows(self) -> Tensor:
+        """Return the values of all batches, float32 [batches, values]."""
+        return torch.stack(self._rows)
+
+    def names(self) -> dict[str, Any]:
+        """Return what the values stand for, for `load`."""
+        return {"names": self._names, "weights": self._weights}
+
+    def load(self, rows: Tensor, names: Mapping[str, Any], device: torch.device) -> None:
+        """Restore the batches of an interrupted epoch.
+
+        Args:
+            rows: What `rows` returned.
+            names: What `names` returned.
+            device: The device of the batches to come.
+        """
+        self._rows = list(rows.to(device).unbind())
+        self._names = list(names["names"])
+        self._weights = dict(names["weights"])
 
     def clear(self) -> None:
         """Discard all batches."""
@@ -78,6 +106,11 @@ class EpochLog:
         raise FloatingPointError(
             f"non-finite loss at epoch {number}, step {step + 1} (term {name})"
         )
+
+
+def has_finite_weights(network: nn.Module) -> bool:
+    """Return whether all weights of a network are finite."""
+    return all(bool(value.isfinite().all()) for value in network.state_dict().values())
 
 
 def check_weights(network: nn.Module, number: int) -> None:

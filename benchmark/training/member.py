@@ -7,15 +7,15 @@ from torch import Tensor
 
 from benchmark import seeds
 from benchmark.data import Loaded
-from benchmark.records.checkpoints import Checkpoint
-from benchmark.training import checkpointing, evaluate, results
+from benchmark.training import evaluate, results
 from benchmark.training.assembly import assemble
-from benchmark.training.checkpointing import Tally
+from benchmark.training.checkpointing import Partial
 from benchmark.training.conditions import Conditions, Task
-from benchmark.training.epoch_log import EpochLog, check_weights
+from benchmark.training.epoch_log import check_weights, has_finite_weights
 from benchmark.training.losses import Step
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
+from benchmark.training.state import State
 from benchmark.training.stopwatch import Stopwatch
 from methods import Output
 
@@ -30,7 +30,7 @@ class Member:
         student: The student.
         needs: The taps that the method needs.
         length: Number of epochs in each of the two stages.
-        epoch: Current epoch: -n to -1 in an early stage of n epochs, then counted from 0.
+        state: What changes during the training, such as the current epoch.
         left: Whether the member has left its cohort, because it failed or was pruned.
     """
 
@@ -50,20 +50,18 @@ class Member:
         self.needs = self.parts.method.tapped()
         self.length = self.parts.length
         self.left = False
+        self.state = State(self.parts, conditions.data.device)
         self._watch = Stopwatch(conditions.data.device)
-        self._log = EpochLog()
-        self._tally = Tally()
         self._recorder = Recorder(task, self.length.total, progress)
 
-        self.enter(-self.length.early)
-        self._recorder.restore(self._load)
+        self._recorder.restore(self.state.load)
         if not self._complete:
-            self._recorder.start(self._position, conditions.environment)
+            self._recorder.start(self.state.position, conditions.environment)
 
     @property
     def taught(self) -> bool:
         """Whether the member needs the teacher in the current epoch."""
-        return self.parts.method.taught(self.epoch < 0)
+        return self.parts.method.taught(self.state.epoch < 0)
 
     @property
     def done(self) -> bool:
@@ -73,22 +71,12 @@ class Member:
     @property
     def _complete(self) -> bool:
         """Whether all epochs are trained, or the time is up after one epoch or more."""
-        out_of_time = self.epoch > 0 and self._tally.exceeds(self.parts.recipe.max_hours)
-        return out_of_time or self.epoch == self.length.epochs
-
-    @property
-    def _position(self) -> int:
-        """The current epoch, counted from 0 at the start of the early stage."""
-        return self.epoch + self.length.early
+        out_of_time = self.state.epoch > 0 and self.state.tally.exceeds(self.parts.recipe.max_hours)
+        return out_of_time or self.state.epoch == self.length.epochs
 
     def active(self, epoch: int) -> bool:
         """Return whether the member trains in the given epoch."""
-        return not self.left and not self._complete and self.epoch == epoch
-
-    def enter(self, epoch: int) -> None:
-        """Enter a stage at an epoch: choose which networks train, with a fresh optimizer."""
-        self.epoch = epoch
-        self.stage = self.parts.enter(early=epoch < 0)
+        return not self.left and not self._complete and self.state.epoch == epoch
 
     def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
         """Train on one batch; only loss scaling waits for the device.
@@ -101,64 +89,81 @@ class Member:
         Returns:
             The values to log; see `EpochLog.add`.
         """
-        torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.epoch, step))
+        torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.state.epoch, step))
 
         with self._watch.running():
-            loss = self.parts.loss(Step(loaded, teacher, self.epoch))
-            self.stage.step(loss, self.epoch, step)
-        return self._log.add(loss, loaded.labels)
+            loss = self.parts.loss(Step(loaded, teacher, self.state.epoch))
+            self.state.stage.step(loss, self.state.epoch, step)
+        self.state.partial.step = step + 1
+        return self.state.partial.log.add(loss, loaded.labels)
 
-    def end_epoch(self, teacher_seconds: float) -> None:
-        """Check, validate and record the epoch. A crash at any point loses at most this epoch.
+    def save_inside_epoch(self, teacher_seconds: float) -> None:
+        """Save the state between two batches, unless it is worth nothing.
+
+        The end of the epoch then tells what is not finite.
 
         Args:
-            teacher_seconds: Time of the teacher's forward passes in this epoch.
+            teacher_seconds: As for `end_epoch`.
+        """
+        self._count_seconds(teacher_seconds)
+        partial = self.state.partial
+        if partial.log.finite and has_finite_weights(self.student.network):
+            self._recorder.inside_epoch(self.state.checkpoint(partial))
+
+    def end_epoch(self, teacher_seconds: float) -> None:
+        """Check, validate and record the epoch.
+
+        Args:
+            teacher_seconds: Time of the teacher's forward passes in this epoch, since the last
+                checkpoint inside it.
 
         Raises:
             FloatingPointError: A value is not finite. The previous checkpoint is kept.
         """
-        metrics = self._log.close(self._position + 1)
-        check_weights(self.student.network, self._position + 1)
+        state = self.state
+        metrics = state.partial.log.close(state.position + 1)
+        check_weights(self.student.network, state.position + 1)
 
-        seconds = self._tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
+        self._count_seconds(teacher_seconds)
+        spent = state.partial.tally
+        seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds)
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
-        metrics["lr"] = self.stage.optimizer.rate
+        metrics["lr"] = state.stage.optimizer.rate
 
-        if self.epoch >= 0:
+        if self.state.epoch >= 0:
             metrics |= self._validate()
-        record = epoch_record(self.epoch, self._position, metrics)
-        checkpoint = checkpointing.take(
-            self.parts.modules(), self.stage.states(), self._tally, record, self._position
-        )
-        self._recorder.epoch(record, checkpoint)
-        self.epoch += 1
-        if self.epoch == 0:
-            self.enter(0)
+        state.record = record = epoch_record(state.epoch, state.position, metrics)
+        self._recorder.epoch(record, state.checkpoint())
+        state.next_epoch()
 
     def finish(self) -> None:
         """Select weights by the study's rule, evaluate them, and record the results."""
-        folder = self.task.folder
-        epoch = self.epoch - 1
+        folder, state = self.task.folder, self.state
+        epoch = state.epoch - 1
         if self.conditions.select == "best_val":
-            epoch = self._tally.best_epoch
+            epoch = state.tally.best_epoch
             self.parts.load_weights(folder.read_best(epoch))
         else:
-            self.stage.finish()
+            state.stage.finish()
 
         digest = folder.save_weights(self.parts.weights())
-        self._recorder.trained(epoch, digest, self.length.stopped(self.epoch))
-        metrics = results.measure(self.parts, self._tally, self.epoch, self.conditions, folder.path)
+        self._recorder.trained(epoch, digest, self.length.stopped(state.epoch))
+        path = folder.path
+        metrics = results.measure(self.parts, state.tally, state.epoch, self.conditions, path)
         self._recorder.finish(epoch, digest, metrics)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Leave the cohort because of an error."""
         self.leave()
         record_failure(self.task, error, self._progress)
 
     def leave(self) -> None:
         """Leave the cohort without recording a failure, as when the member was pruned."""
-        self._log.clear()
+        self.state.partial = Partial()
         self.left = True
+
+    def _count_seconds(self, teacher_seconds: float) -> None:
+        self.state.partial.tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
 
     def _validate(self) -> dict[str, float]:
         """Return the validation metrics, if any; under `best_val`, save new best weights."""
@@ -166,17 +171,9 @@ class Member:
         if images is None:
             return {}
 
-        with self.stage.averaged():
-            scores = evaluate.validate(self.parts.model, images, self._position + 1)
-            improved = self._tally.improved(self.epoch, scores["val/acc1"])
+        with self.state.stage.averaged():
+            scores = evaluate.validate(self.parts.model, images, self.state.position + 1)
+            improved = self.state.tally.improved(self.state.epoch, scores["val/acc1"])
             if improved and self.conditions.select == "best_val":
-                self.task.folder.save_best(self.epoch, self.parts.weights())
+                self.task.folder.save_best(self.state.epoch, self.parts.weights())
         return scores
-
-    def _load(self, checkpoint: Checkpoint) -> None:
-        """Load a checkpoint, and move to the epoch that follows it."""
-        checkpointing.load_modules(checkpoint, self.parts.modules())
-        self.enter(checkpoint.epoch + 1 - self.length.early)
-        if self.epoch != 0:  # epoch 0 starts with a fresh optimizer
-            checkpointing.load_states(checkpoint, self.stage.states())
-        self._tally = Tally.from_json(checkpoint.state)

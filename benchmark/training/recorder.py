@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from benchmark.errors import DamageError, first_line
-from benchmark.records.checkpoints import Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done
 from benchmark.records.integrity import check_unfinished
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
@@ -59,7 +59,8 @@ class Recorder:
             problem = f"the checkpoint is incompatible with this version of kdbench ({error})"
             raise DamageError(f"{self.task.folder.path}: {problem}") from error
 
-        self._append_epoch(record)
+        if record is not None:
+            self._append_epoch(record)
 
     def start(self, epoch: int, environment: dict[str, str]) -> None:
         """Record that training starts or resumes, and warn if the environment has changed.
@@ -78,6 +79,10 @@ class Recorder:
 
         self._journal.append(Start(epoch=epoch, environment=environment))
         self._progress.started(self.task.label, epoch, self.epochs)
+
+    def inside_epoch(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint that was taken inside an epoch, which has no record yet."""
+        self.task.folder.save(checkpoint, self._journal.extent)
 
     def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
         """Save the checkpoint of an epoch, and record the epoch."""
@@ -147,7 +152,7 @@ def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyE
     return EarlyEpoch(epoch=position, metrics=early)
 
 
-def record_failure(task: Task, error: Exception, progress: Progress) -> None:
+def record_failure(task: Task, error: BaseException, progress: Progress) -> None:
     """Record why a task failed: the reason in its journal, and the traceback in a file.
 
     If one of its files is damaged, the task is first set aside.
@@ -158,10 +163,20 @@ def record_failure(task: Task, error: Exception, progress: Progress) -> None:
     elif not isinstance(error, FloatingPointError):
         reason = f"{type(error).__name__}: {reason}"
 
-    text = shown("".join(traceback.format_exception(error)))
-    task.folder.files.error.write_text(text, encoding="utf-8", errors="backslashreplace")
-    task.folder.journal().append(Failed(reason=reason))
+    record_reason(task.folder, reason, "".join(traceback.format_exception(error)))
     progress.failed(task.label, reason)
+
+
+def record_reason(folder: CellFolder, reason: str, details: str) -> None:
+    """Record that a cell failed.
+
+    Args:
+        folder: The cell's folder.
+        reason: Why, in one line, for its journal.
+        details: All that is known about it, for a file.
+    """
+    folder.files.error.write_text(shown(details), encoding="utf-8", errors="backslashreplace")
+    folder.journal().append(Failed(reason=reason))
 
 
 def set_aside(task: Task, error: DamageError) -> str:

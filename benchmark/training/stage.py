@@ -58,6 +58,11 @@ class Stage:
         if updated and self._average is not None:
             self._average.update()
 
+    def completes_update(self, step: int) -> bool:
+        """Return whether no gradients are left over for a later batch after this one."""
+        recipe = self._schedule.recipe
+        return gradients.turn(step, self._schedule.steps, recipe.accumulate).last
+
     def averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the networks have their averaged weights, if there are any."""
         return nullcontext() if self._average is None else self._average.applied()

@@ -173,7 +173,7 @@ def test_the_inline_executor_loads_nothing_that_is_in_memory(
     def refuse(*_: Any) -> None:
         raise AssertionError("data and teachers were loaded again")
 
-    monkeypatch.setattr(worker, "load_resources", refuse)
+    monkeypatch.setattr(worker.Worker, "_load", refuse)
     study = prepared(tiny(["student"], recipe={"epochs": 1}), workspace)
     assert execution_run.run(study, session(workspace)).trained == 1
 

@@ -64,7 +64,11 @@ def write_study(path: Path, content: dict[str, Any]) -> Path:
 
 
 def run(
-    workspace: Path, content: dict[str, Any], progress: Progress | None = None, **options: Any
+    workspace: Path,
+    content: dict[str, Any],
+    progress: Progress | None = None,
+    checkpoint_minutes: float | None = None,
+    **options: Any,
 ) -> Any:
     """Run a study in this process, on the CPU."""
     path = write_study(workspace / "study.yaml", content)
@@ -72,7 +76,14 @@ def run(
     files = Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     known = environment.environment(device)
-    session = Session(files, str(path), device, known, progress or Progress())
+    session = Session(
+        files,
+        str(path),
+        device,
+        known,
+        progress or Progress(),
+        checkpoint_minutes=checkpoint_minutes,
+    )
     return execution_run.run(prepared, session, **options)
 
 

@@ -169,10 +169,36 @@ def test_a_stopped_study_says_so_in_one_line_and_goes_on_later(
     assert [line for line in found.err.splitlines() if not line.startswith("pair / ")] == [stopped]
     assert alive(workspace) == []
     if not more:
+        # There is no time to import MLflow for the last records.
+        assert kdbench("--workspace", workspace, "sync", "tiny").code == 0
         assert set(states(workspace).values()) <= {"FINISHED", "KILLED"}
         assert states(workspace)["teacher/0"] == "FINISHED"
     assert kdbench(*words(workspace, tracked.study, "--no-track")).code == 0
     assert_equal_cells(workspace, tracked.workspace)
+
+
+STOPPED_TWICE = """
+import os, signal, sys
+from benchmark.cli import main
+
+signal.signal(signal.SIGTERM, main._stop)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except SystemExit as ended:
+    print(ended.code, flush=True)
+    os.kill(os.getpid(), signal.{second})
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
+def test_a_second_signal_ends_the_process_at_once_without_another_message(second: str) -> None:
+    code = STOPPED_TWICE.format(second=second)
+    found = ended(launched(command=[sys.executable, "-c", code]))
+    assert found.code == 128 + signal.Signals[second]
+    assert found.out == "143\n"
+    assert found.err == "kdbench: stopped; run the same command again to resume\n"
 
 
 def ignored(process: subprocess.Popen[str]) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from benchmark.errors import TrackingError
+from benchmark.tracking import follower
 from benchmark.tracking import sync as tracking_sync
 from benchmark.tracking.client import import_mlflow
+from benchmark.tracking.follower import following
 from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import follow
 from tests.support.journalled import CANARY, counts, find_run
@@ -97,3 +101,58 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+SLOW = "import sys, time; sys.stdin.read(); time.sleep({seconds})"
+"""A process that does not end with its input, as while it imports MLflow."""
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Start other processes in place of those that feed MLflow; returns them, once started."""
+    started = []
+
+    def start(seconds):
+        class Other(subprocess.Popen):
+            def __init__(self, _, **options):
+                super().__init__([sys.executable, "-c", SLOW.format(seconds=seconds)], **options)
+                started.append(self)
+
+        monkeypatch.setattr(subprocess, "Popen", Other)
+        return started
+
+    return start
+
+
+@pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()])
+def test_a_signal_does_not_wait_for_a_follower_that_is_still_importing_mlflow(
+    stop, store, small, slow, monkeypatch
+):
+    monkeypatch.setattr(follower, "LAST_SYNC_SECONDS", 0.2)
+    started = slow(seconds=600)
+    with pytest.raises(type(stop)), following(small.folder, store, print) as is_recorded:
+        raise stop
+    assert [process.returncode for process in started] == [-9]
+    assert not is_recorded()
+
+
+def test_the_end_of_training_waits_for_the_last_sync(store, small, slow, monkeypatch):
+    monkeypatch.setattr(follower, "LAST_SYNC_SECONDS", 0.0)
+    started = slow(seconds=0.5)
+    with following(small.folder, store, print) as is_recorded:
+        pass
+    assert [process.returncode for process in started] == [0]
+    assert is_recorded()
+
+
+def test_following_ends_its_pause_with_the_training(store, small, monkeypatch):
+    monkeypatch.setattr(tracking_sync, "sync", lambda *_, **__: None)
+    over = threading.Event()
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        over.set()
+
+    assert follow(small.folder, store, over.is_set, warn=print, every=60.0, pause=pause)
+    assert pauses == [60.0]

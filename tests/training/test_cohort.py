@@ -232,7 +232,7 @@ def test_students_of_one_seed_start_from_the_same_weights_and_see_the_same_batch
     step = member.Member.step
 
     def spy(self: member.Member, loaded: data.Loaded, *rest: Any) -> None:
-        if self.epoch == 0 and rest[-1] == 0 and self.conditions.teacher is not None:
+        if self.state.epoch == 0 and rest[-1] == 0 and self.conditions.teacher is not None:
             weights = [parameter.detach().flatten() for parameter in self.student.parameters()]
             first[self.task.label] = torch.cat([*weights, loaded.inputs.flatten()])
         step(self, loaded, *rest)

@@ -64,9 +64,9 @@ def test_an_early_stage_moves_the_student_and_then_starts_a_fresh_optimizer(
 
     def spy(self: member.Member, *args: Any) -> None:
         before = self.student.network.conv1.weight.clone()
-        fresh = not self.stage.optimizer.state()
+        fresh = not self.state.stage.optimizer.state()
         step(self, *args)
-        steps.append((self.epoch, args[2], fresh))
+        steps.append((self.state.epoch, args[2], fresh))
         assert not torch.equal(before, self.student.network.conv1.weight)
 
     monkeypatch.setattr(member.Member, "step", spy)

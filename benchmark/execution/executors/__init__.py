@@ -6,9 +6,26 @@ import importlib
 from pathlib import Path
 
 from benchmark.errors import InputError, suggest
-from benchmark.execution.executors.base import CellSpec, CohortSpec, Executor, Resources
+from benchmark.execution.executors.base import (
+    CHECKPOINT_MINUTES,
+    STEP_MINUTES,
+    CellSpec,
+    CohortSpec,
+    Executor,
+    Resources,
+)
 
-__all__ = ["DEFAULT", "CellSpec", "CohortSpec", "Executor", "Resources", "create", "names"]
+__all__ = [
+    "CHECKPOINT_MINUTES",
+    "DEFAULT",
+    "STEP_MINUTES",
+    "CellSpec",
+    "CohortSpec",
+    "Executor",
+    "Resources",
+    "create",
+    "names",
+]
 
 DEFAULT = "inline"
 """The executor that a session uses unless it is given another one."""

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from benchmark.training.teacher import Teacher
 
 
+STEP_MINUTES = 30.0
+"""A step of a large network takes seconds; only one that never ends takes as long as this."""
+
+
+CHECKPOINT_MINUTES = 15.0
+"""A checkpoint of a large cohort takes some ten seconds, about a hundredth of this time."""
+
+
 class CellSpec(BaseModel):
     """One cell of a cohort.
 
@@ -56,6 +64,9 @@ class CohortSpec(BaseModel):
             trains on another machine replaces it with that machine's environment.
         cells: The cells, which share every batch and the teacher's forward passes.
         plugins: The plug-ins that the cells may need, which a fresh process loads first.
+        step_minutes: Minutes without progress in a training step after which an executor that can
+            stop a cell takes it for hanging.
+        checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +83,8 @@ class CohortSpec(BaseModel):
     environment: dict[str, str]
     cells: tuple[CellSpec, ...]
     plugins: tuple[Plugin, ...] = ()
+    step_minutes: float = STEP_MINUTES
+    checkpoint_minutes: float | None = CHECKPOINT_MINUTES
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,12 @@ class Executor(ABC):
     Each executor is defined in a file of this folder and named after that file. An executor is
     constructed without arguments and used from a single thread.
     """
+
+    def warm_up(self) -> None:  # noqa: B027  (most executors have nothing to start)
+        """Start what takes time before the first cohort is ready."""
+
+    def close(self) -> None:  # noqa: B027
+        """End what the executor has started. It may be used again."""
 
     @abstractmethod
     def run(self, cohorts: Iterable[CohortSpec], resources: Resources, progress: Progress) -> None:

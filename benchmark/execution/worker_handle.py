@@ -1,0 +1,174 @@
+"""Starts a worker process, gives it cohorts, and notices when it dies or hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from benchmark.errors import InputError
+from benchmark.execution import channel
+from benchmark.execution.deaths import Death, how_ended
+from benchmark.execution.executors.base import CohortSpec
+from benchmark.execution.worker import study_folder
+from benchmark.execution.worker_process import DUMP_SIGNAL
+from benchmark.records import heartbeat
+from benchmark.records.heartbeat import parse_beat, raw_beat
+from benchmark.records.layout import StudyFolder
+from benchmark.training.progress import Progress
+
+_PROJECT = Path(__file__).parents[2]
+"""The folder that contains the package `benchmark`."""
+
+POLL_SECONDS = 0.5
+"""Longest time between two looks at the heartbeat."""
+
+GRACE_SECONDS = 5.0
+"""Time that a process has to end after it closed its connection."""
+
+LONG_ACTIVITIES = 12
+"""Loading, validation and evaluation may take so many times as long as a step."""
+
+_STEPS = (heartbeat.STEP, heartbeat.BATCH, heartbeat.BUILDING)
+
+
+class WorkerError(RuntimeError):
+    """A worker met an error that is not the fault of a cell."""
+
+
+class WorkerHandle:
+    """A running worker process."""
+
+    def __init__(self) -> None:
+        """Start a process, which imports what it needs in the meantime."""
+        self._connection, theirs = multiprocessing.Pipe()
+        self._process = _start(theirs)
+        theirs.close()
+
+    def train(self, spec: CohortSpec, progress: Progress) -> Death | None:
+        """Train a cohort in the process.
+
+        Args:
+            spec: The cohort.
+            progress: Receives the events of all cells.
+
+        Returns:
+            None, or how the process ended before the cohort did. It cannot be used again then.
+
+        Raises:
+            InputError: The worker cannot train the cohort.
+            WorkerError: The worker met an error that is not the fault of a cell.
+        """
+        folder = study_folder(spec)
+        for path in (folder.heartbeat, folder.crash):
+            path.unlink(missing_ok=True)
+
+        watch = _Watch(folder, spec.step_minutes)
+        try:
+            channel.send(self._connection, spec=spec.model_dump(mode="json"))
+            while True:
+                while not self._connection.poll(POLL_SECONDS):
+                    if watch.is_hanging():
+                        return self._kill_hanging(watch)
+
+                message = channel.receive(self._connection)
+                if message["event"] not in channel.EVENTS:
+                    _raise_error(message)
+                    return None
+                channel.deliver(self._connection, message, progress)
+        except (EOFError, OSError, ValueError):
+            return watch.death(how_ended(self._wait()))
+
+    def kill(self) -> None:
+        """End the process at once. What it has written so far is whole."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def _wait(self) -> int:
+        """Return the exit code of a process that has closed its connection."""
+        try:
+            return self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _kill_hanging(self, watch: _Watch) -> Death:
+        """Let a process write down where it hangs, and end it."""
+        self._process.send_signal(DUMP_SIGNAL)
+        time.sleep(POLL_SECONDS)
+        self._process.kill()
+        self._process.wait()
+        return watch.death(f"made no progress for {watch.limit / 60:g} minutes")
+
+
+class _Watch:
+    """Measures how long the heart of a worker has not beaten."""
+
+    def __init__(self, folder: StudyFolder, step_minutes: float):
+        self._folder = folder
+        self._step_seconds = 60 * step_minutes
+        self._beat = b""
+        self._idle = 0.0
+        self._looked = time.monotonic()
+
+    @property
+    def limit(self) -> float:
+        """Seconds that the present activity may take."""
+        beat = parse_beat(self._beat)
+        is_step = beat is not None and beat.activity in _STEPS
+        return self._step_seconds * (1 if is_step else LONG_ACTIVITIES)
+
+    def is_hanging(self) -> bool:
+        """Look at the heartbeat, and return whether the worker has exceeded its limit."""
+        now = time.monotonic()
+        # A machine or a parent that was suspended says nothing about the worker.
+        passed = min(now - self._looked, 2 * POLL_SECONDS)
+        self._looked = now
+
+        beat = raw_beat(self._folder.heartbeat)
+        self._idle = self._idle + passed if beat == self._beat else 0.0
+        self._beat = beat
+        return self._idle > self.limit
+
+    def death(self, how: str) -> Death:
+        """Return the death of the worker, which has ended."""
+        crash = self._folder.crash
+        details = crash.read_text(errors="replace") if crash.exists() else ""
+        return Death(how, parse_beat(raw_beat(self._folder.heartbeat)), details)
+
+
+def _start(connection: Connection) -> subprocess.Popen[bytes]:
+    """Start the process. Forking this one would copy its threads' locks and its GPU state."""
+    number = connection.fileno()
+    path = [str(_PROJECT), os.environ.get("PYTHONPATH", "")]
+    # -P: a folder `benchmark` or `methods` in the current folder must not hide kdbench's own.
+    command = [sys.executable, "-P", "-m", "benchmark.execution.worker_process"]
+    return subprocess.Popen(
+        [*command, str(number), str(os.getpid())],
+        stdin=subprocess.PIPE,
+        pass_fds=[number],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        # Ctrl+C in a terminal reaches this process alone, which then ends the worker.
+        process_group=0,
+    )
+
+
+def _raise_error(message: dict[str, str]) -> None:
+    """Raise the error that ended a cohort, if there was one."""
+    if message["event"] == "refused":
+        raise InputError(message["reason"])
+
+    if message["event"] == "broke":
+        error = WorkerError(message["reason"])
+        error.add_note(message["details"])
+        raise error

@@ -1,0 +1,107 @@
+"""The main program of a worker process, which trains the cohorts that its parent sends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import InputError, first_line
+from benchmark.execution.channel import ORPHANED, SendingProgress, receive, send
+from benchmark.execution.executors.base import CohortSpec
+from benchmark.execution.worker import Worker, study_folder
+from benchmark.records import heartbeat
+from benchmark.records.heartbeat import HeartbeatFile
+
+DEVICE_LOST = 76
+"""Exit code of a worker whose GPU refuses all further work."""
+
+DUMP_SIGNAL = signal.SIGUSR1
+"""The signal on which a worker writes down where each of its threads is."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Train cohorts until the parent closes the connection.
+
+    The arguments are the number of the connection's file and the process id of the parent.
+    """
+    number, parent = map(int, sys.argv[1:])
+    connection = Connection(number)
+    _end_with_parent(parent)
+    _be_first_without_memory()
+
+    worker = Worker()
+    while True:
+        try:
+            spec = CohortSpec.model_validate(receive(connection)["spec"])
+        except (EOFError, OSError):
+            return
+
+        folder = study_folder(spec)
+        heart = HeartbeatFile(folder.heartbeat)
+        with folder.crash.open("w") as report:
+            faulthandler.enable(report)
+            faulthandler.register(DUMP_SIGNAL, report)
+            _train(spec, worker, connection, heart)
+            faulthandler.unregister(DUMP_SIGNAL)
+            faulthandler.disable()
+
+        folder.crash.unlink(missing_ok=True)
+        heart.close()
+
+
+def _train(spec: CohortSpec, worker: Worker, connection: Connection, heart: HeartbeatFile) -> None:
+    """Train a cohort, and tell the parent how it ended."""
+    heart.beat(heartbeat.LOADING)
+    try:
+        worker.work(spec, SendingProgress(connection), heart)
+    except InputError as error:
+        send(connection, event="refused", reason=str(error))
+    except torch.AcceleratorError as error:
+        print(first_line(error), file=sys.stderr)
+        os._exit(DEVICE_LOST)
+    except Exception as error:
+        details = "".join(traceback.format_exception(error))
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        send(connection, event="broke", reason=reason, details=details)
+    else:
+        send(connection, event="done")
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let this process end when its parent does, even by SIGKILL, and leave signals to it.
+
+    An orphan would write into a study that another process trains by then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(ORPHANED)  # it died before the request
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(ORPHANED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _be_first_without_memory() -> None:
+    """Tell Linux to end this process, and not its parent, when memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Saves the members of a cohort inside an epoch, so that a crash does not cost all of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from benchmark.training.conditions import Conditions
+from benchmark.training.member import Member
+from benchmark.training.stopwatch import Stopwatch
+
+
+class Saver:
+    """Decides when the members of a cohort are saved inside an epoch.
+
+    A member whose batches are accumulated is saved after its next update.
+    """
+
+    def __init__(self, conditions: Conditions):
+        """Start the clock.
+
+        Args:
+            conditions: The conditions of the cohort.
+        """
+        minutes = conditions.checkpoint_minutes
+        self._seconds = None if minutes is None else 60 * minutes
+        self._last_step = conditions.steps - 1
+        self._saved = time.monotonic()
+        self._waiting: list[Member] = []
+
+    def due(self, members: Sequence[Member], step: int) -> list[Member]:
+        """Return the members to save now.
+
+        Args:
+            members: The members that have trained on the batch.
+            step: Index of the batch in the epoch.
+        """
+        if self._seconds is None or step == self._last_step:
+            self._waiting = []  # the end of the epoch saves everything
+            return []
+
+        now = time.monotonic()
+        if now - self._saved >= self._seconds:
+            self._saved = now
+            self._waiting = list(members)
+
+        ready = [
+            member
+            for member in self._waiting
+            if member in members and member.state.stage.completes_update(step)
+        ]
+        self._waiting = [member for member in self._waiting if member not in ready]
+        return ready
+
+
+class TeacherClock:
+    """Tells each member how long the teacher has worked since the member asked last."""
+
+    def __init__(self, watch: Stopwatch):
+        self._watch = watch
+        self._total = 0.0
+        self._asked: dict[int, float] = {}
+
+    def since(self, member: Member) -> float:
+        """Return the seconds since the member asked last; on a GPU, wait for its work first."""
+        self._total += self._watch.read()
+        before = self._asked.get(id(member), 0.0)
+        self._asked[id(member)] = self._total
+        return self._total - before

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmark.data import cache
 from benchmark.data.augmentation import Draws
 from benchmark.data.cache import DamagedError, Facts
+from benchmark.data.decoder import Decoder
 from benchmark.data.sources import locate
-from benchmark.data.sources.base import Part, Source, raise_damaged
+from benchmark.data.sources.base import Source, raise_damaged
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
 """Maximum size of a data set that is kept in memory, in bytes of pixels."""
-
-CHUNK = 1024
-"""Number of images that are decoded and written at a time."""
-
-Pixels = npt.NDArray[np.uint8]
 
 Write = Callable[[str, npt.NDArray[Any]], None]
 """Appends an array to the file or list with this name: {train,test}.{images,labels}."""
@@ -155,7 +150,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
         InputError: There are too many pixels, images are damaged, or an image differs in size from
             the first one.
     """
-    decoder = _Decoder(source, dataset.image_size)
+    decoder = Decoder(source, dataset.image_size)
     _check_memory(dataset, source, decoder.shape)
 
     fingerprint = hashlib.sha256()
@@ -194,56 +189,6 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
     )
 
 
-class _Decoder:
-    """Decodes images of a source, which must all have the shape of the first one.
-
-    Attributes:
-        shape: Channels, height and width of the first image.
-        problems: A line for each image that is damaged.
-    """
-
-    def __init__(self, source: Source, image_size: int | None):
-        self._fit = _fitting(image_size)
-        self._first = source.train
-        channels, height, width = self._fit(source.train.image(0)).shape
-        self.shape = (channels, height, width)
-        self.problems: list[str] = []
-
-    def chunks(self, part: Part, pool: Executor) -> Iterator[Pixels]:
-        """Yield all images of a part in order, [n, C, H, W].
-
-        Damaged images are left out, and noted in `problems`.
-        """
-        for start in range(0, len(part), CHUNK):
-            indices = range(start, min(start + CHUNK, len(part)))
-            images = list(pool.map(lambda index: self._decode(part, index), indices))
-            self.problems += [str(image) for image in images if isinstance(image, InputError)]
-            whole = [image for image in images if not isinstance(image, InputError)]
-            if whole:
-                yield np.stack(whole)
-
-    def _decode(self, part: Part, index: int) -> Pixels | InputError:
-        """Return the pixels of an image; if it is damaged, what is wrong with it.
-
-        Raises:
-            InputError: The image differs in size from the first one.
-        """
-        try:
-            image = part.image(index)
-        except InputError as error:
-            return error
-
-        pixels = self._fit(image)
-        if pixels.shape == self.shape:
-            return pixels
-
-        first = f"{self._first.where(0)} is {_sides(self.shape)}"
-        other = f"{part.where(index)} is {_sides(pixels.shape)}"
-        raise InputError(
-            f"dataset: the images differ in size: {first}, {other} (width x height); set image_size"
-        )
-
-
 def _check_memory(dataset: Dataset, source: Source, shape: tuple[int, ...]) -> None:
     """Reject a data set with too many pixels to keep in memory."""
     images = len(source.train) + len(source.test)
@@ -253,28 +198,6 @@ def _check_memory(dataset: Dataset, source: Source, shape: tuple[int, ...]) -> N
             f"dataset: {dataset.name} has {total / 2**30:.0f} GiB of pixels; at most "
             f"{LIMIT >> 30} GiB are kept in memory; set loading: streamed"
         )
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    """Format the width and height of an image."""
-    _, height, width = shape
-    return f"{width}x{height}"
-
-
-def _fitting(image_size: int | None) -> Callable[[Image.Image], Pixels]:
-    """Return a function that turns an image into uint8 [3, H, W].
-
-    With an image size, the shorter side is resized to it and the image is centre-cropped.
-    """
-    if image_size is None:
-        return lambda image: np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-    from timm.data.transforms_factory import create_transform
-
-    transform = create_transform(
-        image_size, interpolation="bicubic", crop_pct=1.0, use_prefetcher=True
-    )
-    return lambda image: np.ascontiguousarray(transform(image).numpy())
 
 
 def _header(shape: tuple[int, ...], kind: str) -> bytes:

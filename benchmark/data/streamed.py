@@ -156,7 +156,7 @@ class StreamedSource:
         try:
             for images, _ in prefetched:
                 yield images
-        except InputError as error:
+        except _DecodingError as error:
             problem = str(error)
         finally:
             if self._workers:
@@ -169,11 +169,17 @@ class StreamedSource:
             raise InputError(problem.strip().splitlines()[-1].removeprefix(f"{_ERROR_NAME}: "))
 
 
-_ERROR_NAME = f"{InputError.__module__}.{InputError.__qualname__}"
+class _DecodingError(Exception):
+    """What is wrong with an image; unlike an InputError, it can be several lines long."""
+
+
+_ERROR_NAME = f"{_DecodingError.__module__}.{_DecodingError.__qualname__}"
 
 
 class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """The images of a part, decoded and transformed to uint8 [3, H, W].
+
+    An image that cannot be decoded raises a _DecodingError.
 
     Args:
         part: The images.
@@ -187,7 +193,11 @@ class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
         self.draws = draws
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self.part.image(index)
+        try:
+            image = self.part.image(index)
+        except InputError as error:
+            raise _DecodingError(str(error)) from None
+
         label = int(self.part.labels[index])
         if self.draws is None:
             return self.transform(image), label

@@ -74,7 +74,7 @@ def test_a_damaged_image_with_an_odd_name_is_told_in_one_printable_line(folder, 
     with open(odd, "wb") as file:
         file.write(b"no image")
     (line,) = lines_of_refusal(folder, loading)
-    assert line.startswith(f"{folder}/train/c/\\xff\\x1b[31m\\x0a9.jpg: cannot be decoded (")
+    assert line.startswith(f"{folder}/train/c/\\xff\\x1b[31m\\n9.jpg: cannot be decoded (")
     assert line.isprintable()
 
 

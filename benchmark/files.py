@@ -7,12 +7,16 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
+
+_ABANDONED = 3600.0
+"""Seconds after which nobody is still writing a file."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -74,7 +78,7 @@ def read_json(path: Path, *keys: str, remedy: str) -> dict[str, Any]:
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write files into a folder, each atomically.
+    """Write files into a folder, each atomically, and remove what a killed process left there.
 
     Args:
         folder: The folder; it is created if it does not exist.
@@ -88,6 +92,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
     except OSError as error:
         raise write_error(folder, error) from error
 
@@ -105,6 +110,14 @@ def write_error(path: Path, error: OSError) -> InputError:
             free = f"; {mebibytes} MiB free"
 
     return InputError(f"{path}: cannot be written ({error.strerror}{free})")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the files that processes had begun to write when they were killed."""
+    for path in folder.glob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

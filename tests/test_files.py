@@ -121,3 +121,12 @@ def test_a_file_that_cannot_be_read_is_named_with_its_remedy(tmp_path: Path) -> 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"a": [1, "ä"]})
     assert read_json(tmp_path / "x.json", "a", remedy="") == {"a": [1, "ä"]}
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed_after_an_hour(tmp_path: Path) -> None:
+    recent, old = (tmp_path / f".table.csv.{number}.part" for number in (1, 2))
+    for path in (recent, old):
+        path.write_bytes(b"begun")
+    os.utime(old, (0, 0))
+    write_all(tmp_path, {"table.csv": b"whole"})
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", recent.name}

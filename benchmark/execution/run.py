@@ -84,12 +84,17 @@ def run(
         write_plan(prepared, folder, hashes, cells, stale)
 
         folders = {name: CellFolder(folder.cell(cell.id).path) for name, cell in cells.items()}
-        pending = [cell for cell in prepared.cells if not folders[str(cell)].done]
+        left_alone = {name for name, cell in cells.items() if cell.id in unusable}
+        pending = [
+            cell
+            for cell in prepared.cells
+            if str(cell) in left_alone or not folders[str(cell)].done
+        ]
         session.progress.planned(
             {str(cell): cost.length(method_of(cell), cell.recipe).total for cell in pending}
         )
 
-        trainable = [cell for cell in pending if cells[str(cell)].id not in unusable]
+        trainable = [cell for cell in pending if str(cell) not in left_alone]
         cohorts = prepared.cohorts(_distinct(trainable, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
         resources = Resources(prepared.data, teachers)
@@ -101,7 +106,7 @@ def run(
             own_metrics.measure_students(specs, resources, prepared.metrics)
             own_metrics.measure_teachers(prepared, resources, folder, prepared.metrics)
 
-        reasons = {name: unusable[cell.id] for name, cell in cells.items() if cell.id in unusable}
+        reasons = {name: unusable[cells[name].id] for name in left_alone}
         return _summary(prepared, pending, folders, reasons)
 
 

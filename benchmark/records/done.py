@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.errors import DamageError, InputError
+from benchmark.errors import DamageError
 from benchmark.files import write_json
 from benchmark.records.chain import Extent
-from benchmark.records.journal import RETRAIN
+from benchmark.records.journal import RETRAIN, read_error
 
 
 class Done(BaseModel):
@@ -60,6 +60,6 @@ def read_done(path: Path) -> Done:
     except FileNotFoundError:
         raise DamageError(f"{path}: missing", RETRAIN) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore access") from None
+        raise read_error(path, error) from None
     except ValidationError:
         raise DamageError(f"{path}: damaged", RETRAIN) from None

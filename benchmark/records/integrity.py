@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import DamageError, InputError
+from benchmark.errors import DamageError
 from benchmark.hashing import identity
 from benchmark.records.chain import Chain, Extent
 from benchmark.records.done import Done, read_done
@@ -30,6 +30,7 @@ from benchmark.records.journal import (
     decode_line,
     parse_journal,
     read_content,
+    read_error,
 )
 from benchmark.records.layout import CellFiles
 
@@ -227,7 +228,7 @@ def check_weights(path: Path, digest: str, size: int | None) -> None:
     except FileNotFoundError:
         raise DamageError(f"{path}: missing", RETRAIN) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
 def results_in(records: Sequence[Record]) -> tuple[Trained, Final] | None:
@@ -321,11 +322,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise DamageError(f"{path}: missing", RETRAIN) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be read ({error.strerror}); restore access")
+        raise read_error(path, error) from None
 
 
 def _digest_of(path: Path) -> str:

@@ -7,6 +7,7 @@ Everything else (MLflow, leaderboards) can be rebuilt from the journals.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -27,6 +28,9 @@ Json = dict[str, Any]
 
 RETRAIN = "the next run sets the cell aside and trains it again"
 """Remedy for a damaged file of a cell."""
+
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR)
+"""Numbers of errors that tell that something else is where a file was."""
 
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
@@ -195,6 +199,7 @@ def read_content(path: Path) -> bytes:
     """Return the bytes of a journal; none if there is no file.
 
     Raises:
+        DamageError: Something else is in its place.
         InputError: The file cannot be read.
     """
     try:
@@ -202,7 +207,15 @@ def read_content(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore access") from None
+        raise read_error(path, error) from None
+
+
+def read_error(path: Path, error: OSError) -> InputError:
+    """Return the error for a file of a cell that exists but cannot be read."""
+    problem = f"{path}: cannot be read ({error.strerror})"
+    if error.errno in _NO_FILE:
+        return DamageError(problem, RETRAIN)
+    return InputError(f"{problem}; restore access")
 
 
 def parse_journal(path: Path, content: bytes) -> tuple[list[Record], Chain]:

@@ -75,10 +75,20 @@ class Trials:
             for trial in row_search.running(numbers):
                 yield row_search, trial
 
+    def _complete(self, numbers: range) -> Iterator[tuple[RowSearch, FrozenTrial]]:
+        """Yield the trials of a round that are complete in Optuna."""
+        for row_search in self.row_searches:
+            for trial in row_search.trials():
+                if trial.number in numbers and trial.state == TrialState.COMPLETE:
+                    yield row_search, trial
+
     def _cohorts(self, numbers: range, seed: int) -> list[CohortSpec]:
-        """Return the cohorts that remain to be trained with a seed."""
+        """Return the cohorts that remain to be trained with a seed.
+
+        Among them are those of complete trials whose files were damaged and set aside.
+        """
         pending: dict[CellFiles, tuple[Recipe, CellSpec]] = {}
-        for row_search, trial in self._running(numbers):
+        for row_search, trial in (*self._running(numbers), *self._complete(numbers)):
             cell = self.cells.cell(row_search, trial, seed)
             if cell.files.done.exists() or cell.files in pending:
                 continue  # finished, or shared with a trial that has the same settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark import locks
-from benchmark.errors import DamageError
+from benchmark.errors import InputError
 from benchmark.measures import BY_KEY
 from benchmark.records.integrity import read_sound_journal
 from benchmark.records.journal import Record
@@ -94,7 +94,7 @@ def _journals(study: StudyFolder, plan: Plan) -> list[tuple[PlannedRun, Sequence
     for planned in planned_runs(study, plan):
         try:
             records = read_sound_journal(planned.files)
-        except DamageError:
+        except InputError:  # damaged or unreadable, which the check of the files reports
             continue
         if records:
             journals.append((planned, records))

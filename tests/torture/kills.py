@@ -1,0 +1,178 @@
+"""Kills commands at named points and at random moments; then all is as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.commandline import ROOT
+from tests.torture.cases import Case, Outcome
+from tests.torture.forks import Ended
+from tests.torture.place import STEPS, Place
+
+REFERENCE = "reference.json"
+"""What undisturbed commands make, in the folder of a lane."""
+
+MOST_KILLS = 40
+"""Kills of one command after which it is said to make no progress."""
+
+
+def failpoints() -> list[str]:
+    """Return the names of all points of the program that can be named."""
+    pattern = re.compile(r'failpoint\("([^"]+)"\)')
+    files = (ROOT / "benchmark").rglob("*.py")
+    return sorted({name for file in files for name in pattern.findall(file.read_text())})
+
+
+VISITS = (1, 1, 3)
+"""Which visit of a point ends an attempt: twice the first in a row, and a later one."""
+
+
+@dataclass(frozen=True)
+class AtPoint:
+    """Every command is killed at a point of the program, several times in a row."""
+
+    point: str
+
+    def __call__(self, folder: Path) -> Outcome:
+        """Run the case."""
+        campaign = Campaign(folder, self.point)
+        for step in campaign.steps():
+            for visit in VISITS:
+                campaign.attempt(step, failpoint=f"{self.point}:{visit}")
+            campaign.complete(step)
+
+        campaign.counts["points"] = 1
+        if campaign.counts["kills"] < 2:
+            return campaign.outcome("fewer than two attempts reach this point")
+        return campaign.outcome()
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Every command is killed at random moments, the first ones several times."""
+
+    seed: int
+
+    def __call__(self, folder: Path) -> Outcome:
+        """Run the case."""
+        draw = random.Random(self.seed)
+        campaign = Campaign(folder, f"random kills, seed {self.seed}")
+        times = {"run": 4, "tune": 2}
+        for step in campaign.steps():
+            for _ in range(times.get(step, 1)):
+                campaign.attempt(step, kill_after=draw.uniform(0.05, 0.95) * campaign.seconds[step])
+            campaign.complete(step)
+        return campaign.outcome()
+
+
+class Campaign:
+    """Commands that are killed, in a workspace of their own."""
+
+    def __init__(self, folder: Path, case: str):
+        self.place = Place(folder / "place")
+        self.case = case
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.expected, self.seconds = reference(self.place, folder / REFERENCE)
+        self.place.start_anew()
+
+    def steps(self) -> Iterator[str]:
+        """Yield the commands, and the one that finds its workspace at another path."""
+        yield from STEPS
+        yield MOVED
+
+    def attempt(self, step: str, **how: Any) -> Ended:
+        """Run a command that is to be killed."""
+        ended = self._do(step, **how)
+        if ended.killed:
+            self.counts["kills"] += 1
+            self.counts[f"kills of {step}"] += 1
+            self.counts["inside an epoch"] += self._inside()
+        return ended
+
+    def complete(self, step: str) -> None:
+        """Run a command to its end."""
+        ended = self._do(step)
+        if ended.code != 0:
+            self.problems.append(f"{step} ends with {ended.code}: {ended.err.strip()[-300:]}")
+
+    def outcome(self, problem: str | None = None) -> Outcome:
+        """Compare what there is with what there should be."""
+        if problem is None and not self.problems:
+            self.problems += differences(self.expected, comparable(self.place.state()))
+        problems = [problem] if problem else self.problems
+        return Outcome(self.case, "; ".join(problems) or None, dict(self.counts))
+
+    def _do(self, step: str, **how: Any) -> Ended:
+        ended = moved(self.place, **how) if step == MOVED else self.place.do(step, **how)
+        if ended.problem:
+            self.problems.append(f"{step} {ended.problem}: {ended.err.strip()[-300:]}")
+        return ended
+
+    def _inside(self) -> bool:
+        """Return whether a cell was saved inside an epoch."""
+        cells = (self.place.workspace / "tiny" / "cells").glob("*/checkpoint-*-*.json")
+        return any(True for _ in cells)
+
+
+MOVED = "sync elsewhere"
+"""The sync of a workspace that was moved, and moved back."""
+
+
+def moved(place: Place, **how: Any) -> Ended:
+    """Move a workspace, sync it there, and move it back."""
+    elsewhere = place.path / "elsewhere"
+    place.workspace.rename(elsewhere)
+    try:
+        words = [elsewhere if word == place.workspace else word for word in place.words("sync")]
+        ended = place.command(*words, **how)
+    finally:
+        elsewhere.rename(place.workspace)
+    return ended
+
+
+def reference(place: Place, file: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return what undisturbed commands make, and how long each takes; made once per lane."""
+    if not file.exists():
+        place.lay_out()
+        seconds = {}
+        for step in STEPS:
+            ended = place.do(step)
+            assert ended.code == 0, ended.err
+            seconds[step] = ended.seconds
+        ended = moved(place)
+        assert ended.code == 0, ended.err
+        seconds[MOVED] = ended.seconds
+        file.write_text(json.dumps([comparable(place.state()), seconds]))
+
+    expected, seconds = json.loads(file.read_text())
+    return expected, seconds
+
+
+def comparable(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state in the form in which JSON gives it back."""
+    content: dict[str, Any] = json.loads(json.dumps(state, sort_keys=True))
+    return content
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return the names of what differs."""
+    names = sorted(expected.keys() | found.keys())
+    wrong = [
+        name for name in names if json.dumps(expected.get(name)) != json.dumps(found.get(name))
+    ]
+    return [f"differs from the undisturbed study: {', '.join(wrong)}"] if wrong else []
+
+
+def cases(random_kills: int, seed: int) -> list[Case]:
+    """Return all cases: each point, and campaigns with at least so many random kills."""
+    points: list[Case] = [AtPoint(name) for name in failpoints()]
+    campaigns = -(-random_kills // 6)
+    return points + [AtRandom(seed + number) for number in range(campaigns)]

@@ -20,6 +20,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOSPC: "free some disk space and run the same command again",
     errno.EDQUOT: "free some disk space and run the same command again",
+    errno.EFBIG: "raise the limit on the size of files (`ulimit -f`)",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a part of the path is a file; remove it or choose another path",
     errno.EISDIR: "remove the folder, or choose another path",
@@ -95,11 +96,16 @@ def explained(error: OSError) -> str:
     Without a file or a known remedy, the line ends with the operating system's own text.
     """
     reason = error.strerror or type(error).__name__
-    remedy = _REMEDIES.get(error.errno or 0, "")
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
 
     place = f"{' -> '.join(files)}: " if files else ""
-    return message_line(f"{place}{reason}{f'; {remedy}' if remedy else ''}")
+    return message_line(f"{place}{reason}{remedy(error)}")
+
+
+def remedy(error: OSError) -> str:
+    """Return "; " and what to do about an error of the operating system; empty if unknown."""
+    known = _REMEDIES.get(error.errno or 0)
+    return f"; {known}" if known else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, remedy
 from benchmark.failpoint import failpoint
 
 _ABANDONED = 3600.0
 """Seconds after which nobody is still writing a file."""
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -102,14 +102,14 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """Return the error for an unwritable file, with the free space if the disk is full."""
+    """Return the error for an unwritable file, with a remedy, and the free space if it is full."""
     free = ""
     if error.errno in _DISK_FULL:
         with contextlib.suppress(OSError):
             mebibytes = shutil.disk_usage(path.parent).free >> 20
             free = f"; {mebibytes} MiB free"
 
-    return InputError(f"{path}: cannot be written ({error.strerror}{free})")
+    return InputError(f"{path}: cannot be written ({error.strerror}{free}){remedy(error)}")
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 
 import benchmark
 from benchmark.errors import InputError
-from benchmark.files import read_json, write_all, write_atomically, write_json
+from benchmark.files import read_json, write_all, write_atomically, write_error, write_json
 from tests.support.records import files_limited_to
 
 ROOT = Path(benchmark.__file__).parents[1]
@@ -57,9 +59,9 @@ def test_a_file_has_the_mode_that_the_umask_gives(umask: int, mode: int, tmp_pat
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("missing/file", "No such file or directory"),
-        ("file/below", "Not a directory"),
-        ("folder", "Is a directory"),
+        ("missing/file", "(No such file or directory); check the path"),
+        ("file/below", "(Not a directory); a part of the path is a file; remove it or choose"),
+        ("folder", "(Is a directory); remove the folder, or choose another path"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_clear_line(
@@ -69,8 +71,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(
     (tmp_path / "file").write_text("old")
     with pytest.raises(InputError) as error:
         write_atomically(tmp_path / name, b"new")
-    assert str(error.value).startswith(f"{tmp_path / name}: cannot be written ({reason}")
-    assert str(error.value).endswith(")")
+    assert str(error.value).startswith(f"{tmp_path / name}: cannot be written {reason}")
     assert names(tmp_path) == {"folder", "file"}
 
 
@@ -84,11 +85,18 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    message = r"file: cannot be written \(.*; \d+ MiB free\)$"
+    message = r"file: cannot be written \(File too large\); raise the limit on the size of files"
     with files_limited_to(1000), pytest.raises(InputError, match=message):
         write_atomically(path, b"new" * 1000)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == {"file"}
+
+
+def test_the_error_of_a_full_disk_says_how_much_is_free_and_what_to_do(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    message = str(write_error(tmp_path / "file", error))
+    free = r"cannot be written \(No space left on device; \d+ MiB free\); free some disk space"
+    assert re.search(f"file: {free} and run the same command again$", message)
 
 
 def test_a_process_killed_before_the_replacement_leaves_the_old_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.screen import print_wide, say
-from benchmark.errors import InputError
+from benchmark.files import write_error
 
 
 def methods(
@@ -36,7 +36,7 @@ def methods(
     try:
         page.write_text(methods_page.page(say), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{page}: cannot be written ({error.strerror})") from None
+        raise write_error(page, error) from None
 
 
 def models(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from benchmark.data.sources.base import Located, Source
-from benchmark.errors import InputError
+from benchmark.errors import InputError, remedy
 from benchmark.failpoint import failpoint
 from benchmark.hashing import canonical
 from benchmark.study.schema import Dataset
@@ -144,7 +144,9 @@ def entry(
             return read(folder)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{folder}: the data set cannot be cached here ({reason})") from error
+        raise InputError(
+            f"{folder}: the data set cannot be cached here ({reason}){remedy(error)}"
+        ) from error
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from benchmark.errors import InputError, TrackingError
+from benchmark.errors import InputError, TrackingError, remedy
 from benchmark.redact import shown
 from benchmark.tracking.client import Client, import_mlflow
 from benchmark.tracking.store import Store, database_address
@@ -68,7 +68,9 @@ def _creating(store: Store) -> Iterator[None]:
                 _create_tables(store, store.database)
             yield
     except OSError as error:
-        raise TrackingError(f"{store.database}: cannot be written ({error.strerror})") from None
+        raise TrackingError(
+            f"{store.database}: cannot be written ({error.strerror}){remedy(error)}"
+        ) from None
 
 
 def _create_tables(store: Store, database: Path) -> None:

@@ -250,7 +250,9 @@ def test_a_cache_that_cannot_be_written_is_refused_in_one_line(folder):
     (folder / "cache").write_text("a file")
     with pytest.raises(InputError) as error:
         mine(folder, [])
-    assert str(error.value).endswith(": the data set cannot be cached here (File exists)")
+    assert str(error.value).endswith(
+        ": the data set cannot be cached here (File exists); remove it, or choose another path"
+    )
     assert "\n" not in str(error.value)
 
 

@@ -16,6 +16,7 @@ import torch
 
 import tests.support.networks  # noqa: F401
 from benchmark.data import dataset, resident
+from benchmark.files import write_atomically
 from benchmark.study import schema
 from benchmark.tracking import experiments
 from benchmark.tracking.store import Store, open_store
@@ -67,7 +68,7 @@ def template() -> Path:
 
 
 def _create_once(_: Store, database: Path) -> None:
-    shutil.copy(template(), database)
+    write_atomically(database, template().read_bytes())
 
 
 if __name__ == "__main__":

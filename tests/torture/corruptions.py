@@ -50,9 +50,15 @@ STOP_AT = "checkpoint.written:60"
 
 @dataclass(frozen=True)
 class Corruption:
-    """One damaged file, and the commands that meet it."""
+    """One damaged file, and the commands that meet it.
+
+    Attributes:
+        seed: Seed of the draws.
+        kind: The kind of file; drawn if it is empty.
+    """
 
     seed: int
+    kind: str = ""
 
     def __call__(self, folder: Path) -> Outcome:
         """Run the case."""
@@ -63,7 +69,7 @@ class Corruption:
 
         snapshot = FINISHED if draw.random() < 0.7 else INTERRUPTED
         restore(snapshots[snapshot], place.workspace)
-        kind, path = _target(place.workspace, draw)
+        kind, path = _target(place.workspace, draw, self.kind)
         before = _content(path)
         name = self._damage(path, draw)
 
@@ -202,14 +208,14 @@ def _snapshots(place: Place, folder: Path) -> dict[str, Path]:
     return snapshots
 
 
-def _target(workspace: Path, draw: random.Random) -> tuple[str, Path]:
-    """Choose a kind of file, and one of its files."""
+def _target(workspace: Path, draw: random.Random, kind: str) -> tuple[str, Path]:
+    """Choose a kind of file, unless it is given, and one of its files."""
     paths = {path.relative_to(workspace).as_posix(): path for path in _files(workspace)}
     kinds = {
         kind: sorted(name for name in paths if re.fullmatch(pattern, name))
         for kind, pattern in KINDS.items()
     }
-    kind = draw.choice([kind for kind, names in kinds.items() if names])
+    kind = kind or draw.choice([kind for kind, names in kinds.items() if names])
     return kind, paths[draw.choice(kinds[kind])]
 
 

@@ -47,6 +47,63 @@ class Ended(NamedTuple):
         return None
 
 
+class Running:
+    """A command that runs in a child process.
+
+    Attributes:
+        pid: The process.
+    """
+
+    def __init__(self, pid: int, out: Path, err: Path):
+        self.pid = pid
+        self._files = (out, err)
+        self._start = time.monotonic()
+
+    def wait(self, seconds: float = LONGEST) -> Ended:
+        """Wait for the end; a command that takes too long is killed, and said to hang."""
+        code = _wait(self.pid, seconds)
+        if code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            _wait(self.pid, LONGEST)
+            code = HANGS
+
+        duration = time.monotonic() - self._start
+        return Ended(code, *(path.read_text(errors="replace") for path in self._files), duration)
+
+    def kill_after(self, seconds: float) -> Ended:
+        """Wait for some seconds, and kill the command if it still runs."""
+        code = _wait(self.pid, seconds)
+        if code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            return self.wait()
+
+        duration = time.monotonic() - self._start
+        return Ended(code, *(path.read_text(errors="replace") for path in self._files), duration)
+
+
+def background(
+    scratch: Path,
+    *words: Any,
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> Running:
+    """Start a command in a child process.
+
+    Args:
+        scratch: Folder for its output.
+        words: The command line.
+        environment: Variables to set.
+        before: Called in the child before the command.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    out, err = scratch / "out", scratch / "err"
+
+    child = os.fork()
+    if child == 0:
+        _become(out, err, words, environment or {}, before)
+    return Running(child, out, err)
+
+
 def kdbench(
     scratch: Path,
     *words: Any,
@@ -54,35 +111,20 @@ def kdbench(
     kill_after: float | None = None,
     environment: Mapping[str, str] | None = None,
     before: Callable[[], None] = lambda: None,
-    number: int = signal.SIGKILL,
 ) -> Ended:
-    """Run a command in a child process.
+    """Run a command in a child process to its end.
 
     Args:
         scratch: Folder for its output.
         words: The command line.
         failpoint: Point of the program at which it kills itself.
-        kill_after: Seconds after which it gets a signal.
+        kill_after: Seconds after which it is killed.
         environment: Variables to set.
         before: Called in the child before the command.
-        number: The signal.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    out, err = scratch / "out", scratch / "err"
-    start = time.monotonic()
-
-    child = os.fork()
-    if child == 0:
-        _become(out, err, words, {VARIABLE: failpoint, **(environment or {})}, before)
-
-    code = _wait(child, LONGEST if kill_after is None else kill_after)
-    if code is None:
-        os.kill(child, number if kill_after is not None else signal.SIGKILL)
-        code = _wait(child, LONGEST)
-        if kill_after is None or code is None:
-            code = HANGS
-    seconds = time.monotonic() - start
-    return Ended(code, *(path.read_text(errors="replace") for path in (out, err)), seconds)
+    variables = {VARIABLE: failpoint, **(environment or {})}
+    running = background(scratch, *words, environment=variables, before=before)
+    return running.wait() if kill_after is None else running.kill_after(kill_after)
 
 
 def _become(

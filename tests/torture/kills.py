@@ -171,8 +171,12 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     return [f"differs from the undisturbed study: {', '.join(wrong)}"] if wrong else []
 
 
-def cases(random_kills: int, seed: int) -> list[Case]:
-    """Return all cases: each point, and campaigns with at least so many random kills."""
-    points: list[Case] = [AtPoint(name) for name in failpoints()]
+def cases(random_kills: int, seed: int, *, short: bool) -> list[Case]:
+    """Return campaigns with at least so many random kills, and a kill at each point.
+
+    In the short form, the points are those of checkpoints and of files that are replaced.
+    """
+    few = ("checkpoint.written", "write.before_replace")
+    points: list[Case] = [AtPoint(name) for name in (few if short else failpoints())]
     campaigns = -(-random_kills // 6)
     return points + [AtRandom(seed + number) for number in range(campaigns)]

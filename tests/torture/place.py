@@ -53,6 +53,11 @@ class Place:
         """Where the leaderboard is written."""
         return self.path / "results"
 
+    @property
+    def inline(self) -> dict[str, str]:
+        """Variables that let a command train in its own process."""
+        return {"KDBENCH_EXECUTOR": "inline"}
+
     def lay_out(self) -> None:
         """Write the study and its images, and remove everything else."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -79,7 +84,7 @@ class Place:
 
     def command(self, *words: Any, **options: Any) -> Ended:
         """Run any command, training in its process."""
-        environment = {"KDBENCH_EXECUTOR": "inline", **options.pop("environment", {})}
+        environment = {**self.inline, **options.pop("environment", {})}
         return kdbench(self.path / "output", *words, environment=environment, **options)
 
     def state(self, *, tracked: bool = True, searched: bool = True) -> dict[str, Any]:

@@ -33,7 +33,7 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 @teachers.command("train")
 def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
     """Train or download the teachers of a study that are not stored yet. Train no students."""
-    from benchmark.execution import cell_code, environment, prepare, run
+    from benchmark.execution import cell_code, environment, prepare, study_teachers
     from benchmark.execution.session import Session
 
     workspace = Workspace(workspace_of(context))
@@ -43,7 +43,7 @@ def train_teachers(context: typer.Context, study: StudyFile, device: Device = No
     with progress_display() as progress:
         versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(workspace, str(study), chosen, versions, progress)
-        run.obtain_teachers(prepared, session)
+        study_teachers.obtain_teachers(prepared, session)
     list_teachers(context)
 
 

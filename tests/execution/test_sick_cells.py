@@ -19,6 +19,7 @@ from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support import sick
+from tests.support.commandline import until
 from tests.support.plugged import clean
 from tests.support.sick import sick_row, sick_study
 from tests.support.studies import Listening, bits, folders, records, run, write_study
@@ -152,6 +153,26 @@ def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_o
     content = sick_study(workspace, ["student", sick_row(sick.SEGFAULT, times=1)])
     assert run_in(process, workspace, content) == Summary(planned=2, trained=2)
     assert bits(folders(workspace)["sick/0"]) == bits(folders(workspace, "well")["sick/0"])
+
+
+def test_what_a_cell_has_started_neither_hides_its_end_nor_outlives_it(
+    process: ProcessExecutor, workspace: Path, tmp_path: Path
+) -> None:
+    content = sick_study(workspace, [sick_row(sick.CHILD)])
+    summary = run_in(process, workspace, content, step_minutes=0.2)
+    reason = "the process exited with code 3 in epoch 2, step 2"
+    assert summary == Summary(planned=1, failed={SICK: reason})
+    child = int((tmp_path / "child").read_text())
+    until(lambda: has_ended(child), seconds=10)
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a process is gone; one that nobody has waited for is gone as well."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return status.rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(

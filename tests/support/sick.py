@@ -33,6 +33,15 @@ def raise_unusual():
     raise Unusual("not an Exception")
 
 
+def exit_beside_a_child():
+    child = os.fork()  # which has all files of this process open
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    Path(os.environ["SICK_COUNT"]).with_name("child").write_text(str(child))
+    os._exit(3)
+
+
 WAYS = (
     lambda: os._exit(0),
     lambda: os._exit(3),
@@ -42,6 +51,7 @@ WAYS = (
     lambda: os.abort(),
     hang,
     raise_unusual,
+    exit_beside_a_child,
 )
 
 
@@ -84,7 +94,7 @@ class Sick(Method):
             WAYS[self.way]()
 '''
 
-EXIT_0, EXIT_3, SYSTEM_EXIT, SEGFAULT, KILL, ABORT, HANG, UNUSUAL = range(8)
+EXIT_0, EXIT_3, SYSTEM_EXIT, SEGFAULT, KILL, ABORT, HANG, UNUSUAL, CHILD = range(9)
 
 
 def sick_row(way: int, **settings: int) -> dict[str, Any]:

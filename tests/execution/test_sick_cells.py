@@ -185,6 +185,30 @@ def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
     assert_companions_are_healthy(workspace, healthy)
 
 
+def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
+    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+) -> None:
+    content = sick_study(workspace, ["student", "kd"], plugins=["./sick_networks.py"])
+    (pair,) = content["pairs"]
+    teacher = {**pair["teacher"], "model": sick.SICK_NETWORK}
+    content["pairs"] = [{**pair, "name": "sick", "teacher": teacher}, pair]
+
+    listening = Listening()
+    summary = run_in(process, workspace, content, listening)
+    died = "the process exited with code 9 in epoch 1, step 2"
+    reason = f"pairs[0].teacher: {sick.SICK_NETWORK} could not be trained: {died}"
+    assert summary.failed == dict.fromkeys(
+        ["sick / student / seed 0", "sick / kd / seed 0"], reason
+    )
+    assert (summary.planned, summary.trained) == (4, 2)
+    assert listening.warnings[-1] == f"{reason}; no student of this teacher is trained"
+
+    found = folders(workspace)
+    assert {name: bits(found[name]) for name in found} == {
+        name: healthy[name] for name in ("student/0", "kd/0")
+    }
+
+
 @pytest.mark.slow
 def test_two_sick_cells_of_a_cohort_both_fail_and_the_others_finish(
     process: ProcessExecutor, healthy: dict[str, Any], workspace: Path

@@ -94,6 +94,33 @@ class Sick(Method):
             WAYS[self.way]()
 '''
 
+NETWORK = '''
+import os
+
+import torch
+
+from benchmark.models.zoo._register import register
+from tests.support.networks import Tiny
+
+
+class SickNetwork(Tiny):
+    """Ends its process in the second batch that it is trained on."""
+
+    seen = 0
+
+    def stem(self, x):
+        if self.training and torch.is_grad_enabled() and len(x) == 16:
+            self.seen += 1
+            if self.seen == 2:
+                os._exit(9)
+        return x
+
+
+register(SickNetwork, {"tests_sick": {"widths": (8, 16, 32)}}, first_conv="stage1.0.conv")
+'''
+
+SICK_NETWORK = "tests_sick"
+
 EXIT_0, EXIT_3, SYSTEM_EXIT, SEGFAULT, KILL, ABORT, HANG, UNUSUAL, CHILD = range(9)
 
 
@@ -106,5 +133,6 @@ def sick_study(folder: Path, rows: Sequence[Any], **changes: Any) -> dict[str, A
     """Return a study whose rows may be sick; any process can build its networks."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sick_methods.py").write_text(METHOD)
-    plugins = ["tests.support.networks", "./sick_methods.py"]
+    (folder / "sick_networks.py").write_text(NETWORK)
+    plugins = ["tests.support.networks", "./sick_methods.py", *changes.pop("plugins", [])]
     return tiny(rows, plugins=plugins, **changes)

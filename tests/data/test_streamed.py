@@ -286,7 +286,7 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 import torch
-from benchmark.cli.main import _stop
+from benchmark.cli.signals import _stop
 from benchmark.data import Data
 from benchmark.study.schema import Augmentation, make_dataset, Recipe, Split
 

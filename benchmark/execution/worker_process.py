@@ -92,7 +92,10 @@ def _end_with_parent(parent: int) -> None:
         os._exit(ORPHANED)  # it died before the request
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # A read of sys.stdin would hold its lock, on which processes that decode images would wait
+        # for ever: each closes its copy of sys.stdin first.
+        while os.read(0, 1):
+            pass
         os._exit(ORPHANED)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -20,6 +20,7 @@ from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support import sick
 from tests.support.commandline import until
+from tests.support.datasources import class_folders
 from tests.support.plugged import clean
 from tests.support.sick import sick_row, sick_study
 from tests.support.studies import Listening, bits, folders, records, run, write_study
@@ -207,6 +208,19 @@ def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
     assert {name: bits(found[name]) for name in found} == {
         name: healthy[name] for name in ("student/0", "kd/0")
     }
+
+
+def test_a_worker_process_trains_on_images_that_processes_of_its_own_decode(
+    process: ProcessExecutor, workspace: Path
+) -> None:
+    pictures = workspace / "pictures"
+    class_folders(pictures, (("train", 24), ("test", 4)), width=40, height=40)
+    dataset = {"name": "folder/pictures", "root": str(workspace), "loading": "streamed"}
+    content = sick_study(workspace, ["student", "kd"], split={"val": 6})
+    content["dataset"] = {**dataset, "image_size": 32, "workers": 2}
+    for recipe in (content["recipe"], content["pairs"][0]["teacher"]["recipe"]):
+        recipe["augmentation"] = {"flip": True}
+    assert run_in(process, workspace, content, step_minutes=1) == Summary(planned=2, trained=2)
 
 
 @pytest.mark.slow

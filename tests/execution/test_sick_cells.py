@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support import sick
-from tests.support.commandline import until
+from tests.support.commandline import launched, until
 from tests.support.datasources import class_folders
 from tests.support.plugged import clean
 from tests.support.sick import sick_row, sick_study
@@ -221,6 +222,31 @@ def test_a_worker_process_trains_on_images_that_processes_of_its_own_decode(
     for recipe in (content["recipe"], content["pairs"][0]["teacher"]["recipe"]):
         recipe["augmentation"] = {"flip": True}
     assert run_in(process, workspace, content, step_minutes=1) == Summary(planned=2, trained=2)
+
+
+PARENT = """
+import time
+from benchmark.execution.worker_handle import WorkerHandle
+
+worker = WorkerHandle()
+print(worker._process.pid, flush=True)
+time.sleep({seconds})
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_worker_ends_with_its_parent_at_once_even_while_it_starts(seconds: int) -> None:
+    command = [sys.executable, "-c", PARENT.format(seconds=seconds)]
+    with launched(command=command) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "ready\n"
+        is_running = not has_ended(worker)
+        parent.kill()
+        assert is_running
+        until(lambda: has_ended(worker), seconds=30)
 
 
 @pytest.mark.slow

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from methods._composition import Wrapper
 from methods._contract import Method, Paper
@@ -116,11 +118,27 @@ def _module(name: str, stamp: tuple[int, int]) -> ModuleType | str:
 
     importlib.invalidate_caches()  # the file may be new
     try:
-        return importlib.import_module(f"{__package__}.{name}")
+        with _catchable_exit():
+            return importlib.import_module(f"{__package__}.{name}")
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a file can raise anything, SystemExit included
         return import_failure(error, f"{name}.py")
+
+
+@contextmanager
+def _catchable_exit() -> Iterator[None]:
+    """Let `os._exit` raise SystemExit; it would end the program without a word."""
+    own = os._exit
+
+    def exit_catchably(status: int) -> NoReturn:
+        raise SystemExit(status)
+
+    os._exit = exit_catchably
+    try:
+        yield
+    finally:
+        os._exit = own
 
 
 @functools.cache

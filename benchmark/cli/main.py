@@ -5,11 +5,7 @@ Heavy packages are imported inside the commands, so that `--help` is fast.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import multiprocessing
-import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,7 +15,17 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli import forget, leaderboard, listing, run, track, transfer, tune, verify
+from benchmark.cli import (
+    forget,
+    leaderboard,
+    listing,
+    run,
+    signals,
+    track,
+    transfer,
+    tune,
+    verify,
+)
 from benchmark.cli.options import Options
 from benchmark.cli.teachers import teachers
 from benchmark.errors import InputError, Stopped, TrackingError, explained, first_line
@@ -27,9 +33,6 @@ from benchmark.plugins import loading
 from benchmark.plugins.loading import Plugin
 from benchmark.printable import print_message, printable
 from benchmark.redact import shown
-
-_SHOW_CURSOR = b"\x1b[?25h"
-"""Makes the cursor visible again, which a live display hides."""
 
 HELP = "`kdbench --help` lists commands and options"
 
@@ -116,46 +119,20 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # tables have characters that a terminal may lack
             stream.reconfigure(errors="replace")
     sys.excepthook = _print_traceback
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    signals.listen()
 
     options = Options()
     try:
         raise SystemExit(app(obj=options, standalone_mode=False))
     except Stopped as stopped:
         # Everything is recorded. Taking PyTorch's modules apart would take seconds.
-        _exit_without_teardown(int(stopped.code or 0))
+        signals.exit_without_teardown(int(stopped.code or 0))
     except Exception as error:
         if options.debug:
             raise
         for line in _lines(error):
             print_message(f"kdbench: {line}")
         raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
-
-
-def _stop(number: int, _: object) -> None:
-    """End the command, which keeps what it has recorded; a second signal does not wait for this."""
-    for other in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(other, _stop_at_once)
-
-    print("kdbench: stopped; run the same command again to resume", file=sys.stderr)
-    raise Stopped(128 + number)
-
-
-def _stop_at_once(number: int, _: object) -> None:
-    if sys.stderr.isatty():
-        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
-    os._exit(128 + number)
-
-
-def _exit_without_teardown(code: int) -> None:
-    for child in multiprocessing.active_children():  # those that decode images
-        child.terminate()
-
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(code)
 
 
 def _print_traceback(_: object, error: BaseException, __: object) -> None:

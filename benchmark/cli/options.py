@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 EXECUTOR = "process"
 """The executor of commands: a method that crashes must not take a night's work with it."""
 
-STEP_MINUTES = 30.0
-"""A step of a large network takes seconds; only one that never ends takes as long as this."""
-
-
-CHECKPOINT_MINUTES = 15.0
-"""A checkpoint of a large cohort takes some ten seconds, about a hundredth of this time."""
-
 
 @dataclass
 class Options:
@@ -77,7 +70,10 @@ StepMinutes = Annotated[
     ),
 ]
 CheckpointMinutes = Annotated[
-    float, typer.Option(min=0.0, help="Minutes between two checkpoints inside an epoch.")
+    float,
+    typer.Option(
+        min=0.0, help="Minutes between two checkpoints inside an epoch; 0 saves after every batch."
+    ),
 ]
 TrackingUri = Annotated[
     str | None,

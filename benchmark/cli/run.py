@@ -10,9 +10,7 @@ import typer
 
 from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
 from benchmark.cli.options import (
-    CHECKPOINT_MINUTES,
     EXECUTOR,
-    STEP_MINUTES,
     CheckpointMinutes,
     CohortSize,
     Device,
@@ -27,6 +25,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.errors import InputError
+from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
 from benchmark.wording import counted
 

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.options import (
+    EXECUTOR,
+    CheckpointMinutes,
     Device,
+    ExecutorName,
+    StepMinutes,
     StudyFile,
     TrackingUri,
     load_study,
     mlflow_store,
+    opened_executor,
     workspace_of,
 )
 from benchmark.cli.screen import print_line, print_wide, progress_display, say, tell
 from benchmark.errors import InputError, suggest
+from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:
@@ -31,19 +37,35 @@ teachers = typer.Typer(no_args_is_help=True, help="Train, import, list and verif
 
 
 @teachers.command("train")
-def train_teachers(context: typer.Context, study: StudyFile, device: Device = None) -> None:
+def train_teachers(
+    context: typer.Context,
+    study: StudyFile,
+    device: Device = None,
+    executor: ExecutorName = EXECUTOR,
+    step_minutes: StepMinutes = STEP_MINUTES,
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
+) -> None:
     """Train or download the teachers of a study that are not stored yet. Train no students."""
-    from benchmark.execution import cell_code, environment, prepare, run
+    from benchmark.execution import cell_code, environment, prepare, study_teachers
     from benchmark.execution.session import Session
 
     workspace = Workspace(workspace_of(context))
     loaded, chosen = load_study(study), environment.device(device)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
-    with progress_display() as progress:
+    with opened_executor(executor, needed=False) as opened, progress_display() as progress:
         versions = environment.environment(chosen, cell_code.sources(prepared))
-        session = Session(workspace, str(study), chosen, versions, progress)
-        run.obtain_teachers(prepared, session)
+        session = Session(
+            workspace,
+            str(study),
+            chosen,
+            versions,
+            progress,
+            opened,
+            step_minutes,
+            checkpoint_minutes,
+        )
+        study_teachers.obtain_teachers(prepared, session)
     list_teachers(context)
 
 

@@ -12,9 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cli.options import (
-    CHECKPOINT_MINUTES,
     EXECUTOR,
-    STEP_MINUTES,
     CheckpointMinutes,
     CohortSize,
     Device,
@@ -30,6 +28,7 @@ from benchmark.cli.options import (
 from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.cli.tables import table
 from benchmark.errors import InputError
+from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
 
 if TYPE_CHECKING:

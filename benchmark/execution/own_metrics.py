@@ -48,7 +48,8 @@ def measure_students(
 
             evidence = Finished(folder.path)
             inputs = resources.data.test(evidence)
-            teacher = resources.teachers[spec.teacher].test_logits(resources.data, evidence)
+            assert conditions.teacher is not None
+            teacher = conditions.teacher.test_logits(resources.data, evidence)
             logits = evaluate.predict(parts.model, inputs)
             values = own_metrics.compute(metrics, logits, inputs.labels, teacher)
             folder.journal().append(Measured(metrics=values, code=code))

@@ -11,26 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.execution import own_metrics
-from benchmark.execution import teachers as execution_teachers
 from benchmark.execution.damaged import repair
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
 from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
 from benchmark.execution.plan_file import write_plan
-from benchmark.execution.prepare import Prepared, errors_in
+from benchmark.execution.prepare import Prepared
 from benchmark.execution.recorded_code import record_code
 from benchmark.execution.rows import method_of
 from benchmark.execution.session import Session
 from benchmark.execution.specs import cell_spec, cohort_spec
 from benchmark.execution.stale import kept, report_stale
-from benchmark.files import write_atomically, write_json
+from benchmark.execution.study_teachers import load_teachers
 from benchmark.locks import locked
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.journal import Failed
 from benchmark.records.layout import StudyFolder
 from benchmark.study.study import Cell
 from benchmark.training import cost
-from benchmark.training.teacher import Teacher
 
 
 @dataclass
@@ -76,38 +74,37 @@ def run(
     with locked(folder.path):
         unusable = repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
-        hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
+        hashes = teachers.hashes
         if retrain:
             _set_aside_finished(prepared, hashes, folder)
 
         cells, stale = _identify(prepared, hashes, folder, session, keep_stale)
         write_plan(prepared, folder, hashes, cells, stale)
 
+        taught = teachers.taught(prepared)
         folders = {name: CellFolder(folder.cell(cell.id).path) for name, cell in cells.items()}
         left_alone = {name for name, cell in cells.items() if cell.id in unusable}
         pending = [
-            cell
-            for cell in prepared.cells
-            if str(cell) in left_alone or not folders[str(cell)].done
+            cell for cell in taught.cells if str(cell) in left_alone or not folders[str(cell)].done
         ]
         session.progress.planned(
             {str(cell): cost.length(method_of(cell), cell.recipe).total for cell in pending}
         )
 
         trainable = [cell for cell in pending if str(cell) not in left_alone]
-        cohorts = prepared.cohorts(_distinct(trainable, cells), cohort_size)
+        cohorts = taught.cohorts(_distinct(trainable, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
-        resources = Resources(prepared.data, teachers)
+        resources = Resources(prepared.data, teachers.loaded)
         session.executor.run(specs, resources, session.progress)
 
         if prepared.metrics:
-            everything = prepared.cohorts(_distinct(prepared.cells, cells), None)
+            everything = taught.cohorts(_distinct(taught.cells, cells), None)
             specs = [_spec(prepared, session, cohort, folder, cells) for cohort in everything]
             own_metrics.measure_students(specs, resources, prepared.metrics)
-            own_metrics.measure_teachers(prepared, resources, folder, prepared.metrics)
+            own_metrics.measure_teachers(taught, resources, folder, prepared.metrics)
 
         reasons = {name: unusable[cells[name].id] for name in left_alone}
-        return _summary(prepared, pending, folders, reasons)
+        return _summary(pending, folders, reasons, teachers.untaught(prepared))
 
 
 def _set_aside_finished(prepared: Prepared, hashes: Mapping[str, str], folder: StudyFolder) -> None:
@@ -148,54 +145,6 @@ def _identify(
     return cells, stale_and_kept
 
 
-def obtain_teachers(prepared: Prepared, session: Session) -> None:
-    """Train or fetch those teachers of a study that the store lacks, but train no student.
-
-    Args:
-        prepared: The study.
-        session: The session.
-
-    Raises:
-        InputError: Another process is training the study; see `load_teachers` for other causes.
-    """
-    folder = session.workspace.study(prepared.study.name)
-    with locked(folder.path):
-        repair(folder, session.progress.warn)
-        load_teachers(prepared, session, folder)
-
-
-def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> dict[str, Teacher]:
-    """Load every teacher of a study, training or fetching it if needed.
-
-    First, the context of the journals is written to the folder: a copy of the study's file, the
-    split, and a plan without cells.
-
-    Args:
-        prepared: The study.
-        session: The session.
-        folder: Folder of the study, or of its searches.
-
-    Returns:
-        The teachers by key.
-
-    Raises:
-        InputError: A teacher is below its gate or cannot be trained, or a file cannot be read or
-            written.
-    """
-    data = prepared.data
-    split = {"dataset": data.name, "fingerprint": data.fingerprint, **data.split_record()}
-    write_atomically(folder.study_file, prepared.text.encode())
-    write_json(folder.split, split)
-    write_plan(prepared, folder, {}, {})
-
-    teachers: dict[str, Teacher] = {}
-    with errors_in(session.source):
-        for required in prepared.teachers:
-            record = folder.teacher(required.key)
-            teachers[required.key] = execution_teachers.obtain(required, record, data, session)
-    return teachers
-
-
 def _distinct(cells: Sequence[Cell], identified: Mapping[str, Identified]) -> list[Cell]:
     """Return one cell for each identity.
 
@@ -230,13 +179,21 @@ def _spec(
 
 
 def _summary(
-    prepared: Prepared,
     pending: Sequence[Cell],
     folders: Mapping[str, CellFolder],
     unusable: Mapping[str, str],
+    untaught: Mapping[str, str],
 ) -> Summary:
-    planned = len(prepared.cells)
-    summary = Summary(planned=planned, already_done=planned - len(pending))
+    """Count the cells that ended well, and say why the others did not.
+
+    Args:
+        pending: The cells that were to be trained.
+        folders: The folders of all cells whose teacher is known, by cell name.
+        unusable: Why cells among them cannot be trained, by cell name.
+        untaught: Why all other cells have no teacher, by cell name.
+    """
+    already_done = len(folders) - len(pending)
+    summary = Summary(len(folders) + len(untaught), already_done=already_done, failed={**untaught})
 
     for cell in pending:
         folder = folders[str(cell)]

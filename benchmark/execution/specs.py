@@ -33,7 +33,7 @@ def cell_spec(
 def cohort_spec(
     prepared: Prepared,
     session: Session,
-    teacher: RequiredTeacher,
+    teacher: RequiredTeacher | None,
     recipe: Recipe,
     seed: int,
     cells: Sequence[CellSpec],
@@ -45,7 +45,7 @@ def cohort_spec(
     Args:
         prepared: The cells' study.
         session: The session.
-        teacher: Teacher of all cells.
+        teacher: Teacher of all cells; None if they have none.
         recipe: A recipe that agrees in `Recipe.stream` with those of all cells.
         seed: Seed of all cells.
         cells: The cells.
@@ -59,7 +59,7 @@ def cohort_spec(
         recipe=recipe,
         select=study.select,
         seed=seed,
-        teacher=teacher.key,
+        teacher=None if teacher is None else teacher.key,
         device=str(session.device),
         tested=tested,
         environment=session.environment,

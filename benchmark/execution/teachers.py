@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 from benchmark import RULES, seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
-from benchmark.execution.prepare import network_of
+from benchmark.execution import teacher_training
+from benchmark.execution.prepare import Prepared, network_of
 from benchmark.execution.recorded_code import record_code
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session
@@ -24,38 +25,39 @@ from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
 from benchmark.records.done import Done, read_done
-from benchmark.records.journal import Failed, Final, Start, Trained
+from benchmark.records.journal import Final, Start, Trained
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe, Split
 from benchmark.study.study import Study
 from benchmark.training import evaluate, profiling
-from benchmark.training.cohort import train
-from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 from benchmark.wording import counted
 
 
-def obtain(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> Teacher:
+def obtain(
+    required: RequiredTeacher, record: CellFiles, prepared: Prepared, session: Session
+) -> Teacher:
     """Load a teacher, creating it first if the store lacks it.
 
     Args:
         required: The teacher.
         record: Receives the study's own record of the teacher: its origin and its accuracy.
-        data: The study's data.
+        prepared: The study.
         session: The session.
 
     Raises:
-        InputError: The teacher's accuracy is below the study's minimum, the teacher could not be
-            trained, or its files are damaged.
+        UntrainedTeacherError: The training of the teacher failed.
+        InputError: The teacher's accuracy is below the study's minimum, or its files are damaged.
     """
+    data = prepared.data
     store = session.store
     store.folder.mkdir(parents=True, exist_ok=True)
     if store.card(required.key) is None:
         with _exclusively(store.lock(required.key), required.label, session.progress):
             if store.card(required.key) is None:
-                _make(required, record, data, session)
+                _make(required, record, prepared, session)
 
     card = store.card(required.key)
     assert card is not None
@@ -191,54 +193,27 @@ def _check_gate(
     )
 
 
-def _make(required: RequiredTeacher, record: CellFiles, data: Data, session: Session) -> None:
+def _make(
+    required: RequiredTeacher, record: CellFiles, prepared: Prepared, session: Session
+) -> None:
     """Train a teacher, or download its pretrained weights, and publish it."""
-    if required.recipe is not None:
-        _train(required, required.recipe, record, data, session)
+    recipe = required.recipe
+    if recipe is not None:
+        teacher_training.train(required, recipe, record, prepared, session)
+        _publish_trained(required, recipe, record, prepared.data, session)
         return
 
+    data = prepared.data
     session.progress.busy(required.label, "loading its pretrained weights")
     model = network_of(data, required.network, required.location).to(data.device)
     description = _describe(required.key, "timm", required.network, model, data)
     _measure_and_publish(description, required.configuration, model, data, session)
 
 
-def _train(
+def _publish_trained(
     required: RequiredTeacher, recipe: Recipe, record: CellFiles, data: Data, session: Session
 ) -> None:
-    """Train a teacher in this process, as a one-member cohort with its own seed; publish it."""
-    folder = CellFolder(record.path)
-    if folder.done and not record.weights.exists():
-        shutil.rmtree(record.path)
-
-    if not folder.done:
-        configuration = required.configuration
-        method = configuration["method"]
-        task = Task(
-            folder=folder,
-            label=required.label,
-            configuration=configuration,
-            student=required.network,
-            method=method["name"],
-            settings=method["settings"],
-        )
-        conditions = Conditions(
-            data=data,
-            recipe=recipe,
-            seed=seeds.derive(required.pair.teacher.seed, "teacher"),
-            select=configuration["select"],
-            teacher=None,
-            environment=session.environment,
-            checkpoint_minutes=session.checkpoint_minutes,
-        )
-        train([task], conditions, session.progress)
-
-    if not folder.done:
-        failure = folder.journal().last(Failed)
-        reason = "" if failure is None else failure.reason
-        model_name = required.network.model
-        raise InputError(f"{required.location}: {model_name} could not be trained: {reason}")
-
+    """Publish a teacher that has been trained in the folder of its record."""
     with seeds.seeded(0, "teacher"):
         model = network_of(data, required.network, required.location)
     description = _describe(required.key, "trained", required.network, model, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,12 @@ def train_cohort(
         InputError: The data set or the teacher has changed since the spec was created, or a file
             cannot be read or written.
     """
-    teacher = resources.teachers[spec.teacher]
+    conditions = conditions_of(spec, resources)
     for cell in spec.cells:
-        _check_resources(cell, resources.data, teacher)
+        _check_resources(cell, resources.data, conditions.teacher)
 
     tasks = [task_of(spec, cell) for cell in spec.cells]
-    train(tasks, conditions_of(spec, resources), progress, heart)
+    train(tasks, conditions, progress, heart)
 
 
 def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
@@ -58,7 +58,7 @@ def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
         recipe=spec.recipe,
         seed=spec.seed,
         select=spec.select,
-        teacher=resources.teachers[spec.teacher],
+        teacher=None if spec.teacher is None else resources.teachers[spec.teacher],
         environment=spec.environment,
         tested=spec.tested,
         checkpoint_minutes=spec.checkpoint_minutes,
@@ -122,17 +122,17 @@ class Worker:
             self._data_key = key
             self._teachers = {}
 
-        if spec.teacher not in self._teachers:
-            self._teachers = {spec.teacher: _load_teacher(spec, workspace, self._data)}
+        if spec.teacher is not None and spec.teacher not in self._teachers:
+            self._teachers = {spec.teacher: _load_teacher(spec.teacher, workspace, self._data)}
         return Resources(self._data, self._teachers)
 
 
-def _load_teacher(spec: CohortSpec, workspace: Workspace, data: Data) -> Teacher:
+def _load_teacher(key: str, workspace: Workspace, data: Data) -> Teacher:
     store = TeacherStore(workspace)
-    card = store.card(spec.teacher)
+    card = store.card(key)
     if card is None:
-        raise InputError(f"{store.folder}: no teacher {spec.teacher}; run the study again")
-    return teachers.load(card, f"teacher {spec.teacher}", store, data)
+        raise InputError(f"{store.folder}: no teacher {key}; run the study again")
+    return teachers.load(card, f"teacher {key}", store, data)
 
 
 def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:
@@ -156,19 +156,18 @@ def _check_code(spec: CohortSpec, cell: CellSpec) -> None:
         return
 
     task = task_of(spec, cell)
-    assert task.teacher is not None
     assert task.recipe is not None
-    networks = (task.student, task.teacher)
+    networks = [task.student, *filter(None, [task.teacher])]
     code = code_of_parts(task.method, networks, spec.dataset, task.recipe)
     if code != expected:
         changed = ", ".join(changed_modules(expected, code))
         raise InputError(f"{cell.label}: {changed} changed during the run; run the study again")
 
 
-def _check_resources(cell: CellSpec, data: Data, teacher: Teacher) -> None:
+def _check_resources(cell: CellSpec, data: Data, teacher: Teacher | None) -> None:
     if data.fingerprint != cell.configuration["data"]["fingerprint"]:
         raise InputError(f"{cell.label}: the data set {data.name} has changed; run the study again")
-    if teacher.sha256 != cell.configuration["teacher"]["sha256"]:
+    if teacher is not None and teacher.sha256 != cell.configuration["teacher"]["sha256"]:
         raise InputError(f"{cell.label}: the teacher has changed; run the study again")
 
 
@@ -182,7 +181,7 @@ def task_of(spec: CohortSpec, cell: CellSpec) -> Task:
     """Rebuild the training loop's task from the configuration of a cell of a cohort."""
     configuration = cell.configuration
     method = configuration["method"]
-    teacher = {key: value for key, value in configuration["teacher"].items() if key != "sha256"}
+    teacher = configuration.get("teacher")
 
     return Task(
         folder=CellFolder(Path(spec.workspace) / cell.folder),
@@ -191,6 +190,10 @@ def task_of(spec: CohortSpec, cell: CellSpec) -> Task:
         student=Network.model_validate(configuration["student"]),
         method=method["name"],
         settings=method["settings"],
-        teacher=Network.model_validate(teacher),
+        teacher=None if teacher is None else _network_of(teacher),
         recipe=Recipe.model_validate(configuration["recipe"]),
     )
+
+
+def _network_of(teacher: Mapping[str, Any]) -> Network:
+    return Network.model_validate({key: teacher[key] for key in teacher if key != "sha256"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -73,6 +74,8 @@ class WorkerHandle:
             channel.send(self._connection, spec=spec.model_dump(mode="json"))
             while True:
                 while not self._connection.poll(POLL_SECONDS):
+                    if self._process.poll() is not None and not self._connection.poll():
+                        raise EOFError  # what it started may keep the connection open
                     if watch.is_hanging():
                         return self._kill_hanging(watch)
 
@@ -86,8 +89,7 @@ class WorkerHandle:
 
     def kill(self) -> None:
         """End the process at once. What it has written so far is whole."""
-        self._process.kill()
-        self._process.wait()
+        self._end()
         self._connection.close()
 
         assert self._process.stdin is not None
@@ -96,18 +98,26 @@ class WorkerHandle:
 
     def _wait(self) -> int:
         """Return the exit code of a process that has closed its connection."""
-        try:
-            return self._process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_SECONDS)
+        return self._end()
+
+    def _end(self) -> int:
+        """End the process and all that it has started, such as those that decode images.
+
+        Returns:
+            The exit code of the process; its own if it had ended before.
+        """
+        # On macOS, a group whose processes have all ended cannot be signalled.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
 
     def _kill_hanging(self, watch: _Watch) -> Death:
         """Let a process write down where it hangs, and end it."""
         self._process.send_signal(DUMP_SIGNAL)
         time.sleep(POLL_SECONDS)
-        self._process.kill()
-        self._process.wait()
+        self._end()
         return watch.death(f"made no progress for {watch.limit / 60:g} minutes")
 
 
@@ -158,7 +168,7 @@ def _start(connection: Connection) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         pass_fds=[number],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
-        # Ctrl+C in a terminal reaches this process alone, which then ends the worker.
+        # Ctrl+C in a terminal reaches this process alone, which then ends the worker's group.
         process_group=0,
     )
 

@@ -84,14 +84,18 @@ def _end_with_parent(parent: int) -> None:
 
     An orphan would write into a study that another process trains by then.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a cluster signals every process of a job
+        signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(ORPHANED)  # it died before the request
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # A read of sys.stdin would hold its lock, on which processes that decode images would wait
+        # for ever: each closes its copy of sys.stdin first.
+        while os.read(0, 1):
+            pass
         os._exit(ORPHANED)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -91,12 +91,12 @@ def open_searches(
     storage: optuna.storages.BaseStorage,
     folder: SearchFolder,
 ) -> list[RowSearch]:
-    """Open the searches of a study: one for every row that can run, on every pair.
+    """Open the searches of a study: one for every row that can run, on every pair with a teacher.
 
     Args:
         prepared: The prepared study.
         search: Its search settings.
-        hashes: SHA-256 of each teacher's weights, by teacher key.
+        hashes: SHA-256 of the weights of the teachers that are known, by teacher key.
         storage: The storage for the trials.
         folder: The folder of the study's searches.
 
@@ -106,6 +106,8 @@ def open_searches(
     """
     searches: list[RowSearch] = []
     for pair in prepared.study.pairs:
+        if prepared.teacher_of(pair.name).key not in hashes:
+            continue
         for index, row in enumerate(prepared.study.methods):
             if f"{pair.name}/{row.name}" in prepared.not_applicable:
                 continue

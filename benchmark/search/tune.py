@@ -26,8 +26,8 @@ from benchmark.execution.damaged import repair
 from benchmark.execution.estimate import EstimatedCell, cohort_macs
 from benchmark.execution.executors import Resources
 from benchmark.execution.prepare import Prepared, errors_in
-from benchmark.execution.run import load_teachers
 from benchmark.execution.session import Session
+from benchmark.execution.study_teachers import StudyTeachers, load_teachers
 from benchmark.locks import locked
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search, write_search
@@ -49,7 +49,7 @@ class Outcome:
 
     Attributes:
         best: The best trial of every search that has a complete one.
-        failed: Labels of the searches without a complete trial.
+        failed: Labels of the searches without a complete trial, or without a teacher.
         tmac: Compute of all trials in cohorts, in 10^12 multiply-accumulates.
         alone: What `tmac` would be if every cell ran the teacher's forward passes for itself.
     """
@@ -90,15 +90,14 @@ def tune(
         opened = open_storage(address, own_file)
         repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
-        hashes = {key: teacher.sha256 for key, teacher in teachers.items()}
         with errors_in(session.source):
-            row_searches = open_searches(prepared, search, hashes, opened, folder)
+            row_searches = open_searches(prepared, search, teachers.hashes, opened, folder)
         _report_changed_code(row_searches, folder, session.progress.warn)
         session.progress.planned(_planned(prepared, search, row_searches))
 
-        cells = TrialCells(prepared, search, folder, hashes)
-        resources = Resources(prepared.data, teachers)
-        outcome = Outcome()
+        cells = TrialCells(prepared, search, folder, teachers.hashes)
+        resources = Resources(prepared.data, teachers.loaded)
+        outcome = Outcome(failed=_untaught(prepared, teachers))
         for pair in prepared.study.pairs:
             own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
             trials = Trials(cells, own, session, resources, cohort_size)
@@ -147,6 +146,12 @@ def required_search(prepared: Prepared) -> Search:
                 "search.weight_decay, which are searched for all methods, or remove the row"
             )
     return search
+
+
+def _untaught(prepared: Prepared, teachers: StudyTeachers) -> list[str]:
+    """Return the labels of the searches whose teacher could not be trained."""
+    cells = {str(cell): f"{cell.pair.name} / {cell.row.name}" for cell in prepared.cells}
+    return list(dict.fromkeys(cells[name] for name in teachers.untaught(prepared)))
 
 
 def _report_changed_code(

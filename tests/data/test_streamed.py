@@ -20,7 +20,7 @@ from benchmark.data.sources import _files
 from benchmark.errors import InputError, SealedError
 from benchmark.execution.run import Summary
 from benchmark.records.seal import Finished
-from benchmark.study.schema import Augmentation, RandAugment, Split, make_dataset
+from benchmark.study.schema import Augmentation, RandAugment, Recipe, Split, make_dataset
 from benchmark.training.progress import Progress
 from tests.support.datasources import CPU, class_folders, epoch, mnist, opened, parquet, recipe
 from tests.support.networks import STUDENT, TEACHER
@@ -286,7 +286,7 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 import torch
-from benchmark.cli.main import _stop
+from benchmark.cli.signals import _stop
 from benchmark.data import Data
 from benchmark.study.schema import Augmentation, make_dataset, Recipe, Split
 
@@ -337,6 +337,19 @@ def test_a_stop_of_the_whole_group_is_reported_once_and_leaves_no_worker(folder,
     assert process.returncode == 128 + number
     assert errors == "kdbench: stopped; run the same command again to resume\n"
     assert has_ended(process.pid)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_can_be_entered_at_any_batch(folder, workers):
+    data = mine(folder, workers=workers)
+    mixed = Recipe(epochs=1, batch_size=4, augmentation=EVERYTHING, mixup=0.2, cutmix=1.0)
+    whole = list(data.epoch(3, 1, mixed, True))
+    for start in range(len(whole) + 1):
+        rest = list(data.epoch(3, 1, mixed, True, start))
+        assert len(rest) == len(whole) - start
+        for found, expected in zip(rest, whole[start:], strict=True):
+            for key in ("inputs", "second", "labels", "index", "targets"):
+                assert torch.equal(getattr(found, key), getattr(expected, key))
 
 
 def test_no_more_workers_are_started_than_the_machine_has_processors(folder):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.execution import executors, worker
+from benchmark.execution import executors, study_teachers, worker
 from benchmark.execution import run as execution_run
 from benchmark.execution.executors import CohortSpec, Executor, Resources
 from benchmark.execution.executors.inline import InlineExecutor
@@ -63,7 +63,9 @@ class Keeping(Executor):
 def kept(workspace: Path, content: dict[str, Any]) -> list[CohortSpec]:
     """Return the cohorts of a study whose teachers are in the workspace, and none of its cells."""
     keeping = Keeping()
-    execution_run.run(prepared(content, workspace), session(workspace, keeping))
+    study = prepared(content, workspace)
+    study_teachers.obtain_teachers(study, session(workspace))
+    execution_run.run(study, session(workspace, keeping))
     return keeping.specs
 
 
@@ -125,6 +127,7 @@ def test_a_cohort_names_cells_and_teacher_by_what_is_in_the_workspace(
     workspace, spec = waiting
     assert spec.workspace == str(workspace)
     assert spec.device == "cpu"
+    assert spec.teacher is not None
     assert (workspace / "teachers" / spec.teacher / "card.json").exists()
     for cell in spec.cells:
         assert cell.folder == f"tiny/cells/{identity(cell.configuration)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
 from benchmark.training.progress import Progress
 from tests.support import sick
+from tests.support.commandline import launched, until
+from tests.support.datasources import class_folders
 from tests.support.plugged import clean
 from tests.support.sick import sick_row, sick_study
 from tests.support.studies import Listening, bits, folders, records, run, write_study
@@ -154,6 +157,26 @@ def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_o
     assert bits(folders(workspace)["sick/0"]) == bits(folders(workspace, "well")["sick/0"])
 
 
+def test_what_a_cell_has_started_neither_hides_its_end_nor_outlives_it(
+    process: ProcessExecutor, workspace: Path, tmp_path: Path
+) -> None:
+    content = sick_study(workspace, [sick_row(sick.CHILD)])
+    summary = run_in(process, workspace, content, step_minutes=0.2)
+    reason = "the process exited with code 3 in epoch 2, step 2"
+    assert summary == Summary(planned=1, failed={SICK: reason})
+    child = int((tmp_path / "child").read_text())
+    until(lambda: has_ended(child), seconds=10)
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a process is gone; one that nobody has waited for is gone as well."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return status.rpartition(")")[2].split()[0] in "ZX"
+
+
 def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
     process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
@@ -162,6 +185,68 @@ def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
     reason = "the process exited with code 3 while the cell was built"
     assert summary == Summary(planned=5, trained=4, failed={SICK: reason})
     assert_companions_are_healthy(workspace, healthy)
+
+
+def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
+    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+) -> None:
+    content = sick_study(workspace, ["student", "kd"], plugins=["./sick_networks.py"])
+    (pair,) = content["pairs"]
+    teacher = {**pair["teacher"], "model": sick.SICK_NETWORK}
+    content["pairs"] = [{**pair, "name": "sick", "teacher": teacher}, pair]
+
+    listening = Listening()
+    summary = run_in(process, workspace, content, listening)
+    died = "the process exited with code 9 in epoch 1, step 2"
+    reason = f"pairs[0].teacher: {sick.SICK_NETWORK} could not be trained: {died}"
+    assert summary.failed == dict.fromkeys(
+        ["sick / student / seed 0", "sick / kd / seed 0"], reason
+    )
+    assert (summary.planned, summary.trained) == (4, 2)
+    assert listening.warnings[-1] == f"{reason}; no student of this teacher is trained"
+
+    found = folders(workspace)
+    assert {name: bits(found[name]) for name in found} == {
+        name: healthy[name] for name in ("student/0", "kd/0")
+    }
+
+
+def test_a_worker_process_trains_on_images_that_processes_of_its_own_decode(
+    process: ProcessExecutor, workspace: Path
+) -> None:
+    pictures = workspace / "pictures"
+    class_folders(pictures, (("train", 24), ("test", 4)), width=40, height=40)
+    dataset = {"name": "folder/pictures", "root": str(workspace), "loading": "streamed"}
+    content = sick_study(workspace, ["student", "kd"], split={"val": 6})
+    content["dataset"] = {**dataset, "image_size": 32, "workers": 2}
+    for recipe in (content["recipe"], content["pairs"][0]["teacher"]["recipe"]):
+        recipe["augmentation"] = {"flip": True}
+    assert run_in(process, workspace, content, step_minutes=1) == Summary(planned=2, trained=2)
+
+
+PARENT = """
+import time
+from benchmark.execution.worker_handle import WorkerHandle
+
+worker = WorkerHandle()
+print(worker._process.pid, flush=True)
+time.sleep({seconds})
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_worker_ends_with_its_parent_at_once_even_while_it_starts(seconds: int) -> None:
+    command = [sys.executable, "-c", PARENT.format(seconds=seconds)]
+    with launched(command=command) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "ready\n"
+        is_running = not has_ended(worker)
+        parent.kill()
+        assert is_running
+        until(lambda: has_ended(worker), seconds=30)
 
 
 @pytest.mark.slow

@@ -351,6 +351,38 @@ def test_a_teacher_that_cannot_be_trained_ends_the_study_with_the_reason(workspa
     assert not any(path.is_dir() for path in (workspace / "teachers").iterdir())
 
 
+def test_a_teacher_that_cannot_be_trained_ends_the_cells_of_its_pair_alone(
+    workspace: Path,
+) -> None:
+    wild = {"epochs": 1, "batch_size": 16, "optimizer": {"lr": 1e30}}
+    content = two_pairs(recipe=wild)
+    summary = run(workspace, content)
+    (reason,) = summary.failed.values()
+    assert list(summary.failed) == ["other / student / seed 0"]
+    assert reason.startswith(f"pairs[1].teacher: {TEACHER} could not be trained: non-finite")
+    assert (summary.planned, summary.trained, summary.already_done) == (2, 1, 0)
+    assert [cell["pair"] for cell in plan(workspace)["cells"]] == ["pair"]
+    assert [teacher["teacher_id"] == "" for teacher in plan(workspace)["teachers"]] == [False, True]
+
+    again = run(workspace, content)
+    assert (again.trained, again.already_done, again.failed) == (0, 1, summary.failed)
+
+
+def test_every_teacher_is_tried_and_each_that_cannot_be_trained_is_named(workspace: Path) -> None:
+    wild = {"epochs": 1, "batch_size": 16, "optimizer": {"lr": 1e30}}
+    content = two_pairs(recipe={**wild, "epochs": 2})
+    content["pairs"][0]["teacher"]["recipe"] = wild
+    counting = Counting()
+    with pytest.raises(InputError) as raised:
+        run(workspace, content, counting)
+    assert [line.partition(": ")[2].partition(":")[0] for line in raised.value.args] == [
+        "pairs[0].teacher",
+        "pairs[1].teacher",
+    ]
+    assert len(counting.teachers) == 2
+    assert counting.students == []
+
+
 def test_a_teacher_looks_with_the_weights_that_were_stored(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,10 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
         "importing it fails at sick.py:5: Stop: Stop",
     ),
     "an exit": ("import sys\nsys.exit(0)\n", "importing it fails at sick.py:2: SystemExit: 0"),
+    "an exit at once": (
+        "import os\n\nos._exit(3)\n",
+        "importing it fails at sick.py:3: SystemExit: 3",
+    ),
     "endless recursion": ("def f():\n    f()\n\n\nf()\n", "RecursionError: maximum recursion"),
     "bytes that are no text": (b"\xff\xfe\x00x", "SyntaxError: "),
     "null bytes": (b"x = 1\n\x00\n", "source code string cannot contain null bytes"),

@@ -362,3 +362,18 @@ def test_the_first_trial_of_a_row_with_its_own_learning_rate_must_be_inside(tmp_
     content = searched(rows, search={"lr": [0.01, 0.2]})
     with pytest.raises(InputError, match=r"methods\[0\]\.recipe\.optimizer\.lr: 0\.5 is outside"):
         searching(tmp_path, content)
+
+
+def test_a_teacher_that_cannot_be_trained_ends_the_searches_of_its_pair_alone(
+    workspace: Path,
+) -> None:
+    content = searched(["kd"], search={"trials": 2, "seeds": [100]})
+    (pair,) = content["pairs"]
+    wild = {**pair["teacher"]["recipe"], "optimizer": {"lr": 1e30}}
+    other = {**pair, "name": "wild", "teacher": {**pair["teacher"], "recipe": wild}}
+    content["pairs"] = [other, pair]
+
+    outcome = searching(workspace, content)
+    assert outcome.failed == ["wild / kd"]
+    assert [best.pair for best in outcome.best] == ["pair"]
+    assert [len(rows) for rows in trials(workspace).values()] == [2]

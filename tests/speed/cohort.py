@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import methods
-from benchmark.execution import environment, prepare, run
+from benchmark.execution import environment, prepare, study_teachers
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.search import tune
@@ -72,7 +72,7 @@ def compare(rounds: int, trials: int, epochs: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         ready = prepared(workspace, trials, epochs)
-        run.obtain_teachers(ready, session(workspace))
+        study_teachers.obtain_teachers(ready, session(workspace))
         teachers = workspace / "teachers"
 
         for number in range(1, rounds + 1):

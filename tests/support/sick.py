@@ -33,6 +33,15 @@ def raise_unusual():
     raise Unusual("not an Exception")
 
 
+def exit_beside_a_child():
+    child = os.fork()  # which has all files of this process open
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    Path(os.environ["SICK_COUNT"]).with_name("child").write_text(str(child))
+    os._exit(3)
+
+
 WAYS = (
     lambda: os._exit(0),
     lambda: os._exit(3),
@@ -42,6 +51,8 @@ WAYS = (
     lambda: os.abort(),
     hang,
     raise_unusual,
+    exit_beside_a_child,
+    lambda: bytearray(1 << 60),
 )
 
 
@@ -84,7 +95,34 @@ class Sick(Method):
             WAYS[self.way]()
 '''
 
-EXIT_0, EXIT_3, SYSTEM_EXIT, SEGFAULT, KILL, ABORT, HANG, UNUSUAL = range(8)
+NETWORK = '''
+import os
+
+import torch
+
+from benchmark.models.zoo._register import register
+from tests.support.networks import Tiny
+
+
+class SickNetwork(Tiny):
+    """Ends its process in the second batch that it is trained on."""
+
+    seen = 0
+
+    def stem(self, x):
+        if self.training and torch.is_grad_enabled() and len(x) == 16:
+            self.seen += 1
+            if self.seen == 2:
+                os._exit(9)
+        return x
+
+
+register(SickNetwork, {"tests_sick": {"widths": (8, 16, 32)}}, first_conv="stage1.0.conv")
+'''
+
+SICK_NETWORK = "tests_sick"
+
+EXIT_0, EXIT_3, SYSTEM_EXIT, SEGFAULT, KILL, ABORT, HANG, UNUSUAL, CHILD, OUT_OF_MEMORY = range(10)
 
 
 def sick_row(way: int, **settings: int) -> dict[str, Any]:
@@ -96,5 +134,6 @@ def sick_study(folder: Path, rows: Sequence[Any], **changes: Any) -> dict[str, A
     """Return a study whose rows may be sick; any process can build its networks."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sick_methods.py").write_text(METHOD)
-    plugins = ["tests.support.networks", "./sick_methods.py"]
+    (folder / "sick_networks.py").write_text(NETWORK)
+    plugins = ["tests.support.networks", "./sick_methods.py", *changes.pop("plugins", [])]
     return tiny(rows, plugins=plugins, **changes)

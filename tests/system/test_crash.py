@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +180,9 @@ def test_a_stopped_study_says_so_in_one_line_and_goes_on_later(
 
 STOPPED_TWICE = """
 import os, signal, sys
-from benchmark.cli import main
+from benchmark.cli import signals
 
-signal.signal(signal.SIGTERM, main._stop)
+signals.listen()
 try:
     os.kill(os.getpid(), signal.SIGTERM)
 except SystemExit as ended:
@@ -190,15 +191,63 @@ except SystemExit as ended:
 finally:
     print("cleaned up", flush=True)
 """
+STOPPED = "kdbench: stopped; run the same command again to resume\n"
 
 
 @pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
 def test_a_second_signal_ends_the_process_at_once_without_another_message(second: str) -> None:
     code = STOPPED_TWICE.format(second=second)
     found = ended(launched(command=[sys.executable, "-c", code]))
-    assert found.code == 128 + signal.Signals[second]
-    assert found.out == "143\n"
-    assert found.err == "kdbench: stopped; run the same command again to resume\n"
+    assert found == Ended(128 + signal.Signals[second], "143\n", STOPPED)
+
+
+# Python cannot handle a signal during this function, which another thread can notice.
+OCCUPIED = """
+import hashlib, sys
+from benchmark.cli import signals
+
+signals.GRACE_SECONDS = float(sys.argv[1])
+signals.listen()
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2**31 - 1)
+"""
+
+
+@pytest.mark.parametrize(("grace", "count"), [(0.2, 1), (1e6, 2)])
+def test_a_process_that_cannot_stop_ends_after_a_while_or_at_the_second_signal(
+    grace: float, count: int
+) -> None:
+    process = launched(command=[sys.executable, "-c", OCCUPIED, str(grace)])
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for number in (signal.SIGTERM, signal.SIGINT)[:count]:
+        time.sleep(0.5)  # until it is in that function
+        process.send_signal(number)
+    assert ended(process) == Ended(128 + number, "", STOPPED)
+
+
+FORKED = """
+import os, signal, time
+from benchmark.cli import signals
+
+signals.GRACE_SECONDS = 0.1
+signals.listen()
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    print("ready", flush=True)
+    time.sleep(60)
+time.sleep(1)
+os.kill(child, signal.SIGTERM)
+os.waitpid(child, 0)
+time.sleep(1)
+print("goes on", flush=True)
+"""
+
+
+def test_a_signal_to_a_copy_of_a_process_is_not_taken_for_its_own() -> None:
+    found = ended(launched(command=[sys.executable, "-c", FORKED]))
+    assert found == Ended(0, "ready\ngoes on\n", "")
 
 
 def ignored(process: subprocess.Popen[str]) -> int:

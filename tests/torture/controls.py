@@ -74,7 +74,7 @@ def lose_random_streams() -> None:
         def __getattr__(self, name: str) -> Any:
             return (lambda _: None) if name == "manual_seed" else getattr(torch, name)
 
-    member.torch = Unseeded()  # type: ignore[assignment]
+    vars(member)["torch"] = Unseeded()
 
 
 def lose_optimizers() -> None:

@@ -66,9 +66,7 @@ class Running:
             os.kill(self.pid, signal.SIGKILL)
             _wait(self.pid, LONGEST)
             code = HANGS
-
-        duration = time.monotonic() - self._start
-        return Ended(code, *(path.read_text(errors="replace") for path in self._files), duration)
+        return self._ended(code)
 
     def kill_after(self, seconds: float) -> Ended:
         """Wait for some seconds, and kill the command if it still runs."""
@@ -76,9 +74,11 @@ class Running:
         if code is None:
             os.kill(self.pid, signal.SIGKILL)
             return self.wait()
+        return self._ended(code)
 
-        duration = time.monotonic() - self._start
-        return Ended(code, *(path.read_text(errors="replace") for path in self._files), duration)
+    def _ended(self, code: int) -> Ended:
+        out, err = (path.read_text(errors="replace") for path in self._files)
+        return Ended(code, out, err, time.monotonic() - self._start)
 
 
 def background(

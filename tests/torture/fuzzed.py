@@ -31,7 +31,7 @@ CHARACTERS = "aZ0 9.-:,*&!'\"[]{}#|>%@`\t\n\\~?<=é\0\x1b\u202e"
 BAD = (float("nan"), float("inf"), -float("inf"), "a\x1b[2Kb", "a\rb", "\u202ea")
 """Values that no key takes."""
 
-ODD = (
+ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 0.5, 1e308, 10**30, "", " ", "x" * 5000, "../..", "{{x}}", "1e400"),
     *([], {}, [[[[[[[[1]]]]]]]], {"a": {"b": {"c": 1}}}, [None], ["a"] * 2000),
 )

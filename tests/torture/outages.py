@@ -178,7 +178,7 @@ def can_mount(folder: Path) -> bool:
     """Return whether this process can mount a file system."""
     probe = folder / "mount"
     probe.mkdir(parents=True, exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", probe]
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(probe)]
     if os.geteuid() != 0 or subprocess.run(words, capture_output=True).returncode:
         return False
     subprocess.run(["umount", probe], check=True)

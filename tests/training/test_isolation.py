@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import methods
-from benchmark.cli import main
+from benchmark.cli import signals
 from benchmark.records.checkpoints import CellFolder
 from benchmark.training.isolation import concerns_all
 from tests.support.studies import bits, folders, run, tiny
@@ -34,7 +34,7 @@ def foreign(number: int, _: object) -> None:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("handler", [main._stop, foreign])
+@pytest.mark.parametrize("handler", [signals._stop, foreign])
 def test_a_signal_in_a_step_ends_the_run_and_no_cell_fails(
     handler: Any, kinds: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +50,7 @@ def test_a_signal_in_a_step_ends_the_run_and_no_cell_fails(
         patch.setattr(methods.get("kd"), "forward", interrupted)
         with pytest.raises(SystemExit):
             run(workspace, tiny(["student", "kd"]))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     records = CellFolder(folders(workspace)["kd/0"]).journal().records
     assert [type(record).__name__ for record in records] == ["Start", "Epoch"]

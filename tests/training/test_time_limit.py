@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,20 @@ COMPUTE = BY_COLUMN["compute_tmac"].key
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every epoch take a minute."""
-    monkeypatch.setattr(stopwatch.Stopwatch, "read", lambda _: SECONDS)
+    ran: set[int] = set()
+
+    @contextmanager
+    def running(watch: stopwatch.Stopwatch) -> Iterator[None]:
+        ran.add(id(watch))
+        yield
+
+    def read(watch: stopwatch.Stopwatch) -> float:
+        seconds = SECONDS if id(watch) in ran else 0.0
+        ran.discard(id(watch))
+        return seconds
+
+    monkeypatch.setattr(stopwatch.Stopwatch, "running", running)
+    monkeypatch.setattr(stopwatch.Stopwatch, "read", read)
 
 
 def limited(rows: list[str], minutes: float, **changes: Any) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class CohortSpec(BaseModel):
             configuration.
         select: Which epoch's weights are kept: `last` or `best_val`.
         seed: Seed of every cell in the cohort.
-        teacher: Key of the teacher in the workspace's teacher store.
+        teacher: Key of the teacher in the workspace's teacher store; None for a cohort without one,
+            such as a teacher that is trained itself.
         device: Name of the device, such as `cpu` or `cuda:0`.
         tested: Whether finished cells are evaluated on the test images; always false for trials.
         environment: Versions and machine, recorded whenever a cell starts. An executor that
@@ -77,7 +78,7 @@ class CohortSpec(BaseModel):
     recipe: Recipe
     select: str
     seed: int
-    teacher: str
+    teacher: str | None
     device: str
     tested: bool
     environment: dict[str, str]

@@ -30,8 +30,8 @@ def failpoints() -> list[str]:
     return sorted({name for file in files for name in pattern.findall(file.read_text())})
 
 
-VISITS = (1, 1, 3)
-"""Which visit of a point ends an attempt: twice the first in a row, and a later one."""
+VISITS = (1, 1, 3, 20)
+"""Which visit of a point ends an attempt: the first twice in a row, and later ones."""
 
 
 @dataclass(frozen=True)

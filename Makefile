@@ -12,13 +12,14 @@ PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
 # Tests of tables, pages and figures, which `make check` runs without PyTorch, MLflow and Optuna.
 LIGHT := tests/leaderboard tests/report
 
-.PHONY: help quickstart test test-fast test-slow check
+.PHONY: help quickstart test test-fast test-slow torture check
 
 help:
 	@echo "make quickstart   install, run studies/quickstart.yaml, print its leaderboard"
 	@echo "make test         install, run the tests"
 	@echo "make test-fast    the tests that neither train, start processes nor sweep all methods: a minute"
 	@echo "make test-slow    all tests, those that take minutes as well"
+	@echo "make torture      kills, corruptions, hostile studies, outages, sick cells: half an hour"
 	@echo "make check        lint, format, types, import contracts, tests: what a change must pass"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ test-fast: .venv/installed
 
 test-slow: .venv/installed
 	$(PYTEST)
+
+torture: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 check: .venv/installed
 	$(BIN)/ruff check

@@ -73,10 +73,10 @@ def launched(
     return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True, **options)
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
+def ended(process: subprocess.Popen[str], seconds: float = 300) -> Ended:
     """Wait for a process, and kill it if it hangs."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=seconds)
     finally:
         process.kill()
     return Ended(process.returncode, out, err)

@@ -28,7 +28,11 @@ _SHORTEST_TOKEN = 16
 
 _CREDENTIALS = re.compile(r"(?<=://)(?!/)\S*@")
 _LOCATION = re.compile(r"(?:\w://|url: /)\S+")
-_QUERY_VALUE = re.compile(r"(?<=[?&#])([^=&\s?#]+)=(?!\*\*\*)[^&\s]+")
+_QUERY_PART = re.compile(r"(?<=[?&#;])([^=&;\s?#]+=)?[^&;\s?#]+")
+"""A part of a query or a fragment: a name with its value, or a value without a name."""
+
+_NAMED_PART = re.compile(r"(?<=[?&#;])([^=&;\s?#]+=)[^&;\s?#]+")
+"""A part with a name; in the address of a file, the rest can be part of the file's name."""
 
 _SECRET_NAME = re.compile(r"pass|pwd|token|secret|cred|key|sig|auth", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
@@ -44,11 +48,20 @@ def shown(text: str, *addresses: str) -> str:
         addresses: Addresses whose secrets the text may contain alone.
     """
     text = _CREDENTIALS.sub(f"{MASK}@", text)
-    text = _LOCATION.sub(lambda match: _QUERY_VALUE.sub(rf"\1={MASK}", match[0]), text)
+    text = _LOCATION.sub(_without_query, text)
 
     for secret in sorted({*_known(addresses)}, key=len, reverse=True):
         text = _without(text, secret)
     return text
+
+
+def _without_query(location: re.Match[str]) -> str:
+    part = _NAMED_PART if ":///" in location[0] else _QUERY_PART
+    return part.sub(_masked_part, location[0])
+
+
+def _masked_part(match: re.Match[str]) -> str:
+    return f"{match[1] or ''}{MASK}"
 
 
 def shown_address(address: str) -> str:

@@ -55,6 +55,20 @@ def test_the_secret_a_is_masked_where_it_stands_and_leaves_all_other_letters() -
     assert shown(text, address) == f"a database at {masked} rejected a table"
 
 
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [
+        ("https://host/?abcdef123456", "https://host/?***"),
+        ("https://host/x?a=1&abcdef&b=***c", "https://host/x?a=***&***&b=***"),
+        ("https://host/x;token=abc;v", "https://host/x;token=***;***"),
+        ("https://host/x#abc", "https://host/x#***"),
+    ],
+)
+def test_every_part_of_a_query_is_masked(address: str, masked: str) -> None:
+    assert shown(address) == shown(masked) == masked
+    assert shown(f"{address}; try again") == f"{masked}; try again"
+
+
 def test_a_secret_that_a_library_repeats_alone_is_masked_in_all_its_forms() -> None:
     address = "http://me:S3cret%2FPW@host"
     basic = base64.b64encode(b"me:S3cret/PW").decode()

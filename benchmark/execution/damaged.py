@@ -15,6 +15,7 @@ from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.healing import heal
 from benchmark.records.integrity import check_cell
+from benchmark.records.journal import read_error
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.study.plan import read_plan
 
@@ -46,18 +47,19 @@ def repair(folder: StudyFolder, say: Callable[[str], None]) -> dict[str, str]:
 
     for files, weights in _all(folder):
         name = files.path.name
-        state = _state(files)
-        if state and known.get(name) == state:
-            intact[name] = state
-            continue
-
         try:
-            _repair_cell(files, weights, names.get(name, name), say)
+            state = _state(files)
+            if not state or known.get(name) != state:
+                _repair_cell(files, weights, names.get(name, name), say)
+                state = _state(files)
         except InputError as error:
             left_alone[name] = str(error)
             continue
-        if files.done.exists():
-            intact[name] = _state(files)
+        except OSError as error:
+            left_alone[name] = str(read_error(files.path, error))
+            continue
+        if state:
+            intact[name] = state
 
     if intact != known:
         write_json(folder.intact, intact)

@@ -7,6 +7,7 @@ first later run is recorded beside them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,12 +104,12 @@ def identify(plain: dict[str, Any], code: Code, folder: StudyFolder) -> Identifi
     """
     configuration = {**plain, CODE: code}
     current = Identified(identity(configuration), configuration, code)
-    if folder.cell(current.id).config.exists():
+    if os.path.exists(folder.cell(current.id).config):
         return current
 
     earlier = Identified(identity(plain), plain, code)
     files = folder.cell(earlier.id)
-    if files.config.exists() and read_code(files) in (None, code):
+    if os.path.exists(files.config) and read_code(files) in (None, code):
         return earlier
     return current
 
@@ -124,7 +125,7 @@ def find_stale(cells: Mapping[str, Identified], folder: StudyFolder) -> dict[str
         For each unfinished cell that was finished with other code: the newest such training.
     """
     unfinished = {
-        name: cell for name, cell in cells.items() if not folder.cell(cell.id).done.exists()
+        name: cell for name, cell in cells.items() if not os.path.exists(folder.cell(cell.id).done)
     }
     if not unfinished:
         return {}
@@ -147,7 +148,7 @@ def _finished_cells(folder: StudyFolder) -> Iterator[Identified]:
     """Yield all finished cells on disk whose code is known."""
     for path in sorted(folder.cells.glob("*/")):
         files = CellFiles(path)
-        if not (files.done.exists() and files.config.exists()):
+        if not (os.path.exists(files.done) and os.path.exists(files.config)):
             continue
 
         configuration = read_json(

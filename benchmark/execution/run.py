@@ -98,7 +98,8 @@ def run(
         session.executor.run(specs, resources, session.progress)
 
         if prepared.metrics:
-            everything = taught.cohorts(_distinct(taught.cells, cells), None)
+            usable = [cell for cell in taught.cells if str(cell) not in left_alone]
+            everything = taught.cohorts(_distinct(usable, cells), None)
             specs = [_spec(prepared, session, cohort, folder, cells) for cohort in everything]
             own_metrics.measure_students(specs, resources, prepared.metrics)
             own_metrics.measure_teachers(taught, resources, folder, prepared.metrics)
@@ -110,7 +111,7 @@ def run(
 def _set_aside_finished(prepared: Prepared, hashes: Mapping[str, str], folder: StudyFolder) -> None:
     """Set aside the finished cells of a study."""
     cells = identify_all(prepared, hashes, folder).values()
-    finished = {cell.id for cell in cells if folder.cell(cell.id).done.exists()}
+    finished = {cell.id for cell in cells if CellFolder(folder.cell(cell.id).path).done}
     set_aside(folder, sorted(finished))
 
 

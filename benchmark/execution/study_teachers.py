@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmark.errors import InputError
+from benchmark.errors import DamageError, InputError
 from benchmark.execution import teachers
 from benchmark.execution.damaged import repair
 from benchmark.execution.plan_file import write_plan
@@ -101,7 +101,7 @@ def load_teachers(prepared: Prepared, session: Session, folder: StudyFolder) -> 
             try:
                 teacher = teachers.obtain(required, record, prepared, session)
                 result.loaded[required.key] = teacher
-            except UntrainedTeacherError as error:
+            except (UntrainedTeacherError, DamageError) as error:
                 result.failed[required.key] = str(error)
 
         if not result.loaded:

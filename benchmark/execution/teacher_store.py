@@ -130,9 +130,18 @@ class TeacherStore:
 
         entries = json.loads(content)
         digest = entries.pop(DIGEST, None)
+        if digest is None and self._is_of_this_version(key):
+            raise DamageError(f"{path}: has lost its digest", _remedy(path))
         if digest is not None and digest != _digest_of(entries):
             raise DamageError(f"{path}: has been changed since it was written", _remedy(path))
         return card
+
+    def _is_of_this_version(self, key: str) -> bool:
+        """Return whether a teacher's marker states all that this version writes."""
+        try:
+            return read_done(self.files(key).done).is_complete
+        except InputError:
+            return False  # reported by `check`
 
     def repair(self, card: TeacherCard) -> list[str]:
         """Check a teacher's record, and its card against the record; `weights` checks the weights.
@@ -272,7 +281,13 @@ def _copy_record(source: CellFiles, target: CellFiles) -> None:
 def _results(record: CellFiles) -> dict[str, Any]:
     """Return the fields of a card that come from the training run's own files."""
     done = read_done(record.done)
-    results: dict[str, Any] = {"sha256": done.sha256, "test/acc1": done.metrics["test/acc1"]}
+    if "test/acc1" not in done.metrics:
+        raise DamageError(f"{record.done}: states no test accuracy", _remedy(record.card))
+    results: dict[str, Any] = {
+        "sha256": done.sha256,
+        "test/acc1": done.metrics["test/acc1"],
+        "val/acc1": None,
+    }
 
     for entry in read_journal(record.journal):
         if isinstance(entry, Epoch) and entry.epoch == done.epoch:

@@ -25,6 +25,7 @@ from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
 from benchmark.records.done import Done, read_done
+from benchmark.records.integrity import configuration_digest
 from benchmark.records.journal import Final, Start, Trained
 from benchmark.records.layout import CellFiles
 from benchmark.records.seal import Finished
@@ -274,6 +275,7 @@ def _measure(
         size=folder.size_of_weights(),
         time=final.time,
         journal=journal.extent,
+        configuration=configuration_digest(folder.files),
     )
     folder.finish(done)
     session.progress.finished(label, metrics)

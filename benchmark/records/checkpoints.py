@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ class CellFolder:
     @property
     def done(self) -> bool:
         """Whether the cell is finished and evaluated."""
-        return self.files.done.exists()
+        return os.path.exists(self.files.done)  # Path.exists raises if access is denied
 
     def journal(self) -> Journal:
         """Open the journal for appending.
@@ -131,17 +133,35 @@ class CellFolder:
         failpoint("checkpoint.written")
 
         for old in self.files.checkpoint_markers()[KEPT_CHECKPOINTS:]:
-            old.unlink(missing_ok=True)
-            self.files.checkpoint_tensors(old).unlink(missing_ok=True)
+            self._delete(old)
+
+    def _delete(self, marker: Path) -> None:
+        """Delete a checkpoint.
+
+        Raises:
+            InputError: A file cannot be deleted.
+        """
+        for path in (marker, self.files.checkpoint_tensors(marker)):
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise write_error(path, error) from error
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """Read the newest intact checkpoint that agrees with the journal.
+
+        Those that are skipped are deleted: by their names, they are newer than the checkpoints that
+        the training now saves, which `save` would delete in their place.
 
         Returns:
             The checkpoint, or None if there is none; and a warning for every checkpoint that was
             skipped.
         """
-        warnings: list[str] = []
+        problems: dict[Path, str] = {}
+        found: Checkpoint | None = None
 
         for path in self.files.checkpoint_markers():
             try:
@@ -151,13 +171,18 @@ class CellFolder:
                     raise DamageError(f"{path}: {lost}")
                 tensors = _read_tensors(self.files.checkpoint_tensors(path), marker["sha256"])
             except DamageError as error:
-                reason = error.problem
-                warnings.append(f"{path}: training resumes from an earlier epoch ({reason})")
+                problems[path] = error.problem
             else:
                 step = marker.get("step", 0)
-                return Checkpoint(marker["epoch"], tensors, marker["state"], step), warnings
+                found = Checkpoint(marker["epoch"], tensors, marker["state"], step)
+                break
 
-        return None, warnings
+        for path in problems:
+            self._delete(path)
+        place = "from the beginning" if found is None else "from an earlier epoch"
+        return found, [
+            f"{path}: training resumes {place} ({problem})" for path, problem in problems.items()
+        ]
 
     def save_best(self, epoch: int, tensors: Tensors) -> None:
         """Save the weights of the best validation epoch so far.

@@ -27,9 +27,10 @@ class Done(BaseModel):
             earlier versions.
         journal: What the journal contained when the cell was finished; None in markers of earlier
             versions, whose journals are not chained.
+        configuration: Digest of the configuration; None in markers of earlier versions.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str
     epoch: int
@@ -37,6 +38,12 @@ class Done(BaseModel):
     size: int | None = None
     time: int | None = None
     journal: Extent | None = None
+    configuration: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the marker states all that this version writes."""
+        return None not in (self.size, self.time, self.journal, self.configuration)
 
 
 def write_done(path: Path, done: Done) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from benchmark.errors import DamageError
 from benchmark.records.chain import Extent
 from benchmark.records.done import Done, read_done, write_done
-from benchmark.records.integrity import agrees, check_weights, results_in
+from benchmark.records.integrity import (
+    agrees,
+    check_weights,
+    configuration_digest,
+    results_in,
+)
 from benchmark.records.journal import (
     Final,
     Journal,
     encode_line,
     parse_journal,
     read_content,
-    read_journal,
 )
 from benchmark.records.layout import CellFiles
 
@@ -60,20 +64,21 @@ def _restore_results(files: CellFiles) -> str:
 def _restore_marker(files: CellFiles, weights: bool) -> str:
     """Write the marker again if it is missing or damaged, but the journal has the results."""
     try:
-        records = read_journal(files.journal)
+        content = read_content(files.journal)
+        records, chain = parse_journal(files.journal, content)
         results = results_in(records)
         if results is None:
             return ""
 
         done = _marker(files)
         trained, final = results
-        content = read_content(files.journal)
         if done is not None and done.journal is not None and not done.journal.begins(content):
             return ""  # the journal is damaged, not the marker
 
         size = files.weights.stat().st_size if weights and files.weights.exists() else None
         same_size = done is not None and (not weights or done.size in (None, size))
-        if done is not None and same_size and agrees(done, trained, final):
+        complete = done is not None and (done.is_complete or not chain.whole)
+        if done is not None and complete and same_size and agrees(done, trained, final):
             return ""
         if weights:
             check_weights(files.weights, trained.sha256, None)
@@ -90,6 +95,7 @@ def _restore_marker(files: CellFiles, weights: bool) -> str:
         size=size,
         time=final.time,
         journal=extent,
+        configuration=configuration_digest(files),
     )
     missing = not files.done.exists()
     write_done(files.done, restored)

@@ -89,6 +89,16 @@ def read_configuration(files: CellFiles) -> Json | None:
     return _read_json(files.config) if files.config.exists() else None
 
 
+def configuration_digest(files: CellFiles) -> str:
+    """Return the digest of a cell's configuration; empty if there is none.
+
+    Raises:
+        DamageError: The file is damaged.
+    """
+    configuration = read_configuration(files)
+    return "" if configuration is None else identity(configuration)
+
+
 def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
     """Check the files of a finished cell.
 
@@ -110,6 +120,10 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
         raise DamageError(f"{files.journal}: lacks the results of a finished cell", RETRAIN)
     if not agrees(done, *results):
         raise DamageError(f"{files.done}: contradicts the journal", RETRAIN)
+    if chain.whole and not done.is_complete:
+        raise DamageError(f"{files.done}: does not state all that was written", RETRAIN)
+    if done.configuration not in (None, configuration_digest(files)):
+        raise DamageError(f"{files.config}: has changed since the cell was finished", RETRAIN)
     if weights:
         check_weights(files.weights, done.sha256, done.size)
     return chain.whole

@@ -261,13 +261,16 @@ def read_start(path: Path) -> int | None:
     """Return the time of a journal's first record in milliseconds, or None if it has none.
 
     Raises:
-        InputError: The record is damaged.
+        DamageError: The record is damaged.
+        InputError: The file cannot be read.
     """
     try:
         with path.open("rb") as file:
             line = file.readline()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise read_error(path, error) from None
 
     if not line.endswith(b"\n"):
         return None

@@ -28,6 +28,7 @@ JOURNAL = "journal.jsonl"
 WEIGHTS = "student.safetensors"
 CHECKPOINT = "checkpoint-"
 INTACT = "intact.json"
+HEARTBEAT = "heartbeat.json"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class StudyFolder:
     @property
     def heartbeat(self) -> Path:
         """What the process that trains the study is doing, or was doing when it died."""
-        return self.path / "heartbeat.json"
+        return self.path / HEARTBEAT
 
     @property
     def crash(self) -> Path:

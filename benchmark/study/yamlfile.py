@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.representer import SafeRepresenter
 
-from benchmark.errors import InputError, suggest
+from benchmark.errors import InputError, remedy, suggest
 from benchmark.printable import is_unprintable
 
 MAX_BYTES = 1 << 20
@@ -151,7 +151,10 @@ def _read_text(path: Path) -> str:
         text = path.read_text(encoding="utf-8") if path.is_file() and size <= MAX_BYTES else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {_similar_file(path)}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}){remedy(error)}"
+        raise InputError(f"{path}: {reason}") from None
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
 
     if text is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import DamageError, InputError
+from benchmark.errors import InputError
 from benchmark.records.journal import read_start
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
@@ -65,7 +65,8 @@ class Ownership:
 def ownership(workspace: str, folder: StudyFolder) -> Ownership:
     """Return which runs belong to the study or searches in a folder.
 
-    Journals whose first record is damaged, such as those of cells that were set aside, don't count.
+    Journals whose first record is damaged or unreadable, as it may be in cells that were set aside,
+    don't count.
     """
     starts = {_start(path) for path in folder.journals()}
     return Ownership(workspace, frozenset(start for start in starts if start is not None))
@@ -74,7 +75,7 @@ def ownership(workspace: str, folder: StudyFolder) -> Ownership:
 def _start(journal: Path) -> int | None:
     try:
         return read_start(journal)
-    except DamageError:
+    except InputError:
         return None
 
 

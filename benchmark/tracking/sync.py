@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.errors import DamageError, InputError, TrackingError
+from benchmark.errors import InputError, TrackingError
 from benchmark.printable import print_message
 from benchmark.records.integrity import read_sound_journal
 from benchmark.records.journal import Record
@@ -102,12 +102,12 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
 
 
 def _read_journals(planned: Iterable[PlannedRun], warn: Warn) -> dict[Key, list[Record]]:
-    """Return the records of each planned run, without those whose journals are damaged."""
+    """Return the records of each planned run, without those of unreadable or damaged journals."""
     journals: dict[Key, list[Record]] = {}
     for run in planned:
         try:
             journals[run.key] = read_sound_journal(run.files)
-        except DamageError as error:
+        except InputError as error:
             warn(f"{run.name}: {error}; its run in MLflow stays as it is")
 
     return journals

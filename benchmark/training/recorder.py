@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from benchmark.errors import DamageError, first_line
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done
-from benchmark.records.integrity import check_unfinished
+from benchmark.records.integrity import check_unfinished, configuration_digest
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
 from benchmark.redact import shown
 from benchmark.training import checkpointing
@@ -125,6 +125,7 @@ class Recorder:
             size=folder.size_of_weights(),
             time=final.time,
             journal=self._journal.extent,
+            configuration=configuration_digest(folder.files),
         )
         folder.finish(done)
         self._progress.finished(self.task.label, final.metrics)

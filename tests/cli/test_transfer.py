@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.locks import locked
 from benchmark.records.archive import unpack_archive, write_archive
-from benchmark.records.layout import StudyFolder, Workspace
+from benchmark.records.layout import INTACT, StudyFolder, Workspace
 from benchmark.tracking.store import Store, open_store
 from benchmark.tracking.sync import sync
 from benchmark.tracking.sync_search import sync_search
@@ -90,11 +90,11 @@ def import_(workspace: Path, archive: Path) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files below a folder."""
+    """Return all files below a folder, without those that describe it on this machine."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and path.suffix != ".lock" and path.name != INTACT
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from benchmark.execution.teacher_store import TeacherStore
 from benchmark.execution.verification import verify_files
 from benchmark.files import write_json
 from benchmark.records import checkpoints, journal
+from benchmark.records.chain import NUMBER, PREVIOUS
 from benchmark.records.integrity import check_cell
 from benchmark.records.journal import Journal, Record, decode_line, encode_line
 from benchmark.records.layout import CellFiles, Workspace
 from tests.execution.helpers import Remembering
+from tests.support.commandline import ended, launched
 from tests.support.studies import Interrupt, Listening, bits, folders, run, tiny
 
 pytestmark = pytest.mark.trains
@@ -102,6 +106,26 @@ def edit_done(files: CellFiles) -> None:
     edit_json(files.done, metrics=metrics | {"test/acc1": 99.0})
 
 
+def rename_key(files: CellFiles, old: str, new: str = "") -> None:
+    """Rename a key of a marker, as a flipped bit can, or remove it."""
+    content = json.loads(files.done.read_text())
+    value = content.pop(old)
+    write_json(files.done, content | ({new: value} if new else {}))
+
+
+def make_early(files: CellFiles) -> None:
+    """Turn a finished record into one of an earlier version, which wrote no chain."""
+    records = map(decode_line, files.journal.read_bytes().splitlines(keepends=True))
+    lines = [
+        encode_line({key: value for key, value in record.items() if key not in (NUMBER, PREVIOUS)})
+        for record in records
+        if record is not None
+    ]
+    files.journal.write_bytes(b"".join(lines))
+    for key in ("journal", "size", "time", "configuration"):
+        rename_key(files, key)
+
+
 HEALED: dict[str, Damage] = {
     "lost its last record": lambda files: cut(files, -1),
     "last record torn": lambda files: files.journal.write_bytes(files.journal.read_bytes()[:-9]),
@@ -109,6 +133,10 @@ HEALED: dict[str, Damage] = {
     "done.json emptied": lambda files: files.done.write_bytes(b""),
     "accuracy in done.json edited": edit_done,
     "done.json of another epoch": lambda files: edit_json(files.done, epoch=7),
+    "extent in done.json renamed": lambda files: rename_key(files, "journal", "jourmal"),
+    "size in done.json removed": lambda files: rename_key(files, "size"),
+    "time in done.json removed": lambda files: rename_key(files, "time"),
+    "configuration in done.json removed": lambda files: rename_key(files, "configuration"),
 }
 """Damage to a finished cell that its other files make good."""
 
@@ -274,11 +302,63 @@ def test_an_edited_card_of_an_earlier_version_contradicts_its_record(
     content = json.loads(card.read_text())
     del content["digest"]
     write_json(card, content)
+    with pytest.raises(InputError, match=f"{card}: has lost its digest; delete the folder "):
+        run(workspace, tiny())
+
+    make_early(CellFiles(card.parent))
     assert run(workspace, tiny()) == Summary(planned=2, already_done=2)
 
     write_json(card, content | {key: 99.0})
     with pytest.raises(InputError, match=f"{card}: {key} is 99.0, but "):
         run(workspace, tiny())
+
+
+@pytest.mark.parametrize("place", ["teachers", "tiny/teachers"])
+def test_an_edited_configuration_of_a_teacher_is_found(
+    place: str, ran: Path, tmp_path: Path
+) -> None:
+    workspace, listening = copied(ran, tmp_path), Listening()
+    (config,) = (workspace / place).glob("*/config.json")
+    edit_json(config, recipe={})
+    study = Workspace(workspace).study("tiny")
+    (finding,) = verify_files(study, Workspace(workspace)).findings
+    problem = f"{config}: has changed since the cell was finished"
+    assert finding.startswith(problem)
+
+    if place == "teachers":
+        with pytest.raises(InputError, match=problem):
+            run(workspace, tiny())
+    else:
+        assert run(workspace, tiny(), listening) == Summary(planned=2, already_done=2)
+        assert [problem in warning for warning in listening.warnings] == [True]
+
+
+POWERLESS = """
+import ctypes
+from pathlib import Path
+from tests.support.studies import run, tiny
+header, none = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(header, none) == 0
+print(run(Path({workspace!r}), tiny()))
+"""
+"""Runs a study as root without its powers, to whom access is denied as to anybody else."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_cell_whose_folder_may_not_be_read_is_named_and_the_others_are_trained(
+    ran: Path, tmp_path: Path
+) -> None:
+    workspace = copied(ran, tmp_path)
+    denied, deleted = (files_of(workspace, name).path for name in ("student/0", "kd/0"))
+    shutil.rmtree(deleted)
+    os.chown(denied, 65534, 65534)
+    denied.chmod(0o700)
+
+    code = POWERLESS.format(workspace=str(workspace))
+    found = ended(launched(command=[sys.executable, "-c", code]))
+    assert found.err == ""
+    assert "planned=2, trained=1, already_done=0" in found.out
+    assert f"{denied}: cannot be read (Permission denied); restore access" in found.out
 
 
 def test_a_kill_at_any_write_leaves_nothing_that_looks_damaged(

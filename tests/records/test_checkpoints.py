@@ -169,12 +169,13 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(
     file = folder.path / f"checkpoint-00002.{kind}"
     marker = folder.path / "checkpoint-00002.json"
     for content in damaged(file):
+        folder.save(checkpoint(2), EMPTY)
         replace(file, content)
         newest, warnings = folder.restore()
         assert newest is not None
         assert newest.epoch == 1
         assert newest.tensors["w"].eq(1).all()
-        if marker.exists():
+        if warnings:
             (warning,) = warnings
             assert warning.startswith(f"{marker}: training resumes from an earlier epoch ")
             assert f"({file}: " in warning
@@ -190,6 +191,20 @@ def test_damage_to_all_checkpoints_restores_none_with_a_warning_for_each(
     newest, warnings = folder.restore()
     assert newest is None
     assert len(warnings) == 2
+    assert all("training resumes from the beginning (" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_checkpoints_that_follow_damaged_ones_are_kept(whole: int, folder: CellFolder) -> None:
+    for epoch in (5, 6):
+        folder.save(checkpoint(epoch), EMPTY)
+    for epoch in (5, 6)[whole:]:
+        (folder.path / f"checkpoint-0000{epoch}.safetensors").write_bytes(b"")
+    folder.restore()
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch), EMPTY)
+    kept = {"checkpoint-00002", "checkpoint-00005" if whole else "checkpoint-00001"}
+    assert {path.stem for path in folder.path.glob("checkpoint-*")} == kept
 
 
 def test_the_best_weights_come_back(folder: CellFolder) -> None:

@@ -58,10 +58,16 @@ def test_a_damaged_journal_is_named_and_the_other_runs_are_synced(
     assert {run: after[run] for run in before} == before
 
 
-def test_a_damaged_journal_that_was_set_aside_disturbs_no_sync(small, store):
+def made_a_folder(journal: Path) -> None:
+    journal.unlink()
+    journal.mkdir()
+
+
+@pytest.mark.parametrize("damage", [flipped, made_a_folder])
+def test_a_damaged_journal_that_was_set_aside_disturbs_no_sync(damage, small, store):
     small.finish()
     files = small.cell_files("student")
-    flipped(files.journal)
+    damage(files.journal)
     aside = small.files.set_aside(files.path.name)
     aside.path.parent.mkdir()
     files.path.rename(aside.path)

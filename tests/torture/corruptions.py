@@ -118,7 +118,9 @@ class _Meeting:
         """Run the commands that read the file, and return what is wrong; None if nothing is."""
         in_search, in_mlflow = "search" in self.path.parts, kind == "MLflow's database"
         verified = self._do("verify") if snapshot == FINISHED else None
-        if verified is not None and self.changed and kind in VERIFIED and verified.code == 0:
+        # Without its marker, a cell is unfinished, which is no finding.
+        must_find = kind in VERIFIED and (self.path.name != "done.json" or self.path.exists())
+        if verified is not None and verified.code == 0 and self.changed and must_find:
             return "silently accepted by verify"
         steps = ["sync"] if in_mlflow else ["run", "tune"] if in_search else ["run"]
         if snapshot == FINISHED and not in_mlflow:
@@ -156,6 +158,9 @@ class _Meeting:
             return None
         if self._named(self.said):
             self.result = "named, and not needed"
+            return None
+        if self.path.suffix == ".db":
+            self.result = "of no effect on a database"
             return None
         self.result = "silently accepted"
         return self.result

@@ -214,6 +214,27 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     return [f"differs from the undisturbed study: {', '.join(wrong)}"] if wrong else []
 
 
+LEAST = {
+    "random kills": 50,
+    "kills of run": 20,
+    "kills of tune": 10,
+    "kills of sync": 4,
+    "kills of leaderboard": 4,
+    "kills of run with processes": 4,
+    "kills inside an epoch": 4,
+}
+"""How many kills of each kind there must be, at least."""
+
+
+def missing(counts: dict[str, int]) -> list[Outcome]:
+    """Return a problem for each kind of kill of which there were too few."""
+    return [
+        Outcome(name, f"{counts.get(name, 0)} instead of {least}")
+        for name, least in LEAST.items()
+        if counts.get(name, 0) < least
+    ]
+
+
 def cases(random_kills: int, seed: int, *, short: bool) -> list[Case]:
     """Return campaigns with at least so many random kills, and a kill at each point.
 

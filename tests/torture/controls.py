@@ -21,7 +21,7 @@ from tests.torture.cases import Case, Outcome
 from tests.torture.corruptions import Corruption
 from tests.torture.kills import AtPoint
 
-NOTICED = ("differs from the undisturbed study", "silently accepted")
+NOTICED = ("differs from the undisturbed study", "silently accepted", "ends with")
 """What problems say that are due to a fault of the program."""
 
 

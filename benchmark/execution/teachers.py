@@ -199,16 +199,21 @@ def _repaired_card(required: RequiredTeacher, session: Session) -> TeacherCard:
     mended: list[str] = []
     try:
         with _exclusively(store.lock(required.key), required.label, session.progress):
-            card = store.card(required.key)
-            assert card is not None
+            card = _card(required, store)
             mended = store.repair(card)
     except OSError:  # a store that this user may only read cannot be locked
-        card = store.card(required.key)
-        assert card is not None
+        card = _card(required, store)
         store.check(card)
 
     for text in mended:
         session.progress.warn(f"{required.label}: {text}")
+    return card
+
+
+def _card(required: RequiredTeacher, store: TeacherStore) -> TeacherCard:
+    """Return the card of a teacher that is in the store."""
+    card = store.card(required.key)
+    assert card is not None
     return card
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from benchmark.errors import InputError
+from benchmark.files import write_error
 
 LOCK = "running.lock"
 """Lock file in a study's folder, locked by the training process."""
@@ -25,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Lock a study's folder for this process.
 
     Raises:
-        InputError: Another process holds the lock.
+        InputError: Another process holds the lock, or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, owner = FileLock(folder / LOCK), folder / OWNER
@@ -37,10 +39,11 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: {problem}; wait for it or stop it") from None
 
     try:
-        owner.write_text(json.dumps({"pid": os.getpid()}))
+        _write_owner(owner)
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the lock counts, not the file
+            owner.unlink()
         lock.release()
 
 
@@ -69,6 +72,13 @@ def _locked_elsewhere(path: Path) -> bool:
     except OSError:
         pass  # a file that cannot be read is not locked by a run of this workspace's user
     return False
+
+
+def _write_owner(owner: Path) -> None:
+    try:
+        owner.write_text(json.dumps({"pid": os.getpid()}))
+    except OSError as error:
+        raise write_error(owner, error) from error
 
 
 def _process_id(owner: Path) -> str:

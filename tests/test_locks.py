@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock
 
 from benchmark import locks
-from benchmark.locks import LOCK, locked, running
+from benchmark.errors import InputError
+from benchmark.locks import LOCK, OWNER, locked, running
 
 
 @pytest.fixture
@@ -28,6 +29,17 @@ def test_a_folder_is_running_while_it_is_locked(tmp_path: Path) -> None:
     assert not running(tmp_path)
     with locked(tmp_path):
         assert running(tmp_path)
+    assert not running(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_not_locked_and_named_in_one_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / OWNER).mkdir()
+    (tmp_path / OWNER / "file").touch()
+    with pytest.raises(InputError) as error, locked(tmp_path):
+        pass
+    assert str(error.value).startswith(f"{tmp_path / OWNER}: cannot be written (Is a directory); ")
     assert not running(tmp_path)
 
 

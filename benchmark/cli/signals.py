@@ -63,7 +63,7 @@ def _stop(number: int, _: object) -> None:
         signal.signal(other, _stop_at_once)
 
     _stopping.set()
-    print(_MESSAGE, end="", file=sys.stderr, flush=True)
+    _write(_MESSAGE.encode())
     raise Stopped(128 + number)
 
 
@@ -76,7 +76,7 @@ def _start_watching() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    # Signals to a copy of this process are its own.
+    # A forked child must not report its signals to this process.
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
@@ -105,7 +105,13 @@ def _next_signal(reader: int, seconds: float | None = None) -> int:
 def _end(number: int) -> NoReturn:
     """End the process because of a signal."""
     if not _stopping.is_set():
-        os.write(sys.stderr.fileno(), _MESSAGE.encode())
+        _write(_MESSAGE.encode())
     if sys.stderr.isatty():
-        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+        _write(_SHOW_CURSOR)
     os._exit(128 + number)
+
+
+def _write(content: bytes) -> None:
+    """Write to standard error, even if a signal has interrupted another write to it."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), content)

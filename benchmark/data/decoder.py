@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data.sources.base import Part, Source
+from benchmark.data.sources.base import Part, Source, raise_damaged
 from benchmark.errors import InputError
 
 CHUNK = 1024
@@ -19,17 +19,26 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Decoder:
-    """Decodes images of a source, which must all have the shape of the first one.
+    """Decodes images of a source, which must all have the shape of the first sound one.
 
     Attributes:
-        shape: Channels, height and width of the first image.
+        shape: Channels, height and width of the first sound image.
         problems: A line for each image that is damaged.
     """
 
     def __init__(self, source: Source, image_size: int | None):
+        """Find the first sound image.
+
+        Args:
+            source: The source.
+            image_size: Size that all images get; None to keep theirs.
+
+        Raises:
+            InputError: All images are damaged.
+        """
         self._fit = _fitting(image_size)
-        self._first = source.train
-        channels, height, width = self._fit(source.train.image(0)).shape
+        self._first, pixels = self._first_sound(source)
+        channels, height, width = pixels.shape
         self.shape = (channels, height, width)
         self.problems: list[str] = []
 
@@ -46,6 +55,19 @@ class Decoder:
             if whole:
                 yield np.stack(whole)
 
+    def _first_sound(self, source: Source) -> tuple[str, Pixels]:
+        """Return the place and the pixels of the first image that is not damaged."""
+        problems: list[str] = []
+        for part in (source.train, source.test):
+            for index in range(len(part)):
+                try:
+                    return part.where(index), self._fit(part.image(index))
+                except InputError as error:
+                    problems.append(str(error))
+
+        raise_damaged(problems)
+        raise InputError("dataset: has no images")
+
     def _decode(self, part: Part, index: int) -> Pixels | InputError:
         """Return the pixels of an image; if it is damaged, what is wrong with it.
 
@@ -61,7 +83,7 @@ class Decoder:
         if pixels.shape == self.shape:
             return pixels
 
-        first = f"{self._first.where(0)} is {_sides(self.shape)}"
+        first = f"{self._first} is {_sides(self.shape)}"
         other = f"{part.where(index)} is {_sides(pixels.shape)}"
         raise InputError(
             f"dataset: the images differ in size: {first}, {other} (width x height); set image_size"

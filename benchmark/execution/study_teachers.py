@@ -47,7 +47,7 @@ class StudyTeachers:
         )
 
     def untaught(self, prepared: Prepared) -> dict[str, str]:
-        """Return why cells of a study cannot be trained for want of a teacher, by cell name."""
+        """Return why each cell without a teacher cannot be trained, by cell name."""
         keys = {str(cell): prepared.teacher_of(cell.pair.name).key for cell in prepared.cells}
         return {name: self.failed[key] for name, key in keys.items() if key in self.failed}
 

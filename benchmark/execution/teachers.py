@@ -60,10 +60,7 @@ def obtain(
             if store.card(required.key) is None:
                 _make(required, record, prepared, session)
 
-    card = store.card(required.key)
-    assert card is not None
-    for mended in store.repair(card):
-        session.progress.warn(f"{required.label}: {mended}")
+    card = _repaired_card(required, session)
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
 
@@ -194,6 +191,33 @@ def _check_gate(
     )
 
 
+def _repaired_card(required: RequiredTeacher, session: Session) -> TeacherCard:
+    """Return the card of a stored teacher, and repair its record if that is damaged.
+
+    Two studies that repaired it at once would both append what its journal lacks.
+    """
+    store = session.store
+    mended: list[str] = []
+    try:
+        with _exclusively(store.lock(required.key), required.label, session.progress):
+            card = _card(required, store)
+            mended = store.repair(card)
+    except OSError:  # a store that this user may only read cannot be locked
+        card = _card(required, store)
+        store.check(card)
+
+    for text in mended:
+        session.progress.warn(f"{required.label}: {text}")
+    return card
+
+
+def _card(required: RequiredTeacher, store: TeacherStore) -> TeacherCard:
+    """Return the card of a teacher that is in the store."""
+    card = store.card(required.key)
+    assert card is not None
+    return card
+
+
 def _make(
     required: RequiredTeacher, record: CellFiles, prepared: Prepared, session: Session
 ) -> None:
@@ -314,7 +338,7 @@ def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
     """Hold a lock. If another process already holds the lock, warn and wait."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # a check of the teacher briefly holds the lock
     except Timeout:
         progress.warn(f"{label} is being trained or measured by another process; waiting for it")
         lock.acquire()

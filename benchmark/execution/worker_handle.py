@@ -7,24 +7,22 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmark import child_python
 from benchmark.errors import InputError
 from benchmark.execution import channel
 from benchmark.execution.deaths import Death, how_ended
 from benchmark.execution.executors.base import CohortSpec
 from benchmark.execution.worker import study_folder
 from benchmark.execution.worker_process import DUMP_SIGNAL
+from benchmark.files import write_error
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import parse_beat, raw_beat
 from benchmark.records.layout import StudyFolder
 from benchmark.training.progress import Progress
-
-_PROJECT = Path(__file__).parents[2]
-"""The folder that contains the package `benchmark`."""
 
 POLL_SECONDS = 0.5
 """Longest time between two looks at the heartbeat."""
@@ -62,12 +60,12 @@ class WorkerHandle:
             None, or how the process ended before the cohort did. It cannot be used again then.
 
         Raises:
-            InputError: The worker cannot train the cohort.
+            InputError: The worker cannot train the cohort, or the disk is full or read-only.
             WorkerError: The worker met an error that is not the fault of a cell.
         """
         folder = study_folder(spec)
         for path in (folder.heartbeat, folder.crash):
-            path.unlink(missing_ok=True)
+            _remove(path)
 
         watch = _Watch(folder, spec.step_minutes)
         try:
@@ -114,7 +112,7 @@ class WorkerHandle:
         return self._process.wait()
 
     def _kill_hanging(self, watch: _Watch) -> Death:
-        """Let a process write down where it hangs, and end it."""
+        """Make a process write the stack of each of its threads to a file, and end it."""
         self._process.send_signal(DUMP_SIGNAL)
         time.sleep(POLL_SECONDS)
         self._end()
@@ -122,7 +120,7 @@ class WorkerHandle:
 
 
 class _Watch:
-    """Measures how long the heart of a worker has not beaten."""
+    """Measures how long a worker has sent no heartbeat."""
 
     def __init__(self, folder: StudyFolder, step_minutes: float):
         self._folder = folder
@@ -160,23 +158,28 @@ class _Watch:
 def _start(connection: Connection) -> subprocess.Popen[bytes]:
     """Start the process. Forking this one would copy its threads' locks and its GPU state."""
     number = connection.fileno()
-    path = [str(_PROJECT), os.environ.get("PYTHONPATH", "")]
-    # -P: a folder `benchmark` or `methods` in the current folder must not hide kdbench's own.
-    command = [sys.executable, "-P", "-m", "benchmark.execution.worker_process"]
+    arguments = [str(number), str(os.getpid())]
     return subprocess.Popen(
-        [*command, str(number), str(os.getpid())],
+        child_python.command("benchmark.execution.worker_process", *arguments),
         stdin=subprocess.PIPE,
         pass_fds=[number],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        env=child_python.environment(),
         # Ctrl+C in a terminal reaches this process alone, which then ends the worker's group.
         process_group=0,
     )
 
 
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def _raise_error(message: dict[str, str]) -> None:
     """Raise the error that ended a cohort, if there was one."""
     if message["event"] == "refused":
-        raise InputError(message["reason"])
+        raise InputError(*message["reason"].splitlines())
 
     if message["event"] == "broke":
         error = WorkerError(message["reason"])

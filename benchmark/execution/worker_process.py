@@ -19,6 +19,7 @@ from benchmark.errors import InputError, first_line
 from benchmark.execution.channel import ORPHANED, SendingProgress, receive, send
 from benchmark.execution.executors.base import CohortSpec
 from benchmark.execution.worker import Worker, study_folder
+from benchmark.files import write_error
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import HeartbeatFile
 
@@ -26,7 +27,7 @@ DEVICE_LOST = 76
 """Exit code of a worker whose GPU refuses all further work."""
 
 DUMP_SIGNAL = signal.SIGUSR1
-"""The signal on which a worker writes down where each of its threads is."""
+"""The signal that makes a worker write the stack of each of its threads to a file."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -48,17 +49,29 @@ def main() -> None:
         except (EOFError, OSError):
             return
 
-        folder = study_folder(spec)
-        heart = HeartbeatFile(folder.heartbeat)
-        with folder.crash.open("w") as report:
-            faulthandler.enable(report)
-            faulthandler.register(DUMP_SIGNAL, report)
-            _train(spec, worker, connection, heart)
-            faulthandler.unregister(DUMP_SIGNAL)
-            faulthandler.disable()
+        _work(spec, worker, connection)
 
+
+def _work(spec: CohortSpec, worker: Worker, connection: Connection) -> None:
+    """Train a cohort while a heartbeat and a file for a crash are open."""
+    folder = study_folder(spec)
+    with contextlib.ExitStack() as opened:
+        try:
+            heart = opened.enter_context(contextlib.closing(HeartbeatFile(folder.heartbeat)))
+            report = opened.enter_context(folder.crash.open("w"))
+        except OSError as error:
+            problem = write_error(Path(error.filename or folder.path), error)
+            send(connection, event="refused", reason=str(problem))
+            return
+
+        faulthandler.enable(report)
+        faulthandler.register(DUMP_SIGNAL, report)
+        _train(spec, worker, connection, heart)
+        faulthandler.unregister(DUMP_SIGNAL)
+        faulthandler.disable()
+
+    with contextlib.suppress(OSError):  # the next cohort empties it anyway
         folder.crash.unlink(missing_ok=True)
-        heart.close()
 
 
 def _train(spec: CohortSpec, worker: Worker, connection: Connection, heart: HeartbeatFile) -> None:

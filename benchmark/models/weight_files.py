@@ -174,7 +174,8 @@ def _forbidden(error: pickle.UnpicklingError) -> str:
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error, without control codes or advice to load unsafely."""
-    text = _CONTROL.sub("", first_line(error))
+    plain = _CONTROL.sub("", str(error)) or type(error).__name__
+    text = first_line(ValueError(plain))  # which would escape the codes
     if "weights_only" in text or "Weights only" in text or isinstance(error, KeyError):
         return "damaged"
     return text

@@ -177,8 +177,11 @@ def decode_line(line: bytes) -> Json | None:
     if match is None or int(match[1], 16) != zlib.crc32(match[2]):
         return None
 
-    content: Json = json.loads(match[2])
-    return content
+    try:
+        content = json.loads(match[2])
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def read_journal(path: Path) -> list[Record]:

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from benchmark.errors import InputError, first_line
 from benchmark.records.layout import SearchFolder
 from benchmark.redact import address_problem, shown, shown_address
+from benchmark.sqlite_check import check_pages
 
 _REMEDY = (
     "give an SQLAlchemy URL, such as postgresql+psycopg2://host/name, or omit --storage for a file "
@@ -52,7 +53,7 @@ def open_storage(url: str, own: Path | None = None) -> optuna.storages.BaseStora
     _check_address(url)
     try:
         if own is not None and own.exists():
-            _check_pages(own)
+            check_pages(own, PATIENCE)
         is_local = make_url(url).get_backend_name() == "sqlite"
         options = {"connect_args": {"timeout": PATIENCE}} if is_local else {"pool_pre_ping": True}
         with warnings.catch_warnings(action="ignore"):  # unsupported options of a driver
@@ -108,19 +109,6 @@ def _check_address(url: str) -> None:
     problem = None if local else address_problem(url)
     if problem is not None:
         raise InputError(f"--storage: {shown_address(url)}: {problem}")
-
-
-def _check_pages(path: Path) -> None:
-    """Let SQLite read every page of a file.
-
-    Raises:
-        sqlite3.Error: The file is damaged, or another program has locked it.
-    """
-    with closing(sqlite3.connect(path, timeout=PATIENCE)) as database:
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(" ".join(verdict.split()))
 
 
 def _problem_of_own(path: Path, error: BaseException) -> InputError:

@@ -26,7 +26,7 @@ from benchmark.study.plan import Plan, PlannedCell, PlannedTeacher
 from benchmark.tracking.client import Point, mlflow_name
 from benchmark.tracking.environments import environment_tags
 from benchmark.tracking.models import Models, TrainedNetwork
-from benchmark.tracking.projection import Projection
+from benchmark.tracking.projection import Projection, shown_count
 from benchmark.tracking.run_inputs import UsedData, used_data, write_inputs
 from benchmark.tracking.tags import (
     BEST_MINUS_LAST,
@@ -173,7 +173,7 @@ class CellRun(Projection):
         Otherwise, the run shows an earlier training of the cell.
         """
         same_start = run.info.start_time == self.records[0].time
-        return same_start and shown_records(run) <= len(self.records)
+        return same_start and shown_count(run) <= len(self.records)
 
     def create(self) -> Any:
         """Create a run with the tags of the plan."""
@@ -243,7 +243,7 @@ class CellRun(Projection):
         and metrics are written again: MLflow keeps one of two points with equal key, step, time
         and value.
         """
-        new = self.records[shown_records(run) :]
+        new = self.records[shown_count(run) :]
         if len(new) == len(self.records):
             files = (self.planned.files.config, self.study.split, self.study.study_file)
             for path in filter(lambda path: path.exists(), files):
@@ -309,11 +309,6 @@ class CellRun(Projection):
             return "FAILED", last.time
 
         return "RUNNING" if self.running else "KILLED", last.time
-
-
-def shown_records(run: Any) -> int:
-    """Return how many records of its journal a run shows."""
-    return int(run.data.tags.get(SYNCED, 0))
 
 
 def best_minus_last(records: Sequence[Record]) -> dict[str, float]:

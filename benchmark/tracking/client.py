@@ -19,7 +19,7 @@ import tenacity
 
 from benchmark.errors import InputError, TrackingError
 from benchmark.redact import shown
-from benchmark.tracking.store import Store
+from benchmark.tracking.store import RESTORE, Store
 from benchmark.tracking.tags import KIND, REVISION, SUPERSEDED, WORKSPACE
 
 ATTEMPTS = 3
@@ -49,8 +49,8 @@ _SQL = re.compile(r"\[SQL: |\(Background on this error at: ")
 """Beginnings of what SQLAlchemy adds to the message of a database."""
 
 _DATABASE_REMEDIES = {
-    "database disk image is malformed": "restore it, or move it away and sync the studies again",
-    "file is not a database": "restore it, or move it away and sync the studies again",
+    "database disk image is malformed": RESTORE,
+    "file is not a database": RESTORE,
     "attempt to write a readonly database": "check who may write it and its folder",
     "unable to open database file": "check who may read and write it and its folder",
     "database or disk is full": "free some disk space and run the same command again",

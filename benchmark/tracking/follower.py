@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from benchmark import child_python
 from benchmark.tracking.store import Store
 
 LAST_SYNC_SECONDS = 2.0
@@ -18,9 +17,6 @@ LAST_SYNC_SECONDS = 2.0
 
 Importing MLflow alone can take longer. What MLflow lacks then comes with the next sync.
 """
-
-_PROJECT = Path(__file__).parents[2]
-"""The folder that contains the package `benchmark`."""
 
 
 @contextmanager
@@ -45,21 +41,15 @@ def following(
         yield lambda: False
         return
 
-    workspace = str(folder.parent)
-    # -P: a folder `benchmark` or `methods` in the current folder must not hide kdbench's own.
-    command = [sys.executable, "-P", "-m", "benchmark", "--workspace", workspace]
     options = ["--follow", "--system-metrics"] if system_metrics else ["--follow"]
+    arguments = ["--workspace", str(folder.parent), "sync", folder.name, *options]
     process = subprocess.Popen(
-        [*command, "sync", folder.name, *options],
+        child_python.command("benchmark", *arguments),
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), _python_path()])),
-            # The address may contain a password, which every user could read in the arguments.
-            "MLFLOW_TRACKING_URI": store.uri,
-        },
+        # The address may contain a password, which every user could read in the arguments.
+        env=child_python.environment(MLFLOW_TRACKING_URI=store.uri),
         # In this process's group, Ctrl+C could reach the child before it ignores the signal.
         process_group=0,
     )
@@ -86,10 +76,6 @@ def _wait(process: subprocess.Popen[str], seconds: float | None) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _python_path() -> str:
-    return os.environ.get("PYTHONPATH", "")
 
 
 def _forward(lines: IO[str], warn: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmark.tracking.client import Client
-from benchmark.tracking.tags import KIND, SUPERSEDED
+from benchmark.tracking.tags import KIND, SUPERSEDED, SYNCED
 
 Outcome = Literal["created", "updated", "unchanged"]
 """The effect of a sync on a run."""
@@ -94,6 +94,15 @@ class Projection(ABC):
     @abstractmethod
     def update(self, run: Any) -> bool:
         """Write what a run lacks; return whether it lacked anything."""
+
+
+def shown_count(run: Any) -> int:
+    """Return how many records of its journals a run shows; 0 if somebody has edited the tag."""
+    count = run.data.tags.get(SYNCED, "").partition(" ")[0]
+    try:
+        return max(int(count), 0)
+    except ValueError:
+        return 0
 
 
 def superseded_last(runs: Sequence[Any]) -> list[Any]:

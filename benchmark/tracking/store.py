@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sqlite3
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from benchmark.errors import InputError, first_line
 from benchmark.records.layout import Workspace
 from benchmark.redact import address_problem, shown, shown_address
+from benchmark.sqlite_check import check_pages
 from benchmark.tracking.relocate import relocate
 
 _SQLITE = "sqlite:///"
@@ -31,7 +31,8 @@ _SPECIAL = re.compile(r"[%?#]")
 _PATIENCE = 1.0
 """Seconds to wait for another process that writes to the database, before it goes unchecked."""
 
-_RESTORE = "restore it, or move it away and sync the studies again"
+RESTORE = "restore it, or move it away and sync the studies again"
+"""What to do about a damaged database."""
 
 _EXAMPLE = f"{_SQLITE}{Workspace(Path('path/to')).database}"
 
@@ -146,29 +147,22 @@ def _check_database(database: Path) -> None:
         ) from None
 
     if start not in (b"", _SIGNATURE):
-        raise InputError(f"{database}: not an SQLite database; {_RESTORE}")
+        raise InputError(f"{database}: not an SQLite database; {RESTORE}")
     if start:
         _check_content(database)
 
 
 def _check_content(database: Path) -> None:
     """Raise InputError if a database is damaged, or belongs to another program."""
-    address = f"{database.as_uri()}?mode=rw"
     try:
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as opened:
-            (result,) = opened.execute("pragma quick_check(1)").fetchone()
-            tables = {name for (name,) in opened.execute("select name from sqlite_master")}
+        tables = check_pages(database, _PATIENCE)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            return  # whoever writes to it finds out
-        raise InputError(
-            f"{database}: cannot be opened ({first_line(error)}); {_RESTORE}"
-        ) from None
+            return  # the process that is writing to it will report any damage
+        raise InputError(f"{database}: cannot be opened ({first_line(error)}); {RESTORE}") from None
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{database}: damaged ({first_line(error)}); {_RESTORE}") from None
+        raise InputError(f"{database}: damaged ({first_line(error)}); {RESTORE}") from None
 
-    if result != "ok":
-        raise InputError(f"{database}: damaged ({result}); {_RESTORE}")
     if tables and not {"alembic_version", "experiments", "runs"} <= tables:
         raise InputError(
             f"{database}: a database of another program; give the address of another file"

@@ -14,7 +14,8 @@ from filelock import FileLock
 from benchmark import locks
 from benchmark.errors import DamageError, InputError, TrackingError, first_line
 from benchmark.printable import print_message
-from benchmark.records.journal import Record, read_journal
+from benchmark.records.integrity import read_sound_journal
+from benchmark.records.journal import Record
 from benchmark.records.layout import SearchFolder, Workspace
 from benchmark.records.search import SearchRecord, TrialRecord, read_search
 from benchmark.records.workspace_id import identify
@@ -53,8 +54,9 @@ def sync_search(folder: Path, store: Store, *, warn: Warn = print_message) -> di
     Args:
         folder: Folder of a study's searches.
         store: Where the runs are written.
-        warn: Receives a message if views cannot be written, or if an experiment has runs of other
-            workspaces. These are left alone.
+        warn: Receives a message if views cannot be written, if a journal is damaged, or if an
+            experiment has runs of other workspaces. The runs of such a trial, and those of others,
+            are left alone.
 
     Returns:
         The effect on each experiment, by name. Reports count as runs.
@@ -185,9 +187,13 @@ def _by_number(runs: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def _journals(folder: SearchFolder, trial: TrialRecord) -> Sequence[Sequence[Record]]:
-    """Return the journals of those seeds of a trial that have started."""
+    """Return the journals of those seeds of a trial that have started.
+
+    Raises:
+        DamageError: A record is damaged or missing.
+    """
     cells = [folder.files(cell) for _, cell in sorted(trial.cells.items())]
-    journals = [read_journal(cell.journal) for cell in cells]
+    journals = [read_sound_journal(cell) for cell in cells]
     return [records for records in journals if records]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Record
 from benchmark.records.search import SearchRecord, TrialRecord
 from benchmark.tracking.client import Point, mlflow_name
-from benchmark.tracking.projection import Projection
+from benchmark.tracking.projection import Projection, shown_count
 from benchmark.tracking.search_views import seed_objective
 from benchmark.tracking.tags import (
     COMPUTE,
@@ -86,10 +86,11 @@ class TrialRun(Projection):
 
     def is_shown_by(self, run: Any) -> bool:
         """Return whether nothing in a run contradicts the record and the journals."""
-        count, _, checksum = run.data.tags.get(SYNCED, "").partition(" ")
+        count = shown_count(run)
         if count:
-            shown = self.epochs[: int(count)]
-            if len(shown) < int(count) or _checksum(shown) != checksum:
+            shown = self.epochs[:count]
+            checksum = run.data.tags[SYNCED].partition(" ")[2]
+            if len(shown) < count or _checksum(shown) != checksum:
                 return False
 
         params = self._params()
@@ -153,8 +154,8 @@ class TrialRun(Projection):
         The tag that counts the epochs is written afterwards. After a crash in between, the points
         are written again: MLflow keeps one of two points with equal key, step, time and value.
         """
-        count = int(run.data.tags.get(SYNCED, "0").partition(" ")[0])
-        points = [point for epoch in self.epochs[count:] for point in epoch]
+        lacking = self.epochs[shown_count(run) :]
+        points = [point for epoch in lacking for point in epoch]
 
         end = self._end(run)
         last_step = max((point.step for point in self.points), default=0)

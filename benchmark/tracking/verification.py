@@ -14,10 +14,11 @@ from benchmark.records.journal import Record
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
 from benchmark.study.plan import Plan, read_plan
-from benchmark.tracking.cell_run import CellRun, PlannedRun, planned_runs, shown_records
+from benchmark.tracking.cell_run import CellRun, PlannedRun, planned_runs
 from benchmark.tracking.client import Client
 from benchmark.tracking.models import Models
 from benchmark.tracking.ownership import ownership
+from benchmark.tracking.projection import shown_count
 from benchmark.tracking.store import Store
 from benchmark.tracking.sync import runs_by_key, runs_of_cells
 from benchmark.tracking.tags import KIND, SUPERSEDED
@@ -132,7 +133,7 @@ def _compare(cell: CellRun, runs: Sequence[Any], compared: Compared) -> None:
 def _is_behind(cell: CellRun, run: Any) -> bool:
     """Return whether a run lacks records, or tags that an earlier version did not write."""
     tags = run.data.tags
-    return shown_records(run) < len(cell.records) or any(
+    return shown_count(run) < len(cell.records) or any(
         value and not tags.get(name) for name, value in cell.all_tags().items()
     )
 
@@ -144,7 +145,7 @@ def _name(cell: CellRun, run: Any) -> str:
 def _metric_differences(cell: CellRun, run: Any) -> Iterator[str]:
     """Yield differences in the newest value and in the history of each metric."""
     expected: dict[str, set[tuple[int, int, float]]] = {}
-    for point in cell.points(cell.records[: shown_records(run)]):
+    for point in cell.points(cell.records[: shown_count(run)]):
         expected.setdefault(point.key, set()).add((point.step, point.time, point.value))
 
     for key, values in expected.items():
@@ -174,7 +175,7 @@ def _param_differences(cell: CellRun, run: Any) -> Iterator[str]:
 
 def _tag_differences(cell: CellRun, run: Any) -> Iterator[str]:
     """Yield differences in the tags and the status of a run that shows the whole journal."""
-    if shown_records(run) < len(cell.records):
+    if shown_count(run) < len(cell.records):
         return
 
     for name, value in cell.all_tags().items():

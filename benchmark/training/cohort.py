@@ -110,6 +110,9 @@ def _train_epoch(
 
         # A member may have been saved later in the epoch than others.
         turn = [member for member in members if member.state.partial.step == step]
+        for member in turn:
+            clock.enter(member)
+
         output = None
         if teacher is not None and any(member.taught for member in turn):
             with watch.running(), conditions.autocast():
@@ -131,6 +134,7 @@ def _train_epoch(
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
             with _isolated(member):
                 member.end_epoch(clock.since(member))
+    saver.all_saved()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from benchmark.errors import DamageError, first_line
+from benchmark.files import write_error
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done
 from benchmark.records.integrity import check_unfinished, configuration_digest
@@ -175,8 +176,15 @@ def record_reason(folder: CellFolder, reason: str, details: str) -> None:
         folder: The cell's folder.
         reason: Why, in one line, for its journal.
         details: All that is known about it, for a file.
+
+    Raises:
+        InputError: One of the two cannot be written.
     """
-    folder.files.error.write_text(shown(details), encoding="utf-8", errors="backslashreplace")
+    path = folder.files.error
+    try:
+        path.write_text(shown(details), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise write_error(path, error) from error
     folder.journal().append(Failed(reason=reason))
 
 

@@ -52,18 +52,37 @@ class Saver:
         self._waiting = [member for member in self._waiting if member not in ready]
         return ready
 
+    def all_saved(self) -> None:
+        """Note that all members have been saved, as at the end of an epoch."""
+        self._saved = time.monotonic()
+
 
 class TeacherClock:
-    """Tells each member how long the teacher has worked since the member asked last."""
+    """Tells each member how long the teacher has worked for it since the member asked last."""
 
     def __init__(self, watch: Stopwatch):
         self._watch = watch
         self._total = 0.0
         self._asked: dict[int, float] = {}
 
+    def enter(self, member: Member) -> None:
+        """Count from now on for a member, unless it has entered before.
+
+        The teacher may have worked for others that were saved earlier in the epoch.
+        """
+        if id(member) not in self._asked:
+            self._asked[id(member)] = self._read()
+
     def since(self, member: Member) -> float:
-        """Return the seconds since the member asked last; on a GPU, wait for its work first."""
+        """Return the seconds since the member asked last, or since it entered.
+
+        On a GPU, wait for its work first.
+        """
+        total = self._read()
+        before = self._asked.get(id(member), total)
+        self._asked[id(member)] = total
+        return total - before
+
+    def _read(self) -> float:
         self._total += self._watch.read()
-        before = self._asked.get(id(member), 0.0)
-        self._asked[id(member)] = self._total
-        return self._total - before
+        return self._total

@@ -90,6 +90,31 @@ def test_damaged_images_of_all_parts_are_named_at_once_when_the_data_set_is_open
 
 
 @LOADING
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train/a/0.jpg", "train/b/3.jpg", "test/c/0.jpg"],
+        [f"train/{name}/{number}.jpg" for name in "abc" for number in range(8)][:9],
+    ],
+)
+def test_a_damaged_first_image_hides_no_other_damaged_one(folder, loading, names):
+    for name in names:
+        (folder / name).write_bytes(b"no image")
+    lines = lines_of_refusal(folder, loading)
+    assert [line.partition(":")[0] for line in lines] == [f"{folder}/{name}" for name in names]
+
+
+@LOADING
+def test_of_a_data_set_without_any_sound_image_the_first_damaged_ones_are_named(folder, loading):
+    for path in folder.glob("t*/*/*.jpg"):
+        path.write_bytes(b"no image")
+    lines = lines_of_refusal(folder, loading)
+    assert lines[0].startswith(f"{folder}/train/a/0.jpg: cannot be decoded (")
+    assert len(lines) == 11
+    assert lines[-1].startswith("dataset: ")
+
+
+@LOADING
 def test_many_damaged_images_are_counted(folder, loading):
     for path in folder.glob("t*/*/*.jpg"):
         if path.name != "0.jpg":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,12 @@ from benchmark.execution import teachers
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import identity
-from benchmark.records.layout import Workspace
+from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study import study
 from benchmark.training import member
 from benchmark.training import teacher as training_teacher
 from benchmark.training.progress import Progress
-from tests.execution.helpers import of_timm
+from tests.execution.helpers import of_timm, prepared, session
 from tests.support.networks import STUDENT, TEACHER
 from tests.support.records import read_journal
 from tests.support.studies import bits, plan, run, tiny
@@ -450,6 +451,53 @@ def test_a_second_process_waits_for_a_teacher_that_is_being_trained_and_then_tak
     ]
     assert counting.teachers == []
     assert counting.students == ["pair / student / seed 0"]
+
+
+def test_a_study_waits_while_another_one_repairs_a_teacher_whose_journal_lacks_its_last_record(
+    copy: Path,
+) -> None:
+    folder = stored(copy)
+    journal = folder / "journal.jsonl"
+    whole = journal.read_bytes()
+    cut = b"".join(whole.splitlines(keepends=True)[:-1])
+    journal.write_bytes(cut)
+    other = teachers.FileLock(copy / "teachers" / f"{folder.name}.lock", is_singleton=False)  # type: ignore[attr-defined]
+    found: list[tuple[str, bytes]] = []
+
+    class Healing(Progress):
+        def warn(self, text: str) -> None:
+            found.append((text, journal.read_bytes()))
+            journal.write_bytes(whole)  # the other process is ready
+            other.release()
+
+    other.acquire()
+    content = prepared(tiny(["student"]), copy)
+    (teacher,) = content.teachers
+    record = StudyFolder(copy / "tiny").teacher(teacher.key)
+    teachers.obtain(teacher, record, content, replace(session(copy), progress=Healing()))
+
+    waiting = "is being trained or measured by another process; waiting for it"
+    assert found == [(f"teacher {TEACHER} {waiting}", cut)]
+    assert journal.read_bytes() == whole
+
+
+def test_a_teacher_in_a_store_that_cannot_be_locked_is_checked_and_taken(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(teachers, "FileLock", refuse)
+    content = prepared(tiny(["student"]), copy)
+    (teacher,) = content.teachers
+    record = StudyFolder(copy / "tiny").teacher(teacher.key)
+    card = json.loads((stored(copy) / "card.json").read_text())
+    taken = teachers.obtain(teacher, record, content, session(copy))
+    assert taken.sha256 == card["sha256"]
+
+    (stored(copy) / "done.json").unlink()
+    with pytest.raises(InputError, match=r"done\.json: missing; delete the folder"):
+        teachers.obtain(teacher, record, content, session(copy))
 
 
 def test_a_teacher_trains_with_the_studys_recipe_unless_it_has_its_own(

@@ -57,6 +57,19 @@ def refusal(path: Path, **options: Any) -> str:
     return message.removeprefix(f"{path}: ")
 
 
+def test_codes_for_bold_letters_are_left_out_of_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "net.pth", STATE)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("\x1b[1mInvalid magic number\x1b[0m; corrupt file?\nmore")
+
+    monkeypatch.setattr(torch, "load", fail)
+    reason = "Invalid magic number; corrupt file?"
+    assert refusal(path) == f"cannot be read as weights ({reason}); check or replace the file"
+
+
 @pytest.mark.parametrize(
     "prefix",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,17 @@ def test_any_changed_byte_of_a_whole_line_is_refused_with_the_number_of_the_line
 def test_a_line_that_is_no_record_is_refused(line: bytes, path: Path) -> None:
     path.write_bytes(line + b"\n" + path.read_bytes())
     assert decode_line(line + b"\n") is None
+    with pytest.raises(InputError, match=":1: this record is damaged"):
+        read_journal(path)
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"7", b"{", b"\xff", b"[" * 100_000])
+def test_a_line_whose_checksum_is_right_but_that_has_no_object_is_refused(
+    body: bytes, path: Path
+) -> None:
+    line = b'{"crc":"%08x","record":%s}\n' % (zlib.crc32(body), body)
+    assert decode_line(line) is None
+    path.write_bytes(line + path.read_bytes())
     with pytest.raises(InputError, match=":1: this record is damaged"):
         read_journal(path)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import write_json
+from benchmark.records.done import Done, write_done
+from benchmark.records.journal import Journal
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import SearchRecord, read_search
 from benchmark.tracking import views
@@ -122,6 +124,12 @@ class Search:
     def end(self, number: int, seed: int, epochs: int = 2) -> None:
         """Finish the training of a seed."""
         self._end(number, seed, "trained", sha256="0" * 64, epoch=epochs - 1)
+
+    def finished(self, number: int, seed: int) -> None:
+        """Mark a seed whose training has ended as finished."""
+        path = self.journal(number, seed)
+        done = Done(sha256="0" * 64, epoch=1, metrics={}, journal=Journal(path).extent)
+        write_done(path.with_name("done.json"), done)
 
     def fail(self, number: int, seed: int) -> None:
         """End the training of a seed with a failure."""

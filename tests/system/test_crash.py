@@ -201,6 +201,27 @@ def test_a_second_signal_ends_the_process_at_once_without_another_message(second
     assert found == Ended(128 + signal.Signals[second], "143\n", STOPPED)
 
 
+STOPPED_WHILE_WRITING = """
+import io, os, signal, sys
+from benchmark.cli import signals
+
+class Writing(io.TextIOWrapper):
+    def write(self, text):
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+signals.listen()
+sys.stderr = Writing(sys.stderr.buffer)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_that_interrupts_a_write_to_standard_error_stops_the_process_all_the_same() -> (
+    None
+):
+    found = ended(launched(command=[sys.executable, "-c", STOPPED_WHILE_WRITING]))
+    assert found == Ended(128 + signal.SIGTERM, "", STOPPED)
+
+
 # Python cannot handle a signal during this function, which another thread can notice.
 OCCUPIED = """
 import hashlib, sys

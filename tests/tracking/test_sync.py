@@ -14,7 +14,7 @@ from benchmark.tracking.projection import Synced
 from benchmark.tracking.runs import runs
 from benchmark.tracking.store import open_store
 from benchmark.tracking.sync import sync
-from benchmark.tracking.tags import MODEL
+from benchmark.tracking.tags import MODEL, SYNCED
 from tests.support.journalled import (
     START,
     SYNC,
@@ -138,6 +138,19 @@ def test_a_store_that_fails_at_any_call_is_complete_after_the_next_sync(
     assert run.data.tags["kdbench.synced"] == "5"
     assert len(run.data.params) == 6
     assert len(file_names(store, run)) == 4
+
+
+@pytest.mark.parametrize("edited", ["many", "", "-3", "9" * 5000])
+def test_a_run_whose_count_of_records_was_edited_is_written_again(store, small, edited):
+    small.train("kd")
+    sync(small.folder, store)
+    before = snapshot(store)
+    (run_id,) = before
+    mlflow_client(store).set_tag(run_id, SYNCED, edited)
+
+    assert counts(sync(small.folder, store)) == (0, 1, 0)
+    assert snapshot(store) == before
+    assert counts(sync(small.folder, store)) == (0, 0, 1)
 
 
 def test_a_deleted_database_is_filled_again_once_even_by_processes_that_race(tmp_path, store):

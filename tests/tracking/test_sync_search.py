@@ -15,7 +15,7 @@ from benchmark.tracking.runs import runs
 from benchmark.tracking.search_views import TABLE
 from benchmark.tracking.sync import sync
 from benchmark.tracking.sync_search import sync_search
-from benchmark.tracking.tags import NOTE
+from benchmark.tracking.tags import NOTE, SYNCED
 from tests.support.journalled import START, Study, mlflow_client, store_from
 from tests.support.journalled import counts as sync_counts
 from tests.support.searched import (
@@ -166,6 +166,37 @@ def test_a_trial_that_is_trained_again_gets_a_new_run_and_the_old_one_is_superse
     changed = [old != new for old, new in zip(before, after, strict=True)]
     assert changed == [False, True, False, False, False]
     assert [run.info.run_id for run in find_runs(store, "superseded")] == [before[1]]
+
+
+def test_a_trial_whose_count_of_epochs_was_edited_is_written_again(store, search):
+    search.finish()
+    sync_search(search.folder, store)
+    before = snapshot(store)
+    run = find_runs(store, "trial")[1]
+    mlflow_client(store).set_tag(run.info.run_id, SYNCED, "many epochs")
+
+    assert counts(sync_search(search.folder, store)) == (0, 1, 5)
+    assert snapshot(store) == before
+
+
+def test_a_trial_whose_finished_journal_was_cut_is_named_and_its_run_stays_as_it_is(store, search):
+    search.finish()
+    for seed in SEEDS:
+        search.finished(1, seed)
+    sync_search(search.folder, store)
+    before = snapshot(store)
+
+    journal = search.journal(1, SEEDS[0])
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-2]))
+    warnings: list[str] = []
+    synced = sync_search(search.folder, store, warn=warnings.append)
+
+    (warning,) = warnings
+    problem = f"{journal}: has lost or changed records since the cell was finished"
+    assert warning.startswith(f"{search.record['experiment']}, trial 1: {problem}; ")
+    assert warning.endswith("; its run stays as it is")
+    assert sum(counts(synced)) == 5
+    assert snapshot(store) == before
 
 
 def test_trials_that_have_left_the_record_are_superseded(store, search):

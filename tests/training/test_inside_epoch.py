@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from benchmark.records.chain import Extent
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.layout import CellFiles
 from benchmark.study.schema import Recipe
-from benchmark.training import checkpointing
+from benchmark.training import checkpointing, cohort
+from benchmark.training.saving import Saver
+from benchmark.training.stopwatch import Stopwatch
 from tests.execution.helpers import prepared
 from tests.support.records import read_journal
-from tests.support.studies import bits, folders, records, run, tiny
+from tests.support.studies import bits, folders, metrics, records, run, tiny
 from tests.training.rows import KINDS, row
 
 pytestmark = pytest.mark.trains
@@ -167,6 +170,41 @@ def test_a_checkpoint_heals_a_journal_that_lacks_the_record_of_the_last_whole_ep
     assert not run(workspace, tiny(["kd"])).failed
     assert_equal_cells(workspace, kinds, ["kd"])
     assert [record["epoch"] for record in records(folders(workspace)["kd/0"], "start")] == [0, 1]
+
+
+class Counted(Stopwatch):
+    """Takes a second for every piece of work."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        yield
+        self._seconds += 1.0
+
+
+def test_a_member_that_was_saved_later_than_another_is_billed_for_its_own_batches_alone(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "Stopwatch", Counted)
+    content = tiny(["kd", "at"])
+    run_and_kill(workspace, content, after=5)
+    newest = [
+        CellFiles(folders(workspace)[f"{name}/0"]).checkpoint_markers()[0].stem
+        for name in ("kd", "at")
+    ]
+    assert newest == ["checkpoint-00000-0000002", "checkpoint-00000-0000001"]
+    assert not run(workspace, content).failed
+
+    (kd,), (at,) = (metrics(folders(workspace)[f"{name}/0"], "final") for name in ("kd", "at"))
+    assert (kd["cost/teacher_seconds"], at["cost/teacher_seconds"]) == (6.0, 6.0)
+
+
+def test_the_end_of_an_epoch_counts_as_a_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[bool] = []
+    monkeypatch.setattr(Saver, "all_saved", lambda saver: saved.append(True))
+    assert not run(workspace, tiny(["kd", "at"])).failed
+    assert len(saved) == 3  # an epoch of the teacher, and two of the members
 
 
 def test_a_loss_that_is_not_finite_is_never_saved_and_is_named_as_without_checkpoints(

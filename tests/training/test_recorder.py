@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import InputError
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import read_done
 from benchmark.records.journal import EarlyEpoch, Epoch
@@ -14,7 +15,7 @@ from benchmark.study.schema import Network
 from benchmark.training.conditions import Task
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
-from tests.support.records import read_journal
+from tests.support.records import files_limited_to, read_journal
 
 pytestmark = pytest.mark.trains
 
@@ -91,6 +92,16 @@ def test_an_epoch_that_the_journal_has_is_not_recorded_again(
         recorder.epoch(record, Checkpoint(0, {}, {}))
     kinds = [record["kind"] for record in read_journal(task.folder.files.journal)]
     assert kinds == ["early", "epoch"]
+
+
+def test_a_failure_that_the_disk_has_no_room_for_is_one_line_with_the_file(
+    task: Task, progress: Reported
+) -> None:
+    with files_limited_to(3), pytest.raises(InputError) as error:
+        record_failure(task, ValueError("out of luck"), progress)
+    path = task.folder.files.error
+    assert str(error.value).startswith(f"{path}: cannot be written (File too large); ")
+    assert progress.events == []
 
 
 def test_an_epoch_is_recorded_by_its_stage() -> None:

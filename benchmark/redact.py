@@ -28,11 +28,10 @@ _SHORTEST_TOKEN = 16
 
 _CREDENTIALS = re.compile(r"(?<=://)(?!/)\S*@")
 _LOCATION = re.compile(r"(?:\w://|url: /)\S+")
-_QUERY_PART = re.compile(r"(?<=[?&#;])([^=&;\s?#]+=)?[^&;\s?#]+")
+_QUERY_PART = re.compile(r"(?<=[?&#;])[^&;\s?#]+")
 """A part of a query or a fragment: a name with its value, or a value without a name."""
 
-_NAMED_PART = re.compile(r"(?<=[?&#;])([^=&;\s?#]+=)[^&;\s?#]+")
-"""A part with a name; in the address of a file, the rest can be part of the file's name."""
+_MASKED = re.compile(r"\*\*\*(?!\w)")
 
 _SECRET_NAME = re.compile(r"pass|pwd|token|secret|cred|key|sig|auth", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
@@ -56,12 +55,18 @@ def shown(text: str, *addresses: str) -> str:
 
 
 def _without_query(location: re.Match[str]) -> str:
-    part = _NAMED_PART if ":///" in location[0] else _QUERY_PART
-    return part.sub(_masked_part, location[0])
+    """Mask the query of an address; in that of a file, only values that have a name."""
+    is_file = ":///" in location[0]
 
+    def masked(part: re.Match[str]) -> str:
+        name, equals, value = part[0].partition("=")
+        if not equals:
+            name, value = "", name
+        if _MASKED.match(value) or (is_file and not equals):
+            return part[0]
+        return f"{name}{equals}{MASK}"
 
-def _masked_part(match: re.Match[str]) -> str:
-    return f"{match[1] or ''}{MASK}"
+    return _QUERY_PART.sub(masked, location[0])
 
 
 def shown_address(address: str) -> str:

@@ -15,8 +15,8 @@ from benchmark.files import write_json
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.healing import heal
 from benchmark.records.integrity import check_cell
-from benchmark.records.journal import read_error
 from benchmark.records.layout import CellFiles, StudyFolder
+from benchmark.records.reading import read_error
 from benchmark.study.plan import read_plan
 
 State = dict[str, list[int]]

@@ -18,8 +18,9 @@ from benchmark.files import write_atomically, write_error, write_json
 from benchmark.records.chain import Extent
 from benchmark.records.done import Done, write_done
 from benchmark.records.integrity import fits, read_marker, read_whole
-from benchmark.records.journal import RETRAIN, Journal, Json, encode_line, read_content
+from benchmark.records.journal import Journal, Json, encode_line, read_content
 from benchmark.records.layout import CellFiles, StudyFolder
+from benchmark.records.reading import RETRAIN
 
 Tensors = dict[str, Tensor]
 

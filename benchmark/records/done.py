@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from benchmark.errors import DamageError
 from benchmark.files import write_json
 from benchmark.records.chain import Extent
-from benchmark.records.journal import RETRAIN, read_error
+from benchmark.records.reading import RETRAIN, read_file
 
 
 class Done(BaseModel):
@@ -63,10 +63,6 @@ def read_done(path: Path) -> Done:
         InputError: The file cannot be read.
     """
     try:
-        return Done.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DamageError(f"{path}: missing", RETRAIN) from None
-    except OSError as error:
-        raise read_error(path, error) from None
+        return Done.model_validate_json(read_file(path))
     except ValidationError:
         raise DamageError(f"{path}: damaged", RETRAIN) from None

@@ -18,7 +18,6 @@ from benchmark.hashing import identity
 from benchmark.records.chain import Chain, Extent
 from benchmark.records.done import Done, read_done
 from benchmark.records.journal import (
-    RETRAIN,
     EarlyEpoch,
     Epoch,
     Failed,
@@ -30,9 +29,9 @@ from benchmark.records.journal import (
     decode_line,
     parse_journal,
     read_content,
-    read_error,
 )
 from benchmark.records.layout import CellFiles
+from benchmark.records.reading import RETRAIN, read_error, read_file
 
 _CHUNK = 1 << 22
 """Number of bytes of weights that are hashed at a time."""
@@ -199,7 +198,7 @@ def read_marker(path: Path) -> Json:
         DamageError: The file is missing or damaged.
         InputError: The file cannot be read.
     """
-    content = decode_line(_read(path))
+    content = decode_line(read_file(path))
     if content is None:
         raise DamageError(f"{path}: its content has changed since it was written", RETRAIN)
     return content
@@ -216,7 +215,7 @@ def read_whole(path: Path, digest: str) -> bytes:
         DamageError: The file is missing, or its digest differs.
         InputError: The file cannot be read.
     """
-    content = _read(path)
+    content = read_file(path)
     _compare(path, hashlib.sha256(content).hexdigest(), digest)
     return content
 
@@ -311,7 +310,7 @@ def _check_best(files: CellFiles, epoch: int) -> None:
         return
 
     marker = read_marker(files.best_marker)
-    digest = hashlib.sha256(_read(files.best)).hexdigest()
+    digest = hashlib.sha256(read_file(files.best)).hexdigest()
     named = [marker, *filter(None, [marker.get("before")])]
     found = [entry["epoch"] for entry in named if entry["sha256"] == digest]
     if not found:
@@ -322,21 +321,12 @@ def _check_best(files: CellFiles, epoch: int) -> None:
 
 def _read_json(path: Path) -> Json:
     try:
-        content: Any = json.loads(_read(path))
+        content: Any = json.loads(read_file(path))
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise DamageError(f"{path}: damaged", RETRAIN)
     return content
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DamageError(f"{path}: missing", RETRAIN) from None
-    except OSError as error:
-        raise read_error(path, error) from None
 
 
 def _digest_of(path: Path) -> str:

@@ -7,7 +7,6 @@ Everything else (MLflow, leaderboards) can be rebuilt from the journals.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -23,14 +22,9 @@ from benchmark.errors import DamageError, InputError
 from benchmark.failpoint import failpoint
 from benchmark.files import write_error
 from benchmark.records.chain import Chain, Extent
+from benchmark.records.reading import RETRAIN, read_error
 
 Json = dict[str, Any]
-
-RETRAIN = "the next run sets the cell aside and trains it again"
-"""Remedy for a damaged file of a cell."""
-
-_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR)
-"""Numbers of errors that tell that something else is where a file was."""
 
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 
@@ -211,14 +205,6 @@ def read_content(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise read_error(path, error) from None
-
-
-def read_error(path: Path, error: OSError) -> InputError:
-    """Return the error for a file of a cell that exists but cannot be read."""
-    problem = f"{path}: cannot be read ({error.strerror})"
-    if error.errno in _NO_FILE:
-        return DamageError(problem, RETRAIN)
-    return InputError(f"{problem}; restore access")
 
 
 def parse_journal(path: Path, content: bytes) -> tuple[list[Record], Chain]:

@@ -20,12 +20,12 @@ from benchmark.execution.teacher_store import TeacherStore
 from benchmark.execution.verification import verify_files
 from benchmark.files import write_json
 from benchmark.records import checkpoints, journal
-from benchmark.records.chain import NUMBER, PREVIOUS
 from benchmark.records.integrity import check_cell
 from benchmark.records.journal import Journal, Record, decode_line, encode_line
 from benchmark.records.layout import CellFiles, Workspace
 from tests.execution.helpers import Remembering
 from tests.support.commandline import ended, launched
+from tests.support.records import make_early
 from tests.support.studies import Interrupt, Listening, bits, folders, run, tiny
 
 pytestmark = pytest.mark.trains
@@ -111,19 +111,6 @@ def rename_key(files: CellFiles, old: str, new: str = "") -> None:
     content = json.loads(files.done.read_text())
     value = content.pop(old)
     write_json(files.done, content | ({new: value} if new else {}))
-
-
-def make_early(files: CellFiles) -> None:
-    """Turn a finished record into one of an earlier version, which wrote no chain."""
-    records = map(decode_line, files.journal.read_bytes().splitlines(keepends=True))
-    lines = [
-        encode_line({key: value for key, value in record.items() if key not in (NUMBER, PREVIOUS)})
-        for record in records
-        if record is not None
-    ]
-    files.journal.write_bytes(b"".join(lines))
-    for key in ("journal", "size", "time", "configuration"):
-        rename_key(files, key)
 
 
 HEALED: dict[str, Damage] = {

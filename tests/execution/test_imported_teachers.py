@@ -12,9 +12,10 @@ import timm
 import torch
 
 from benchmark.records.checkpoints import sha256
+from benchmark.records.layout import CellFiles
 from tests.support.commandline import in_mlflow, kdbench
 from tests.support.networks import TEACHER
-from tests.support.records import read_journal
+from tests.support.records import make_early, read_journal
 from tests.support.studies import folders, plan, tiny, write_study
 
 pytestmark = pytest.mark.trains
@@ -276,6 +277,7 @@ def test_verify_finds_an_accuracy_that_is_no_longer_reached(file: Path, workspac
 
     del edited["digest"]  # as in cards of earlier versions
     path.write_text(json.dumps(edited))
+    make_early(CellFiles(path.parent))
     bad = kdbench("--workspace", workspace, "teachers", "verify", "--device", "cpu")
     assert (bad.code, bad.out.rstrip().endswith("stored with 99.00 %")) == (1, True)
 

@@ -13,8 +13,10 @@ from benchmark.errors import InputError
 from benchmark.execution import cell_code
 from benchmark.execution.forget import forget
 from benchmark.execution.run import Summary
-from benchmark.records.layout import StudyFolder
+from benchmark.hashing import identity
+from benchmark.records.layout import CellFiles, StudyFolder
 from tests.support.editing import edited
+from tests.support.records import make_early
 from tests.support.studies import Listening, bits, folders, plan, run, tiny
 
 pytestmark = pytest.mark.trains
@@ -188,8 +190,6 @@ def test_a_row_that_does_not_exist_cannot_be_forgotten(
 
 def _forget_code(workspace: Path) -> None:
     """Turn the records of a workspace into those of a version that recorded no code."""
-    from benchmark.hashing import identity
-
     for folder in [*folders(workspace).values(), *workspace.glob("teachers/[!.]*/")]:
         path = folder / "config.json"
         configuration = json.loads(path.read_text())
@@ -197,6 +197,7 @@ def _forget_code(workspace: Path) -> None:
         path.write_text(json.dumps(configuration))
         new = folder.with_name(identity(configuration))
         folder.rename(new)
+        make_early(CellFiles(new))
 
         card = new / "card.json"
         if card.exists():

@@ -29,25 +29,29 @@ from benchmark.execution import environment, prepare, study_teachers
 from benchmark.execution import run as execution
 from benchmark.execution.session import Session
 from benchmark.records.checkpoints import CellFolder
-from benchmark.records.journal import Journal, Record
+from benchmark.records.journal import Epoch, Journal, Record
 from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.tracking.follower import following
 from benchmark.tracking.store import open_store
+from tests.support.datasources import class_folders
 
 CPU = torch.device("cpu")
+IMAGES = (("train", 120), ("test", 20))
+"""Images per class."""
+
 ROWS = ("student", "kd", "fitnet", "crd")
 
 
-def content(epochs: int) -> dict[str, Any]:
+def content(epochs: int, folder: Path) -> dict[str, Any]:
     """Return the study: ResNet-56 teaches ResNet-20, on a thousand images of 32 x 32 pixels."""
     recipe = {"epochs": epochs, "batch_size": 64, "augmentation": {"crop_padding": 4}}
-    teacher = {"model": "resnet56", "recipe": {**recipe, "epochs": 1}}
+    teacher = {"model": "cifar_resnet56", "recipe": {**recipe, "epochs": 1}}
     return {
         "name": "recorded",
-        "dataset": {"name": "digits", "image_size": 32},
+        "dataset": {"name": "folder/images", "root": str(folder)},
         "split": {"val": 200, "train_samples": 1000},
-        "pairs": [{"name": "pair", "teacher": teacher, "student": "resnet20"}],
+        "pairs": [{"name": "pair", "teacher": teacher, "student": "cifar_resnet20"}],
         "methods": list(ROWS),
         "seeds": [0],
         "recipe": recipe,
@@ -68,10 +72,20 @@ def session(workspace: Path, file: Path) -> Session:
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """Keep records in memory, and save no checkpoints."""
+    """Save no checkpoints, and keep the records of epochs in memory until all are trained."""
+    original = Journal.append
+    kept: dict[Path, list[Record]] = {}
 
     def append(journal: Journal, record: Record) -> None:
-        journal.records.append(record)
+        if isinstance(record, Epoch):
+            kept.setdefault(journal.path, []).append(record)
+            journal.records.append(record)
+            return
+
+        for waiting in kept.pop(journal.path, []):
+            journal.records.remove(waiting)
+            original(journal, waiting)
+        original(journal, record)
 
     with (
         mock.patch.object(Journal, "append", append),
@@ -111,7 +125,8 @@ def compare(rounds: int, epochs: int) -> list[float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "recorded.yaml"
-        file.write_text(yaml.safe_dump(content(epochs)))
+        class_folders(folder / "images", IMAGES, classes="abcdefghij", width=32, height=32)
+        file.write_text(yaml.safe_dump(content(epochs, folder)))
         ready = prepared(folder, file)
         study_teachers.obtain_teachers(ready, session(folder, file))
         timed_run(folder / "teachers", file, recorded=False)  # a warm-up

@@ -19,9 +19,6 @@ from tests.torture.place import STEPS, Place
 REFERENCE = "reference.json"
 """What undisturbed commands make, in the folder of a lane."""
 
-MOST_KILLS = 40
-"""Kills of one command after which it is said to make no progress."""
-
 
 def failpoints() -> list[str]:
     """Return the names of all points of the program that can be named."""

@@ -6,11 +6,10 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.report.figures.style import STYLE
+from benchmark.report.figures.style import style
 from benchmark.study.plan import Plan
 
 
@@ -55,7 +54,7 @@ class FigureKind:
 def render(figure: Figure) -> tuple[bytes, bytes]:
     """Return a figure as SVG and as PNG, byte-identical every time."""
     svg, png = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
     return svg.getvalue(), png.getvalue()

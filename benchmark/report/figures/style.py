@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, ParamSpec, TypeVar
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -34,7 +35,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "text.parse_math": False,  # a name may contain a dollar sign
 }
-"""Settings of matplotlib while a figure is drawn or saved."""
+"""Settings of matplotlib while a figure is drawn or saved, beside its defaults."""
 
 SMALL = 8
 """Size of most text, in points."""
@@ -72,12 +73,21 @@ class Layout:
         return self.width, self.height
 
 
+def style() -> AbstractContextManager[None]:
+    """Return a context with the settings of kdbench's figures.
+
+    All other settings have matplotlib's defaults, so that neither a user's `matplotlibrc` nor a
+    library that changes them, as Optuna does, changes a figure.
+    """
+    return matplotlib.style.context(["default", STYLE])
+
+
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate a drawing function to use `STYLE` and restore matplotlib's settings afterwards."""
+    """Decorate a drawing function to use `style()` and restore matplotlib's settings afterwards."""
 
     @functools.wraps(draw)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with matplotlib.rc_context(STYLE):
+        with style():
             return draw(*args, **kwargs)
 
     return wrapper

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import matplotlib
+import matplotlib.style
 import pytest
 from matplotlib.figure import Figure
 
+from benchmark.report.figures.base import render
 from benchmark.report.figures.style import (
-    STYLE,
     colour_of,
     panel_grid,
+    style,
     styled,
     text_width,
     wrap_text,
@@ -34,7 +36,7 @@ def test_a_long_text_is_wrapped_and_keeps_all_its_letters(text):
 @pytest.mark.parametrize("text", ["kd", "WWWW", "iiii", "a name of a row"])
 def test_the_computed_width_of_a_line_is_its_width_in_a_figure(text):
     figure = Figure()
-    with matplotlib.rc_context(STYLE):
+    with style():
         drawn = figure.text(0, 0, text, fontsize=8)
         width = drawn.get_window_extent().width
     assert text_width(text) == pytest.approx(width / figure.dpi, rel=0.1)
@@ -49,6 +51,19 @@ def test_the_tuned_student_alone_has_the_colour_of_the_student_alone():
     plan = all_tuned()[2]
     assert colour_of("student (tuned)", plan) == colour_of("student", plan)
     assert colour_of("kd (tuned)", plan) == colour_of("kd", plan) != colour_of("student", plan)
+
+
+@pytest.mark.parametrize("settings", ["ggplot", {"lines.linewidth": 5, "savefig.dpi": 50}])
+def test_settings_of_matplotlib_that_a_user_or_a_library_changed_change_no_figure(settings):
+    @styled
+    def draw():
+        figure = Figure()
+        figure.subplots().plot([1, 3, 2])
+        return figure
+
+    expected = render(draw())
+    with matplotlib.style.context(settings):
+        assert render(draw()) == expected
 
 
 def test_drawing_leaves_matplotlib_as_it_was_even_if_it_fails():

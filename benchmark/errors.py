@@ -12,6 +12,9 @@ from benchmark.redact import shown
 LISTED = 12
 """Maximum number of names that `suggest` lists."""
 
+MOST_LINES = 30
+"""Maximum number of problems that an error shows."""
+
 _REMEDIES = {
     errno.EACCES: "check who may read and write it",
     errno.EPERM: "check who may read and write it",
@@ -35,7 +38,10 @@ class _MessageError(Exception):
     """An error with a message for users, whose lines can be printed as they are."""
 
     def __init__(self, *lines: str):
-        super().__init__(*map(message_line, lines))
+        shown_lines, more = lines[:MOST_LINES], len(lines) - MOST_LINES
+        if more > 0:
+            shown_lines = (*shown_lines, f"and {more} more")
+        super().__init__(*map(message_line, shown_lines))
 
     def __str__(self) -> str:
         return "\n".join(self.args)
@@ -45,8 +51,9 @@ class InputError(_MessageError):
     """The user's input is wrong.
 
     The message is shown without a traceback, one line per problem
-    (`file: key: what is wrong; what to do`), and the exit code is 2. Each line is an argument:
-    line breaks and control characters within it are escaped, and passwords masked.
+    (`file: key: what is wrong; what to do`, the first `MOST_LINES`), and the exit code is 2. Each
+    line is an argument: line breaks and control characters within it are escaped, and passwords
+    masked.
     """
 
 

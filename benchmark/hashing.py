@@ -30,4 +30,14 @@ def identity(configuration: Any) -> str:
         ValueError: A number is not finite.
         TypeError: A value cannot be represented in JSON.
     """
-    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:12]
+    return digest(configuration)[:12]
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of plain data, in hexadecimal digits.
+
+    Raises:
+        ValueError: A number is not finite.
+        TypeError: A value cannot be represented in JSON.
+    """
+    return hashlib.sha256(canonical(content).encode()).hexdigest()

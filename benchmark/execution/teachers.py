@@ -275,7 +275,8 @@ def _measure(
     folder = CellFolder(record.path)
     folder.begin(configuration)
     journal = folder.journal()
-    journal.append(Start(epoch=0, environment=session.environment))
+    identity = configuration_digest(folder.files)
+    journal.append(Start(epoch=0, environment=session.environment, configuration=identity))
     digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
 
@@ -299,7 +300,7 @@ def _measure(
         size=folder.size_of_weights(),
         time=final.time,
         journal=journal.extent,
-        configuration=configuration_digest(folder.files),
+        configuration=identity,
     )
     folder.finish(done)
     session.progress.finished(label, metrics)

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark import code
-from benchmark.errors import InputError, first_line
+from benchmark.errors import InputError, Stopped, first_line
 from benchmark.plugins.kinds import REGISTRIES
 
 _PACKAGE = Path(__file__).parents[1]
@@ -206,6 +206,8 @@ def _explained(place: str) -> Iterator[None]:
     """Turn whatever an import raises into one line."""
     try:
         yield
+    except (KeyboardInterrupt, Stopped):
+        raise
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     except ModuleNotFoundError as error:
@@ -218,7 +220,7 @@ def _explained(place: str) -> Iterator[None]:
         raise InputError(
             f"{place}: ends the program when it is imported; remove the call of exit"
         ) from error
-    except Exception as error:
+    except BaseException as error:  # a file can raise anything
         raise InputError(
             f"{place}: cannot be imported: {type(error).__name__}: {first_line(error)}"
         ) from error

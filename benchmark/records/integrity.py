@@ -113,6 +113,9 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
         InputError: A file cannot be read, or comes from a later version of kdbench.
     """
     done = read_done(files.done)
+    if done.configuration not in (None, configuration_digest(files)):
+        raise DamageError(f"{files.config}: has changed since the cell was finished", RETRAIN)
+
     records, chain = _read_records(files, done)
     results = results_in(records)
     if results is None:
@@ -121,8 +124,6 @@ def check_finished(files: CellFiles, *, weights: bool = True) -> bool:
         raise DamageError(f"{files.done}: contradicts the journal", RETRAIN)
     if chain.whole and not done.is_complete:
         raise DamageError(f"{files.done}: does not state all that was written", RETRAIN)
-    if done.configuration not in (None, configuration_digest(files)):
-        raise DamageError(f"{files.config}: has changed since the cell was finished", RETRAIN)
     if weights:
         check_weights(files.weights, done.sha256, done.size)
     return chain.whole
@@ -159,7 +160,7 @@ def check_unfinished(files: CellFiles) -> bool:
     markers = dict(_intact_markers(files))  # before the journal, which may grow meanwhile
     content = read_content(files.journal)
     records, chain = parse_journal(files.journal, content)
-    _check_sequence(files.journal, records)
+    _check_records(files, records)
 
     fitting = [marker for marker in markers.values() if fits(marker, files.journal, content)]
     if markers and not fitting:
@@ -272,15 +273,20 @@ def _read_records(files: CellFiles, done: Done | None) -> tuple[list[Record], Ch
         lost = "has lost or changed records since the cell was finished"
         raise DamageError(f"{files.journal}: {lost}", RETRAIN)
 
-    _check_sequence(files.journal, records)
+    _check_records(files, records)
     return records, chain
 
 
-def _check_sequence(path: Path, records: Sequence[Record]) -> None:
-    """Raise DamageError if a journal does not begin with a start, or skips an epoch.
+def _check_records(files: CellFiles, records: Sequence[Record]) -> None:
+    """Raise DamageError if a journal is another cell's, lacks its start, or skips an epoch.
 
-    Journals of earlier versions have no chain that would show it.
+    Journals of earlier versions have no chain that would show the last two.
     """
+    path = files.journal
+    starts = {record.configuration for record in records if isinstance(record, Start)} - {None}
+    if starts and starts != {configuration_digest(files)}:
+        raise DamageError(f"{path}: is the journal of another cell", RETRAIN)
+
     if records and not isinstance(records[0], Start | Failed):
         raise DamageError(f"{path}: its first record is missing", RETRAIN)
 

@@ -52,11 +52,13 @@ class Start(Record):
     Attributes:
         epoch: Number of the next epoch, counted from 0, early stage included.
         environment: Versions, machine and commit.
+        configuration: Identity of the configuration; None in journals of earlier versions.
     """
 
     kind: Literal["start"] = "start"
     epoch: int
     environment: dict[str, str]
+    configuration: str | None = None
 
 
 class EarlyEpoch(Record):

@@ -10,14 +10,15 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
+from benchmark.hashing import digest
 from benchmark.measures import Measure
 
 TEACHER = "teacher"
@@ -27,6 +28,22 @@ SUFFIX = " (tuned)"
 """Suffix of the name of a row whose settings were found by a search."""
 
 _IGNORE = ConfigDict(extra="ignore")
+
+
+def _inside(path: str) -> str:
+    """Return a path of a plan, which another workspace may have written.
+
+    Raises:
+        ValueError: The path leads out of the study's folder.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        raise ValueError("leads out of the study's folder")
+    return path
+
+
+_Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
+_Folder = Annotated[str, AfterValidator(_inside)]
 
 
 @dataclass(frozen=True, config=_IGNORE)
@@ -43,8 +60,8 @@ class PlannedTeacher:
         recipe: The main settings of its recipe, for display.
     """
 
-    id: str
-    folder: str
+    id: _Id
+    folder: _Folder
     pairs: tuple[str, ...]
     model: str
     seed: int
@@ -71,8 +88,8 @@ class PlannedCell:
         length: Number of training epochs, by stage (`early`, `epochs`).
     """
 
-    id: str
-    folder: str
+    id: _Id
+    folder: _Folder
     pair: str
     row: str
     method: str
@@ -299,22 +316,28 @@ def from_dict(content: Mapping[str, Any]) -> Plan:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write `plan.json` atomically.
+    """Write `plan.json` atomically, with a digest of the plan.
 
     Raises:
         InputError: The file cannot be written.
     """
-    write_json(path, to_dict(plan))
+    content = to_dict(plan)
+    write_json(path, {"digest": digest(content), "plan": content})
 
 
 def read_plan(path: Path) -> Plan:
     """Read `plan.json`.
 
     Raises:
-        InputError: The file cannot be read, or is not a plan.
+        InputError: The file cannot be read, is not a plan, or differs from its digest.
     """
     try:
-        return from_dict(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "plan" in content:  # older plans have no digest
+            stated, content = content.get("digest"), content["plan"]
+            if stated != digest(content):
+                raise ValueError("the plan differs from its digest")
+        return from_dict(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValidationError, ValueError, TypeError, AttributeError):

@@ -54,11 +54,9 @@ Key = tuple[str, ...]
 
 
 def run_key(tags: Mapping[str, str]) -> Key:
-    """Return the key of the run with these tags."""
-    if tags["method"] == TEACHER:
-        return (TEACHER, tags["cell"])
-
-    return (tags["cell"], tags["pair"], tags["method"])
+    """Return the key of the run with these tags, some of which a user may have deleted."""
+    cell, pair, method = (tags.get(name, "") for name in ("cell", "pair", "method"))
+    return (TEACHER, cell) if method == TEACHER else (cell, pair, method)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,13 @@ def pack(plan: Plan) -> str:
 
 
 def unpack(tag: str) -> Plan:
-    """Return the plan in a tag that this or an older version wrote."""
-    text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
+    """Return the plan in a tag that this or an older version wrote.
+
+    Raises:
+        ValueError: The tag is damaged.
+    """
+    try:
+        text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
+    except zlib.error as error:
+        raise ValueError("the tag cannot be decompressed") from error
     return from_dict(json.loads(text))

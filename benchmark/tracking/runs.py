@@ -35,6 +35,9 @@ _COLUMNS = ("run_id", "kind", "status", *PROVENANCE, *IDENTITY)
 _WORKSPACES = "workspaces"
 """Entry of a row: the workspaces that have the journal of the run."""
 
+_SYNC = "`kdbench sync STUDY` writes it again"
+"""The remedy if somebody has changed a tag."""
+
 _ORDER = ("kind", "pair", "method", "seed", "cell", "run_id")
 """Columns that a table of runs is sorted by."""
 
@@ -72,7 +75,11 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
             for run in client.search(entity.experiment_id, f"tags.`{KIND}` = '{kind}'")
         ]
 
-    rows = cached(client, entity, store, read)
+    try:
+        rows = cached(client, entity, store, read)
+    except ValueError as error:
+        raise InputError(f"{shown(store.uri)}: {error}; {_SYNC}") from None
+
     workspace = shown_workspace(entity, store)
     rows = [row for row in rows if is_shown(row[_WORKSPACES], workspace)]
     rows = sorted(rows, key=lambda row: [row[name] for name in _ORDER])
@@ -87,11 +94,23 @@ def _row(run: Any, kind: str) -> dict[str, Any]:
     tags = run.data.tags
     row = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
     row |= {name: tags.get(name, "") for name in (*PROVENANCE, *IDENTITY)}
-    row["seed"] = int(tags["seed"])
+    row["seed"] = _seed(run)
     row[_WORKSPACES] = holders(run)
     row |= {key: value for key, value in run.data.metrics.items() if _is_result(key)}
 
     return row
+
+
+def _seed(run: Any) -> int:
+    """Return the seed of a run.
+
+    Raises:
+        ValueError: Somebody has deleted or changed the tag.
+    """
+    seed = run.data.tags.get("seed", "")
+    if not seed.isdecimal():
+        raise ValueError(f"run {run.info.run_id}: its tag seed is {seed!r}, which is no seed")
+    return int(seed)
 
 
 def _is_result(key: str) -> bool:
@@ -145,7 +164,8 @@ def plan(experiment: str, store: Store) -> Plan:
     """Return the plan of the study in an experiment.
 
     Raises:
-        InputError: The store has no such experiment, or the experiment belongs to no study.
+        InputError: The store has no such experiment, or the experiment belongs to no study, or its
+            plan is damaged.
         TrackingError: The store cannot be reached.
     """
     _, entity = _experiment(experiment, store)
@@ -153,7 +173,11 @@ def plan(experiment: str, store: Store) -> Plan:
         raise InputError(f"{shown(store.uri)}: experiment {experiment!r} contains no kdbench study")
 
     name = plan_tag_name(entity, shown_workspace(entity, store))
-    return plan_tag.unpack(entity.tags.get(name, entity.tags[PLAN]))
+    try:
+        return plan_tag.unpack(entity.tags.get(name, entity.tags[PLAN]))
+    except ValueError:
+        problem = f"the tag {name} of experiment {experiment!r} is damaged"
+        raise InputError(f"{shown(store.uri)}: {problem}; {_SYNC}") from None
 
 
 def _experiment(name: str, store: Store) -> tuple[Client, Any]:

@@ -149,7 +149,7 @@ def _supersede_unplanned(
     recorded: dict[Key, list[Any]],
 ) -> list[Outcome]:
     """Supersede the runs of cells that are no longer in the plan."""
-    if not _is_complete(plan):
+    if not is_complete(plan):
         return []
 
     runs = [run for key in recorded.keys() - journals.keys() for run in recorded[key]]
@@ -168,7 +168,7 @@ def _supersede_forgotten(
     return ["updated" for run in runs if client.supersede(run)]
 
 
-def _is_complete(plan: Plan) -> bool:
+def is_complete(plan: Plan) -> bool:
     """Return whether a plan lists all cells; before, some of their teachers are being trained."""
     return all(teacher.teacher_id for teacher in plan.teachers)
 

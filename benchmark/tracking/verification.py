@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,14 @@ from benchmark.records.integrity import read_sound_journal
 from benchmark.records.journal import Record
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
-from benchmark.study.plan import Plan, read_plan
+from benchmark.study.plan import read_plan
 from benchmark.tracking.cell_run import CellRun, PlannedRun, planned_runs
 from benchmark.tracking.client import Client
 from benchmark.tracking.models import Models
 from benchmark.tracking.ownership import ownership
 from benchmark.tracking.projection import shown_count
 from benchmark.tracking.store import Store
-from benchmark.tracking.sync import runs_by_key, runs_of_cells
+from benchmark.tracking.sync import is_complete, runs_by_key, runs_of_cells
 from benchmark.tracking.tags import KIND, SUPERSEDED
 
 _TEST_METRICS = "test/"
@@ -69,7 +69,8 @@ def compare_with_mlflow(study: StudyFolder, store: Store) -> Compared:
         TrackingError: The store cannot be reached or fails.
     """
     plan = read_plan(study.plan)
-    journals = _journals(study, plan)
+    all_planned = planned_runs(study, plan)
+    journals = _journals(all_planned)
     client, experiment = _find_experiment(store, plan.experiment)
     if client is None or experiment is None:
         return Compared(behind=len(journals))
@@ -86,13 +87,19 @@ def compare_with_mlflow(study: StudyFolder, store: Store) -> Compared:
     for planned, records in journals:
         cell = CellRun(client, identity, study, planned, records, running, models)
         _compare(cell, current.get(planned.key, []), compared)
+
+    unplanned = current.keys() - {planned.key for planned in all_planned}
+    if is_complete(plan):
+        for run in (run for key in sorted(unplanned) for run in current[key]):
+            text = f"run {run.info.run_id} ({run.info.run_name}) is of no cell of the study"
+            compared.differences.append(Difference(text, synced=True))
     return compared
 
 
-def _journals(study: StudyFolder, plan: Plan) -> list[tuple[PlannedRun, Sequence[Record]]]:
+def _journals(all_planned: Iterable[PlannedRun]) -> list[tuple[PlannedRun, Sequence[Record]]]:
     """Return the planned runs whose journals are sound and not empty, with their records."""
     journals: list[tuple[PlannedRun, Sequence[Record]]] = []
-    for planned in planned_runs(study, plan):
+    for planned in all_planned:
         try:
             records = read_sound_journal(planned.files)
         except InputError:  # damaged or unreadable, which the check of the files reports

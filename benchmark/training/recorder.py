@@ -11,6 +11,7 @@ from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.done import Done
 from benchmark.records.integrity import check_unfinished, configuration_digest
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
+from benchmark.records.reading import RETRAIN
 from benchmark.redact import shown
 from benchmark.training import checkpointing
 from benchmark.training.conditions import Task
@@ -78,7 +79,9 @@ class Recorder:
                     f"{self.task.label}: resuming in a different environment ({', '.join(changes)})"
                 )
 
-        self._journal.append(Start(epoch=epoch, environment=environment))
+        configuration = configuration_digest(self.task.folder.files)
+        start = Start(epoch=epoch, environment=environment, configuration=configuration)
+        self._journal.append(start)
         self._progress.started(self.task.label, epoch, self.epochs)
 
     def inside_epoch(self, checkpoint: Checkpoint) -> None:
@@ -98,9 +101,17 @@ class Recorder:
             epoch: The epoch whose weights are evaluated.
             digest: SHA-256 of the weights file.
             stopped: When the time limit ended the training; None if all epochs were trained.
+
+        Raises:
+            DamageError: The journal says so already, of other weights.
         """
-        if self._journal.last(Trained) is None:
+        before = self._journal.last(Trained)
+        if before is None:
             self._journal.append(Trained(epoch=epoch, sha256=digest, stopped=stopped))
+        elif (before.epoch, before.sha256) != (epoch, digest):
+            raise DamageError(
+                f"{self._journal.path}: states other weights than were trained", RETRAIN
+            )
         self._progress.busy(self.task.label, "evaluating")
 
     def finish(self, epoch: int, digest: str, metrics: dict[str, float]) -> None:

@@ -232,6 +232,43 @@ def test_a_journal_that_lost_no_more_than_its_checkpoints_cover_goes_on_from_the
     assert bits(files.path) == bits(folders(whole)["kd/0"])
 
 
+def with_journal_of_another(files: CellFiles, other: CellFiles) -> None:
+    """Give a cell that has just started the journal of a finished one, as a wrong copy would."""
+    for path in (files.done, files.weights):
+        path.unlink()
+    shutil.copyfile(other.journal, files.journal)
+
+
+def test_the_journal_of_another_cell_is_told_and_the_cell_is_trained_again(
+    ran: Path, tmp_path: Path
+) -> None:
+    workspace, listening = copied(ran, tmp_path), Listening()
+    files = files_of(workspace)
+    with_journal_of_another(files, files_of(workspace, "student/0"))
+
+    assert run(workspace, tiny(), listening) == Summary(planned=2, trained=1, already_done=1)
+
+    (warning,) = listening.warnings
+    assert f"{files.journal}: is the journal of another cell; set aside in forgotten/" in warning
+    assert bits(files.path) == bits(folders(ran)["kd/0"])
+
+
+def test_results_of_other_weights_in_a_journal_of_an_earlier_version_are_never_taken(
+    ran: Path, tmp_path: Path
+) -> None:
+    workspace = copied(ran, tmp_path)
+    files, other = files_of(workspace), files_of(workspace, "student/0")
+    make_early(other)
+    with_journal_of_another(files, other)
+
+    failed = run(workspace, tiny()).failed
+
+    (reason,) = failed.values()
+    assert reason.startswith(f"{files.journal}: states other weights than were trained; set aside")
+    assert run(workspace, tiny()) == Summary(planned=2, trained=1, already_done=1)
+    assert bits(files.path) == bits(folders(ran)["kd/0"])
+
+
 def test_a_cell_of_a_later_version_is_left_alone_and_the_others_are_trained(
     interrupted: Path, tmp_path: Path
 ) -> None:

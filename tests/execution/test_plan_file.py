@@ -57,7 +57,7 @@ def test_a_plan_names_the_trials_of_tuned_rows_and_the_settings_found_for_each_p
     folder = StudyFolder(tmp_path)
     plan_file.write_plan(study, folder, hashes, identify_all(study, hashes, folder))
 
-    content = json.loads((tmp_path / "plan.json").read_text())
+    content = json.loads((tmp_path / "plan.json").read_text())["plan"]
     assert content["trials"] == {"kd (tuned)": 20}
     assert content["search_tmac"] == {"pair/kd (tuned)": 1.5}
     cells = {cell["row"]: cell for cell in content["cells"]}
@@ -81,7 +81,7 @@ def test_a_plan_says_how_the_recipes_of_rows_differ_and_how_long_they_train(
     folder = StudyFolder(tmp_path)
     plan_file.write_plan(study, folder, hashes, identify_all(study, hashes, folder))
 
-    content = json.loads((tmp_path / "plan.json").read_text())
+    content = json.loads((tmp_path / "plan.json").read_text())["plan"]
     assert content["overrides"] == {
         "kd-long": "epochs 5 instead of 2, optimizer.lr 0.1 instead of 0.05"
     }
@@ -110,7 +110,7 @@ def test_a_plan_names_the_rows_that_others_are_compared_with(
     rows: list[Any], baseline: str | None, reference: str | None, tmp_path: Path
 ) -> None:
     plan_file.write_plan(prepared(tiny(rows)), StudyFolder(tmp_path), {}, {})
-    content = json.loads((tmp_path / "plan.json").read_text())
+    content = json.loads((tmp_path / "plan.json").read_text())["plan"]
     assert (content["baseline"], content["reference"]) == (baseline, reference)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import methods
-from benchmark.errors import InputError
+from benchmark.errors import InputError, Stopped
 from benchmark.plugins import loading
 from benchmark.plugins.kinds import METRICS
 from benchmark.plugins.loading import Plugin
@@ -128,6 +128,7 @@ def test_the_plug_ins_of_installed_packages_are_found_by_their_entry_points(
 BROKEN = {
     "own_raises.py": ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
     "own_exits.py": ("import sys; sys.exit(0)", "ends the program when it is imported"),
+    "own_base.py": ("class Own(BaseException): pass\nraise Own", "cannot be imported: Own: Own"),
     "own_leaves.py": ("import os; os._exit(3)", "ends the program when it is imported"),
     "own_syntax.py": ("def f(:", "not valid Python: line 1: "),
     "own_needs.py": ("import not_installed_here", "no module 'not_installed_here'; install it"),
@@ -199,6 +200,14 @@ def test_a_constructor_that_raises_is_one_line_that_names_the_row(
     (line,) = done.err.splitlines()
     assert done.code == 2
     assert line.endswith("methods[1]: own_method: KeyError: 'x'")
+
+
+def test_a_signal_during_the_import_of_a_plug_in_ends_the_program(
+    tmp_path: Path, write: Write
+) -> None:
+    write("own_signalled.py", "from benchmark.errors import Stopped; raise Stopped(143)")
+    with pytest.raises(Stopped):
+        loading.load(loading.Plugin("own_signalled.py", tmp_path), "here")
 
 
 def test_a_plug_in_that_calls_exit_does_not_end_another_program_either(

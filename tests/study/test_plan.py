@@ -80,6 +80,43 @@ def test_a_damaged_plan_is_refused_with_a_remedy(tmp_path, content):
         read_plan(path)
 
 
+def test_a_plan_that_was_edited_is_refused(tmp_path):
+    path = tmp_path / "plan.json"
+    write_plan(path, FULL)
+    lines = path.read_text().splitlines(keepends=True)
+    assert read_plan(path) == FULL
+
+    edited = "".join(lines).replace("4.0", "5.0")
+    without_a_line = ["".join(lines[:place] + lines[place + 1 :]) for place in range(len(lines))]
+    assert edited != "".join(lines)
+    for content in (edited, *without_a_line):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"plan\.json: damaged; delete it and run the study"):
+            read_plan(path)
+
+
+@pytest.mark.parametrize("folder", ["../other/cells/c", "cells/../../other", "/tmp/c", ""])
+@pytest.mark.parametrize("entry", ["cells", "teachers"])
+def test_a_plan_whose_folders_lead_out_of_the_study_is_refused(tmp_path, entry, folder):
+    content = to_dict(FULL)
+    content[entry][0]["folder"] = folder
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"plan\.json: damaged"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize("identity", ["../other", "a/b", "..", ""])
+@pytest.mark.parametrize("entry", ["cells", "teachers"])
+def test_a_plan_whose_identities_are_paths_is_refused(tmp_path, entry, identity):
+    content = to_dict(FULL)
+    content[entry][0]["id"] = identity
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"plan\.json: damaged"):
+        read_plan(path)
+
+
 def test_a_missing_plan_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"plan\.json: cannot be read \(No such file"):
         read_plan(tmp_path / "plan.json")

@@ -40,8 +40,9 @@ def files_limited_to(size: int) -> Iterator[None]:
 def make_early(files: CellFiles) -> None:
     """Turn a finished record into one of an earlier version, which wrote no chain."""
     records = map(decode_line, files.journal.read_bytes().splitlines(keepends=True))
+    unknown = (NUMBER, PREVIOUS, "configuration")
     lines = [
-        encode_line({key: value for key, value in record.items() if key not in (NUMBER, PREVIOUS)})
+        encode_line({key: value for key, value in record.items() if key not in unknown})
         for record in records
         if record is not None
     ]

@@ -114,7 +114,7 @@ class Listening(Progress):
 
 def plan(workspace: Path, name: str = "tiny") -> dict[str, Any]:
     """Return the plan of a study."""
-    content: dict[str, Any] = json.loads((workspace / name / "plan.json").read_text())
+    content: dict[str, Any] = json.loads((workspace / name / "plan.json").read_text())["plan"]
     return content
 
 

@@ -137,3 +137,41 @@ def test_asking_a_store_that_is_not_there_creates_nothing(tmp_path):
     with pytest.raises(InputError, match="it contains no study yet"):
         runs("kd/small", store)
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("seed", ["x", "", "-1", "0.5", None])
+def test_a_run_whose_seed_somebody_changed_is_named_and_the_next_sync_mends_it(small, store, seed):
+    small.finish()
+    sync(small.folder, store)
+    table, run = runs("kd/small", store), find_run(store, "kd")
+
+    if seed is None:
+        mlflow_client(store).delete_tag(run.info.run_id, "seed")
+    else:
+        mlflow_client(store).set_tag(run.info.run_id, "seed", seed)
+    message = (
+        rf"mlflow\.db: run {run.info.run_id}: its tag seed is '{seed or ''}', which is no seed; "
+    )
+    with pytest.raises(InputError, match=message + "`kdbench sync STUDY` writes it again"):
+        runs("kd/small", store)
+
+    sync(small.folder, store)
+    assert runs("kd/small", store).equals(table)
+
+
+@pytest.mark.parametrize("tag", ["x", "", "eJwDAAAAAAE=", "{", "W10="])
+def test_a_damaged_plan_in_mlflow_is_named_and_the_next_sync_mends_it(small, store, tag):
+    sync(small.folder, store)
+    before = plan("kd/small", store)
+    client = mlflow_client(store)
+    experiment = client.get_experiment_by_name("kd/small").experiment_id
+    client.set_experiment_tag(experiment, "kdbench.plan", tag)
+
+    message = (
+        r"mlflow\.db: the tag kdbench\.plan of experiment 'kd/small' is damaged; `kdbench sync"
+    )
+    with pytest.raises(InputError, match=message):
+        plan("kd/small", store)
+
+    sync(small.folder, store)
+    assert plan("kd/small", store) == before

@@ -9,7 +9,8 @@ import pytest
 
 from benchmark.records.journal import decode_line, encode_line
 from benchmark.tracking.sync import sync
-from tests.support.journalled import counts, find_run, snapshot
+from benchmark.tracking.verification import compare_with_mlflow
+from tests.support.journalled import counts, find_run, mlflow_client, snapshot
 
 pytestmark = pytest.mark.mlflow
 
@@ -84,3 +85,28 @@ def test_a_cell_that_could_not_even_start_is_recorded_as_failed(small, store):
     sync(small.folder, store)
     run = find_run(store, "student")
     assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "no such network")
+
+
+@pytest.mark.parametrize("name", ["method", "pair"])
+@pytest.mark.parametrize("value", ["other", None])
+def test_a_run_that_no_longer_says_of_which_cell_it_is_is_superseded_and_written_again(
+    small, store, name, value
+):
+    small.finish()
+    sync(small.folder, store)
+    run = find_run(store, "kd")
+    if value is None:
+        mlflow_client(store).delete_tag(run.info.run_id, name)
+    else:
+        mlflow_client(store).set_tag(run.info.run_id, name, value)
+
+    found = compare_with_mlflow(small.files, store)
+    (difference,) = found.differences
+    assert difference.text == f"run {run.info.run_id} (kd a-b s0) is of no cell of the study"
+    assert difference.synced
+
+    assert counts(sync(small.folder, store)) == (1, 1, 2)
+    after = snapshot(store)[run.info.run_id]
+    assert after["tags"]["kdbench.kind"] == "superseded"
+    assert compare_with_mlflow(small.files, store).differences == []
+    assert counts(sync(small.folder, store)) == (0, 0, 3)

@@ -12,9 +12,6 @@ from benchmark.redact import shown
 LISTED = 12
 """Maximum number of names that `suggest` lists."""
 
-MOST_LINES = 30
-"""Maximum number of problems that an error shows."""
-
 _REMEDIES = {
     errno.EACCES: "check who may read and write it",
     errno.EPERM: "check who may read and write it",
@@ -38,10 +35,7 @@ class _MessageError(Exception):
     """An error with a message for users, whose lines can be printed as they are."""
 
     def __init__(self, *lines: str):
-        shown_lines, more = lines[:MOST_LINES], len(lines) - MOST_LINES
-        if more > 0:
-            shown_lines = (*shown_lines, f"and {more} more")
-        super().__init__(*map(message_line, shown_lines))
+        super().__init__(*map(message_line, lines))
 
     def __str__(self) -> str:
         return "\n".join(self.args)
@@ -51,9 +45,8 @@ class InputError(_MessageError):
     """The user's input is wrong.
 
     The message is shown without a traceback, one line per problem
-    (`file: key: what is wrong; what to do`, the first `MOST_LINES`), and the exit code is 2. Each
-    line is an argument: line breaks and control characters within it are escaped, and passwords
-    masked.
+    (`file: key: what is wrong; what to do`), and the exit code is 2. Each line is an argument:
+    line breaks and control characters within it are escaped, and passwords masked.
     """
 
 
@@ -85,7 +78,14 @@ class LeaveCohort(Exception):  # noqa: N818  (a signal, not an error)
 
 
 class Stopped(SystemExit):
-    """A signal ends the program, whatever code it has interrupted."""
+    """A signal ends the program, whatever code it has interrupted.
+
+    Attributes:
+        from_signal: Distinguishes it from an exit of the interrupted code, also where this class
+            may not be imported.
+    """
+
+    from_signal = True
 
 
 class SealedError(RuntimeError):

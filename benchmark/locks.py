@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,27 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # the lock counts, not the file
             owner.unlink()
+        lock.release()
+
+
+@contextmanager
+def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock.
+
+    Args:
+        path: The lock file.
+        wait: Called before the lock is waited for, if another process holds it.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)  # a check may hold it briefly
+    except Timeout:
+        wait()
+        lock.acquire()
+
+    try:
+        yield
+    finally:
         lock.release()
 
 

@@ -107,6 +107,14 @@ def broken_line(name: str, reason: str) -> str:
     return f"method {name!r} is broken: {__package__}/{name}.py: {reason}"
 
 
+def is_from_user(error: BaseException) -> bool:
+    """Return whether an error comes from the user, who ends the program, not from a method's code.
+
+    Programs that turn signals into errors of their own give them the attribute `from_signal`.
+    """
+    return isinstance(error, KeyboardInterrupt) or getattr(error, "from_signal", False)
+
+
 @functools.cache
 def _module(name: str, stamp: tuple[int, int]) -> ModuleType | str:
     """Import a file, or say why it is broken; try again only once the file has changed."""
@@ -120,9 +128,9 @@ def _module(name: str, stamp: tuple[int, int]) -> ModuleType | str:
     try:
         with _catchable_exit():
             return importlib.import_module(f"{__package__}.{name}")
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # a file can raise anything, SystemExit included
+        if is_from_user(error):
+            raise
         return import_failure(error, f"{name}.py")
 
 

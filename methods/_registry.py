@@ -19,6 +19,7 @@ from methods._loading import (
     BrokenMethodError,
     UnknownMethodError,
     broken_line,
+    is_from_user,
     load_class,
     load_module,
 )
@@ -52,9 +53,9 @@ def broken() -> dict[str, str]:
             create(name)
         except BrokenMethodError as error:
             reasons[name] = str(error)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a constructor can raise anything, SystemExit included
+            if is_from_user(error):
+                raise
             reason = f"creating it fails: {type(error).__name__}: {first_line(error)}"
             reasons[name] = broken_line(name, reason)
     return reasons

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from benchmark.errors import InputError, explained, first_line, suggest
+from benchmark.errors import explained, first_line, suggest
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,3 @@ def test_an_error_of_the_operating_system_names_the_file_and_a_remedy(number, re
 def test_an_error_of_the_operating_system_without_a_file_is_its_text():
     assert explained(OSError(errno.EPIPE, "Broken pipe")) == "Broken pipe"
     assert explained(TimeoutError()) == "TimeoutError"
-
-
-def test_of_very_many_problems_an_error_shows_the_first_and_how_many_there_are():
-    problems = [f"problem {number}" for number in range(2000)]
-    assert InputError(*problems[:30]).args == tuple(problems[:30])
-    assert InputError(*problems).args == (*problems[:30], "and 1970 more")

@@ -130,9 +130,16 @@ def main() -> None:
     except Exception as error:
         if options.debug:
             raise
-        for line in _lines(error):
+        lines = _lines(error)
+        for line in lines[:_MOST_LINES]:
             print_message(f"kdbench: {line}")
+        if len(lines) > _MOST_LINES:
+            print_message(f"kdbench: and {len(lines) - _MOST_LINES} more mistakes")
         raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
+
+
+_MOST_LINES = 30
+"""Maximum number of mistakes that are printed."""
 
 
 def _print_traceback(_: object, error: BaseException, __: object) -> None:

@@ -43,7 +43,9 @@ def verify(
         )
 
     wrong = len(verified.findings)
-    if track:
+    if track and not verified.plan:
+        tell("not compared with MLflow: the plan is damaged")
+    elif track:
         wrong += _compare_with_mlflow(context, study, tracking_uri)
     tell(counted(wrong, "finding") if wrong else "everything is as it was written")
     if wrong:
@@ -68,4 +70,7 @@ def _compare_with_mlflow(context: typer.Context, study: str, uri: str | None) ->
         tell(
             f"not completely in MLflow: {counted(compared.behind, 'journal')}; {sync} adds the rest"
         )
+    if compared.unplanned:
+        runs = counted(compared.unplanned, "run")
+        tell(f"of no cell of the plan any more: {runs} in MLflow; {sync} supersedes them")
     return len(compared.differences)

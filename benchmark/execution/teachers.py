@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from benchmark import RULES, seeds
 from benchmark.data import Data
@@ -21,6 +20,7 @@ from benchmark.execution.session import Session
 from benchmark.execution.teacher_store import TeacherCard, TeacherDescription, TeacherStore
 from benchmark.files import read_json
 from benchmark.hashing import identity
+from benchmark.locks import exclusive
 from benchmark.models import weights
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder, sha256
@@ -32,7 +32,6 @@ from benchmark.records.seal import Finished
 from benchmark.study.schema import Network, Pair, Recipe, Split
 from benchmark.study.study import Study
 from benchmark.training import evaluate, profiling
-from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 from benchmark.wording import counted
 
@@ -56,13 +55,19 @@ def obtain(
     store = session.store
     store.folder.mkdir(parents=True, exist_ok=True)
     if store.card(required.key) is None:
-        with _exclusively(store.lock(required.key), required.label, session.progress):
+        with _locked(required, session):
             if store.card(required.key) is None:
                 _make(required, record, prepared, session)
 
     card = _repaired_card(required, session)
     record_code(required.configuration, required.code, store.files(required.key))
     teacher = load(card, required.location, store, data)
+
+    if record.done.exists() and read_done(record.done).sha256 != card.sha256:
+        place = CellFolder(record.path).set_aside()
+        problem = f"{record.path}: is the record of another teacher"
+        aside = f"set aside in {place.parent.name}/{place.name}, it is made again"
+        session.progress.warn(f"{required.label}: {problem}; {aside}")
 
     if record.done.exists() and not _is_measured_on(record, data):
         shutil.rmtree(record.path)  # the study tests on other images than before
@@ -199,7 +204,7 @@ def _repaired_card(required: RequiredTeacher, session: Session) -> TeacherCard:
     store = session.store
     mended: list[str] = []
     try:
-        with _exclusively(store.lock(required.key), required.label, session.progress):
+        with _locked(required, session):
             card = _card(required, store)
             mended = store.repair(card)
     except OSError:  # a store that this user may only read cannot be locked
@@ -275,8 +280,8 @@ def _measure(
     folder = CellFolder(record.path)
     folder.begin(configuration)
     journal = folder.journal()
-    identity = configuration_digest(folder.files)
-    journal.append(Start(epoch=0, environment=session.environment, configuration=identity))
+    own_id = configuration_digest(folder.files)
+    journal.append(Start(epoch=0, environment=session.environment, configuration=own_id))
     digest = folder.save_weights(model.network.state_dict())
     journal.append(Trained(epoch=0, sha256=digest))
 
@@ -300,7 +305,7 @@ def _measure(
         size=folder.size_of_weights(),
         time=final.time,
         journal=journal.extent,
-        configuration=identity,
+        configuration=own_id,
     )
     folder.finish(done)
     session.progress.finished(label, metrics)
@@ -334,17 +339,7 @@ def _with_normalisation(network: Network, model: TappedModel) -> Network:
     return Network(**{**normalisation, **network.untrained.identity})
 
 
-@contextmanager
-def _exclusively(path: Path, label: str, progress: Progress) -> Iterator[None]:
-    """Hold a lock. If another process already holds the lock, warn and wait."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=1)  # a check of the teacher briefly holds the lock
-    except Timeout:
-        progress.warn(f"{label} is being trained or measured by another process; waiting for it")
-        lock.acquire()
-
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(required: RequiredTeacher, session: Session) -> AbstractContextManager[None]:
+    """Let no other process train, measure or repair a teacher meanwhile."""
+    busy = f"{required.label} is being trained or measured by another process; waiting for it"
+    return exclusive(session.store.lock(required.key), lambda: session.progress.warn(busy))

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmark import locks
 from benchmark.errors import DamageError, InputError
 from benchmark.execution.teacher_store import TeacherStore
+from benchmark.records.done import read_done
 from benchmark.records.integrity import check_cell, check_weights
 from benchmark.records.layout import CellFiles, StudyFolder, Workspace
 from benchmark.records.search import read_search
@@ -26,12 +27,14 @@ class Verified:
         teachers: Number of stored teachers that were checked.
         unchained: Number of journals without a chain, from earlier versions of kdbench.
         findings: What is wrong, each in a line with its remedy.
+        plan: Whether the plan can be read.
     """
 
     cells: int = 0
     teachers: int = 0
     unchained: int = 0
     findings: list[str] = field(default_factory=list)
+    plan: bool = True
 
     def note(self, check: Callable[[], bool | None], remedy: str = "") -> None:
         """Run a check, and note what it finds, or that a journal is not chained.
@@ -95,6 +98,7 @@ def _verify_teachers(study: StudyFolder, workspace: Workspace, verified: Verifie
     try:
         teachers = read_plan(study.plan).teachers
     except InputError as error:
+        verified.plan = False
         verified.findings.append(str(error))
         return
 
@@ -102,6 +106,7 @@ def _verify_teachers(study: StudyFolder, workspace: Workspace, verified: Verifie
         if teacher.teacher_id:  # else it does not exist yet
             verified.teachers += 1
             verified.note(partial(_check_teacher, store, teacher))
+            verified.note(partial(_check_origin, study.files(teacher.folder), teacher))
 
 
 def _check_teacher(store: TeacherStore, teacher: PlannedTeacher) -> bool:
@@ -120,6 +125,17 @@ def _check_teacher(store: TeacherStore, teacher: PlannedTeacher) -> bool:
     except DamageError as error:
         raise DamageError(error.problem, remedy) from None
     return chained
+
+
+def _check_origin(record: CellFiles, teacher: PlannedTeacher) -> None:
+    """Check that a study's record of a teacher is not another teacher's."""
+    try:
+        done = read_done(record.done)
+    except InputError:  # there is none yet, or it is found damaged with the record
+        return
+    if not done.sha256.startswith(teacher.teacher_id):
+        remedy = "`kdbench run` makes it again"
+        raise DamageError(f"{record.path}: is the record of another teacher", remedy)
 
 
 def _check_search(path: Path) -> None:

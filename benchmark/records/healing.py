@@ -7,6 +7,7 @@ from benchmark.records.chain import Extent
 from benchmark.records.done import Done, read_done, write_done
 from benchmark.records.integrity import (
     agrees,
+    check_records,
     check_weights,
     configuration_digest,
     results_in,
@@ -66,6 +67,7 @@ def _restore_marker(files: CellFiles, weights: bool) -> str:
     try:
         content = read_content(files.journal)
         records, chain = parse_journal(files.journal, content)
+        check_records(files, records)
         results = results_in(records)
         if results is None:
             return ""

@@ -160,7 +160,7 @@ def check_unfinished(files: CellFiles) -> bool:
     markers = dict(_intact_markers(files))  # before the journal, which may grow meanwhile
     content = read_content(files.journal)
     records, chain = parse_journal(files.journal, content)
-    _check_records(files, records)
+    check_records(files, records)
 
     fitting = [marker for marker in markers.values() if fits(marker, files.journal, content)]
     if markers and not fitting:
@@ -273,19 +273,18 @@ def _read_records(files: CellFiles, done: Done | None) -> tuple[list[Record], Ch
         lost = "has lost or changed records since the cell was finished"
         raise DamageError(f"{files.journal}: {lost}", RETRAIN)
 
-    _check_records(files, records)
+    check_records(files, records)
     return records, chain
 
 
-def _check_records(files: CellFiles, records: Sequence[Record]) -> None:
-    """Raise DamageError if a journal is another cell's, lacks its start, or skips an epoch.
-
-    Journals of earlier versions have no chain that would show the last two.
-    """
+def check_records(files: CellFiles, records: Sequence[Record]) -> None:
+    """Raise DamageError if a journal is another cell's, lacks its start, or skips an epoch."""
     path = files.journal
     starts = {record.configuration for record in records if isinstance(record, Start)} - {None}
+    if starts and not files.config.exists():
+        raise DamageError(f"{files.config}: missing", RETRAIN)
     if starts and starts != {configuration_digest(files)}:
-        raise DamageError(f"{path}: is the journal of another cell", RETRAIN)
+        raise DamageError(f"{path}: is not the journal of the cell in config.json", RETRAIN)
 
     if records and not isinstance(records[0], Start | Failed):
         raise DamageError(f"{path}: its first record is missing", RETRAIN)

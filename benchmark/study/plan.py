@@ -10,16 +10,17 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import field
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from benchmark.errors import InputError
 from benchmark.files import write_json
 from benchmark.hashing import digest
 from benchmark.measures import Measure
+from benchmark.study.plan_names import Folder, Identity, StudyName
 
 TEACHER = "teacher"
 """Row name of the teacher."""
@@ -28,22 +29,6 @@ SUFFIX = " (tuned)"
 """Suffix of the name of a row whose settings were found by a search."""
 
 _IGNORE = ConfigDict(extra="ignore")
-
-
-def _inside(path: str) -> str:
-    """Return a path of a plan, which another workspace may have written.
-
-    Raises:
-        ValueError: The path leads out of the study's folder.
-    """
-    parts = PurePosixPath(path).parts
-    if not parts or parts[0] == "/" or ".." in parts:
-        raise ValueError("leads out of the study's folder")
-    return path
-
-
-_Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
-_Folder = Annotated[str, AfterValidator(_inside)]
 
 
 @dataclass(frozen=True, config=_IGNORE)
@@ -60,8 +45,8 @@ class PlannedTeacher:
         recipe: The main settings of its recipe, for display.
     """
 
-    id: _Id
-    folder: _Folder
+    id: Identity
+    folder: Folder
     pairs: tuple[str, ...]
     model: str
     seed: int
@@ -88,8 +73,8 @@ class PlannedCell:
         length: Number of training epochs, by stage (`early`, `epochs`).
     """
 
-    id: _Id
-    folder: _Folder
+    id: Identity
+    folder: Folder
     pair: str
     row: str
     method: str
@@ -182,7 +167,7 @@ class Plan:
             of the teacher's row, `select` is unknown, or `baseline` is not among `methods`.
     """
 
-    study: str
+    study: StudyName
     question: str
     pairs: tuple[str, ...]
     methods: tuple[str, ...]
@@ -340,6 +325,6 @@ def read_plan(path: Path) -> Plan:
         return from_dict(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValidationError, ValueError, TypeError, AttributeError):
-        remedy = "delete it and run the study again to rebuild it"
+    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError):
+        remedy = "run the study again to rebuild it"
         raise InputError(f"{path}: damaged; {remedy}") from None

@@ -53,6 +53,15 @@ Key = tuple[str, ...]
 """Key that runs are matched by; rows with the same settings share a cell, but not a run."""
 
 
+def is_of_study(run: Any, study: str | None = None) -> bool:
+    """Return whether a run says that it is of a cell, and of a study if one is named.
+
+    A run whose tags somebody has deleted is no longer one of kdbench's, which writes another.
+    """
+    tags = run.data.tags
+    return bool(tags.get("cell")) and study in (None, tags.get("study"))
+
+
 def run_key(tags: Mapping[str, str]) -> Key:
     """Return the key of the run with these tags, some of which a user may have deleted."""
     cell, pair, method = (tags.get(name, "") for name in ("cell", "pair", "method"))

@@ -27,6 +27,6 @@ def unpack(tag: str) -> Plan:
     """
     try:
         text = tag if tag.startswith("{") else zlib.decompress(base64.b64decode(tag))
-    except zlib.error as error:
-        raise ValueError("the tag cannot be decompressed") from error
-    return from_dict(json.loads(text))
+        return from_dict(json.loads(text))
+    except (zlib.error, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("the tag is not a plan") from error

@@ -11,6 +11,7 @@ from benchmark.measures import BY_KEY
 from benchmark.redact import shown
 from benchmark.tracking import plan_tag
 from benchmark.tracking.cache import Rows, cached
+from benchmark.tracking.cell_run import is_of_study
 from benchmark.tracking.client import Client
 from benchmark.tracking.ownership import holders, is_shown, plan_tag_name, shown_workspace
 from benchmark.tracking.store import Store
@@ -73,15 +74,12 @@ def runs(experiment: str, store: Store) -> pd.DataFrame:
             _row(run, kind)
             for kind in (RUN, TEACHER)
             for run in client.search(entity.experiment_id, f"tags.`{KIND}` = '{kind}'")
+            if is_of_study(run, entity.tags.get(STUDY))
         ]
 
-    try:
-        rows = cached(client, entity, store, read)
-    except ValueError as error:
-        raise InputError(f"{shown(store.uri)}: {error}; {_SYNC}") from None
-
+    rows = cached(client, entity, store, read)
     workspace = shown_workspace(entity, store)
-    rows = [row for row in rows if is_shown(row[_WORKSPACES], workspace)]
+    rows = [_with_seed(row, store) for row in rows if is_shown(row[_WORKSPACES], workspace)]
     rows = sorted(rows, key=lambda row: [row[name] for name in _ORDER])
 
     names = {name for row in rows for name in row}
@@ -94,23 +92,24 @@ def _row(run: Any, kind: str) -> dict[str, Any]:
     tags = run.data.tags
     row = {"run_id": run.info.run_id, "kind": kind, "status": run.info.status}
     row |= {name: tags.get(name, "") for name in (*PROVENANCE, *IDENTITY)}
-    row["seed"] = _seed(run)
+    row["seed"] = tags.get("seed", "")
     row[_WORKSPACES] = holders(run)
     row |= {key: value for key, value in run.data.metrics.items() if _is_result(key)}
 
     return row
 
 
-def _seed(run: Any) -> int:
-    """Return the seed of a run.
+def _with_seed(row: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Return a row with its seed as a number.
 
     Raises:
-        ValueError: Somebody has deleted or changed the tag.
+        InputError: Somebody has deleted or changed the tag.
     """
-    seed = run.data.tags.get("seed", "")
+    seed = str(row["seed"])
     if not seed.isdecimal():
-        raise ValueError(f"run {run.info.run_id}: its tag seed is {seed!r}, which is no seed")
-    return int(seed)
+        problem = f"run {row['run_id']}: its tag seed is {seed!r}, which is no seed"
+        raise InputError(f"{shown(store.uri)}: {problem}; {_SYNC}")
+    return {**row, "seed": int(seed)}
 
 
 def _is_result(key: str) -> bool:

@@ -22,7 +22,14 @@ from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import identify
 from benchmark.study.plan import Plan, read_plan
 from benchmark.tracking import plan_tag
-from benchmark.tracking.cell_run import CellRun, Key, PlannedRun, planned_runs, run_key
+from benchmark.tracking.cell_run import (
+    CellRun,
+    Key,
+    PlannedRun,
+    is_of_study,
+    planned_runs,
+    run_key,
+)
 from benchmark.tracking.client import Client
 from benchmark.tracking.experiments import open_experiment
 from benchmark.tracking.handmade import write_handmade
@@ -130,7 +137,7 @@ def runs_of_cells(found: Sequence[Any]) -> list[Any]:
     """Return the runs of a study's cells and teachers, superseded runs last."""
     runs = superseded_last(found)
     kinds = (RUN, TEACHER, SUPERSEDED)
-    return [run for run in runs if run.data.tags.get(KIND) in kinds and "cell" in run.data.tags]
+    return [run for run in runs if run.data.tags.get(KIND) in kinds and is_of_study(run)]
 
 
 def runs_by_key(runs: Iterable[Any]) -> dict[Key, list[Any]]:

@@ -13,8 +13,8 @@ from benchmark.records.integrity import read_sound_journal
 from benchmark.records.journal import Record
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.records.workspace_id import recorded_identity
-from benchmark.study.plan import read_plan
-from benchmark.tracking.cell_run import CellRun, PlannedRun, planned_runs
+from benchmark.study.plan import Plan, read_plan
+from benchmark.tracking.cell_run import CellRun, Key, PlannedRun, planned_runs
 from benchmark.tracking.client import Client
 from benchmark.tracking.models import Models
 from benchmark.tracking.ownership import ownership
@@ -47,11 +47,13 @@ class Compared:
     Attributes:
         runs: Number of runs that were compared.
         behind: Number of journals with records or tags that no run shows yet.
+        unplanned: Number of runs of cells that are no longer in the plan.
         differences: How runs differ from their journals.
     """
 
     runs: int = 0
     behind: int = 0
+    unplanned: int = 0
     differences: list[Difference] = field(default_factory=list)
 
 
@@ -88,12 +90,22 @@ def compare_with_mlflow(study: StudyFolder, store: Store) -> Compared:
         cell = CellRun(client, identity, study, planned, records, running, models)
         _compare(cell, current.get(planned.key, []), compared)
 
-    unplanned = current.keys() - {planned.key for planned in all_planned}
     if is_complete(plan):
-        for run in (run for key in sorted(unplanned) for run in current[key]):
-            text = f"run {run.info.run_id} ({run.info.run_name}) is of no cell of the study"
-            compared.differences.append(Difference(text, synced=True))
+        for key in sorted(current.keys() - {planned.key for planned in all_planned}):
+            _note_unplanned(key, current[key], plan, compared)
     return compared
+
+
+def _note_unplanned(key: Key, runs: Sequence[Any], plan: Plan, compared: Compared) -> None:
+    """Note runs that no row of the plan has: of earlier plans, or with tags that were edited."""
+    identities = {cell.id for cell in plan.cells} | {teacher.id for teacher in plan.teachers}
+    if "" not in key and not identities.intersection(key):
+        compared.unplanned += len(runs)
+        return
+
+    for run in runs:
+        text = f"run {run.info.run_id} ({run.info.run_name}) is of no row of the plan"
+        compared.differences.append(Difference(text, synced=True))
 
 
 def _journals(all_planned: Iterable[PlannedRun]) -> list[tuple[PlannedRun, Sequence[Record]]]:

@@ -57,6 +57,15 @@ def test_a_mistake_in_a_study_is_one_line_with_file_key_and_remedy_and_leaves_no
     refused(f"my\\.yaml{pattern}" if pattern.startswith(":") else pattern, "run", "my.yaml")
 
 
+def test_of_very_many_mistakes_the_first_are_shown_and_the_others_counted(here: Path) -> None:
+    schedule = {"name": "step", "milestones": ["a"] * 2000}
+    write_study(here / "my.yaml", tiny(recipe={"schedule": schedule}))
+    found = kdbench("run", "my.yaml")
+    *shown, last = found.err.splitlines()
+    assert (found.code, len(shown), last) == (2, 30, "kdbench: and 1970 more mistakes")
+    assert all("recipe.schedule.milestones[" in line for line in shown)
+
+
 def test_a_file_that_is_no_study_is_told_with_its_place(here: Path) -> None:
     (here / "my.yaml").write_text("name: [tiny\nseeds: 0\n")
     refused(r"my\.yaml:2:6: not valid YAML: .*", "run", "my.yaml")

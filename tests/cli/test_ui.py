@@ -72,6 +72,7 @@ def test_the_page_is_told_by_an_address_that_shows_runs_and_leaves_no_process(
     assert alive(tracked.workspace) == []
 
 
+@pytest.mark.slow
 def test_a_moved_workspace_is_served_with_the_files_of_its_runs(
     tracked: Tracked, tmp_path: Path, port: int
 ) -> None:

@@ -152,6 +152,14 @@ def test_a_run_that_was_edited_in_mlflow_is_named(change: str, copy: Path) -> No
     assert line.endswith(f"; {remedy}")
 
 
+def test_an_edited_plan_is_one_finding_without_a_comparison_with_mlflow(copy: Path) -> None:
+    path = copy / "tiny" / "plan.json"
+    path.write_text(path.read_text().replace('"question": ""', '"question": "Which?"'))
+    found = verify(copy)
+    assert (found.code, found.out) == (1, f"{path}: damaged; run the study again to rebuild it\n")
+    assert "not compared with MLflow: the plan is damaged\n1 finding\n" in found.err
+
+
 def test_runs_that_mlflow_lacks_are_no_damage(copy: Path) -> None:
     (copy / "mlflow.db").unlink()
     found = verify(copy)

@@ -232,24 +232,30 @@ def test_a_journal_that_lost_no_more_than_its_checkpoints_cover_goes_on_from_the
     assert bits(files.path) == bits(folders(whole)["kd/0"])
 
 
-def with_journal_of_another(files: CellFiles, other: CellFiles) -> None:
+def with_journal_of_another(files: CellFiles, other: CellFiles, *, weights: bool = False) -> None:
     """Give a cell that has just started the journal of a finished one, as a wrong copy would."""
     for path in (files.done, files.weights):
         path.unlink()
     shutil.copyfile(other.journal, files.journal)
+    if weights:
+        shutil.copyfile(other.weights, files.weights)
 
 
+@pytest.mark.parametrize("weights", [False, True])
 def test_the_journal_of_another_cell_is_told_and_the_cell_is_trained_again(
-    ran: Path, tmp_path: Path
+    weights: bool, ran: Path, tmp_path: Path
 ) -> None:
     workspace, listening = copied(ran, tmp_path), Listening()
     files = files_of(workspace)
-    with_journal_of_another(files, files_of(workspace, "student/0"))
+    with_journal_of_another(files, files_of(workspace, "student/0"), weights=weights)
 
     assert run(workspace, tiny(), listening) == Summary(planned=2, trained=1, already_done=1)
 
     (warning,) = listening.warnings
-    assert f"{files.journal}: is the journal of another cell; set aside in forgotten/" in warning
+    assert (
+        f"{files.journal}: is not the journal of the cell in config.json; set aside in forgotten/"
+        in warning
+    )
     assert bits(files.path) == bits(folders(ran)["kd/0"])
 
 
@@ -300,6 +306,27 @@ def test_a_damaged_record_of_a_teacher_is_made_again_and_nothing_is_trained(
     assert (folder / "journal.jsonl").read_bytes() == before
     run(workspace, tiny(), remembering)
     assert remembering.trained == []
+
+
+def test_the_record_of_another_teacher_is_found_and_made_again(ran: Path, tmp_path: Path) -> None:
+    content = tiny()
+    content["pairs"][0]["teacher"]["seed"] = 7
+    run(tmp_path / "other", content)
+    (other,) = (tmp_path / "other" / "tiny" / "teachers").iterdir()
+
+    workspace, listening = copied(ran, tmp_path), Listening()
+    (folder,) = (workspace / "tiny" / "teachers").iterdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+
+    (finding,) = verify_files(Workspace(workspace).study("tiny"), Workspace(workspace)).findings
+    said = f"{folder}: is the record of another teacher"
+    assert finding == f"{said}; `kdbench run` makes it again"
+    assert run(workspace, tiny(), listening) == Summary(planned=2, already_done=2)
+    (warning,) = listening.warnings
+    assert f"{said}; set aside in forgotten/" in warning
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("key", ["val/acc1", "test/acc1", "sha256", "source"])

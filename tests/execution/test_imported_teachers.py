@@ -383,6 +383,7 @@ def test_the_legacy_protocol_leaves_no_epoch_to_choose(workspace: Path) -> None:
     assert "split 'legacy' has no validation images; use 'last'" in done.err
 
 
+@pytest.mark.slow
 def test_a_teacher_is_measured_again_when_the_study_tests_on_other_images(
     file: Path, digits: str, workspace: Path
 ) -> None:

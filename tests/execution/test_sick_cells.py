@@ -146,6 +146,7 @@ def test_a_method_that_exits_in_this_process_fails_its_cell_alone(
     assert_companions_are_healthy(workspace, healthy)
 
 
+@pytest.mark.slow
 def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_one(
     process: ProcessExecutor, workspace: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_o
     assert bits(folders(workspace)["sick/0"]) == bits(folders(workspace, "well")["sick/0"])
 
 
+@pytest.mark.slow
 def test_what_a_cell_has_started_neither_hides_its_end_nor_outlives_it(
     process: ProcessExecutor, workspace: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +179,7 @@ def has_ended(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] in "ZX"
 
 
+@pytest.mark.slow
 def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
     process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
@@ -187,6 +190,7 @@ def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
     assert_companions_are_healthy(workspace, healthy)
 
 
+@pytest.mark.slow
 def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
     process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:

@@ -484,10 +484,10 @@ def test_a_study_waits_while_another_one_repairs_a_teacher_whose_journal_lacks_i
 def test_a_teacher_in_a_store_that_cannot_be_locked_is_checked_and_taken(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, _: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(teachers, "FileLock", refuse)
+    monkeypatch.setattr(teachers, "exclusive", refuse)
     content = prepared(tiny(["student"]), copy)
     (teacher,) = content.teachers
     record = StudyFolder(copy / "tiny").teacher(teacher.key)

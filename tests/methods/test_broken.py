@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import methods
+from benchmark.errors import Stopped
 from methods._loading import load_class
 from methods.testing import Subject
 from methods.testing._cases import Conformance
@@ -119,6 +120,23 @@ some_kinds = pytest.mark.parametrize(
     ("content", "reason"),
     [BROKEN[kind] for kind in ("a syntax error", "an exit", "two classes")],
 )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "raise KeyboardInterrupt\n",
+        "from benchmark.errors import Stopped\n\nraise Stopped(143)\n",
+        f"from benchmark.errors import Stopped\n{ONE}\n    def __init__(self, ce: float = 1.0):\n"
+        "        raise Stopped(143)\n",
+    ],
+)
+def test_a_signal_that_meets_the_code_of_a_method_ends_the_program(
+    write: Write, content: str
+) -> None:
+    write(content)
+    with pytest.raises((KeyboardInterrupt, Stopped)):
+        methods.broken()
 
 
 @every_kind

@@ -72,11 +72,11 @@ def test_a_plan_of_an_earlier_version_names_one_data_set_for_all_pairs(tmp_path)
     assert read_plan(path).dataset == "digits"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}', "[" * 100_000])
 def test_a_damaged_plan_is_refused_with_a_remedy(tmp_path, content):
     path = tmp_path / "plan.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"plan\.json: damaged; delete it and run the study again"):
+    with pytest.raises(InputError, match=r"plan\.json: damaged; run the study again to rebuild it"):
         read_plan(path)
 
 
@@ -91,7 +91,7 @@ def test_a_plan_that_was_edited_is_refused(tmp_path):
     assert edited != "".join(lines)
     for content in (edited, *without_a_line):
         path.write_text(content)
-        with pytest.raises(InputError, match=r"plan\.json: damaged; delete it and run the study"):
+        with pytest.raises(InputError, match=r"plan\.json: damaged; run the study again"):
             read_plan(path)
 
 
@@ -102,6 +102,14 @@ def test_a_plan_whose_folders_lead_out_of_the_study_is_refused(tmp_path, entry, 
     content[entry][0]["folder"] = folder
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"plan\.json: damaged"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize("name", ["../other", "a/b", "..", "", "/tmp"])
+def test_a_plan_whose_study_has_the_name_of_a_path_is_refused(tmp_path, name):
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(to_dict(FULL) | {"study": name}))
     with pytest.raises(InputError, match=r"plan\.json: damaged"):
         read_plan(path)
 

@@ -79,7 +79,7 @@ PLACES = [
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(PLACES[1:11:3] + PLACES[11:], id="some writes"),
+        pytest.param(PLACES[1:11:5] + PLACES[11::2], id="some writes"),
         pytest.param(PLACES, id="every write", marks=pytest.mark.slow),
     ],
 )

@@ -182,6 +182,7 @@ def test_the_python_interface_reads_them_beside_packages_of_the_same_names(
     assert second == "True (2, 3)"
 
 
+@pytest.mark.slow
 def test_an_edited_loss_trains_its_row_alone(project: Project, trained: Ended) -> None:
     runs = project.folder / "runs"
     before = folders(runs, "mine")
@@ -210,6 +211,7 @@ def test_a_search_tunes_an_own_loss(project: Project, trained: Ended) -> None:
     assert "absolute" in done.out
 
 
+@pytest.mark.slow
 def test_a_new_metric_trains_nothing(project: Project, trained: Ended) -> None:
     path = project.folder / "own_rest.py"
     path.write_text(

@@ -22,10 +22,15 @@ def figures(*parts: str) -> dict[str, int]:
     return {name: int(count) for count, name in lines}
 
 
-def test_damaged_files_are_healed_or_named_and_studies_with_mistakes_are_refused() -> None:
-    found = figures("corruptions", "studies")
+@pytest.mark.slow
+def test_damaged_files_are_healed_or_named() -> None:
+    found = figures("corruptions")
     assert found["corruptions"] == 12
     assert found["healed or made again"] > 0
+
+
+def test_studies_with_mistakes_are_refused_in_lines_that_name_the_place() -> None:
+    found = figures("studies")
     assert found["studies"] == found["accepted"] + found["refused"] == 60
 
 

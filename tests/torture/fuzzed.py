@@ -98,8 +98,9 @@ def _problem_of(error: InputError, file: Path) -> str | None:
             return f"cannot be printed: {line!r}"
         if not line.startswith(f"{file}:"):
             return f"does not name the file: {line!r}"
-    if len(str(error)) > 20_000:
-        return f"has {len(str(error))} characters"
+    longest = max(map(len, str(error).splitlines()), default=0)
+    if longest > 20_000:
+        return f"has a line of {longest} characters"
     return None if str(error).strip() else "says nothing"
 
 

@@ -159,7 +159,7 @@ def test_a_run_whose_seed_somebody_changed_is_named_and_the_next_sync_mends_it(s
     assert runs("kd/small", store).equals(table)
 
 
-@pytest.mark.parametrize("tag", ["x", "", "eJwDAAAAAAE=", "{", "W10="])
+@pytest.mark.parametrize("tag", ["x", "", "eJwDAAAAAAE=", "{", "W10=", '{"pairs": 5}'])
 def test_a_damaged_plan_in_mlflow_is_named_and_the_next_sync_mends_it(small, store, tag):
     sync(small.folder, store)
     before = plan("kd/small", store)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import DamageError
+from benchmark.records.integrity import read_sound_journal
 from benchmark.records.journal import decode_line, encode_line
+from benchmark.tracking.runs import runs
 from benchmark.tracking.sync import sync
-from benchmark.tracking.verification import compare_with_mlflow
+from benchmark.tracking.verification import Compared, compare_with_mlflow
 from tests.support.journalled import counts, find_run, mlflow_client, snapshot
 
 pytestmark = pytest.mark.mlflow
@@ -102,7 +105,7 @@ def test_a_run_that_no_longer_says_of_which_cell_it_is_is_superseded_and_written
 
     found = compare_with_mlflow(small.files, store)
     (difference,) = found.differences
-    assert difference.text == f"run {run.info.run_id} (kd a-b s0) is of no cell of the study"
+    assert difference.text == f"run {run.info.run_id} (kd a-b s0) is of no row of the plan"
     assert difference.synced
 
     assert counts(sync(small.folder, store)) == (1, 1, 2)
@@ -110,3 +113,42 @@ def test_a_run_that_no_longer_says_of_which_cell_it_is_is_superseded_and_written
     assert after["tags"]["kdbench.kind"] == "superseded"
     assert compare_with_mlflow(small.files, store).differences == []
     assert counts(sync(small.folder, store)) == (0, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["cell", "study"])
+def test_a_run_that_no_longer_says_of_which_study_it_is_is_left_alone_and_written_again(
+    small, store, name
+):
+    small.finish()
+    sync(small.folder, store)
+    table = runs("kd/small", store).drop(columns="run_id")
+    mlflow_client(store).delete_tag(find_run(store, "kd").info.run_id, name)
+    assert set(runs("kd/small", store)["method"]) == {"student", "teacher"}
+
+    assert compare_with_mlflow(small.files, store).behind == 1
+    assert counts(sync(small.folder, store)) == (1, 0, 2)
+    assert runs("kd/small", store).drop(columns="run_id").equals(table)
+    assert compare_with_mlflow(small.files, store) == Compared(runs=3)
+
+
+def test_runs_of_an_earlier_plan_are_no_difference(small, store):
+    small.finish()
+    sync(small.folder, store)
+    small.change_plan(
+        methods=("student",), cells=tuple(cell for cell in small.plan.cells if cell.row != "kd")
+    )
+    assert compare_with_mlflow(small.files, store) == Compared(runs=2, unplanned=1)
+
+
+def test_a_missing_configuration_is_named_not_the_journal(small, store):
+    small.finish()
+    files = small.cell_files("kd")
+    content = files.journal.read_bytes().splitlines(keepends=True)
+    first = decode_line(content[0])
+    assert first is not None
+    files.journal.write_bytes(encode_line(first | {"configuration": "0" * 12}))
+    with pytest.raises(DamageError, match=r"journal\.jsonl: is not the journal of the cell in"):
+        read_sound_journal(files)
+    files.config.unlink()
+    with pytest.raises(DamageError, match=r"config\.json: missing"):
+        read_sound_journal(files)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.errors import InputError
 from benchmark.execution.forget import forget
 from benchmark.records.layout import Workspace
 from benchmark.records.workspace_id import identify
@@ -142,6 +143,18 @@ def test_a_table_shows_each_cell_once_from_the_workspace_that_reads_it(
     # A workspace without the study sees what the experiment belongs to.
     stranger = store_of(store, tmp_path / "third")
     assert {starts[run] for run in runs("kd/small", stranger)["run_id"]} == {START}
+
+
+def test_a_damaged_run_of_another_workspace_disturbs_no_table_of_this_one(
+    tmp_path: Path, store: Store, first: Study, second: Study
+) -> None:
+    mine, other = store_of(store, tmp_path / "first"), store_of(store, tmp_path / "second")
+    sync(second.folder, other, warn=lambda _: None)
+    before, theirs = runs("kd/small", mine), runs("kd/small", other)
+    mlflow_client(store).set_tag(theirs["run_id"][0], "seed", "x")
+    assert runs("kd/small", mine).equals(before)
+    with pytest.raises(InputError, match="its tag seed is 'x'"):
+        runs("kd/small", other)
 
 
 def test_each_workspace_has_its_own_report(

@@ -19,7 +19,7 @@ help:
 	@echo "make test         install, run the tests"
 	@echo "make test-fast    the tests that neither train, start processes nor sweep all methods: a minute"
 	@echo "make test-slow    all tests, those that take minutes as well"
-	@echo "make torture      kills, corruptions, hostile studies, outages, sick cells: takes long"
+	@echo "make torture      kills, corruptions, hostile studies, outages, sick cells: 35 minutes"
 	@echo "make check        lint, format, types, import contracts, tests: what a change must pass"
 
 .venv/installed: pyproject.toml constraints.txt

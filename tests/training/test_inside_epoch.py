@@ -97,10 +97,12 @@ def test_members_of_every_kind_that_stop_inside_an_epoch_end_with_the_same_bits(
         pytest.param({"ema": 0.5}, id="averaged weights"),
         pytest.param({"accumulate": 2}, id="accumulated gradients"),
         pytest.param({"precision": "fp16"}, id="scaled losses"),
-        pytest.param({"optimizer": "dot"}, id="two gradients"),
-        pytest.param({"optimizer": "adamw"}, id="moments"),
+        pytest.param({"optimizer": "dot"}, id="two gradients", marks=pytest.mark.slow),
+        pytest.param({"optimizer": "adamw"}, id="moments", marks=pytest.mark.slow),
         pytest.param({"mixup": 0.2, "cutmix": 1.0}, id="mixed batches"),
-        pytest.param({"augmentation": {"flip": True, "cutout": 8}}, id="cutout"),
+        pytest.param(
+            {"augmentation": {"flip": True, "cutout": 8}}, id="cutout", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_part_of_a_recipe_is_the_same_after_a_stop_inside_an_epoch(

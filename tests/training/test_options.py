@@ -37,7 +37,16 @@ def content(option: str, **changes: Any) -> dict[str, Any]:
     return tiny(rows, recipe=OPTIONS[option], select="best_val", **changes)
 
 
-@pytest.fixture(scope="module", params=OPTIONS)
+QUICK = ("fp16", "accumulate", "dot")
+"""Options that are always tested: those with the most state."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in OPTIONS
+    ],
+)
 def option(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -109,6 +109,10 @@ def set_options(
         loading.load(Plugin(reference, Path()), "--plugin")
 
 
+MOST_LINES = 30
+"""Maximum number of mistakes that are printed."""
+
+
 def main() -> None:
     """Run the command line.
 
@@ -131,15 +135,11 @@ def main() -> None:
         if options.debug:
             raise
         lines = _lines(error)
-        for line in lines[:_MOST_LINES]:
+        for line in lines[:MOST_LINES]:
             print_message(f"kdbench: {line}")
-        if len(lines) > _MOST_LINES:
-            print_message(f"kdbench: and {len(lines) - _MOST_LINES} more mistakes")
+        if len(lines) > MOST_LINES:
+            print_message(f"kdbench: and {len(lines) - MOST_LINES} more mistakes")
         raise SystemExit(2 if isinstance(error, InputError) or _is_usage(error) else 1) from None
-
-
-_MOST_LINES = 30
-"""Maximum number of mistakes that are printed."""
 
 
 def _print_traceback(_: object, error: BaseException, __: object) -> None:

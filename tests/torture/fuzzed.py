@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 import methods
+from benchmark.cli.main import MOST_LINES
 from benchmark.errors import InputError
 from benchmark.printable import is_unprintable
 from benchmark.study import study as study_study
@@ -98,9 +99,9 @@ def _problem_of(error: InputError, file: Path) -> str | None:
             return f"cannot be printed: {line!r}"
         if not line.startswith(f"{file}:"):
             return f"does not name the file: {line!r}"
-    longest = max(map(len, str(error).splitlines()), default=0)
-    if longest > 20_000:
-        return f"has a line of {longest} characters"
+    printed = "\n".join(str(error).splitlines()[:MOST_LINES])
+    if len(printed) > 20_000:
+        return f"has {len(printed)} characters"
     return None if str(error).strip() else "says nothing"
 
 

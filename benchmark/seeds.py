@@ -29,6 +29,23 @@ def generator(seed: int, *role: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *role))
 
 
+def reseed(device: torch.device, seed: int, *role: str | int) -> None:
+    """Set torch's global streams of the CPU and of a device to the start of a stream.
+
+    `torch.manual_seed` seeds every backend of torch, which takes as long as some losses.
+
+    Args:
+        device: The device, on which no work is waited for.
+        seed: Seed of the cell or study.
+        role: Parts of the name of the stream; see `derive`.
+    """
+    number = derive(seed, *role)
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(number)
+
+
 @contextmanager
 def seeded(seed: int, *role: str | int) -> Iterator[None]:
     """Use a stream as torch's global stream within a block, then restore the previous state."""

@@ -51,7 +51,7 @@ class Resident:
     def batches(self, batch_size: int = 512) -> Iterator[Tensor]:
         """Yield all images in order, float32 in [0, 1]; the last batch may be smaller."""
         for images in self.images.split(batch_size):
-            yield images.to(torch.float32) / 255
+            yield _as_inputs(images)
 
     def subset(self, indices: Tensor) -> Resident:
         """Return the images at `indices`, int64 [n]."""
@@ -108,7 +108,12 @@ class ResidentSource:
         for step in range(start, len(indices) // batch_size):
             at = slice(step * batch_size, (step + 1) * batch_size)
             images = self._train.images[indices[at]]
-            yield draws.augment(images, at).to(torch.float32) / 255
+            yield _as_inputs(draws.augment(images, at))
+
+
+def _as_inputs(images: Tensor) -> Tensor:
+    """Convert uint8 images to float32 in [0, 1], in the order in memory that networks use."""
+    return images.to(torch.float32, memory_format=torch.channels_last) / 255
 
 
 def open_resident(

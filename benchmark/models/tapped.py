@@ -1,7 +1,8 @@
 """Wraps any timm model to get logits, embedding and stage maps from one forward pass.
 
 A tapped model resizes and normalises its own inputs, so teacher and student can share a batch
-even if they expect different image sizes and normalisation.
+even if they expect different image sizes and normalisation. Weights and inputs are in memory with
+the channels of a pixel side by side (channels_last), in which convolutions are fastest.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class TappedModel(nn.Module):
         image_size: int | None = None,
     ):
         super().__init__()
-        self.network: Any = network
+        self.network: Any = network.to(memory_format=torch.channels_last)
         self.size = size
         self.image_size = image_size
         self.register_buffer("mean", _per_channel(mean), persistent=False)
@@ -77,6 +78,7 @@ class TappedModel(nn.Module):
                     inputs, (height, width), mode="bilinear", align_corners=False, antialias=True
                 )
 
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         return (inputs - self.mean) / self.std
 
     def taps(self) -> Needs:

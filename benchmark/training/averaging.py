@@ -69,9 +69,8 @@ class Average:
         if tensors.keys() != self._parameters.keys():
             raise ValueError("the averages don't belong to the parameters of this network")
 
-        self._averages = {
-            name: tensors[name].to(parameter.device) for name, parameter in self._parameters.items()
-        }
+        self._averages = _copies(self._parameters)
+        _write(tensors, self._averages)
 
 
 def _copies(parameters: Mapping[str, Tensor]) -> Tensors:

@@ -110,7 +110,7 @@ class EpochLog:
 
 def has_finite_weights(network: nn.Module) -> bool:
     """Return whether all weights of a network are finite."""
-    return all(bool(value.isfinite().all()) for value in network.state_dict().values())
+    return bool(_are_finite(network.state_dict()).all())
 
 
 def check_weights(network: nn.Module, number: int) -> None:
@@ -123,6 +123,13 @@ def check_weights(network: nn.Module, number: int) -> None:
     Raises:
         FloatingPointError: A weight is not finite.
     """
-    for name, value in network.state_dict().items():
-        if not bool(value.isfinite().all()):
+    weights = network.state_dict()
+    finite = _are_finite(weights).tolist()
+    for name, is_finite in zip(weights, finite, strict=True):
+        if not is_finite:
             raise FloatingPointError(f"non-finite weights after epoch {number} ({name})")
+
+
+def _are_finite(weights: Mapping[str, Tensor]) -> Tensor:
+    """Return whether each of some tensors is finite, bool [tensors], for a single read."""
+    return torch.stack([value.isfinite().all() for value in weights.values()])

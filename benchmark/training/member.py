@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from benchmark import seeds
@@ -89,7 +88,7 @@ class Member:
         Returns:
             The values to log; see `EpochLog.add`.
         """
-        torch.manual_seed(seeds.derive(self.conditions.seed, "step", self.state.epoch, step))
+        seeds.reseed(loaded.inputs.device, self.conditions.seed, "step", self.state.epoch, step)
 
         with self._watch.running():
             loss = self.parts.loss(Step(loaded, teacher, self.state.epoch))

@@ -21,7 +21,11 @@ SCALER = "scaler"
 
 
 class Optimizer:
-    """Minimises the total of a loss with one of torch's optimizers."""
+    """Minimises the total of a loss with one of torch's optimizers.
+
+    Attributes:
+        rate: The learning rate.
+    """
 
     def __init__(
         self,
@@ -39,16 +43,16 @@ class Optimizer:
         self._optimizer = optimizer
         self._clipping = clipping
         self._scaler = scaler
-
-    @property
-    def rate(self) -> float:
-        """The learning rate."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        self.rate = float(optimizer.param_groups[0]["lr"])
 
     def set_rate(self, rate: float) -> None:
-        """Set the learning rate of all parameters."""
+        """Set the learning rate of all parameters, without waiting for the device."""
+        self.rate = rate
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def step(self, loss: Loss, turn: Turn = ALONE) -> bool:
         """Add the gradient of a batch's loss, and update the parameters if it is the batch's turn.
@@ -92,6 +96,7 @@ class Optimizer:
             KeyError: The state of the loss scaling is missing.
             ValueError: A name doesn't have the form that `state` uses.
         """
+        parameters = _parameters(self._optimizer)
         states: dict[int, Tensors] = {}
         scaling: Tensors = {}
         for name, value in tensors.items():
@@ -99,7 +104,8 @@ class Optimizer:
             if index == SCALER:
                 scaling[key] = value
             else:
-                states.setdefault(int(index), {})[key] = value
+                own = _laid_out_like(parameters[int(index)], value)
+                states.setdefault(int(index), {})[key] = own
 
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": states})
         if self._scaler is not None:
@@ -195,7 +201,12 @@ def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> to
         return own
 
     if settings.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(
+            parameters,
+            lr=_on_device(settings.lr, parameters),
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
 
     if settings.name == "dot":
         assert settings.delta is not None
@@ -207,13 +218,31 @@ def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> to
             settings.delta,
         )
 
-    return torch.optim.SGD(
+    sgd = torch.optim.SGD(
         parameters,
-        settings.lr,
+        _on_device(settings.lr, parameters),
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.nesterov,
+        fused=True,
     )
+    if settings.momentum:
+        # torch's fused SGD fails where some parameters get their first gradient later than others.
+        for parameter in parameters:
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter.detach())
+    return sgd
+
+
+def _on_device(rate: float, parameters: Sequence[Tensor]) -> Tensor:
+    """Return a learning rate that changes without a word to a kernel that was launched before."""
+    return torch.tensor(rate, dtype=torch.float32, device=parameters[0].device)
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a value of a parameter's shape in the parameter's order in memory, others as is."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

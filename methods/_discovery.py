@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods._head import linear_classifier, watched_embedding
+from methods._head import Head, linear_classifier, split_head, watched_embedding, whole_head
 from methods._routes import Route, Taps, by_hooks, by_intermediates
 from methods._settings import first_line
 from methods._taps import Classifier, Needs, Output, Shapes
@@ -48,12 +48,15 @@ class Tappable:
         stage_maps: How to tap the stage maps, if that is possible.
         pooled_axes: Order of axes that turns the head's input into the pooled map; empty if the
             embedding is not the average of a map.
+        splits: Whether the head can compute the embedding first, and the logits from it; if not,
+            the embedding is tapped with a hook.
     """
 
     shapes: Shapes
     notes: dict[str, str]
     stage_maps: StageMaps | None
     pooled_axes: tuple[int, ...] = ()
+    splits: bool = False
 
     @property
     def stages(self) -> list[int]:
@@ -70,14 +73,15 @@ class Tappable:
         """
         has_embedding = needs.embedding and "embedding" not in self.notes
         watch: AbstractContextManager[list[Tensor]] = nullcontext([])
-        if has_embedding:
+        if has_embedding and not self.splits:
             watch = watched_embedding(network)
+        head = split_head if has_embedding and self.splits else whole_head
         with watch as embeddings:
-            taps = self._run(network, inputs, needs)
+            taps = self._run(network, inputs, needs, head)
 
         return Output(
             logits=taps.logits,
-            embedding=embeddings[0] if embeddings else None,
+            embedding=embeddings[0] if embeddings else taps.embedding,
             maps=tuple(taps.maps) if needs.maps else (),
             preactivations=tuple(taps.preactivations) if needs.preactivations else (),
             pooled=self._pooled(taps.last) if needs.pooled else None,
@@ -91,13 +95,17 @@ class Tappable:
 
         return linear_classifier(network, self.shapes.embedding)
 
-    def _run(self, network: Any, inputs: Tensor, needs: Needs) -> Taps:
+    def _run(self, network: Any, inputs: Tensor, needs: Needs, head: Head) -> Taps:
         """Run the network, and tap its stages if the method needs taps from them."""
         maps = self.stage_maps
-        if maps is None or not needs.stages:
+        if maps is not None and needs.stages:
+            return maps.route(network, inputs, maps.stages, needs.preactivations, head)
+
+        if head is whole_head:
             return Taps(network(inputs), [], [])
 
-        return maps.route(network, inputs, maps.stages, needs.preactivations)
+        logits, embedding = head(network, network.forward_features(inputs))
+        return Taps(logits, [], [], embedding=embedding)
 
     def _pooled(self, last: Tensor | None) -> Tensor | None:
         """Return the feature map that is pooled into the embedding, [N, D, H, W]."""
@@ -137,7 +145,8 @@ def discover(network: Any, inputs: Tensor) -> Tappable:
         notes["pooled"] = "the embedding is not the average of a map"
 
     shapes = Shapes(logits_shape, embedding_shape, map_shapes, pooled_shape, is_linear)
-    return Tappable(shapes, notes, stage_maps, pooled_axes)
+    splits = _splits(network, inputs, stage_maps, logits, embedding)
+    return Tappable(shapes, notes, stage_maps, pooled_axes, splits)
 
 
 def find_stage_maps(
@@ -168,9 +177,9 @@ def find_stage_maps(
 
 def _try_route(route: Route, network: Any, inputs: Tensor, logits: Tensor) -> StageMaps:
     """Tap all stages, choose some, and check the logits of a forward pass that taps only these."""
-    every_stage = route(network, inputs, None, False)
+    every_stage = route(network, inputs, None, False, whole_head)
     stages = choose_stages([tuple(stage_map.shape) for stage_map in every_stage.maps])
-    taps = route(network, inputs, stages, True)
+    taps = route(network, inputs, stages, True, whole_head)
     if not _equal(taps.logits, logits):
         raise ValueError("the head computes other logits from the last map than the network does")
 
@@ -224,6 +233,24 @@ def _find_embedding(network: Any, inputs: Tensor, notes: dict[str, str]) -> Tens
     return embeddings[0]
 
 
+def _splits(
+    network: Any,
+    inputs: Tensor,
+    stage_maps: StageMaps | None,
+    logits: Tensor,
+    embedding: Tensor,
+) -> bool:
+    """Return whether embedding and logits stay the same if the head computes them one by one."""
+    if stage_maps is not None and stage_maps.route is not by_intermediates:
+        return False
+
+    try:
+        own_logits, own = split_head(network, network.forward_features(inputs))
+    except Exception:  # timm's 1,300 models raise errors of many kinds
+        return False
+    return _equal(own_logits, logits) and _equal(own, embedding)
+
+
 def _find_pooled(
     network: Any, inputs: Tensor, stage_maps: StageMaps | None, embedding: Tensor
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -231,7 +258,7 @@ def _find_pooled(
     if stage_maps is None or embedding.is_meta:
         return (), ()
 
-    last = stage_maps.route(network, inputs, stage_maps.stages, False).last
+    last = stage_maps.route(network, inputs, stage_maps.stages, False, whole_head).last
     if last is None or last.dim() != 4:
         return (), ()
 

@@ -1,8 +1,8 @@
-"""The classifier at the end of a network, and the embedding that it takes."""
+"""The head of a network: its classifier, and the embedding that the classifier takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,24 @@ def linear_classifier(network: Any, embedding: tuple[int, ...]) -> Classifier | 
         return None
 
     return Classifier(matrix, layer.bias)
+
+
+Head = Callable[[Any, Any], tuple[Tensor, Tensor | None]]
+"""Computes the logits from the output of `forward_features`, and may return the embedding too."""
+
+
+def whole_head(network: Any, features: Any) -> tuple[Tensor, None]:
+    """Compute the logits with the network's own head."""
+    return network.forward_head(features), None
+
+
+def split_head(network: Any, features: Any) -> tuple[Tensor, Tensor]:
+    """Compute the embedding with the network's head, and the logits from it.
+
+    Unlike a hook, this can be compiled, and costs nothing in each forward pass.
+    """
+    embedding = network.forward_head(features, pre_logits=True)
+    return classifier_layer(network)(embedding), embedding
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from methods._head import Head
+
 
 @dataclass(frozen=True)
 class Taps:
@@ -19,20 +21,26 @@ class Taps:
         preactivations: The same maps before each stage's last activation; identical to `maps` if
             the route does not provide them.
         last: Input of the head, if the route provides it.
+        embedding: Input of the classifier, if the head returned it.
     """
 
     logits: Tensor
     maps: list[Tensor]
     preactivations: list[Tensor]
     last: Tensor | None = None
+    embedding: Tensor | None = None
 
 
-Route = Callable[[Any, Tensor, Sequence[int] | None, bool], Taps]
+Route = Callable[[Any, Tensor, Sequence[int] | None, bool, Head], Taps]
 """Runs a network on inputs and taps some stages (all if None), with or without preactivations."""
 
 
 def by_intermediates(
-    network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
+    network: Any,
+    inputs: Tensor,
+    stages: Sequence[int] | None,
+    preactivations: bool,
+    head: Head,
 ) -> Taps:
     """Tap a network via timm's `forward_intermediates`, and compute the logits with its head."""
     if preactivations and stages is not None and hasattr(network, "forward_taps"):
@@ -42,15 +50,21 @@ def by_intermediates(
         last, maps = network.forward_intermediates(inputs, indices=stages, output_fmt="NCHW")
         early_maps = maps
 
-    logits = network.forward_head(last)
+    logits, embedding = head(network, last)
     is_tensor = isinstance(last, Tensor)  # CoaT returns a list
-    return Taps(logits, maps, early_maps, last if is_tensor else None)
+    return Taps(logits, maps, early_maps, last if is_tensor else None, embedding)
 
 
 def by_hooks(
-    network: Any, inputs: Tensor, stages: Sequence[int] | None, preactivations: bool
+    network: Any,
+    inputs: Tensor,
+    stages: Sequence[int] | None,
+    preactivations: bool,
+    head: Head,
 ) -> Taps:
     """Tap a network with hooks on the modules that its `feature_info` lists.
+
+    The network computes the logits itself, so `head` is not used.
 
     Raises:
         ValueError: The network does not call one of these modules, or a tap's number of channels

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from benchmark.seeds import derive, generator, seeded
+from benchmark.seeds import derive, generator, reseed, seeded
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,11 @@ def test_the_outer_stream_comes_back_after_an_error_and_around_nested_streams():
     stream = torch.rand(4, generator=generator(1, "a"))
     assert torch.equal(torch.cat([first, second]), stream)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_reseeded_stream_is_the_one_that_torch_seeds():
+    reseed(torch.device("cpu"), 3, "step", 2)
+    numbers = torch.rand(3)
+
+    torch.manual_seed(derive(3, "step", 2))
+    assert torch.equal(torch.rand(3), numbers)

@@ -108,6 +108,7 @@ class Optimizer:
                 states.setdefault(int(index), {})[key] = own
 
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": states})
+        _complete(self._optimizer)
         if self._scaler is not None:
             self._scaler.load(scaling)
 
@@ -226,11 +227,20 @@ def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> to
         nesterov=settings.nesterov,
         fused=True,
     )
-    if settings.momentum:
-        # torch's fused SGD fails where some parameters get their first gradient later than others.
-        for parameter in parameters:
-            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter.detach())
+    _complete(sgd)
     return sgd
+
+
+def _complete(optimizer: torch.optim.Optimizer) -> None:
+    """Give SGD's momentum a start for every parameter.
+
+    torch's fused SGD fails if some parameters get their first gradient later than others.
+    """
+    if isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["momentum"]:
+        for parameter in _parameters(optimizer):
+            state = optimizer.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter.detach())
 
 
 def _on_device(rate: float, parameters: Sequence[Tensor]) -> Tensor:

@@ -132,3 +132,36 @@ def test_no_hook_stays_if_a_later_module_does_not_exist():
     ]
     assert "maps" in without_intermediates(model).notes
     assert hook_count(model.network) == 0
+
+
+@pytest.mark.parametrize(
+    "family", [("cifar_resnet8", {}), VIT, ("test_resnet", {})], ids=lambda family: family[0]
+)
+def test_the_embedding_is_tapped_without_hooks_where_the_head_can_be_split(
+    family, images, monkeypatch
+):
+    model = build(*family)
+    assert model._tappable.splits
+    with torch.no_grad():
+        expected = without_intermediates(model)(images, Needs(embedding=True))
+
+    def refuse(*_):
+        raise AssertionError("a hook was registered")
+
+    monkeypatch.setattr(torch.nn.Module, "register_forward_pre_hook", refuse)
+    monkeypatch.setattr(torch.nn.Module, "register_forward_hook", refuse)
+    with torch.no_grad():
+        for needs in (Needs(embedding=True), EVERYTHING):
+            output = model(images, needs)
+            assert torch.equal(output.embedding, expected.embedding)
+            assert torch.equal(output.logits, expected.logits)
+
+
+def test_the_embedding_is_tapped_with_a_hook_where_the_head_computes_other_logits(images):
+    network = build("test_resnet").network
+    network.forward_head = lambda x, pre_logits=False: network.fc(network.global_pool(x)) + 1
+    model = tap(network)
+    with torch.no_grad():
+        output = model(images, Needs(embedding=True))
+        assert torch.equal(output.logits, network(model.prepared(images)))
+    assert output.embedding.shape == (2, *model.shapes.embedding)

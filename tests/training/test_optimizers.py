@@ -27,7 +27,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
 def parameters() -> list[Tensor]:
     """Return parameters, of which the task reaches the first two and the terms the last two."""
     values = ([1.0, -2.0], [0.5], [3.0, 0.25, -1.0])
-    return [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in values]
+    return [torch.tensor(value, requires_grad=True) for value in values]
 
 
 def loss_of(values: list[Tensor], *, task: bool = True, terms: bool = True) -> Loss:
@@ -97,6 +97,8 @@ def test_a_learning_rate_holds_for_the_next_steps(settings: dict[str, Any]) -> N
     values = parameters()
     optimizer = optimizers.create(recipe(settings), values)
     assert optimizer.rate == recipe(settings).optimizer.lr
+    optimizer.set_rate(0.1)
+    assert optimizer.rate == 0.1
     optimizer.set_rate(0.0)
     assert optimizer.rate == 0.0
     optimizer.step(loss_of(values))
@@ -139,9 +141,45 @@ def test_the_state_has_the_names_that_checkpoints_of_earlier_versions_have(
 ) -> None:
     values = parameters()
     optimizer = optimizers.create(recipe(settings), values)
-    assert optimizer.state() == {}
     optimizer.step(loss_of(values))
     assert set(optimizer.state()) == names
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS)
+def test_parameters_may_get_their_first_gradient_later_than_others(
+    settings: dict[str, Any],
+) -> None:
+    ours, theirs = parameters(), parameters()
+    optimizer = optimizers.create(recipe(settings), ours)
+    others = optimizers.create(recipe(settings), theirs)
+    before = flat(ours)
+    optimizer.step(loss_of(ours, terms=False))
+    assert flat(ours)[3:] == before[3:]  # the third parameter has no gradient yet
+
+    # As after a resumption from a checkpoint that lacks the third parameter.
+    state = {name: value for name, value in optimizer.state().items() if not name.startswith("2/")}
+    with torch.no_grad():
+        for own, other in zip(theirs, ours, strict=True):
+            own.copy_(other)
+    others.load(state)
+
+    optimizer.step(loss_of(ours))
+    others.step(loss_of(theirs))
+    assert flat(ours) == flat(theirs)
+    assert flat(ours)[3:] != before[3:]
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS)
+def test_a_restored_state_lies_in_memory_as_its_parameters_do(settings: dict[str, Any]) -> None:
+    weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_()
+    optimizer = optimizers.create(recipe(settings), [weight])
+    optimizer.step(Loss(torch.zeros(1), (weight**2).sum(), [(weight**3).sum()], {}, {}))
+    packed = {name: value.contiguous() for name, value in optimizer.state().items()}
+
+    optimizer.load(packed)
+    for name, value in optimizer.state().items():
+        assert torch.equal(value, packed[name])
+        assert value.stride() == weight.stride() or value.dim() == 0
 
 
 def test_a_state_of_another_optimizer_is_refused() -> None:

@@ -12,6 +12,7 @@ import torch
 from benchmark import RULES, __version__
 from benchmark.errors import InputError, first_line
 from benchmark.execution.changed_files import changed_files, commit, with_digests
+from benchmark.training.precision import keep_float32
 
 
 def device(name: str | None) -> torch.device:
@@ -36,9 +37,10 @@ def device(name: str | None) -> torch.device:
 
 
 def make_repeatable() -> None:
-    """Make cuDNN use the same deterministic kernels in every run."""
+    """Make cuDNN use the same deterministic kernels in every run, and keep float32 exact."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    keep_float32()
 
 
 def environment(device: torch.device, sources: Mapping[str, Path] | None = None) -> dict[str, str]:

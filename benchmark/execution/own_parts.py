@@ -108,7 +108,7 @@ class _Fit:
             raise InputError(f"returns {type(built).__name__}, not a torch.optim.Optimizer")
 
         self._rate = settings.lr
-        self._optimizer = Optimizer(built)
+        self._optimizer = Optimizer(built, settings.lr)
 
     def train(self, steps: range) -> None:
         """Do some steps, with a learning rate that changes as that of a schedule."""

@@ -26,6 +26,7 @@ from benchmark.records.layout import Workspace
 from benchmark.study.schema import Dataset, Network, Pair, Split
 from benchmark.study.study import Cell, Study
 from benchmark.training import own_metrics
+from benchmark.training.precision import LOWER, slowdown
 from methods import Method, starts_at_zero
 
 
@@ -134,6 +135,7 @@ def prepare(
         own_metrics.check(metrics, data.classes)
         _refuse_duplicates(study)
         _report_batch_sizes(study, say)
+        _report_slow_precisions(study, device, say)
         for reason in methods.broken().values():
             say(f"{reason}; left out")
 
@@ -151,6 +153,19 @@ def _report_overlap(data: Data, say: Callable[[str], None]) -> None:
             f"dataset {data.name}: {equal:,} of {tested:,} test images "
             f"{'is' if equal == 1 else 'are'} also among the training images"
         )
+
+
+def _report_slow_precisions(study: Study, device: torch.device, say: Callable[[str], None]) -> None:
+    """Report a precision that is slower on this device than the full one."""
+    recipes = [study.recipe_of(row) for row in study.methods]
+    for precision in dict.fromkeys(recipe.precision for recipe in recipes):
+        if precision in LOWER:
+            factor = slowdown(precision, device)
+            if factor > 1:
+                say(
+                    f"recipe.precision: {precision} takes {factor:.1f} times as long as fp32 on "
+                    "this device, in a convolution; use fp32 here"
+                )
 
 
 def load_data(

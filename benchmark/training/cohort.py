@@ -17,6 +17,7 @@ from benchmark.records.heartbeat import Heartbeat
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
+from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
@@ -49,17 +50,23 @@ def train(
     last = max((member.length.epochs for member in members), default=0)
 
     saver = Saver(conditions)
-    for epoch in range(first, last + 1):
-        for member in members:
-            if member.done:
-                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
-                with _isolated(member):
-                    member.finish()
+    with float32_products(conditions.recipe.precision):
+        for epoch in range(first, last + 1):
+            members = _finish_done(members, heart)
+            active = [member for member in members if member.active(epoch)]
+            if active:
+                _train_epoch(active, epoch, conditions, saver, heart)
 
-        members = [member for member in members if not member.done and not member.left]
-        active = [member for member in members if member.active(epoch)]
-        if active:
-            _train_epoch(active, epoch, conditions, saver, heart)
+
+def _finish_done(members: Sequence[Member], heart: Heartbeat) -> list[Member]:
+    """Test the members that have completed their training, and return the others."""
+    for member in members:
+        if member.done:
+            heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
+            with _isolated(member):
+                member.finish()
+
+    return [member for member in members if not member.done and not member.left]
 
 
 def _build_members(
@@ -115,8 +122,8 @@ def _train_epoch(
 
         output = None
         if teacher is not None and any(member.taught for member in turn):
-            with watch.running(), conditions.autocast():
-                output = teacher.output(loaded)
+            with watch.running():
+                output = teacher.output(loaded, conditions.recipe.precision)
 
         for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)

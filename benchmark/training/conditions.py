@@ -13,6 +13,7 @@ from benchmark.models import create
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
+from benchmark.training.precision import autocast
 from benchmark.training.teacher import Teacher
 
 
@@ -88,9 +89,7 @@ class Conditions:
 
         Losses are computed outside this context, in float32.
         """
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.precision)
-        device = self.data.device.type
-        return torch.autocast(device, kind or torch.bfloat16, enabled=kind is not None)
+        return autocast(self.recipe.precision, self.data.device)
 
     def build_network(self, network: Network, role: str, where: str) -> TappedModel:
         """Build a network for the data, on the CPU.

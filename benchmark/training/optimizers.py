@@ -30,6 +30,7 @@ class Optimizer:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
+        rate: float,
         clipping: Clipping | None = None,
         scaler: Scaler | None = None,
     ):
@@ -37,13 +38,14 @@ class Optimizer:
 
         Args:
             optimizer: The optimizer.
+            rate: Its learning rate.
             clipping: Limits of the gradients; None for none.
             scaler: Scales the loss of networks in fp16; None in other precisions.
         """
         self._optimizer = optimizer
         self._clipping = clipping
         self._scaler = scaler
-        self.rate = float(optimizer.param_groups[0]["lr"])
+        self.rate = rate
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of all parameters, without waiting for the device."""
@@ -139,8 +141,8 @@ class DotOptimizer(Optimizer):
     See `methods.Dot`; Zhao et al., ICCV 2023, arXiv:2308.02286.
     """
 
-    def __init__(self, optimizer: Dot, clipping: Clipping | None = None):
-        super().__init__(optimizer, clipping)
+    def __init__(self, optimizer: Dot, rate: float, clipping: Clipping | None = None):
+        super().__init__(optimizer, rate, clipping)
         self._dot = optimizer
         self._distillation: list[Tensor | None] = []
 
@@ -183,12 +185,13 @@ def create(recipe: Recipe, parameters: Sequence[Tensor]) -> Optimizer:
     if recipe.clip_norm is not None or recipe.clip_value is not None:
         clipping = Clipping(recipe.clip_norm, recipe.clip_value)
 
+    rate = recipe.optimizer.lr
     optimizer = build(recipe.optimizer, parameters)
     if isinstance(optimizer, Dot):
-        return DotOptimizer(optimizer, clipping)
+        return DotOptimizer(optimizer, rate, clipping)
 
     scaler = Scaler(parameters[0].device) if recipe.precision == "fp16" else None
-    return Optimizer(optimizer, clipping, scaler)
+    return Optimizer(optimizer, rate, clipping, scaler)
 
 
 def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -232,15 +235,18 @@ def build(settings: Settings | OwnOptimizer, parameters: Sequence[Tensor]) -> to
 
 
 def _complete(optimizer: torch.optim.Optimizer) -> None:
-    """Give SGD's momentum a start for every parameter.
+    """Start the momentum of fused SGD for every parameter, which changes no update.
 
-    torch's fused SGD fails if some parameters get their first gradient later than others.
+    Otherwise, torch fails if some parameters get their first gradient later than others.
     """
-    if isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["momentum"]:
-        for parameter in _parameters(optimizer):
-            state = optimizer.state[parameter]
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter.detach())
+    group = optimizer.param_groups[0]
+    if not (isinstance(optimizer, torch.optim.SGD) and group["fused"] and group["momentum"]):
+        return
+
+    for parameter in _parameters(optimizer):
+        state = optimizer.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter.detach())
 
 
 def _on_device(rate: float, parameters: Sequence[Tensor]) -> Tensor:

@@ -4,10 +4,11 @@
 
 For each pair: students that train alone, in plain loops (see `tests/speed/plain.py`); the same
 students in a cohort; and cohorts without one of the engine's measures. All take turns in one
-process, so that any other load on the machine slows all of them, and each ratio is of one round. N
-equal students take N times as long alone as one. Images are random, 50,000 of 32x32 pixels, which
-is what CRD's memory needs; no epoch ends, so checkpoints are not part of the times (see
-`tests/speed/recording.py`).
+process, so that any other load on the machine slows all of them, and each ratio is of one round.
+Times are the processor's in this process: waiting is not counted, nor is the work of the plain
+loops' loaders. N equal students take N times as long alone as one. Images are random, 50,000 of
+32x32 pixels, which is what CRD's memory needs; no epoch ends, so checkpoints are not part of the
+times (see `tests/speed/recording.py`).
 
 Writes a table and a picture to `results/speed/`.
 """
@@ -162,10 +163,10 @@ def within(
 
 def seconds_per_step(steps: Iterator[None], count: int) -> float:
     """Return the mean time of some steps."""
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(count):
         next(steps)
-    return (time.perf_counter() - started) / count
+    return (time.process_time() - started) / count
 
 
 def compare(chosen: Sequence[Contender], rounds: int, steps: int) -> dict[Contender, list[float]]:

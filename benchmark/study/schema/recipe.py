@@ -39,9 +39,11 @@ class Recipe(Strict):
     cutmix: Annotated[float, Field(gt=0)] | None = None
     """Alpha of CutMix, one draw per batch (Yun et al., 2019, arXiv:1905.04899)."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the networks. Losses are always computed in fp32. With `fp16`, the loss is
-    scaled so that small gradients don't vanish, and steps whose gradient overflows are skipped."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Precision of the networks. Losses are always computed in fp32. With `tf32`, a GPU rounds the
+    factors of convolutions and matrix products to 10 bits, those of the losses included; a CPU
+    computes as in `fp32`. With `fp16`, the loss is scaled so that small gradients don't vanish, and
+    steps whose gradient overflows are skipped."""
 
     label_smoothing: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the target that the cross-entropy spreads evenly over all classes, after mixup and

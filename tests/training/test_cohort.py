@@ -195,9 +195,9 @@ def test_the_teacher_runs_once_per_batch_whatever_the_number_of_members(
     calls: Counter[str] = Counter()
     output = teacher.Teacher.output
 
-    def counted(self: teacher.Teacher, *arguments: Any) -> Any:
+    def counted(self: teacher.Teacher, loaded: data.Loaded, precision: str) -> Any:
         calls["output"] += 1
-        return output(self, *arguments)
+        return output(self, loaded, precision)
 
     monkeypatch.setattr(teacher.Teacher, "output", counted)
     run(workspace, tiny(rows))

@@ -82,9 +82,9 @@ def test_the_teacher_runs_for_the_longest_row_of_each_cohort(
     sizes: Counter[int] = Counter()
     output = teacher.Teacher.output
 
-    def counted(self: teacher.Teacher, *arguments: Any) -> Any:
+    def counted(self: teacher.Teacher, loaded: data.Loaded, precision: str) -> Any:
         sizes[len(loaded.labels)] += 1
-        return output(self, *arguments)
+        return output(self, loaded, precision)
 
     monkeypatch.setattr(teacher.Teacher, "output", counted)
     run(workspace, tiny(ROWS[:3]))

@@ -1,7 +1,8 @@
 """Shared code of the zoo: timm's interface for a CNN with stages, and parts to build such CNNs.
 
 A network is stem -> stages -> tail -> average pooling -> classifier. A tap is the map after a
-stage, or the same map before the stage's last ReLU.
+stage, or the same map before the stage's last ReLU. Every other ReLU works in place, on maps that
+nothing else reads: that saves memory traffic, which is what small networks spend their time on.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block on maps, [N, C, H, W]."""
-        return F.relu(self.before_relu(x))
+        return F.relu(self.before_relu(x), inplace=True)
 
 
 class StagedNet(Classifier):
@@ -123,7 +124,7 @@ class StagedNet(Classifier):
 
     def stem(self, x: Tensor) -> Tensor:
         """Turn images into the input of the first stage."""
-        return F.relu(self.get_submodule("bn1")(self.get_submodule("conv1")(x)))
+        return F.relu(self.get_submodule("bn1")(self.get_submodule("conv1")(x)), inplace=True)
 
     def tail(self, x: Tensor) -> Tensor:
         """Turn the output of the last stage into the final features, which are pooled."""

@@ -51,10 +51,10 @@ class InvertedResidual(nn.Sequential):
         super().__init__(
             conv1x1(inputs, middle),
             nn.BatchNorm2d(middle),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             conv3x3(middle, middle, stride, groups=middle),
             nn.BatchNorm2d(middle),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             conv1x1(middle, outputs),
             nn.BatchNorm2d(outputs),
         )
@@ -103,7 +103,7 @@ class MobileNetV2(StagedNet):
 
     def tail(self, x: Tensor) -> Tensor:
         """Run the last 1x1 convolution."""
-        return F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn2(self.conv2(x)), inplace=True)
 
     def before_relu(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run a stage; return its output twice, since the stage does not end in a ReLU."""

@@ -45,7 +45,7 @@ class BasicBlock(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
-        new: Tensor = F.relu(self.bn1(self.conv1(x)))
+        new: Tensor = F.relu(self.bn1(self.conv1(x)), inplace=True)
         new = self.bn2(self.conv2(new))
         return new + (x if self.downsample is None else self.downsample(x))
 
@@ -66,8 +66,8 @@ class Bottleneck(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
-        new: Tensor = F.relu(self.bn1(self.conv1(x)))
-        new = F.relu(self.bn2(self.conv2(new)))
+        new: Tensor = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        new = F.relu(self.bn2(self.conv2(new)), inplace=True)
         new = self.bn3(self.conv3(new))
         return new + (x if self.shortcut is None else self.shortcut(x))
 

@@ -60,8 +60,8 @@ class GroupedBlock(Block):
 
     def before_relu(self, x: Tensor) -> Tensor:
         """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
-        middle = shuffled(F.relu(self.bn1(self.conv1(x))), self.groups)
-        middle = F.relu(self.bn2(self.conv2(middle)))
+        middle = shuffled(F.relu(self.bn1(self.conv1(x)), inplace=True), self.groups)
+        middle = F.relu(self.bn2(self.conv2(middle)), inplace=True)
         new: Tensor = self.bn3(self.conv3(middle))
         if self.stride == 2:
             shortcut = F.avg_pool2d(x, 3, stride=2, padding=1)
@@ -91,7 +91,7 @@ class DownBlock(Block):
         """Turn [N, inputs, H, W] into [N, outputs, H / 2, W / 2]."""
         left = self.bn1(self.conv1(x))
         left = self.bn2(self.conv2(left))
-        right = F.relu(self.bn3(self.conv3(x)))
+        right = F.relu(self.bn3(self.conv3(x)), inplace=True)
         right = self.bn4(self.conv4(right))
         right = self.bn5(self.conv5(right))
         return shuffled(torch.cat([left, right], dim=1), 2)
@@ -116,7 +116,7 @@ class SplitBlock(Block):
     def before_relu(self, x: Tensor) -> Tensor:
         """Turn maps [N, channels, H, W] into new maps of the same shape."""
         untouched, new = x.chunk(2, dim=1)
-        new = F.relu(self.bn1(self.conv1(new)))
+        new = F.relu(self.bn1(self.conv1(new)), inplace=True)
         new = self.bn2(self.conv2(new))
         new = self.bn3(self.conv3(new))
         return shuffled(torch.cat([untouched, new], dim=1), 2)
@@ -170,7 +170,7 @@ class ShuffleNetV2(StagedNet):
 
     def tail(self, x: Tensor) -> Tensor:
         """Run the last 1x1 convolution."""
-        return F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn2(self.conv2(x)), inplace=True)
 
 
 register(ShuffleNetV1, {"cifar_shufflenetv1": {}}, first_conv="conv1")

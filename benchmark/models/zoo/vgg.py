@@ -53,7 +53,7 @@ class Stage(nn.Sequential):
             layers += [
                 conv3x3(inputs, outputs, bias=True),
                 nn.BatchNorm2d(outputs),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
             inputs = outputs
         super().__init__(*layers[:-1])
@@ -70,7 +70,7 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the stage with its last ReLU."""
-        return F.relu(self.before_relu(x))
+        return F.relu(self.before_relu(x), inplace=True)
 
 
 class VGG(StagedNet):

@@ -45,9 +45,9 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
-        activated = F.relu(self.bn1(x))
+        activated = F.relu(self.bn1(x), inplace=True)
         shortcut = x if self.convShortcut is None else self.convShortcut(activated)
-        new: Tensor = F.relu(self.bn2(self.conv1(activated)))
+        new: Tensor = F.relu(self.bn2(self.conv1(activated)), inplace=True)
         new = self.conv2(new)
         return shortcut + new
 
@@ -102,7 +102,7 @@ class WideResNet(StagedNet):
 
     def tail(self, x: Tensor) -> Tensor:
         """Run the last norm and ReLU."""
-        return F.relu(self.bn1(x))
+        return F.relu(self.bn1(x), inplace=True)
 
     def normed(self, x: Tensor) -> Tensor:
         """Return the deepest map after the last norm and ReLU."""

@@ -158,6 +158,7 @@ class KnowledgeReview(Method):
     )
     formula = "sum over stages of HCL(fusion of this and deeper student maps, teacher map)"
     needs = Needs(maps=True, preactivations=True, embedding=True)
+    changes_by_epoch = True
 
     def __init__(
         self,

@@ -208,6 +208,7 @@ class ScaleDecoupled(Method):
     ):
         super().__init__()
         self.variant = variant
+        self.changes_by_epoch = variant != "kd"
         self.levels = tuple(level for level in LEVELS if level <= finest)
         self.temperature = temperature
         self.alpha = alpha

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from tests.support.pretended import record, rules
-from tests.support.pretended.call import Call, returns_written
+from tests.support.pretended.call import Call, replaced, returns_written
 from tests.support.pretended.device import CPU, CUDA, META, DeviceTensor
 from tests.support.pretended.driver import without_driver
 from tests.support.pretended.names import CudaIsMeta
@@ -107,7 +106,9 @@ class PretendedGpu(TorchDispatchMode):
 
         to_host = call.name in rules.CROSSES and _arrives_on_host(call)
         inner = self._read if to_host else _values
-        args, kwargs = tree_map_only(DeviceTensor, inner, (call.args, kwargs))
+        args = replaced(call.args, DeviceTensor, inner)
+        for name, value in kwargs.items():
+            kwargs[name] = replaced(value, DeviceTensor, inner)
         results = call.function(*args, **kwargs)
 
         if torch.Tag.inplace_view in call.function.tags:
@@ -117,7 +118,7 @@ class PretendedGpu(TorchDispatchMode):
         if returns_written(call.function):
             written = tuple(call.written())
             return written if len(call.function._schema.returns) > 1 else written[0]
-        return results if to_host else tree_map_only(Tensor, DeviceTensor, results)
+        return results if to_host else replaced(results, Tensor, DeviceTensor)
 
     def _read(self, tensor: DeviceTensor) -> Tensor:
         """Return the numbers of a tensor on the CPU, which are zero if only shapes are computed."""

@@ -59,13 +59,18 @@ class Record:
 def sync(operation: str) -> Sync:
     """Return the wait for an operation that the running code has called."""
     frames = list(_project_frames())
-    callers = tuple(frame.f_code.co_qualname for frame in frames)
+    callers = tuple(_function(frame) for frame in frames)
     if not frames:
         return Sync(operation, "", ())
 
     innermost = frames[0]
     path = Path(innermost.f_code.co_filename).relative_to(ROOT).as_posix()
     return Sync(operation, f"{path}:{innermost.f_lineno}", callers)
+
+
+def _function(frame: FrameType) -> str:
+    """Return the name of the function that runs; that around it for a comprehension or a lambda."""
+    return frame.f_code.co_qualname.partition(".<locals>.<")[0]
 
 
 def _project_frames() -> Iterator[FrameType]:

@@ -35,6 +35,9 @@ EPOCHS = 240
 LATE = (200,)
 """An epoch in which all warm-ups are over and all decays have begun."""
 
+MANY = (1, 5, 19, 20, 100, 181, 239)
+"""Epochs of all parts of the training."""
+
 
 def conditions(device: torch.device, teacher: Network, **recipe: Any) -> Conditions:
     """Return conditions with a teacher that was never trained."""
@@ -56,7 +59,11 @@ def conditions(device: torch.device, teacher: Network, **recipe: Any) -> Conditi
 
 
 def member(
-    name: str, device: torch.device, folder: Path, settings: dict[str, Any] | None = None, **recipe: Any
+    name: str,
+    device: torch.device,
+    folder: Path,
+    settings: dict[str, Any] | None = None,
+    **recipe: Any,
 ) -> Member:
     """Return a member at the start of its training.
 
@@ -70,7 +77,8 @@ def member(
     if settings is None:
         settings = methods.get(name).small if name in methods.names() else {}
     student = Network(model=STUDENT)
-    teacher = student if name in ALIKE else Network(model=TEACHER)
+    # Its maps are twice as large as the student's, so that methods must pool them.
+    teacher = Network(model=STUDENT if name in ALIKE else TEACHER, image_size=2 * SIZE[1])
     task = Task(CellFolder(folder), name, {}, student, name, settings, teacher)
     return Member(task, conditions(device, teacher, **recipe), Progress())
 

@@ -1,4 +1,4 @@
-"""Whole studies on a pretended GPU: every number of the CPU's, and few waits, which are all named."""
+"""Whole studies on a pretended GPU: the numbers of the CPU, and few waits, which are all named."""
 
 from __future__ import annotations
 
@@ -68,18 +68,21 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_gpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same study on a pretended GPU, interrupted with members on either side of an epoch."""
+def on_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Sync]]:
+    """The same study on a pretended GPU, interrupted while some members are an epoch ahead.
+
+    Returns:
+        The workspace, and all waits.
+    """
     workspace = tmp_path_factory.mktemp("gpu")
-    run_on_gpu(workspace, MIXED, len(KINDS))
-    return workspace
+    return workspace, run_on_gpu(workspace, MIXED, len(KINDS))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_an_interrupted_cell_on_the_gpu_equals_the_uninterrupted_one_of_the_cpu(
-    name: str, on_cpu: Path, on_gpu: Path
+    name: str, on_cpu: Path, on_gpu: tuple[Path, list[Sync]]
 ) -> None:
-    own, expected = (folders(workspace)[f"{name}/0"] for workspace in (on_gpu, on_cpu))
+    own, expected = (folders(workspace)[f"{name}/0"] for workspace in (on_gpu[0], on_cpu))
     (start, *_) = records(own, "start")
     assert len(records(own, "start")) > 1
     assert start["environment"]["device"] == "cuda"
@@ -113,7 +116,7 @@ def test_a_cell_of_any_method_on_the_gpu_equals_that_of_the_cpu(
 
 
 def test_a_search_on_the_gpu_finds_what_one_on_the_cpu_finds(tmp_path: Path) -> None:
-    content = searched(["kd"], search={"trials": 2, "seeds": [100]})
+    content = searched(["kd"], search={"trials": 2, "seeds": [100]}, recipe={"epochs": 1})
     expected = searching(tmp_path / "cpu", content)
     with pretended_gpu():
         found = searching(tmp_path / "gpu", content, device=CUDA)
@@ -133,10 +136,9 @@ def test_an_epoch_waits_only_where_it_is_known_to(workspace: Path) -> None:
     _assert_at_most(ends, PER_MEMBER, 5)
 
 
-def test_no_batch_is_waited_for_in_any_stage_of_any_kind(workspace: Path) -> None:
-    syncs = run_on_gpu(workspace, tiny([row(name) for name in KINDS]))
-    busy = {"Member.step", "Teacher.output"}
-    assert [str(sync) for sync in syncs if busy & set(sync.callers)] == []
+def test_no_step_of_a_cohort_waits_in_any_stage(on_gpu: tuple[Path, list[Sync]]) -> None:
+    steps = {"Member.step", "Teacher.output"}
+    assert [str(sync) for sync in on_gpu[1] if steps & set(sync.callers)] == []
 
 
 def _assert_at_most(syncs: list[Sync], expected: dict[str, int], times: int) -> None:

@@ -6,12 +6,13 @@
     gpu.record.syncs       # where a GPU would have made the program wait
     gpu.record.launches    # the operations that would have been at least one kernel each
 
-A tensor "on cuda" wraps a tensor on the CPU. Every operation that PyTorch dispatches, below autograd,
-is checked by CUDA's device rules, noted, and computed on the CPU. The bits are therefore those of the
-CPU, and the whole engine runs. `rules.py` says what CUDA refuses and what it waits for.
+A tensor "on cuda" wraps a tensor on the CPU. Every operation that PyTorch dispatches, below
+autograd, is checked by CUDA's device rules, noted, and computed on the CPU. The bits are therefore
+those of the CPU, and the whole engine runs. `rules.py` says what CUDA refuses and what it waits
+for.
 
-What it cannot show: numerics, determinism, speed and memory of real kernels; autocast, which does not
-know such tensors; random draws, which are those of the CPU.
+It cannot show numerics, speed and memory of real kernels, nor their random draws. Autocast does not
+know such tensors, and has no effect on them.
 """
 
 from tests.support.pretended.device import CUDA, DeviceTensor

@@ -17,8 +17,8 @@ META = torch.device("meta")
 class DeviceTensor(Tensor):
     """A tensor on the pretended GPU.
 
-    Python sees that it is on `cuda:0`. What C++ makes in the place of such a tensor, it makes on the
-    meta device, which the mode takes for the pretended GPU as well.
+    Python sees that it is on `cuda:0`. C++ sees the meta device, and makes there what it makes
+    beside such a tensor; the mode takes that device for the pretended GPU as well.
 
     Attributes:
         values: The tensor that holds the numbers, on the CPU; on the meta device if only shapes are

@@ -78,6 +78,7 @@ def _project_frames() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if name.startswith(f"{ROOT}/") and "site-packages" not in name and not name.startswith(HERE):
+        is_ours = name.startswith(f"{ROOT}/") and "site-packages" not in name
+        if is_ours and not name.startswith(HERE):
             yield frame
         frame = frame.f_back

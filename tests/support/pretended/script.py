@@ -1,4 +1,4 @@
-"""The sequence of operations as a CUDA graph would keep it: with the numbers that Python gave them."""
+"""The sequence of operations, with Python's numbers in them, as a CUDA graph would keep it."""
 
 from __future__ import annotations
 

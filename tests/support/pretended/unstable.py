@@ -1,7 +1,7 @@
-"""The operations that PyTorch lists as not deterministic on CUDA, unless it is told to avoid that.
+"""The operations that PyTorch lists as not deterministic on CUDA.
 
-The list is that of `torch.use_deterministic_algorithms`. Convolutions are left out, because the engine
-makes cuDNN deterministic. Many of the operations differ from run to run only if indices repeat.
+The list is that of `torch.use_deterministic_algorithms`. Convolutions are left out, because the
+engine makes cuDNN deterministic. Many operations differ from run to run only if indices repeat.
 """
 
 from __future__ import annotations

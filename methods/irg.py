@@ -103,7 +103,8 @@ def _narrowed(maps: Tensor, width: int) -> Tensor:
 
     # The gradient of adaptive pooling is not deterministic on a GPU.
     if maps.shape[1] % width == 0:
-        return maps.unflatten(1, (width, -1)).mean(dim=2)
+        groups: Tensor = maps.unflatten(1, (width, -1))
+        return groups.mean(dim=2)
 
     channels_last = maps.flatten(2).transpose(1, 2)
     narrowed: Tensor = F.adaptive_avg_pool1d(channels_last, width).transpose(1, 2)

@@ -115,7 +115,7 @@ def with_synchronize(student: Tensor, teacher: Tensor) -> Tensor:
     return distil(student, teacher)
 
 
-WAITS = {
+WAITS: dict[Loss, str] = {
     with_item: "aten._local_scalar_dense",
     with_condition: "aten._local_scalar_dense",
     with_boolean_index: "aten.index (by a mask)",
@@ -179,8 +179,10 @@ def test_a_loss_without_a_fault_computes_the_bits_of_the_cpu_without_a_wait(
     if loss is distil:
         expected = pair("cpu")
         distil(*expected).backward()
-        assert inputs[0].grad is not None
-        assert torch.equal(inputs[0].grad.cpu(), expected[0].grad)
+        own, other = inputs[0].grad, expected[0].grad
+        assert own is not None
+        assert other is not None
+        assert torch.equal(own.cpu(), other)
 
 
 def test_a_wait_names_the_functions_of_the_project_that_run(gpu: PretendedGpu) -> None:
@@ -203,7 +205,7 @@ def network() -> nn.Module:
 
 def trained(device: str, optimizer: str) -> dict[str, Tensor]:
     """Return the state of a network after three updates."""
-    learner = network().to(device, memory_format=torch.channels_last).train()
+    learner = network().to(device).to(memory_format=torch.channels_last).train()
     kind = getattr(torch.optim, optimizer)
     rate = torch.tensor(0.1, device=device)
     updates = kind(learner.parameters(), lr=rate, weight_decay=0.01, fused=True)

@@ -21,32 +21,31 @@ class DeviceTensor(Tensor):
     beside such a tensor; the mode takes that device for the pretended GPU as well.
 
     Attributes:
-        values: The tensor that holds the numbers, on the CPU; on the meta device if only shapes are
-            computed.
+        numbers: The tensor on the CPU that holds the numbers; on the meta device if there are none.
     """
 
-    values: Tensor
+    numbers: Tensor
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls, values: Tensor) -> DeviceTensor:
+    def __new__(cls, numbers: Tensor) -> DeviceTensor:
         """Put a tensor on the pretended GPU.
 
         Args:
-            values: The tensor, whose memory is shared.
+            numbers: The tensor, whose memory is shared.
         """
-        wrapped: DeviceTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        wrapped: DeviceTensor = torch.Tensor._make_wrapper_subclass(
             cls,
-            values.size(),
-            strides=values.stride(),
-            storage_offset=values.storage_offset(),
-            dtype=values.dtype,
-            layout=values.layout,
+            numbers.size(),
+            strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(),
+            dtype=numbers.dtype,
+            layout=numbers.layout,
             device=META,
             requires_grad=False,
         )
-        wrapped.values = values
+        wrapped.numbers = numbers
         return wrapped
 
     @property
@@ -74,10 +73,10 @@ class DeviceTensor(Tensor):
         return 0
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        return f"DeviceTensor({self.values!r})"
+        return f"DeviceTensor({self.numbers!r})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Refuse to compute: inside `pretended_gpu`, the mode takes the operation first."""

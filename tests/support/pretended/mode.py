@@ -105,7 +105,7 @@ class PretendedGpu(TorchDispatchMode):
             kwargs["pin_memory"] = False
 
         to_host = call.name in rules.CROSSES and _arrives_on_host(call)
-        inner = self._read if to_host else _values
+        inner = self._read if to_host else _numbers
         args = replaced(call.args, DeviceTensor, inner)
         for name, value in kwargs.items():
             kwargs[name] = replaced(value, DeviceTensor, inner)
@@ -123,7 +123,7 @@ class PretendedGpu(TorchDispatchMode):
     def _read(self, tensor: DeviceTensor) -> Tensor:
         """Return the numbers of a tensor on the CPU, which are zero if only shapes are computed."""
         if self._home == CPU:
-            return tensor.values
+            return tensor.numbers
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 
@@ -133,8 +133,8 @@ def _arrives_on_host(call: Call) -> bool:
     return call.target == CPU
 
 
-def _values(tensor: DeviceTensor) -> Tensor:
-    return tensor.values
+def _numbers(tensor: DeviceTensor) -> Tensor:
+    return tensor.numbers
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.support.pretended.device import CPU, DeviceTensor
 CROSSES = {"aten.copy_", "aten._to_copy"}
 """Operations that may have tensors on both devices, because they copy from one to the other."""
 
-TAKES_NUMBERS = {"aten.where", "aten.fill_", "aten.fill", "aten.masked_fill", "aten.masked_fill_"}
+TAKES_NUMBERS = {"aten.fill", "aten.fill_", "aten.masked_fill", "aten.masked_fill_"}
 """Operations besides the pointwise ones that accept a number on the CPU beside device tensors."""
 
 INDEXES = {"aten.index", "aten.index_put", "aten.index_put_", "aten._unsafe_index"}
@@ -44,6 +44,10 @@ NO_KERNEL = {
     "aten.new_empty_strided",
 }
 """Operations that compute nothing, besides the views."""
+
+
+PINNED: dict[int, torch.UntypedStorage] = {}
+"""Pinned memory by its address; kept, so that no other tensor gets the address."""
 
 
 class DeviceMismatchError(RuntimeError):
@@ -115,21 +119,16 @@ def _crossing(call: Call) -> str:
 
     The host goes on at once only if the copy may be late and the host's memory is pinned.
     """
-    if call.name == "aten.copy_":
-        source, target = call.argument("src"), call.argument("self")
-        leaves, arrives = isinstance(source, DeviceTensor), isinstance(target, DeviceTensor)
-        host = target if leaves else source
-    else:
-        source = call.argument("self")
-        leaves = isinstance(source, DeviceTensor)
-        arrives = call.target != CPU and (leaves or call.target is not None)
-        host = source
-
+    copies_into = call.name == "aten.copy_"
+    source, target = call.argument("src" if copies_into else "self"), call.argument("self")
+    leaves = isinstance(source, DeviceTensor)
+    arrives = isinstance(target, DeviceTensor) if copies_into else call.target != CPU
     if leaves == arrives:
         return ""
 
-    # A copy that a late `to("cpu")` makes is in pinned memory.
-    is_pinned = (leaves and call.name == "aten._to_copy") or is_pinned_memory(host)
+    # A late copy to the host takes pinned memory of its own, unless it is given some.
+    host = target if copies_into and leaves else source
+    is_pinned = (leaves and not copies_into) or is_pinned_memory(host)
     if call.argument("non_blocking", False) and is_pinned:
         return ""
     return "copy to the host" if leaves else "copy to the device"
@@ -138,10 +137,6 @@ def _crossing(call: Call) -> str:
 def is_pinned_memory(tensor: Tensor) -> bool:
     """Return whether a tensor on the CPU shares the memory of one that was pinned."""
     return tensor.untyped_storage().data_ptr() in PINNED
-
-
-PINNED: dict[int, torch.UntypedStorage] = {}
-"""Pinned memory by its address; kept, so that no other tensor gets the address."""
 
 
 def _is_on_host(index: Tensor | None) -> bool:

@@ -24,8 +24,19 @@ def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_to(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average-pool a map [N, C, H, W] to a size, unless it already has that size."""
-    return features if features.shape[2:] == size else F.adaptive_avg_pool2d(features, size)
+    """Average-pool a map [N, C, H, W] to a size, unless it already has that size.
+
+    Where the map's sides are multiples of the size, all cells are equally large and the gradient is
+    deterministic on a GPU; that of adaptive pooling is not, unless it takes the mean of the map.
+    """
+    height, width = features.shape[2:]
+    if (height, width) == size:
+        return features
+
+    divides = height % size[0] == 0 and width % size[1] == 0
+    if divides and size != (1, 1):
+        return F.avg_pool2d(features, (height // size[0], width // size[1]))
+    return F.adaptive_avg_pool2d(features, size)
 
 
 def single_position(probe: Probe, pattern: str = "pattern over positions") -> str | None:
@@ -90,5 +101,5 @@ class ConvRegressor(nn.Module):
 def _resampled(features: Tensor, size: tuple[int, int]) -> Tensor:
     shrinks = features.shape[2] >= size[0] and features.shape[3] >= size[1]
     if shrinks:
-        return F.adaptive_avg_pool2d(features, size)
+        return pooled_to(features, size)
     return F.interpolate(features, size, mode="bilinear", align_corners=False)

@@ -46,6 +46,7 @@ class Composition(Method, checked=False):
         self.settings = {key: part.settings for key, part in parts.items()} | {"ce": self.ce}
         self.pre_training = max(part.pre_training for part in parts.values())
         self.length = max(part.length for part in parts.values())
+        self.changes_by_epoch = any(part.changes_by_epoch for part in parts.values())
 
         try:
             self.tapped()
@@ -137,6 +138,7 @@ class Wrapper(Method, checked=False):
         self.minimum = inner.minimum
         self.has_terms = inner.has_terms
         self.adversarial = inner.adversarial
+        self.changes_by_epoch = inner.changes_by_epoch
 
     def tapped(self) -> Needs:
         """Return what the wrapped method needs."""

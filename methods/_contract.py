@@ -168,6 +168,8 @@ class Method(nn.Module):
     """Whether the method adds terms to the loss; False if the loss is only cross-entropy."""
     adversarial: bool = False
     """Whether the adapters are trained to increase the loss instead of decreasing it."""
+    changes_by_epoch: bool = False
+    """Whether numbers that Python computes for the loss, such as a weight, depend on the epoch."""
     registered: ClassVar[str] = ""
     """Name under which `register` knows the class; "" for the files of this package."""
     wraps: ClassVar[str] = ""

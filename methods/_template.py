@@ -68,7 +68,8 @@ class CosineMargin(Method):
     needs = Needs(embedding=True)
 
     # Declare only what applies (see `Method` in `_contract.py`): without adapters, for instance,
-    # `minimum = 0.0` declares that every term is 0 where student and teacher agree; the tests
+    # `minimum = 0.0` declares that every term is 0 where student and teacher agree, and with a
+    # warm-up of its own, `changes_by_epoch = True` that a weight depends on the epoch; the tests
     # check this.
 
     # The signature is the schema of the settings: type, valid range, search space, and published

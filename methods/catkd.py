@@ -33,6 +33,7 @@ from methods import (
     Side,
     Terms,
 )
+from methods._adapters import pooled_to
 from methods._contract import missing
 
 
@@ -55,8 +56,9 @@ def catkd_loss(
     Returns:
         Scalar: squared difference, mean over all elements.
     """
-    student = F.adaptive_avg_pool2d(student, resolution).flatten(2)
-    teacher = F.adaptive_avg_pool2d(teacher.detach(), resolution).flatten(2)
+    size = (resolution, resolution)
+    student = pooled_to(student, size).flatten(2)
+    teacher = pooled_to(teacher.detach(), size).flatten(2)
 
     if scaled:
         student = F.normalize(student, dim=2)

@@ -110,6 +110,7 @@ class CurriculumTemperature(Method):
     needs = Needs(logits=True)
     minimum = 0.0
     adversarial = True
+    changes_by_epoch = True
 
     def __init__(
         self,

@@ -111,6 +111,7 @@ class DecoupledDistillation(Method):
     formula = "T^2 * (alpha * KL(target or not) + beta * KL(among the other classes))"
     needs = Needs(logits=True)
     minimum = 0.0
+    changes_by_epoch = True
 
     def __init__(
         self,

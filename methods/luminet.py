@@ -82,6 +82,7 @@ class LumiNet(Method):
     needs = Needs(logits=True)
     minimum = 0.0
     assumes_batch = 64
+    changes_by_epoch = True
 
     def __init__(
         self,

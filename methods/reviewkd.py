@@ -37,6 +37,7 @@ from methods import (
     Probe,
     Terms,
 )
+from methods._adapters import pooled_to
 from methods._features import embeddings
 from methods._logits import warmed_up
 
@@ -61,8 +62,8 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
             continue
         weight /= 2
         total += weight
-        pooled = F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
-        loss = loss + weight * F.mse_loss(*pooled)
+        size = (level, level)
+        loss = loss + weight * F.mse_loss(pooled_to(student, size), pooled_to(teacher, size))
 
     return loss / total
 
@@ -158,6 +159,7 @@ class KnowledgeReview(Method):
     )
     formula = "sum over stages of HCL(fusion of this and deeper student maps, teacher map)"
     needs = Needs(maps=True, preactivations=True, embedding=True)
+    changes_by_epoch = True
 
     def __init__(
         self,

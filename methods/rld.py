@@ -222,6 +222,7 @@ class RefinedLogits(Method):
         "+ beta * T^2 * KL(classes ranked below the label)"
     )
     needs = Needs(logits=True)
+    changes_by_epoch = True
 
     def __init__(
         self,

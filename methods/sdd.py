@@ -41,6 +41,7 @@ from methods import (
     Probe,
     Terms,
 )
+from methods._adapters import pooled_to
 from methods._contract import missing
 from methods._logits import divergence, of_target, target_and_rest, warmed_up, without_target
 
@@ -58,8 +59,8 @@ def spatial_pyramid(maps: Tensor, levels: tuple[int, ...] = LEVELS) -> Tensor:
         Averages [N, D, regions]: row by row, level after level.
     """
     finest = max(4, *levels)
-    cells = F.adaptive_avg_pool2d(maps, finest)
-    return torch.cat([F.adaptive_avg_pool2d(cells, level).flatten(2) for level in levels], dim=2)
+    cells = pooled_to(maps, (finest, finest))
+    return torch.cat([pooled_to(cells, (level, level)).flatten(2) for level in levels], dim=2)
 
 
 def region_logits(
@@ -208,6 +209,7 @@ class ScaleDecoupled(Method):
     ):
         super().__init__()
         self.variant = variant
+        self.changes_by_epoch = variant != "kd"
         self.levels = tuple(level for level in LEVELS if level <= finest)
         self.temperature = temperature
         self.alpha = alpha

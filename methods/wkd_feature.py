@@ -98,6 +98,7 @@ class WassersteinFeatures(Method):
     )
     formula = "ratio * |mean_s - mean_t|^2 + |std_s - std_t|^2 over positions, of one stage"
     needs = Needs(maps=True)
+    changes_by_epoch = True
 
     def __init__(
         self,

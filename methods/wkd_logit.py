@@ -175,6 +175,7 @@ class WassersteinLogits(Method):
         "cost by classifier weights"
     )
     needs = Needs(logits=True, classifier=True)
+    changes_by_epoch = True
 
     cost: Tensor
 

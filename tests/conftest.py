@@ -24,6 +24,8 @@ LONGEST = (
     "training/test_cohort.py",
     "cli/test_run.py",
     "execution/test_imported_teachers.py",
+    "gpu/test_cells.py",
+    "gpu/test_steps.py",
 )
 """The files whose tests take longest, in that order."""
 

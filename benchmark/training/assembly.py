@@ -128,7 +128,7 @@ def assemble(task: Task, conditions: Conditions) -> Assembly:
 
     device = conditions.data.device
     student.to(device).train()
-    method.to(device=device, memory_format=torch.channels_last).train()
+    method.to(device).to(memory_format=torch.channels_last).train()
     smoothing = recipe.label_smoothing or 0.0
     criterion = Criterion(
         method, depth, length.early, length.epochs, conditions.autocast, smoothing

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods import Output, Probe
+from methods import Output, Probe, Terms
 from methods.testing._cases import (
     CLASSES,
     Conformance,
@@ -19,7 +19,9 @@ from methods.testing._cases import (
     early_terms_of,
     leaves,
     loss_of,
+    numbers,
     outputs_of,
+    seeded,
     seen_of_student,
     seen_of_teacher,
     tensors_of,
@@ -51,6 +53,14 @@ class TermConformance(Conformance):
             assert value.shape == ()
             assert value.dtype == torch.float32
             assert value.isfinite()
+
+    def test_the_epoch_changes_the_terms_only_where_the_method_declares_it(
+        self, subject: Subject
+    ) -> None:
+        """A method that does not set `changes_by_epoch` ignores the epoch of a batch."""
+        pair = subject.supported()[0]
+        first, last = (_terms_in_epoch(subject, pair, epoch) for epoch in (0, 238))
+        assert first == last or subject.method().changes_by_epoch
 
     def test_gradients_reach_all_that_learns_and_nothing_of_the_teacher(
         self, subject: Subject, pair: Probe
@@ -132,3 +142,15 @@ def _rounded(output: Output, layer: torch.nn.Linear) -> Output:
 
     rounded = output.map(lambda tensor: tensor.bfloat16().float())
     return replace(rounded, logits=logits.float(), classifier=output.classifier)
+
+
+def _terms_in_epoch(subject: Subject, pair: Probe, epoch: int) -> dict[str, tuple[float, float]]:
+    """Return the terms of a freshly built method for a batch in one of 240 epochs."""
+    method = subject.built(pair)
+    student, teacher = outputs_of(method, pair)
+    loaded = replace(batch(), epoch=epoch, epochs=240)
+    seeded(0)
+    terms: Terms = method(student, teacher, loaded)
+    seeded(0)
+    early = method.pre_train(student, teacher, loaded) if method.pre_training else {}
+    return numbers(terms) | {f"early {name}": value for name, value in numbers(early).items()}

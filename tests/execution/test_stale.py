@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def copy(trained: Path, tmp_path: Path) -> Iterator[Path]:
     cell_code._remembered.cache_clear()
 
 
-def rerun(workspace: Path, **options: bool) -> tuple[Summary, list[str]]:
+def rerun(workspace: Path, **options: Any) -> tuple[Summary, list[str]]:
     """Run the study again; return the summary and the warnings."""
     listening = Listening()
     return run(workspace, CONTENT, listening, **options), listening.warnings

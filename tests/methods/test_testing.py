@@ -129,6 +129,12 @@ class Silent(Regression):
         return {}
 
 
+class Warming(Regression):
+    def forward(self, student, teacher, batch):
+        terms = super().forward(student, teacher, batch)
+        return {name: (batch.epoch * weight, value) for name, (weight, value) in terms.items()}
+
+
 class Headless(Regression):
     def deployed(self):
         return nn.Identity()
@@ -161,6 +167,7 @@ SEEDS = on_a_pair(PROMISES.test_the_same_seed_gives_the_same_bits_whatever_other
 RESUMES = on_a_pair(PROMISES.test_a_method_resumes_from_its_saved_state_as_if_it_had_never_stopped)
 SHARED = on_a_pair(PROMISES.test_the_outputs_that_a_cohort_shares_stay_as_they_were)
 HEAD = on_a_pair(PROMISES.test_a_deployed_head_makes_logits_of_the_students_output_alone)
+EPOCH = PROMISES.test_the_epoch_changes_the_terms_only_where_the_method_declares_it
 ADAPTERS = PROMISES.test_adapters_learn_to_lower_the_loss_or_to_raise_it_if_they_are_adversarial
 
 BROKEN = [
@@ -178,6 +185,7 @@ BROKEN = [
     (Picky, PROMISES.test_a_method_runs_on_at_least_one_pair),
     (Ungrateful, without_embedding),
     (Headless, HEAD),
+    (Warming, EPOCH),
 ]
 
 
@@ -196,6 +204,13 @@ def test_adapters_that_are_declared_adversarial_must_raise_the_loss():
         adversarial = True
 
     ADAPTERS(Subject.of_class(Declared))
+
+
+def test_a_method_that_declares_that_it_changes_may_change_with_the_epoch():
+    class Declared(Warming):
+        changes_by_epoch = True
+
+    EPOCH(Subject.of_class(Declared))
 
 
 def test_a_class_of_tests_without_subjects_is_refused_instead_of_skipped():

@@ -18,7 +18,7 @@ from benchmark.search import tune
 from benchmark.search.database import default_storage
 from benchmark.study import study
 from benchmark.training.progress import Progress
-from tests.support.studies import tiny, write_study
+from tests.support.studies import CPU, tiny, write_study
 
 ROWS = ["kd", "kd+at"]
 SEARCH = {"trials": 4, "seeds": [100, 101], "together": 2}
@@ -38,11 +38,15 @@ def searched(rows: list[Any] = ROWS, **changes: Any) -> dict[str, Any]:
 
 
 def searching(
-    workspace: Path, content: dict[str, Any], progress: Progress | None = None, **options: Any
+    workspace: Path,
+    content: dict[str, Any],
+    progress: Progress | None = None,
+    device: torch.device = CPU,
+    **options: Any,
 ) -> tune.Outcome:
-    """Search in this process, on the CPU."""
+    """Search in this process."""
     path = write_study(workspace / "study.yaml", content)
-    loaded, device, files = study.load(path, methods), torch.device("cpu"), Workspace(workspace)
+    loaded, files = study.load(path, methods), Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, lambda _: None)
     known = environment.environment(device)
     session = Session(files, str(path), device, known, progress or Progress())

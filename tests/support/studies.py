@@ -22,6 +22,8 @@ from tests.support.commandline import Ended, kdbench, leaderboard
 from tests.support.networks import STUDENT, TEACHER
 from tests.support.records import read_journal
 
+CPU = torch.device("cpu")
+
 ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
 
 CLOCKED = (
@@ -68,11 +70,12 @@ def run(
     content: dict[str, Any],
     progress: Progress | None = None,
     checkpoint_minutes: float | None = None,
+    device: torch.device = CPU,
     **options: Any,
 ) -> Any:
-    """Run a study in this process, on the CPU."""
+    """Run a study in this process."""
     path = write_study(workspace / "study.yaml", content)
-    loaded, device = study_study.load(path, methods), torch.device("cpu")
+    loaded = study_study.load(path, methods)
     files = Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     known = environment.environment(device)

@@ -18,32 +18,9 @@ from benchmark import data
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, member, teacher
 from tests.support.studies import Interrupt, bits, folders, plan, records, run, tiny
-from tests.training.rows import KINDS, row
+from tests.training.rows import ALL, KINDS, cells, row, studies
 
 pytestmark = pytest.mark.trains
-
-ROWS = [*methods.names(), "kd+at"]
-
-ON_MAPS = ("catkd", "fsp", "ft")
-"""Need as many channels in both networks, or larger last maps than the tiny pair has."""
-
-
-def studies() -> list[dict[str, Any]]:
-    """Return studies of all methods: most on the tiny pair, some on two networks with maps."""
-    with_maps = {
-        "name": "pair",
-        "teacher": {"model": "cifar_resnet8", "seed": 1},
-        "student": "cifar_resnet8",
-    }
-    return [
-        tiny([row(name) for name in ROWS if name not in ON_MAPS]),
-        tiny([row(name) for name in ON_MAPS], name="maps", pairs=[with_maps]),
-    ]
-
-
-def cells(workspace: Path) -> dict[str, Path]:
-    """Return the folders of the cells of all methods, by "row/seed"."""
-    return folders(workspace) | folders(workspace, "maps")
 
 
 def early_epochs(name: str) -> int:
@@ -136,7 +113,7 @@ def test_a_cell_trained_alone_equals_the_same_cell_in_a_cohort_bit_for_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_cell_of_any_method_equals_the_same_cell_in_a_cohort_bit_for_bit(
     name: str, together: Path, all_apart: Path
 ) -> None:
@@ -151,7 +128,7 @@ def test_a_cell_that_was_interrupted_equals_an_uninterrupted_one_bit_for_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", ALL)
 def test_an_interrupted_cell_of_any_method_equals_an_uninterrupted_one_bit_for_bit(
     name: str, together: Path, all_stopped: Path
 ) -> None:
@@ -161,7 +138,7 @@ def test_an_interrupted_cell_of_any_method_equals_an_uninterrupted_one_bit_for_b
 def test_every_method_runs_in_the_engine(together: Path) -> None:
     assert plan(together)["not_applicable"] == {}
     assert plan(together, "maps")["not_applicable"] == {}
-    assert set(cells(together)) == {f"{name}/0" for name in ROWS}
+    assert set(cells(together)) == {f"{name}/0" for name in ALL}
 
 
 def test_one_method_of_each_kind_trains_with_networks_in_bf16(workspace: Path) -> None:
@@ -174,7 +151,7 @@ def test_one_method_of_each_kind_trains_with_networks_in_bf16(workspace: Path) -
 def test_every_method_trains_with_networks_in_bf16(workspace: Path) -> None:
     for study in studies():
         train_in_bf16(workspace, study)
-    for name in ROWS:
+    for name in ALL:
         assert_finite(cells(workspace)[f"{name}/0"], length=2 if name == "longer" else 1)
 
 

@@ -169,7 +169,16 @@ class Data:
             views: Whether each batch has a second view, augmented by RandAugment as well.
             start: Number of batches to leave out at the beginning; their images are not read.
         """
-        batches = self._view(seed, epoch, recipe, seed, start)
+        mixer = Mixer(
+            recipe,
+            self.classes,
+            seed,
+            epoch,
+            self.steps(recipe.batch_size),
+            self.size[1:],
+            self.device,
+        )
+        batches = self._view(seed, epoch, recipe, mixer, seed, start)
         if not views:
             yield from batches
             return
@@ -178,19 +187,23 @@ class Data:
         augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
         strong_recipe = recipe.model_copy(update={"augmentation": augmentation})
         second_seed = seeds.derive(seed, "second view")
-        second_batches = self._view(seed, epoch, strong_recipe, second_seed, start)
+        second_batches = self._view(seed, epoch, strong_recipe, mixer, second_seed, start)
         for first, second in zip(batches, second_batches, strict=True):
             yield replace(first, second=second.inputs)
 
     def _view(
-        self, seed: int, epoch: int, recipe: Recipe, augmentation_seed: int, start: int
+        self,
+        seed: int,
+        epoch: int,
+        recipe: Recipe,
+        mixer: Mixer,
+        augmentation_seed: int,
+        start: int,
     ) -> Iterator[Loaded]:
         """Yield one view of an epoch; order and mixing depend on `seed` alone in every view."""
         size = recipe.batch_size
         order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
         order = order.to(self.device)
-        mixer = Mixer(recipe, self.classes, seed, epoch)
-        mixer.skip(start, size, *self.size[1:])
         squares = self._squares(recipe, augmentation_seed, epoch)
         own = OwnAugmentations(recipe.augmentation.own or (), augmentation_seed, epoch)
 
@@ -204,7 +217,7 @@ class Data:
             if squares is not None:
                 inputs = squares.cut(inputs, at)
             inputs = own.augment(inputs, step)
-            yield mixer.mix(Loaded(inputs, self._labels[index], index))
+            yield mixer.mix(Loaded(inputs, self._labels[index], index), step)
 
     def _squares(self, recipe: Recipe, seed: int, epoch: int) -> Squares | None:
         """Draw the squares that cutout fills in an epoch."""

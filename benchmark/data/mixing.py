@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,48 +59,95 @@ def cutmix(
     return mixed, 1 - area / (height * width)
 
 
-class Mixer:
-    """Mixes the batches of an epoch in order, with draws from a separate random stream."""
+@dataclass(frozen=True)
+class Mix:
+    """How a batch is mixed.
 
-    def __init__(self, recipe: Recipe, classes: int, seed: int, epoch: int):
+    Attributes:
+        name: `mixup` or `cutmix`.
+        share: The share of each image that is its own.
+        row: Row of the centre of CutMix's box.
+        column: Column of the centre of CutMix's box.
+    """
+
+    name: str
+    share: float
+    row: int
+    column: int
+
+
+class Mixer:
+    """Mixes the batches of an epoch, with draws from a separate random stream.
+
+    All draws of the epoch are made at once, and the permutations are copied to the device at once,
+    so that no batch waits for it.
+
+    Args:
+        recipe: The recipe, for its batch size and mixing.
+        classes: Number of classes.
+        seed: Seed of the draws.
+        epoch: Number of the epoch.
+        steps: Number of batches in the epoch.
+        size: Height and width of the images.
+        device: Device of the batches.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: int,
+        seed: int,
+        epoch: int,
+        steps: int,
+        size: tuple[int, int],
+        device: torch.device,
+    ):
         self.classes = classes
         alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
         self._alphas = [(name, alpha) for name, alpha in alphas.items() if alpha is not None]
-        self._generator = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
+        self._mixes: list[Mix] = []
+        if not self._alphas:
+            return
 
-    def mix(self, loaded: Loaded) -> Loaded:
-        """Mix a batch with a permutation of itself, if the recipe uses mixup or CutMix."""
+        draw = np.random.Generator(np.random.PCG64(seeds.derive(seed, "mixing", epoch)))
+        orders = []
+        for _ in range(steps):
+            mix, order = self._draw(draw, recipe.batch_size, *size)
+            self._mixes.append(mix)
+            orders.append(order)
+        self._orders = torch.from_numpy(np.stack(orders)).to(device)
+
+    def mix(self, loaded: Loaded, step: int) -> Loaded:
+        """Mix a batch with a permutation of itself, if the recipe uses mixup or CutMix.
+
+        Args:
+            loaded: The batch.
+            step: Index of the batch in the epoch.
+        """
         if not self._alphas:
             return loaded
 
-        height, width = loaded.inputs.shape[2:]
-        name, share, order, row, column = self._draw(len(loaded.labels), height, width)
-        order = order.to(loaded.inputs.device)
-
+        mix, order = self._mixes[step], self._orders[step]
         partners = loaded.inputs[order]
-        if name == "mixup":
+        share = mix.share
+        if mix.name == "mixup":
             mixed = mixup(loaded.inputs, partners, share)
         else:
-            mixed, share = cutmix(loaded.inputs, partners, share, row, column)
+            mixed, share = cutmix(loaded.inputs, partners, share, mix.row, mix.column)
 
         one_hot = F.one_hot(loaded.labels, self.classes).to(torch.float32)
         targets = share * one_hot + (1 - share) * one_hot[order]
         labels = loaded.labels if share >= 0.5 else loaded.labels[order]
         return Loaded(mixed, labels, loaded.index, targets)
 
-    def skip(self, batches: int, batch_size: int, height: int, width: int) -> None:
-        """Make the draws of the first batches of an epoch, without their images."""
-        if self._alphas:
-            for _ in range(batches):
-                self._draw(batch_size, height, width)
-
-    def _draw(self, count: int, height: int, width: int) -> tuple[str, float, Tensor, int, int]:
-        """Draw how a batch is mixed: kind, share, permutation, and centre of the box."""
+    def _draw(
+        self, draw: np.random.Generator, count: int, height: int, width: int
+    ) -> tuple[Mix, npt.NDArray[np.int64]]:
+        """Draw how a batch is mixed, and with which permutation of itself."""
         # The order of these draws determines the batches: changing it changes every result.
-        draw = self._generator
         name, alpha = self._alphas[int(draw.integers(len(self._alphas)))]
         share = float(draw.beta(alpha, alpha))
-        order = torch.from_numpy(draw.permutation(count))
+        order = draw.permutation(count)
         row = int(draw.integers(height))
         column = int(draw.integers(width))
-        return name, share, order, row, column
+        return Mix(name, share, row, column), order

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandAugment as TorchvisionRandAugment
+from torchvision.transforms.v2 import functional as transform
 
-from benchmark.data.augmentation import crop, cutout, flip, operations, randaugment
+from benchmark.data.augmentation import crop, cutout, flip
+from benchmark.data.operations import OPERATIONS
+from benchmark.data.randaugment import randaugment
 from benchmark.seeds import generator
 from benchmark.study.schema import Augmentation, RandAugment
 from tests.support.datasources import digits, epoch, training
@@ -57,7 +60,7 @@ def test_a_crop_is_the_slice_of_the_padded_image_at_every_corner(padding):
 
 def test_a_flip_mirrors_the_chosen_images_and_no_other():
     images = torch.arange(24, dtype=torch.uint8).reshape(2, 1, 3, 4)
-    flipped = flip(images, torch.tensor([True, False]))
+    flipped = flip(images, torch.tensor([0]))
     assert flipped[0, 0].tolist() == [row[::-1] for row in images[0, 0].tolist()]
     assert torch.equal(flipped[1], images[1])
 
@@ -115,11 +118,11 @@ def test_an_epoch_is_augmented_by_the_draws_of_its_own_stream(data, seed, number
 
 def test_the_operations_of_randaugment_are_torchvisions():
     theirs = TorchvisionRandAugment._AUGMENTATION_SPACE
-    assert list(operations()) == list(theirs)
+    assert list(OPERATIONS) == list(theirs)
 
     # Torchvision's tables hold what these two operations are called with, not how strong they are.
     as_tabled = {"Posterize": lambda bits: 8 - round(bits), "Solarize": lambda share: 1 - share}
-    for name, ours in operations().items():
+    for name, ours in OPERATIONS.items():
         magnitudes, signed = theirs[name]
         expected = magnitudes(31, 32, 30)
         assert ours.signed == signed
@@ -133,29 +136,57 @@ def test_the_operations_of_randaugment_are_torchvisions():
             assert magnitude == pytest.approx(float(expected[level]), abs=1e-5)
 
 
-@pytest.mark.parametrize("level", [0, 9, 14, 30])
-@pytest.mark.parametrize("name", list(operations()))
-def test_an_operation_of_randaugment_makes_torchvisions_pixels_of_each_image(pictures, name, level):
-    reference = TorchvisionRandAugment()
-    ours = operations()[name]
-    magnitudes = reference._AUGMENTATION_SPACE[name][0](31, 32, 30)
-    # Magnitudes differ in the seventh digit (theirs are float32), which may change the rounding.
-    tolerance = 1 if name in ("Contrast", "Color") else 0
+def torchvisions(image, name, strength):
+    """Return what torchvision makes of an image by an operation of RandAugment."""
+    if name == "Posterize":
+        return transform.posterize(image, 8 - round(strength))
+    if name == "Solarize":
+        return transform.solarize(image, 255 * (1 - strength))
+    return TorchvisionRandAugment()._apply_image_or_video_transform(
+        image, name, strength, InterpolationMode.NEAREST, {}
+    )
 
-    for sign in (1, -1) if ours.signed else (1,):
-        theirs = 0.0 if magnitudes is None else sign * float(magnitudes[level])
-        transformed = ours.apply(pictures, sign * ours.magnitude(level, 32, 30))
+
+def sequences(names, signs, level):
+    """Return the operations of a sequence, with their magnitudes for images of 32 x 30 pixels."""
+    for name, negative in zip(names, signs, strict=True):
+        operation = OPERATIONS[name]
+        magnitude = operation.magnitude(level, 32, 30)
+        yield name, -magnitude if operation.signed and negative else magnitude
+
+
+@pytest.mark.parametrize("level", [0, 9, 14, 30])
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_an_operation_of_randaugment_makes_torchvisions_pixels_of_each_image(pictures, name, level):
+    chosen = torch.full((1, 24), list(OPERATIONS).index(name))
+    for negative in (False, True):
+        transformed = randaugment(pictures, chosen, torch.full((1, 24), negative), level)
+        ((_, strength),) = sequences([name], [negative], level)
         for before, after in zip(pictures, transformed, strict=True):
-            expected = reference._apply_image_or_video_transform(
-                before, name, theirs, InterpolationMode.NEAREST, {}
-            )
-            assert (expected.int() - after.int()).abs().max() <= tolerance
+            assert torch.equal(after, torchvisions(before, name, strength))
+
+
+@pytest.mark.parametrize("size", [(32, 30), (28, 28), (7, 9), (2, 5), (1, 1)])
+def test_an_image_has_the_same_pixels_in_every_batch_and_order_in_memory(size):
+    draw = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 256, (60, 3, *size), dtype=torch.uint8, generator=draw)
+    images[0] = 77
+    chosen = torch.randint(0, len(OPERATIONS), (2, 60), generator=draw)
+    negative = torch.rand(2, 60, generator=draw) < 0.5
+
+    together = randaugment(images, chosen, negative, 12)
+    other_order = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(randaugment(other_order, chosen, negative, 12), together)
+    for index in range(0, 60, 7):
+        at = slice(index, index + 1)
+        alone = randaugment(images[at], chosen[:, at], negative[:, at], 12)
+        assert torch.equal(alone[0], together[index])
 
 
 def test_randaugment_gives_each_image_its_own_operations_in_their_order(pictures):
     draw = torch.Generator().manual_seed(1)
-    by_index = list(operations().values())
-    chosen = torch.randint(0, len(by_index), (3, 24), generator=draw)
+    names = list(OPERATIONS)
+    chosen = torch.randint(0, len(names), (3, 24), generator=draw)
     signs = torch.rand(3, 24, generator=draw) < 0.5
     before = pictures.clone()
 
@@ -163,14 +194,11 @@ def test_randaugment_gives_each_image_its_own_operations_in_their_order(pictures
 
     assert torch.equal(pictures, before)
     for index, image in enumerate(pictures):
-        expected = image[None]
-        for layer in range(3):
-            operation = by_index[chosen[layer, index]]
-            strength = operation.magnitude(12, 32, 30)
-            if operation.signed and signs[layer, index]:
-                strength = -strength
-            expected = operation.apply(expected, strength)
-        assert torch.equal(augmented[index], expected[0])
+        expected = image
+        own = [names[number] for number in chosen[:, index].tolist()]
+        for name, strength in sequences(own, signs[:, index].tolist(), 12):
+            expected = torchvisions(expected, name, strength)
+        assert torch.equal(augmented[index], expected)
 
 
 def test_an_epochs_randaugment_is_drawn_from_its_own_stream_and_leaves_the_others_unchanged(data):

@@ -10,6 +10,7 @@ import torch
 
 from benchmark.data.inputs import Loaded
 from benchmark.data.mixing import Mixer, cutmix, mixup
+from benchmark.seeds import derive
 from benchmark.study.schema import Augmentation
 from tests.support.datasources import CPU, digits, recipe
 
@@ -25,8 +26,8 @@ def batch(count=16, size=(3, 12, 10), classes=5):
 
 def mixed(count, seed=0, **alphas):
     """The same batch, mixed `count` times in one epoch."""
-    mixer = Mixer(recipe(**alphas), 5, seed, 0)
-    return [mixer.mix(batch()) for _ in range(count)]
+    mixer = Mixer(recipe(16, **alphas), 5, seed, 0, count, (12, 10), CPU)
+    return [mixer.mix(batch(), step) for step in range(count)]
 
 
 def own_shares(loaded, plain):
@@ -63,6 +64,23 @@ def test_a_mixed_epoch_is_the_same_when_it_is_replayed_and_differs_with_another_
         assert torch.equal(loaded.targets, replayed.targets)
     for loaded, different in zip(first, other, strict=True):
         assert not torch.equal(loaded.inputs, different.inputs)
+
+
+def test_each_batch_is_mixed_by_its_own_draws_of_the_epochs_stream():
+    plain = batch()
+    batches = mixed(30, seed=3, mixup=0.4, cutmix=1.0)
+
+    draw = np.random.Generator(np.random.PCG64(derive(3, "mixing", 0)))
+    for loaded in batches:
+        alpha = (0.4, 1.0)[is_cutmix := draw.integers(2)]
+        share = draw.beta(alpha, alpha)
+        partners = plain.inputs[torch.from_numpy(draw.permutation(16))]
+        row, column = int(draw.integers(12)), int(draw.integers(10))
+
+        expected = mixup(plain.inputs, partners, share)
+        if is_cutmix:
+            expected, _ = cutmix(plain.inputs, partners, share, row, column)
+        assert torch.equal(loaded.inputs, expected)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
@@ -130,10 +148,11 @@ def test_with_both_each_batch_is_mixed_by_one_of_the_two_equally_often():
 def test_an_epoch_is_mixed_after_everything_else():
     data = digits()
     mixing_recipe = recipe(100, FULL, mixup=0.4)
-    mixer = Mixer(mixing_recipe, 10, 3, 1)
+    mixer = Mixer(mixing_recipe, 10, 3, 1, 12, (32, 32), CPU)
     plain = data.epoch(3, 1, recipe(100, FULL))
-    for loaded, before in zip(data.epoch(3, 1, mixing_recipe), plain, strict=True):
-        expected = mixer.mix(before)
+    batches = zip(data.epoch(3, 1, mixing_recipe), plain, strict=True)
+    for step, (loaded, before) in enumerate(batches):
+        expected = mixer.mix(before, step)
         assert torch.equal(loaded.inputs, expected.inputs)
         assert torch.equal(loaded.targets, expected.targets)
     assert data.device == CPU

@@ -232,9 +232,9 @@ def test_an_epoch_can_be_entered_at_any_batch_without_reading_the_others(
     read: list[int] = []
     mix = Mixer.mix
 
-    def counted(self: Mixer, loaded: Loaded) -> Loaded:
+    def counted(self: Mixer, loaded: Loaded, step: int) -> Loaded:
         read.append(1)
-        return mix(self, loaded)
+        return mix(self, loaded, step)
 
     monkeypatch.setattr(Mixer, "mix", counted)
     for start in range(len(whole) + 1):

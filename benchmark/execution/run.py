@@ -7,6 +7,7 @@ Running a study again trains only what is missing.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,6 +95,8 @@ def run(
         trainable = [cell for cell in pending if str(cell) not in left_alone]
         cohorts = taught.cohorts(_distinct(trainable, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
+        if session.profile:
+            specs = _traced(specs, folder)
         resources = Resources(prepared.data, teachers.loaded)
         session.executor.run(specs, resources, session.progress)
 
@@ -177,6 +180,15 @@ def _spec(
     teacher = prepared.teacher_of(first.pair.name)
     recipe = prepared.study.recipe_of(first.row)
     return cohort_spec(prepared, session, teacher, recipe, first.seed, cells)
+
+
+def _traced(specs: Sequence[CohortSpec], folder: StudyFolder) -> list[CohortSpec]:
+    """Return cohorts of which a few steps are traced, and remove the traces of earlier runs."""
+    shutil.rmtree(folder.profiles, ignore_errors=True)
+    return [
+        spec.model_copy(update={"profile": f"cohort-{number}"})
+        for number, spec in enumerate(specs, start=1)
+    ]
 
 
 def _summary(

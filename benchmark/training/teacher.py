@@ -20,13 +20,19 @@ class Teacher:
 
     Attributes:
         model: The network.
-        sha256: SHA-256 of the network's weights file.
+        sha256: SHA-256 of the network's weights file; empty for an untrained network that stands in
+            for a teacher.
     """
 
     def __init__(self, model: TappedModel, sha256: str):
         self.model = model.eval().requires_grad_(False)
         self.sha256 = sha256
         self._test_logits: Tensor | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network is a teacher, and not one that stands in for it."""
+        return bool(self.sha256)
 
     def output(self, loaded: Loaded) -> Output:
         """Run the network on a batch, without gradients.

@@ -182,10 +182,14 @@ def _print_profiles(folder: Path) -> None:
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
+    from benchmark.cli.run_plan import duration
+
     tell(
         f"{counted(summary.trained, 'cell')} trained, {summary.already_done} already done, "
         f"{len(summary.failed)} failed"
     )
+    if summary.saved_seconds >= 1:
+        tell(f"sharing the teachers' forward passes saved {duration(summary.saved_seconds)}")
     for label, reason in summary.failed.items():
         tell(f"failed: {label}: {reason}")
     for name, reason in prepared.not_applicable.items():

@@ -124,9 +124,11 @@ def _train_epoch(
             clock.enter(member)
 
         output = None
-        if teacher is not None and any(member.taught for member in turn):
+        taught = [member for member in turn if member.taught]
+        if teacher is not None and taught:
             with watch.running(), conditions.autocast(), tracer.part(TEACHER):
                 output = teacher.output(loaded)
+            clock.passed(taught)
 
         for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)

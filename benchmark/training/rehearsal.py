@@ -19,7 +19,7 @@ from benchmark.training.cohort import build_members, isolated
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
-from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.stopwatch import Stopwatch, TeacherTime
 from methods import Output
 
 LEAST, MOST = 2, 10
@@ -83,13 +83,14 @@ def rehearse(
     """
     heart = heart or Heartbeat()
     members = build_members(tasks, conditions, progress, heart)
-    with_early_stage = [member for member in members if member.length.early]
+    early = [member for member in members if member.length.early]
 
     rehearsal = _Rehearsal(conditions, heart)
-    if with_early_stage:
-        seconds /= 2
-        rehearsal.stage(with_early_stage, -1, seconds)
-    rehearsal.stage([member for member in members if not member.left], 0, seconds)
+    deadline = time.monotonic() + seconds
+    if early:
+        rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
+    left = deadline - time.monotonic()
+    rehearsal.stage([member for member in members if not member.left], 0, left)
 
     for member in members:
         if not member.left:
@@ -157,7 +158,7 @@ class _Rehearsal:
 
         self._heart.beat(heartbeat.SAVING, member.task.name)
         started = time.perf_counter()
-        member.save_inside_epoch(0.0)
+        member.save_inside_epoch(TeacherTime())
         checkpoint = time.perf_counter() - started
 
         self._check(member)

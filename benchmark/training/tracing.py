@@ -14,7 +14,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from benchmark.files import write_atomically, write_error
-from benchmark.wording import counted
 
 STEPS = 3
 """Steps that are traced, after a warm-up step."""
@@ -176,7 +175,7 @@ def _paragraph(own: Sum) -> str:
     total = own.microseconds.total()
     lines = [f"{own.name}: {total / own.steps / 1000:.3g} ms per step"]
     for name, time in own.microseconds.most_common(DEAREST):
-        calls = counted(round(own.calls[name] / own.steps), "call")
+        calls = own.calls[name] / own.steps
         share = 100 * time / max(total, 1e-9)
-        lines.append(f"  {time / own.steps / 1000:8.3f} ms {share:4.0f} %  {name}, {calls}")
+        lines.append(f"  {time / own.steps / 1000:8.3f} ms {share:4.0f} %  {name}, {calls:.3g} x")
     return "\n".join(lines) + "\n"

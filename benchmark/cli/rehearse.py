@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
 from benchmark.cli.options import (
@@ -11,16 +9,14 @@ from benchmark.cli.options import (
     CohortSize,
     Device,
     ExecutorName,
+    StepMinutes,
     StudyFile,
     load_study,
     opened_executor,
     workspace_of,
 )
-from benchmark.cli.screen import print_wide, say, tell, warn
+from benchmark.cli.screen import messages, print_wide, say, tell
 from benchmark.records.layout import Workspace
-
-if TYPE_CHECKING:
-    from benchmark.training.progress import Progress
 
 STEP_MINUTES = 5.0
 """A rehearsal does not wait for a hanging step as long as a training does."""
@@ -31,12 +27,7 @@ def rehearse(
     study: StudyFile,
     cohort_size: CohortSize = None,
     executor: ExecutorName = EXECUTOR,
-    step_minutes: Annotated[
-        float,
-        typer.Option(
-            min=0.01, help="Minutes after which a step that does not end fails its row (process)."
-        ),
-    ] = STEP_MINUTES,
+    step_minutes: StepMinutes = STEP_MINUTES,
     device: Device = None,
 ) -> None:
     """Take a few steps of every row, name what will not run, and price the study in hours.
@@ -44,6 +35,7 @@ def rehearse(
     Nothing is recorded. The exit code is 2 if a row fails.
     """
     from benchmark.cli import price_table
+    from benchmark.cli.progress import PlainProgress
     from benchmark.execution import environment, prepare
     from benchmark.execution import rehearse as execution
     from benchmark.execution.price import price
@@ -60,10 +52,9 @@ def rehearse(
             str(study),
             chosen,
             environment.environment(chosen),
-            _warning(),
+            PlainProgress(messages),
             opened,
             step_minutes,
-            None,
         )
         rehearsal = execution.rehearse(prepared, session, cohort_size, say)
 
@@ -75,14 +66,3 @@ def rehearse(
         tell(f"will fail: {name}: {reason}")
     if rehearsal.failed:
         raise SystemExit(2)
-
-
-def _warning() -> Progress:
-    """Return a listener that prints warnings only."""
-    from benchmark.training.progress import Progress
-
-    class Warning(Progress):
-        def warn(self, text: str) -> None:
-            warn(text)
-
-    return Warning()

@@ -81,7 +81,7 @@ def run(
         bool,
         typer.Option(
             "--profile",
-            help="Trace a few steps of each cohort, and print the dearest operators of each cell.",
+            help="Trace a few steps of each cohort, and print the most expensive operators.",
         ),
     ] = False,
     executor: ExecutorName = EXECUTOR,
@@ -169,7 +169,7 @@ def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) ->
 
 
 def _print_profiles(folder: Path) -> None:
-    """Print the dearest operators of each cell."""
+    """Print the most expensive operators of each cell."""
     files = sorted(folder.glob("*.txt"))
     if not files:
         tell("no step was traced: nothing was trained, or an epoch has only one batch")

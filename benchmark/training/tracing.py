@@ -18,7 +18,7 @@ from benchmark.files import write_atomically, write_error
 STEPS = 3
 """Steps that are traced, after a warm-up step."""
 
-DEAREST = 10
+LISTED = 10
 """Operators that are listed for each member."""
 
 TEACHER = "teacher"
@@ -52,7 +52,7 @@ class FileTracer(Tracer):
     """Writes a trace of the first epoch of the main training, and a summary.
 
     The trace, `<name>.json.gz`, can be opened in Perfetto or Chrome. The summary, `<name>.txt`,
-    lists the dearest operators of each member and of the teacher.
+    lists the most expensive operators of each member and of the teacher.
     """
 
     def __init__(self, folder: Path, name: str, device: torch.device):
@@ -136,7 +136,7 @@ class Sum:
 
 
 def sum_up(events: Iterable[Any], parts: Iterable[str], *, on_gpu: bool) -> list[Sum]:
-    """Sum up the times of the operators in each part of the steps, dearest part first.
+    """Sum up the times of the operators in each part of the steps, most expensive part first.
 
     An operator belongs to the part during which it began, in whatever thread: on a GPU, autograd
     has a thread of its own.
@@ -171,10 +171,10 @@ def sum_up(events: Iterable[Any], parts: Iterable[str], *, on_gpu: bool) -> list
 
 
 def _paragraph(own: Sum) -> str:
-    """Return the dearest operators of a part, one a line."""
+    """Return the most expensive operators of a part, one a line."""
     total = own.microseconds.total()
     lines = [f"{own.name}: {total / own.steps / 1000:.3g} ms per step"]
-    for name, time in own.microseconds.most_common(DEAREST):
+    for name, time in own.microseconds.most_common(LISTED):
         calls = own.calls[name] / own.steps
         share = 100 * time / max(total, 1e-9)
         lines.append(f"  {time / own.steps / 1000:8.3f} ms {share:4.0f} %  {name}, {calls:.3g} x")

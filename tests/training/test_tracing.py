@@ -1,4 +1,4 @@
-"""A trace names the parts of a step and their dearest operators, and changes no bit."""
+"""A trace names the parts of a step and their most expensive operators, and changes no bit."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ def test_operators_are_summed_up_by_the_part_in_which_they_begin() -> None:
     assert on_gpu.microseconds["conv"] == 60
 
 
-def test_a_paragraph_lists_the_dearest_operators_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "DEAREST", 2)
+def test_a_paragraph_lists_the_costliest_operators_per_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracing, "LISTED", 2)
     first, _ = sum_up(EVENTS, ["teacher", "kd"], on_gpu=False)
     assert tracing._paragraph(first) == (
         "kd: 0.0065 ms per step\n"
@@ -103,7 +105,7 @@ def run_file(folder: Path, *options: str) -> Ended:
 
 
 @pytest.mark.trains
-def test_a_traced_run_writes_a_trace_and_prints_the_dearest_operators_of_each_cell(
+def test_a_traced_run_writes_a_trace_and_prints_the_most_expensive_operators_of_each_cell(
     traced: tuple[Path, Ended],
 ) -> None:
     workspace, ended = traced

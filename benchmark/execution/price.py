@@ -110,7 +110,7 @@ class _Training:
         length: Number of epochs in each stage.
         steps: Batches per epoch.
         figures: What was measured.
-        seconds: Time of its own steps, validation, checkpoints and test.
+        seconds: Time to build it, and of its own steps, validation, checkpoints and test.
     """
 
     method: Method
@@ -141,7 +141,7 @@ def _training(data: Data, method: Method, recipe: Recipe, figures: Figures) -> _
     validated = 0 if data.val is None else length.epochs * len(data.val)
     evaluations = (validated + data.tests) * figures.evaluated
     checkpoints = length.total * figures.checkpoint
-    seconds = own_steps + evaluations + checkpoints + figures.final
+    seconds = own_steps + evaluations + checkpoints + figures.built + figures.final
     return _Training(method, length, steps, figures, seconds)
 
 

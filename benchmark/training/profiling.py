@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.measures import BATCH, BY_COLUMN
 from benchmark.models.deployed import Evaluated
-from benchmark.models.inference import evaluating
+from benchmark.models.inference import count_macs, evaluating
 from methods import Needs
 
 WARM_UPS = 5
@@ -60,7 +60,10 @@ def latency(model: Evaluated, batch_size: int) -> float:
 
 def duration(model: Evaluated) -> float:
     """Return about how many seconds `costs` takes, from two passes of each size."""
-    seconds = 0.0
+    started = time.perf_counter()
+    count_macs(model, model.example(1), Needs())
+    seconds = time.perf_counter() - started
+
     for batch_size in (1, BATCH):
         single = _seconds_of_pass(model, batch_size)
         warm_ups = _passes(single, 1, WARM_UPS, WARM_UP_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from benchmark.data import Loaded
@@ -41,7 +41,8 @@ class Figures:
             cohort needs the teacher.
         batch: Time that the cohort waits for a batch.
         evaluated: Time of the evaluation of one image.
-        final: Time in which a finished cell's latency is measured.
+        built: Time in which the cell's networks are built.
+        final: Time in which the costs of a finished cell are measured.
         checkpoint: Time in which a checkpoint is written.
         memory: Highest memory use while the cell trained beside the others of its cohort, in MiB;
             see `profiling.peak_memory`.
@@ -53,6 +54,7 @@ class Figures:
     teacher: float
     batch: float
     evaluated: float
+    built: float
     final: float
     checkpoint: float
     memory: float
@@ -82,10 +84,12 @@ def rehearse(
         InputError: A file cannot be read or written.
     """
     heart = heart or Heartbeat()
+    started = time.perf_counter()
     members = build_members(tasks, conditions, progress, heart)
+    built = (time.perf_counter() - started) / len(tasks)
     early = [member for member in members if member.length.early]
 
-    rehearsal = _Rehearsal(conditions, heart)
+    rehearsal = _Rehearsal(conditions, heart, built)
     deadline = time.monotonic() + seconds
     if early:
         rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
@@ -111,9 +115,10 @@ class _Times:
 class _Rehearsal:
     """Runs the members of a cohort for a few steps, and keeps the times."""
 
-    def __init__(self, conditions: Conditions, heart: Heartbeat):
+    def __init__(self, conditions: Conditions, heart: Heartbeat, built: float):
         self._conditions = conditions
         self._heart = heart
+        self._built = built
         self._watch = Stopwatch(conditions.data.device)
         self._times: dict[Member, _Times] = {}
         self._teacher: list[float] = []
@@ -169,14 +174,15 @@ class _Rehearsal:
             teacher=_typical(self._teacher),
             batch=_typical(self._batch),
             evaluated=evaluated,
+            built=self._built,
             final=final,
             checkpoint=checkpoint,
             memory=times.memory,
             steps=min(len(stage) for stage in stages) - 1,
         )
 
-    def _batches(self, epoch: int, views: bool) -> Iterator[tuple[int, Loaded]]:
-        """Yield the batches of an epoch with their indices, again and again."""
+    def _batches(self, epoch: int, views: bool) -> Generator[tuple[int, Loaded]]:
+        """Yield the batches of an epoch with their indices, over and over."""
         conditions = self._conditions
         while True:
             batches = conditions.data.epoch(conditions.seed, epoch, conditions.recipe, views)

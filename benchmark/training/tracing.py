@@ -147,7 +147,7 @@ def sum_up(events: Iterable[Any], parts: Iterable[str], *, on_gpu: bool) -> list
         on_gpu: Whether the time on the GPU counts; otherwise, it is that on the CPU.
     """
     sums = {name: Sum(name) for name in parts}
-    on_cpu = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
+    on_cpu = [event for event in events if event.device_type.name == "CPU"]
     spans = sorted(
         (event.time_range.start, event.time_range.end, event.name)
         for event in on_cpu

@@ -23,6 +23,7 @@ FIGURES = Figures(
     teacher=100.0,
     batch=0.0,
     evaluated=0.0,
+    built=0.0,
     final=0.0,
     checkpoint=0.0,
     memory=10.0,
@@ -65,7 +66,7 @@ def test_evaluations_checkpoints_and_batches_are_counted() -> None:
 
     assert other(evaluated=1.0).students == 2 * 40 + 449
     assert other(checkpoint=1.0).students == 2
-    assert other(final=1.0).students == 1
+    assert other(final=1.0).students == other(built=1.0).students == 1
     assert other(batch=1.0).batches == other(batch=1.0).total == 2 * STEPS
 
 

@@ -19,6 +19,7 @@ from benchmark.cli import (
     forget,
     leaderboard,
     listing,
+    rehearse,
     run,
     signals,
     track,
@@ -45,6 +46,7 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
+    rehearse.rehearse,
     tune.tune,
     leaderboard.leaderboard,
     leaderboard.gallery,

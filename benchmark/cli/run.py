@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from benchmark.cli.leaderboard import print_leaderboard, publish_leaderboard
 from benchmark.cli.options import (
@@ -76,6 +77,13 @@ def run(
             help="Record load and memory of this machine in MLflow; needs kdbench[system].",
         ),
     ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Trace a few steps of each cohort, and print the most expensive operators.",
+        ),
+    ] = False,
     executor: ExecutorName = EXECUTOR,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
@@ -126,12 +134,15 @@ def run(
                 opened,
                 step_minutes,
                 checkpoint_minutes,
+                profile,
             )
             summary = execution.run(
                 prepared, session, cohort_size, keep_stale=keep_stale, retrain=retrain
             )
 
     _print_summary(summary, prepared)
+    if profile:
+        _print_profiles(workspace.study(loaded.name).profiles)
     if not is_recorded():
         tell(f"recorded in {folder}; run `kdbench sync {study}` to write it to MLflow")
     elif store is not None:
@@ -157,11 +168,28 @@ def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) ->
     print_wide(run_plan.plan(prepared, workspace, cohort_size, say))
 
 
+def _print_profiles(folder: Path) -> None:
+    """Print the most expensive operators of each cell."""
+    files = sorted(folder.glob("*.txt"))
+    if not files:
+        tell("no step was traced: nothing was trained, or an epoch has only one batch")
+        return
+
+    for file in files:
+        trace = file.with_suffix(".json.gz")
+        tell(f"{trace}: open it in https://ui.perfetto.dev or chrome://tracing")
+        print_wide(Text(file.read_text(encoding="utf-8")))
+
+
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
+    from benchmark.cli.run_plan import duration
+
     tell(
         f"{counted(summary.trained, 'cell')} trained, {summary.already_done} already done, "
         f"{len(summary.failed)} failed"
     )
+    if summary.saved_seconds >= 1:
+        tell(f"sharing the teachers' forward passes saved {duration(summary.saved_seconds)}")
     for label, reason in summary.failed.items():
         tell(f"failed: {label}: {reason}")
     for name, reason in prepared.not_applicable.items():

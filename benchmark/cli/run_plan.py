@@ -160,7 +160,7 @@ def cost_line(cost: Estimate) -> str:
         separate = f"; {_shown(cost.alone)} without sharing the teacher's forward passes"
 
     return (
-        f"cost: {_shown(cost.tmac)} TMAC{separate}; about {_duration(cost.seconds)} on this machine"
+        f"cost: {_shown(cost.tmac)} TMAC{separate}; about {duration(cost.seconds)} on this machine"
     )
 
 
@@ -168,7 +168,7 @@ def _shown(tmac: float) -> str:
     return f"{tmac:,.0f}" if tmac >= 1000 else f"{tmac:.3g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours = minutes // 60

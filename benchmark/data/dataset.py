@@ -121,8 +121,7 @@ class Data:
         equal = self.duplicates["train/test"]
         if equal == 0:
             return None
-        tested = self._source.test_labels if self.test_index is None else self.test_index
-        return equal, len(tested)
+        return equal, self.tests
 
     def test(self, evidence: Finished) -> Inputs:
         """Return the test inputs for a cell that has finished training.
@@ -132,6 +131,12 @@ class Data:
         """
         evidence.verify()
         return self._source.test(self.test_index)
+
+    @property
+    def tests(self) -> int:
+        """Number of test inputs that are used."""
+        used = self._source.test_labels if self.test_index is None else self.test_index
+        return len(used)
 
     def steps(self, batch_size: int) -> int:
         """Return the number of full batches in an epoch.

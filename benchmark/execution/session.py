@@ -26,6 +26,7 @@ class Session:
         executor: Trains the cohorts.
         step_minutes: Minutes without progress in a training step after which a cell hangs.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        profile: Whether a few steps of each cohort of students are traced.
     """
 
     workspace: Workspace
@@ -36,6 +37,7 @@ class Session:
     executor: Executor = field(default_factory=lambda: executors.create(executors.DEFAULT))
     step_minutes: float = executors.STEP_MINUTES
     checkpoint_minutes: float | None = executors.CHECKPOINT_MINUTES
+    profile: bool = False
 
     @property
     def store(self) -> TeacherStore:

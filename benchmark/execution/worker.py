@@ -16,6 +16,7 @@ from benchmark.execution.cell_code import code_of_parts
 from benchmark.execution.executors.base import CellSpec, CohortSpec, Resources
 from benchmark.execution.prepare import load_data
 from benchmark.execution.recorded_code import CODE
+from benchmark.execution.stand_in import teacher_on_trial
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.plugins import loading
 from benchmark.records.checkpoints import CellFolder
@@ -25,13 +26,15 @@ from benchmark.study.schema import Network, Recipe
 from benchmark.training.cohort import train
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.progress import Progress
+from benchmark.training.rehearsal import rehearse
 from benchmark.training.teacher import Teacher
+from benchmark.training.tracing import FileTracer, Tracer
 
 
 def train_cohort(
     spec: CohortSpec, resources: Resources, progress: Progress, heart: Heartbeat | None = None
 ) -> None:
-    """Train the cells of a cohort side by side.
+    """Train or rehearse the cells of a cohort side by side.
 
     Args:
         spec: The cohort.
@@ -48,7 +51,17 @@ def train_cohort(
         _check_resources(cell, resources.data, conditions.teacher)
 
     tasks = [task_of(spec, cell) for cell in spec.cells]
-    train(tasks, conditions, progress, heart)
+    if spec.rehearsal is None:
+        train(tasks, conditions, progress, heart, _tracer(spec))
+    else:
+        rehearse(tasks, conditions, spec.rehearsal, progress, heart)
+
+
+def _tracer(spec: CohortSpec) -> Tracer:
+    """Return what traces the steps of a cohort."""
+    if spec.profile is None:
+        return Tracer()
+    return FileTracer(study_folder(spec).profiles, spec.profile, torch.device(spec.device))
 
 
 def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
@@ -122,6 +135,8 @@ class Worker:
             self._data_key = key
             self._teachers = {}
 
+        if spec.rehearsal is not None:
+            return Resources(self._data, _teachers_on_trial(spec, workspace, self._data))
         if spec.teacher is not None and spec.teacher not in self._teachers:
             self._teachers = {spec.teacher: _load_teacher(spec.teacher, workspace, self._data)}
         return Resources(self._data, self._teachers)
@@ -133,6 +148,15 @@ def _load_teacher(key: str, workspace: Workspace, data: Data) -> Teacher:
     if card is None:
         raise InputError(f"{store.folder}: no teacher {key}; run the study again")
     return teachers.load(card, f"teacher {key}", store, data)
+
+
+def _teachers_on_trial(spec: CohortSpec, workspace: Workspace, data: Data) -> dict[str, Teacher]:
+    """Return the teacher of a rehearsal, which need not be in the store."""
+    if spec.teacher is None:
+        return {}
+
+    network = _network_of(spec.cells[0].configuration["teacher"])
+    return {spec.teacher: teacher_on_trial(spec.teacher, network, TeacherStore(workspace), data)}
 
 
 def work(spec: CohortSpec, progress: Progress, say: Callable[[str], None] = lambda _: None) -> None:

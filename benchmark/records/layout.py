@@ -11,6 +11,7 @@
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
+        profiles/                  traces of `kdbench run --profile`
         search/                  SearchFolder: a study folder of trials, with
           optuna.db  <key>.json  <key>/*.png
 
@@ -141,6 +142,11 @@ class StudyFolder:
     def crash(self) -> Path:
         """Where the threads of a process were when it crashed."""
         return self.path / "crash.txt"
+
+    @property
+    def profiles(self) -> Path:
+        """The folder of traces, one per cohort, and their summaries."""
+        return self.path / "profiles"
 
     @property
     def sync_lock(self) -> Path:

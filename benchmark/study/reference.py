@@ -51,6 +51,12 @@ the sections below replace some of its keys.
 Changing a value that affects results gives a cell a new identity, and only new cells are trained.
 The names of studies, pairs and rows, `question`, `tracking`, `root`, `workers` and `min_accuracy`
 do not affect results.
+
+Before a long study, `kdbench rehearse STUDY.yaml` takes a few steps of every row on the device at
+hand, and records nothing. It lists the time and memory of each row, names those that will fail, and
+prices the study in hours. `kdbench run STUDY.yaml --profile` traces a few steps of each cohort: it
+prints the most expensive operators of each cell, and writes Chrome traces to the folder `profiles`
+of the study.
 """
 
 

@@ -47,17 +47,20 @@ class Tally:
         best_epoch: The first epoch with the highest validation accuracy so far; -1 if there is
             none yet.
         best_accuracy: Validation accuracy of that epoch, in percent.
+        saved_seconds: The part of `teacher_seconds` that other members of the cohort paid.
     """
 
     own_seconds: float = 0.0
     teacher_seconds: float = 0.0
     best_epoch: int = -1
     best_accuracy: float = -math.inf
+    saved_seconds: float = 0.0
 
-    def add(self, own_seconds: float, teacher_seconds: float) -> float:
-        """Add the times of an epoch, and return their sum."""
+    def add(self, own_seconds: float, teacher_seconds: float, saved_seconds: float = 0.0) -> float:
+        """Add the times of an epoch, and return the sum of the member's and the teacher's time."""
         self.own_seconds += own_seconds
         self.teacher_seconds += teacher_seconds
+        self.saved_seconds += saved_seconds
         return own_seconds + teacher_seconds
 
     def exceeds(self, hours: float | None) -> bool:
@@ -82,12 +85,17 @@ class Tally:
         """
         seconds = state["seconds"]
         best = state["best"]
-        return cls(seconds["own"], seconds["teacher"], best["epoch"], best["val/acc1"])
+        saved = seconds.get("saved", 0.0)  # earlier versions did not count it
+        return cls(seconds["own"], seconds["teacher"], best["epoch"], best["val/acc1"], saved)
 
     def to_json(self) -> dict[str, Any]:
         """Return the tally in the form that `from_json` reads."""
         return {
-            "seconds": {"own": self.own_seconds, "teacher": self.teacher_seconds},
+            "seconds": {
+                "own": self.own_seconds,
+                "teacher": self.teacher_seconds,
+                "saved": self.saved_seconds,
+            },
             "best": {"epoch": self.best_epoch, "val/acc1": self.best_accuracy},
         }
 

@@ -22,6 +22,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.tracing import TEACHER, Tracer
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     conditions: Conditions,
     progress: Progress,
     heart: Heartbeat | None = None,
+    tracer: Tracer | None = None,
 ) -> None:
     """Train, evaluate and record all tasks side by side, each resuming from its folder.
 
@@ -40,12 +42,14 @@ def train(
         conditions: Data and settings that the members share.
         progress: Receives the progress events of all members.
         heart: Receives what the cohort turns to, step by step.
+        tracer: Receives the parts of the steps.
 
     Raises:
         InputError: A file that the cohort needs cannot be read or written.
     """
     heart = heart or Heartbeat()
-    members = _build_members(tasks, conditions, progress, heart)
+    tracer = tracer or Tracer()
+    members = build_members(tasks, conditions, progress, heart)
     first = min((member.state.epoch for member in members), default=0)
     last = max((member.length.epochs for member in members), default=0)
 
@@ -55,7 +59,8 @@ def train(
             members = _finish_done(members, heart)
             active = [member for member in members if member.active(epoch)]
             if active:
-                _train_epoch(active, epoch, conditions, saver, heart)
+                with tracer.epoch(epoch):
+                    _train_epoch(active, epoch, conditions, saver, heart, tracer)
 
 
 def _finish_done(members: Sequence[Member], heart: Heartbeat) -> list[Member]:
@@ -63,13 +68,13 @@ def _finish_done(members: Sequence[Member], heart: Heartbeat) -> list[Member]:
     for member in members:
         if member.done:
             heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
-            with _isolated(member):
+            with isolated(member):
                 member.finish()
 
     return [member for member in members if not member.done and not member.left]
 
 
-def _build_members(
+def build_members(
     tasks: Sequence[Task], conditions: Conditions, progress: Progress, heart: Heartbeat
 ) -> list[Member]:
     """Build the members; tasks whose member cannot be built are recorded as failed."""
@@ -99,7 +104,12 @@ def _build_member(task: Task, conditions: Conditions, progress: Progress) -> Mem
 
 
 def _train_epoch(
-    members: Sequence[Member], epoch: int, conditions: Conditions, saver: Saver, heart: Heartbeat
+    members: Sequence[Member],
+    epoch: int,
+    conditions: Conditions,
+    saver: Saver,
+    heart: Heartbeat,
+    tracer: Tracer,
 ) -> None:
     data = conditions.data
     teacher = conditions.teacher
@@ -121,31 +131,34 @@ def _train_epoch(
             clock.enter(member)
 
         output = None
-        if teacher is not None and any(member.taught for member in turn):
-            with watch.running():
+        taught = [member for member in turn if member.taught]
+        if teacher is not None and taught:
+            with watch.running(), tracer.part(TEACHER):
                 output = teacher.output(loaded, conditions.recipe.precision)
+            clock.passed(taught)
 
         for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
-            with _isolated(member):
+            with isolated(member), tracer.part(member.task.label):
                 member.step(loaded, output, step)
 
         for member in saver.due([member for member in turn if member.active(epoch)], step):
             heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
-            with _isolated(member):
+            with isolated(member):
                 member.save_inside_epoch(clock.since(member))
+        tracer.end_step()
         heart.beat(heartbeat.BATCH)
 
     for member in members:
         if member.active(epoch):
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
-            with _isolated(member):
+            with isolated(member):
                 member.end_epoch(clock.since(member))
     saver.all_saved()
 
 
 @contextmanager
-def _isolated(member: Member) -> Iterator[None]:
+def isolated(member: Member) -> Iterator[None]:
     """Confine an error of one member to that member, which is set aside if a file is damaged.
 
     Errors of the disk, the seal and the device affect the whole cohort and are re-raised.

@@ -15,7 +15,7 @@ from benchmark.training.losses import Step
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from benchmark.training.state import State
-from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.stopwatch import SAVED, Stopwatch, TeacherTime
 from methods import Output
 
 
@@ -96,25 +96,25 @@ class Member:
         self.state.partial.step = step + 1
         return self.state.partial.log.add(loss, loaded.labels)
 
-    def save_inside_epoch(self, teacher_seconds: float) -> None:
+    def save_inside_epoch(self, teacher: TeacherTime) -> None:
         """Save the state between two batches, unless it is worth nothing.
 
         The end of the epoch then tells what is not finite.
 
         Args:
-            teacher_seconds: As for `end_epoch`.
+            teacher: As for `end_epoch`.
         """
-        self._count_seconds(teacher_seconds)
+        self._count_seconds(teacher)
         partial = self.state.partial
         if partial.log.finite and has_finite_weights(self.student.network):
             self._recorder.inside_epoch(self.state.checkpoint(partial))
 
-    def end_epoch(self, teacher_seconds: float) -> None:
+    def end_epoch(self, teacher: TeacherTime) -> None:
         """Check, validate and record the epoch.
 
         Args:
-            teacher_seconds: Time of the teacher's forward passes in this epoch, since the last
-                checkpoint inside it.
+            teacher: Time of the teacher's forward passes in this epoch, since the last checkpoint
+                inside it.
 
         Raises:
             FloatingPointError: A value is not finite. The previous checkpoint is kept.
@@ -123,9 +123,12 @@ class Member:
         metrics = state.partial.log.close(state.position + 1)
         check_weights(self.student.network, state.position + 1)
 
-        self._count_seconds(teacher_seconds)
+        self._count_seconds(teacher)
         spent = state.partial.tally
         seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds)
+        if self.taught:
+            metrics["teacher_share"] = 100 * spent.teacher_seconds / max(seconds, 1e-9)
+            metrics[SAVED] = spent.saved_seconds
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
         metrics["lr"] = state.stage.optimizer.rate
 
@@ -161,8 +164,9 @@ class Member:
         self.state.partial = Partial()
         self.left = True
 
-    def _count_seconds(self, teacher_seconds: float) -> None:
-        self.state.partial.tally.add(self._watch.read(), teacher_seconds if self.taught else 0.0)
+    def _count_seconds(self, teacher: TeacherTime) -> None:
+        counted = teacher if self.taught else TeacherTime()
+        self.state.partial.tally.add(self._watch.read(), counted.seconds, counted.saved)
 
     def _validate(self) -> dict[str, float]:
         """Return the validation metrics, if any; under `best_val`, save new best weights."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.training.conditions import Conditions
 from benchmark.training.member import Member
-from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.stopwatch import Stopwatch, TeacherTime
 
 
 class Saver:
@@ -64,6 +64,7 @@ class TeacherClock:
         self._watch = watch
         self._total = 0.0
         self._asked: dict[int, float] = {}
+        self._saved: dict[int, list[float]] = {}
 
     def enter(self, member: Member) -> None:
         """Count from now on for a member, unless it has entered before.
@@ -73,15 +74,22 @@ class TeacherClock:
         if id(member) not in self._asked:
             self._asked[id(member)] = self._read()
 
-    def since(self, member: Member) -> float:
-        """Return the seconds since the member asked last, or since it entered.
+    def passed(self, members: Sequence[Member]) -> None:
+        """Note that the teacher has run once for some members, which share the time."""
+        for member in members:
+            self._saved.setdefault(id(member), []).append(1 - 1 / len(members))
+
+    def since(self, member: Member) -> TeacherTime:
+        """Return the time since the member asked last, or since it entered.
 
         On a GPU, wait for its work first.
         """
         total = self._read()
-        before = self._asked.get(id(member), total)
+        seconds = total - self._asked.get(id(member), total)
         self._asked[id(member)] = total
-        return total - before
+
+        saved = self._saved.pop(id(member), [])
+        return TeacherTime(seconds, seconds * sum(saved) / max(len(saved), 1))
 
     def _read(self) -> float:
         self._total += self._watch.read()

@@ -5,8 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+
+SAVED = "teacher_saved_seconds"
+"""Metric of an epoch: what sharing the teacher's forward passes saved; see `TeacherTime`."""
+
+
+@dataclass(frozen=True)
+class TeacherTime:
+    """Time of the teacher's forward passes for a member.
+
+    Attributes:
+        seconds: Time of the passes.
+        saved: The part of it that other members paid, because they shared the passes; the parts of
+            all members add up to what the cohort saved.
+    """
+
+    seconds: float = 0.0
+    saved: float = 0.0
 
 
 class Stopwatch:

@@ -21,7 +21,8 @@ class Teacher:
 
     Attributes:
         model: The network.
-        sha256: SHA-256 of the network's weights file.
+        sha256: SHA-256 of the network's weights file; empty for an untrained network that stands in
+            for a teacher.
     """
 
     def __init__(self, model: TappedModel, sha256: str):
@@ -29,6 +30,11 @@ class Teacher:
         self.sha256 = sha256
         self._test_logits: Tensor | None = None
         self._lowered: dict[str, TappedModel] = {}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network is a teacher, and not one that stands in for it."""
+        return bool(self.sha256)
 
     def output(self, loaded: Loaded, precision: str = "fp32") -> Output:
         """Run the network on a batch, without gradients.

@@ -70,4 +70,4 @@ def test_a_short_plan_lists_its_cells(workspace: Path) -> None:
     ],
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert run_plan._duration(seconds) == text
+    assert run_plan.duration(seconds) == text

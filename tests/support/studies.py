@@ -28,6 +28,8 @@ ROWS, SEEDS = ("student", "kd", "at"), (0, 1, 2)
 
 CLOCKED = (
     "samples_per_second",
+    "teacher_share",
+    "teacher_saved_seconds",
     "cost/latency_ms",
     "cost/latency_batch64_ms",
     "cost/train_seconds",

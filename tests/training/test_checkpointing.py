@@ -38,7 +38,7 @@ def taken(record: EarlyEpoch | Epoch = RECORD, tally: Tally | None = None) -> Ch
 
 
 def test_a_checkpoint_has_the_names_that_earlier_versions_gave_it() -> None:
-    checkpoint = taken(tally=Tally(1.5, 0.25, 1, 90.0))
+    checkpoint = taken(tally=Tally(1.5, 0.25, 1, 90.0, 0.125))
     assert checkpoint.epoch == 3
     assert set(checkpoint.tensors) == {
         "student/weight",
@@ -56,7 +56,7 @@ def test_a_checkpoint_has_the_names_that_earlier_versions_gave_it() -> None:
     assert checkpoint.state == {
         "record": {"time": 7, "epoch": 2, "metrics": {"lr": 0.5}},
         "kind": "epoch",
-        "seconds": {"own": 1.5, "teacher": 0.25},
+        "seconds": {"own": 1.5, "teacher": 0.25, "saved": 0.125},
         "best": {"epoch": 1, "val/acc1": 90.0},
     }
 
@@ -95,9 +95,15 @@ def test_a_record_of_an_earlier_version_without_a_kind_is_of_an_epoch() -> None:
 
 
 def test_a_tally_comes_back_from_its_json() -> None:
-    tally = Tally(1.5, 0.25, 1, 90.0)
+    tally = Tally(1.5, 0.25, 1, 90.0, 0.125)
     assert Tally.from_json(tally.to_json()) == tally
     assert Tally.from_json(Tally().to_json()) == Tally(0.0, 0.0, -1, -math.inf)
+
+
+def test_a_tally_of_an_earlier_version_has_saved_nothing() -> None:
+    state = Tally(1.5, 0.25, 1, 90.0, 0.125).to_json()
+    del state["seconds"]["saved"]
+    assert Tally.from_json(state) == Tally(1.5, 0.25, 1, 90.0)
 
 
 @pytest.mark.parametrize("state", [{}, {"seconds": {}}, {"seconds": {"own": 1, "teacher": 1}}])
@@ -113,6 +119,6 @@ def test_a_tally_keeps_the_first_of_the_best_epochs_and_adds_up_times() -> None:
     ]
     assert improvements == [True, True, False, False]
     assert (tally.best_epoch, tally.best_accuracy) == (1, 2.0)
-    tally.add(1.0, 0.5)
+    assert tally.add(1.0, 0.5, 0.25) == 1.5
     tally.add(2.0, 0.0)
-    assert (tally.own_seconds, tally.teacher_seconds) == (3.0, 0.5)
+    assert (tally.own_seconds, tally.teacher_seconds, tally.saved_seconds) == (3.0, 0.5, 0.25)

@@ -11,6 +11,7 @@ import torch
 from benchmark import data
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.training import evaluate, member
+from benchmark.training.stopwatch import TeacherTime
 from tests.support.studies import Interrupt, bits, folders, metrics, plan, records, run, tiny
 from tests.training.rows import row
 
@@ -145,8 +146,8 @@ def test_validation_selection_and_test_use_the_averaged_weights(
 
     end = member.Member.end_epoch
 
-    def ended(self: member.Member, seconds: float) -> None:
-        end(self, seconds)
+    def ended(self: member.Member, teacher: TeacherTime) -> None:
+        end(self, teacher)
         own.append(self.student.network.conv1.weight.detach().clone())
 
     monkeypatch.setattr(evaluate, "validate", spy)

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.training import saving
 from benchmark.training.saving import Saver, TeacherClock
+from benchmark.training.stopwatch import TeacherTime
 
 STEPS = 10
 
@@ -64,8 +65,27 @@ def test_a_member_that_joins_later_is_not_billed_for_what_the_teacher_did_before
     clock.enter(early)
     clock.enter(late)
     watch.seconds += 1.0
-    assert (clock.since(late), clock.since(early)) == (1.0, 4.0)
+    assert (clock.since(late).seconds, clock.since(early).seconds) == (1.0, 4.0)
 
     watch.seconds += 2.0
     clock.enter(late)
-    assert (clock.since(early), clock.since(late)) == (2.0, 2.0)
+    assert (clock.since(early).seconds, clock.since(late).seconds) == (2.0, 2.0)
+
+
+def test_members_share_what_each_would_have_spent_on_the_teacher_alone() -> None:
+    watch: Any = Watch()
+    clock, members = TeacherClock(watch), [member() for _ in range(4)]
+    for one in members:
+        clock.enter(one)
+
+    watch.seconds += 8.0
+    clock.passed(members)
+    spent = [clock.since(one) for one in members]
+    assert sum(time.seconds for time in spent) - sum(time.saved for time in spent) == 8.0
+    assert spent[0] == TeacherTime(8.0, 6.0)
+
+    watch.seconds += 8.0
+    clock.passed(members[:1])
+    clock.passed(members[:2])
+    assert clock.since(members[0]) == TeacherTime(8.0, 2.0)
+    assert clock.since(members[3]) == TeacherTime(8.0, 0.0)

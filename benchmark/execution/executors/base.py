@@ -31,7 +31,8 @@ class CellSpec(BaseModel):
 
     Attributes:
         label: Name of the cell in messages and progress events.
-        folder: Folder for the cell's files, relative to the workspace.
+        folder: Folder for the cell's files, relative to the workspace; absolute in a rehearsal,
+            which leaves the workspace alone.
         configuration: Everything that determines the cell's results; its hash is the cell's
             identity.
     """
@@ -68,6 +69,10 @@ class CohortSpec(BaseModel):
         step_minutes: Minutes without progress in a training step after which an executor that can
             stop a cell takes it for hanging.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        rehearsal: Seconds for a rehearsal, in which the cells take only a few steps, and report
+            what these cost as their results; see `benchmark.training.rehearsal`. None for a
+            training.
+        profile: Name of the trace of a few steps in the study's folder; None for no trace.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,6 +91,8 @@ class CohortSpec(BaseModel):
     plugins: tuple[Plugin, ...] = ()
     step_minutes: float = STEP_MINUTES
     checkpoint_minutes: float | None = CHECKPOINT_MINUTES
+    rehearsal: float | None = None
+    profile: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""`rehearse`: measures a few steps of every kind of cell, and prices the study."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmark.cli.options import (
+    EXECUTOR,
+    CohortSize,
+    Device,
+    ExecutorName,
+    StepMinutes,
+    StudyFile,
+    load_study,
+    opened_executor,
+    workspace_of,
+)
+from benchmark.cli.screen import messages, print_wide, say, tell
+from benchmark.records.layout import Workspace
+
+STEP_MINUTES = 5.0
+"""A rehearsal does not wait for a hanging step as long as a training does."""
+
+
+def rehearse(
+    context: typer.Context,
+    study: StudyFile,
+    cohort_size: CohortSize = None,
+    executor: ExecutorName = EXECUTOR,
+    step_minutes: StepMinutes = STEP_MINUTES,
+    device: Device = None,
+) -> None:
+    """Take a few steps of every row, name what will not run, and price the study in hours.
+
+    Nothing is recorded. The exit code is 2 if a row fails.
+    """
+    from benchmark.cli import price_table
+    from benchmark.cli.progress import PlainProgress
+    from benchmark.execution import environment, prepare
+    from benchmark.execution import rehearse as execution
+    from benchmark.execution.price import price
+    from benchmark.execution.session import Session
+
+    workspace = Workspace(workspace_of(context))
+    loaded = load_study(study)
+    with opened_executor(executor) as opened:
+        chosen = environment.device(device)
+        prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
+        environment.make_repeatable()
+        session = Session(
+            workspace,
+            str(study),
+            chosen,
+            environment.environment(chosen),
+            PlainProgress(messages),
+            opened,
+            step_minutes,
+        )
+        rehearsal = execution.rehearse(prepared, session, cohort_size, say)
+
+    priced = price(prepared, rehearsal, cohort_size)
+    print_wide(price_table.priced(prepared, rehearsal, priced))
+    for name, reason in prepared.not_applicable.items():
+        tell(f"not applicable: {name}: {reason}")
+    for name, reason in rehearsal.failed.items():
+        tell(f"will fail: {name}: {reason}")
+    if rehearsal.failed:
+        raise SystemExit(2)

@@ -1,0 +1,250 @@
+"""Measures the steps of a cohort that is not trained, so that a study can be priced beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+from benchmark.data import Loaded
+from benchmark.hashing import canonical
+from benchmark.models.deployed import DeployedModel
+from benchmark.records import heartbeat
+from benchmark.records.heartbeat import Heartbeat
+from benchmark.training import profiling
+from benchmark.training.checkpointing import Partial
+from benchmark.training.cohort import build_members, isolated
+from benchmark.training.conditions import Conditions, Task
+from benchmark.training.member import Member
+from benchmark.training.progress import Progress
+from benchmark.training.stopwatch import Stopwatch, TeacherTime
+from methods import Output
+
+LEAST, MOST = 2, 10
+"""Steps that are measured in a stage after the warm-up step: `LEAST` if there is time for them,
+`MOST` if they are quick."""
+
+QUICK_SECONDS = 5.0
+"""More than `LEAST` steps are measured only while those of a cohort have taken less than this."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of a cell. Times are in seconds.
+
+    Attributes:
+        step: Time of a training step, without the teacher.
+        early_step: Time of a step of the early stage; 0 without one.
+        teacher: Time of the teacher's forward pass of one view of a batch; 0 if no member of the
+            cohort needs the teacher.
+        batch: Time that the cohort waits for a batch.
+        evaluated: Time of the evaluation of one image.
+        built: Time in which the cell's networks are built.
+        final: Time in which the costs of a finished cell are measured.
+        checkpoint: Time in which a checkpoint is written.
+        memory: Highest memory use while the cell trained beside the others of its cohort, in MiB;
+            see `profiling.peak_memory`.
+        steps: Number of measured steps in each stage; 0 if only the warm-up step was timed.
+    """
+
+    step: float
+    early_step: float
+    teacher: float
+    batch: float
+    evaluated: float
+    built: float
+    final: float
+    checkpoint: float
+    memory: float
+    steps: float
+
+
+def rehearse(
+    tasks: Sequence[Task],
+    conditions: Conditions,
+    seconds: float,
+    progress: Progress,
+    heart: Heartbeat | None = None,
+) -> None:
+    """Train all tasks side by side for a few steps, and report their `Figures` as their results.
+
+    Each task is built and trained as `cohort.train` does. One that raises an error is reported as
+    failed, and the others continue.
+
+    Args:
+        tasks: The members of the cohort. Their folders are of no use afterwards.
+        conditions: Data and settings that the members share.
+        seconds: Time for the steps. If it is short, fewer are measured; no member is left out.
+        progress: Receives the end of each member.
+        heart: Receives what the cohort turns to, step by step.
+
+    Raises:
+        InputError: A file cannot be read or written.
+    """
+    heart = heart or Heartbeat()
+    started = time.perf_counter()
+    members = build_members(tasks, conditions, progress, heart)
+    built = (time.perf_counter() - started) / len(tasks)
+    early = [member for member in members if member.length.early]
+
+    rehearsal = _Rehearsal(conditions, heart, built)
+    deadline = time.monotonic() + seconds
+    if early:
+        rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
+    left = deadline - time.monotonic()
+    rehearsal.stage([member for member in members if not member.left], 0, left)
+
+    for member in members:
+        if not member.left:
+            with isolated(member):
+                figures = rehearsal.figures(member)
+                progress.finished(member.task.label, asdict(figures))
+
+
+@dataclass
+class _Times:
+    """The times of one member's steps, and its memory."""
+
+    early: list[float] = field(default_factory=list)
+    main: list[float] = field(default_factory=list)
+    memory: float = 0.0
+
+
+class _Rehearsal:
+    """Runs the members of a cohort for a few steps, and keeps the times."""
+
+    def __init__(self, conditions: Conditions, heart: Heartbeat, built: float):
+        self._conditions = conditions
+        self._heart = heart
+        self._built = built
+        self._watch = Stopwatch(conditions.data.device)
+        self._times: dict[Member, _Times] = {}
+        self._teacher: list[float] = []
+        self._batch: list[float] = []
+        self._evaluated: dict[str, tuple[float, float]] = {}
+
+    def stage(self, members: Sequence[Member], epoch: int, seconds: float) -> None:
+        """Measure steps of a stage.
+
+        Args:
+            members: The members that take part in the stage.
+            epoch: An epoch of the stage.
+            seconds: Time for the steps.
+        """
+        for member in members:
+            member.state.enter(epoch)
+            member.state.partial = Partial()
+
+        began = time.monotonic()
+        views = any(member.needs.views for member in members)
+        with contextlib.closing(self._batches(epoch, views)) as batches:
+            for measured in range(MOST + 1):
+                started = time.monotonic()
+                self._step(members, batches)
+
+                limit = seconds if measured < LEAST else min(seconds, QUICK_SECONDS)
+                ended = time.monotonic()
+                expected = ended + (ended - started) - began
+                if expected > limit:
+                    break
+
+        if epoch < 0:  # the end of the main stage is checked with the figures
+            for member in members:
+                if not member.left:
+                    with isolated(member):
+                        self._check(member)
+
+    def figures(self, member: Member) -> Figures:
+        """Measure what remains of a member, and return everything."""
+        times = self._times[member]
+        evaluated, final = self._evaluation(member)
+
+        self._heart.beat(heartbeat.SAVING, member.task.name)
+        started = time.perf_counter()
+        member.save_inside_epoch(TeacherTime())
+        checkpoint = time.perf_counter() - started
+
+        self._check(member)
+        stages = [stage for stage in (times.early, times.main) if stage]
+        return Figures(
+            step=_typical(times.main),
+            early_step=_typical(times.early),
+            teacher=_typical(self._teacher),
+            batch=_typical(self._batch),
+            evaluated=evaluated,
+            built=self._built,
+            final=final,
+            checkpoint=checkpoint,
+            memory=times.memory,
+            steps=min(len(stage) for stage in stages) - 1,
+        )
+
+    def _batches(self, epoch: int, views: bool) -> Generator[tuple[int, Loaded]]:
+        """Yield the batches of an epoch with their indices, over and over."""
+        conditions = self._conditions
+        while True:
+            batches = conditions.data.epoch(conditions.seed, epoch, conditions.recipe, views)
+            yield from enumerate(batches)
+
+    def _step(self, members: Sequence[Member], batches: Iterator[tuple[int, Loaded]]) -> None:
+        """Take a step with all members that are still there."""
+        self._heart.beat(heartbeat.BATCH)
+        with self._watch.running():
+            step, loaded = next(batches)
+        self._batch.append(self._watch.read())
+
+        present = [member for member in members if not member.left]
+        output = self._teacher_output(present, loaded)
+        for member in present:
+            self._heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
+            profiling.forget_peak(loaded.inputs.device)
+            with isolated(member), self._watch.running():
+                member.step(loaded, output, step)
+
+            times = self._times.setdefault(member, _Times())
+            stage = times.early if member.state.epoch < 0 else times.main
+            stage.append(self._watch.read())
+            times.memory = max(times.memory, profiling.peak_memory(loaded.inputs.device))
+
+    def _teacher_output(self, members: Sequence[Member], loaded: Loaded) -> Output | None:
+        """Return the teacher's output for a batch if a member needs it."""
+        conditions = self._conditions
+        if conditions.teacher is None or not any(member.taught for member in members):
+            return None
+
+        with self._watch.running():
+            output = conditions.teacher.output(loaded, conditions.recipe.precision)
+        views = 1 if loaded.second is None else 2
+        self._teacher.append(self._watch.read() / views)
+        return output
+
+    def _check(self, member: Member) -> None:
+        """Raise FloatingPointError if a loss was not finite, unless the teacher is untrained.
+
+        What an untrained teacher does to a loss says nothing about the training.
+        """
+        teacher = self._conditions.teacher
+        if teacher is None or teacher.is_trained:
+            member.state.partial.log.close(member.state.position + 1)
+
+    def _evaluation(self, member: Member) -> tuple[float, float]:
+        """Return the time of an image's evaluation and of the measurement of latencies.
+
+        They are measured once for each student; only those with a head of their own differ.
+        """
+        model = member.parts.model
+        key = canonical(member.task.student.identity)
+        if isinstance(model, DeployedModel):
+            key = member.task.name
+        if key not in self._evaluated:
+            self._heart.beat(heartbeat.TESTING, member.task.name)
+            self._evaluated[key] = profiling.seconds_per_image(model), profiling.duration(model)
+        return self._evaluated[key]
+
+
+def _typical(times: Sequence[float]) -> float:
+    """Return the median time without the warm-up step; 0 if there are no times."""
+    measured = times[1:] or times
+    return statistics.median(measured) if measured else 0.0

@@ -77,8 +77,11 @@ def lowered(model: TappedModel, precision: str) -> TappedModel:
     kept = None if classifier is None else classifier.weight.data_ptr()
 
     for module in own.modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.data_ptr() == kept:
+            continue
+
         # Subclasses may compute with their weights before the product.
-        if type(module) in (nn.Conv2d, nn.Linear) and module.weight.data_ptr() != kept:
+        if type(module) in (nn.Conv2d, nn.Linear):
             module.to(LOWER[precision])
     return own
 

@@ -17,10 +17,6 @@ from tests.support.pretended import CUDA, Record, pretended_gpu
 
 BATCHES = 3
 
-WAITING = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="waits for the GPU in every batch"
-)
-
 PLAIN = Augmentation(crop_padding=2, flip=True)
 DRAWN = Augmentation(crop_padding=2, randaugment=RandAugment(operations=2, magnitude=15))
 
@@ -33,9 +29,6 @@ CASES: dict[str, dict[str, Any]] = {
     "second views": {"augmentation": PLAIN, "views": True},
     "all": {"augmentation": DRAWN, "mixup": 0.4, "cutmix": 1.0, "views": True},
 }
-
-WAITS = ("mixup", "cutmix", "randaugment", "second views", "all")
-"""Cases that wait for the GPU."""
 
 MOST_PER_EPOCH = 12
 """Copies of draws to the GPU at the start of an epoch, which may wait."""
@@ -74,15 +67,13 @@ def test_the_batches_of_an_epoch_have_the_bits_of_those_on_the_cpu(case: str) ->
                     assert torch.equal(value.cpu(), expected)
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=WAITING if case in WAITS else ()) for case in CASES]
-)
+@pytest.mark.parametrize("case", CASES)
 def test_no_batch_after_the_first_waits_for_the_gpu(case: str) -> None:
     _, others = first_and_others(case)
     assert [str(sync) for sync in others.syncs] == []
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in WAITS])
+@pytest.mark.parametrize("case", CASES)
 def test_an_epoch_waits_for_no_more_than_its_draws(case: str) -> None:
     first, _ = first_and_others(case)
     assert len(first.syncs) <= MOST_PER_EPOCH

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.trains
 
 ROWS = (*methods.names(), "kd+at", "kd+dkd", "ls(dkd)", "ls(kd)")
 
-WAITING = {"kdsvd": {"aten._linalg_svd"}}
+WAITING = {"kdsvd": {"aten._linalg_eigh"}}
 """Methods whose steps wait for the GPU, and for what: a decomposition checks that it succeeded."""
 
 ONE_ADDEND = "the indices of a row differ, so that each element gets one addend"

@@ -24,7 +24,8 @@ MIXED = tiny(
 
 PER_EPOCH = {
     "Data._view": 1,  # the order of the images
-    "Draws.__init__": 2,  # where images are cropped, and which are mirrored
+    "Draws.__init__": 1,  # where images are cropped
+    "_indices": 1,  # which images are mirrored
     "Stopwatch.read": 1,  # the time of the teacher
 }
 """Waits of a cohort in an epoch, by the function that waits."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 import methods
-from methods import Method
+from methods import Batch, Method, Output, Terms
 from tests.gpu.members import MANY, Observed, member, observe
-from tests.support.pretended import CUDA, pretended_gpu
+from tests.support.pretended import CUDA, DeviceMismatchError, pretended_gpu
 
 pytestmark = pytest.mark.trains
 
@@ -115,6 +118,48 @@ def test_each_operation_that_may_differ_from_run_to_run_has_a_reason_why_it_does
     found = {operation for record in records for operation in record.unstable}
     names = re.findall(r"\w+", seen.row)
     assert found == {operation for name in names for operation in UNSTABLE.get(name, {})}
+
+
+def weighted(monkeypatch: pytest.MonkeyPatch, weigh: Callable[[Tensor, Batch], Any]) -> None:
+    """Let kd weigh its loss by a function of the student's logits and the batch."""
+    forward = methods.get("kd").forward
+
+    def changed(self: Method, student: Output, teacher: Output, batch: Batch) -> Terms:
+        terms = forward(self, student, teacher, batch)
+        return {
+            name: (weight, value * weigh(student.logits, batch))
+            for name, (weight, value) in terms.items()
+        }
+
+    monkeypatch.setattr(methods.get("kd"), "forward", changed)
+
+
+def test_a_method_that_reads_a_number_back_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted(monkeypatch, lambda logits, _: logits.max().item())
+    found = see("kd", tmp_path)
+    assert found.syncs.keys() == {"aten._local_scalar_dense"}
+    assert found.syncs["aten._local_scalar_dense"].startswith("tests/gpu/test_steps.py:")
+    first, second = found.stages[0].steps
+    assert first.script != second.script
+
+
+def test_a_method_with_a_tensor_of_the_cpu_cannot_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted(monkeypatch, lambda logits, _: torch.ones(1))
+    with pytest.raises(DeviceMismatchError):
+        see("kd", tmp_path)
+
+
+def test_a_method_whose_weight_follows_the_epoch_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted(monkeypatch, lambda _, batch: 1.0 + batch.epoch)
+    found = see("kd", tmp_path)
+    assert found.changes_by_epoch
+    assert not found.method.changes_by_epoch
 
 
 @pytest.mark.parametrize("variant", ["kd", "dkd", "nkd"])

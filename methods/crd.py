@@ -58,7 +58,7 @@ def nce_loss(scores: Tensor, log_z: Tensor, samples: int) -> Tensor:
     log_p = scores - log_z
     log_all = torch.logaddexp(log_p, log_p.new_full((), math.log(noise + 1e-7)))
 
-    positive = (log_p - log_all)[:, 0].sum()
+    positive = (log_p[:, 0] - log_all[:, 0]).sum()
     negatives = (math.log(noise) - log_all[:, 1:]).sum()
     return -(positive + negatives) / len(scores)
 

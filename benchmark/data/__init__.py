@@ -2,7 +2,8 @@
 
 A source (`sources`) is read once and described by its facts (`cache`), split (`split`), and read
 in batches: from memory (`resident`) or from its files (`streamed`). Batches are augmented
-(`augmentation`) and mixed (`mixing`). Each network resizes and normalises its inputs itself.
+(`augmentation`, `randaugment` with its `operations`) and mixed (`mixing`). Each network resizes and
+normalises its inputs itself.
 """
 
 from __future__ import annotations

@@ -180,5 +180,5 @@ def _indices(masks: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
     """Return the indices at which masks are true, copied to the device at once."""
     indices = [mask.nonzero().flatten() for mask in masks]
     joined = torch.cat(indices).to(device)
-    parts: Sequence[Tensor] = joined.split([len(each) for each in indices])
-    return parts
+    copied: Sequence[Tensor] = joined.split([len(each) for each in indices])
+    return copied

@@ -174,16 +174,11 @@ class Data:
             views: Whether each batch has a second view, augmented by RandAugment as well.
             start: Number of batches to leave out at the beginning; their images are not read.
         """
-        mixer = Mixer(
-            recipe,
-            self.classes,
-            seed,
-            epoch,
-            self.steps(recipe.batch_size),
-            self.size[1:],
-            self.device,
-        )
-        batches = self._view(seed, epoch, recipe, mixer, seed, start)
+        steps = self.steps(recipe.batch_size)
+        mixer = Mixer(recipe, self.classes, seed, epoch, steps, self.size[1:], self.device)
+        order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
+        order = order.to(self.device)
+        batches = self._view(order, mixer, recipe, seed, epoch, start)
         if not views:
             yield from batches
             return
@@ -192,29 +187,21 @@ class Data:
         augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
         strong_recipe = recipe.model_copy(update={"augmentation": augmentation})
         second_seed = seeds.derive(seed, "second view")
-        second_batches = self._view(seed, epoch, strong_recipe, mixer, second_seed, start)
+        second_batches = self._view(order, mixer, strong_recipe, second_seed, epoch, start)
         for first, second in zip(batches, second_batches, strict=True):
             yield replace(first, second=second.inputs)
 
     def _view(
-        self,
-        seed: int,
-        epoch: int,
-        recipe: Recipe,
-        mixer: Mixer,
-        augmentation_seed: int,
-        start: int,
+        self, order: Tensor, mixer: Mixer, recipe: Recipe, seed: int, epoch: int, start: int
     ) -> Iterator[Loaded]:
-        """Yield one view of an epoch; order and mixing depend on `seed` alone in every view."""
+        """Yield one view of an epoch; `seed` is that of its augmentation."""
         size = recipe.batch_size
-        order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
-        order = order.to(self.device)
-        squares = self._squares(recipe, augmentation_seed, epoch)
-        own = OwnAugmentations(recipe.augmentation.own or (), augmentation_seed, epoch)
+        squares = self._squares(recipe, seed, epoch)
+        own = OwnAugmentations(recipe.augmentation.own or (), seed, epoch)
 
         steps = self.steps(size)
         batches = self._source.epoch(
-            self._train_index[order], size, recipe.augmentation, augmentation_seed, epoch, start
+            self._train_index[order], size, recipe.augmentation, seed, epoch, start
         )
         for step, inputs in zip(range(start, steps), batches, strict=True):
             at = slice(step * size, (step + 1) * size)

@@ -181,8 +181,9 @@ class SortedOperations:
 
 def _grey(planes: Tensor) -> Tensor:
     """Return the grey images of red, green and blue [3, n, H, W], as whole numbers [n, H, W]."""
-    red, green, blue = planes.unbind()
-    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+    red, green, blue = planes
+    grey: Tensor = red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+    return grey
 
 
 def _sharpen(pixels: Tensor, factor: float) -> None:

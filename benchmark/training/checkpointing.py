@@ -13,6 +13,7 @@ from torch import nn
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
 from benchmark.training.epoch_log import EpochLog
+from benchmark.training.stopwatch import SAVED
 
 PARTIAL = "partial"
 """Key of the state of an incomplete epoch in a checkpoint."""
@@ -62,6 +63,17 @@ class Tally:
         self.teacher_seconds += teacher_seconds
         self.saved_seconds += saved_seconds
         return own_seconds + teacher_seconds
+
+    def teacher_metrics(self) -> dict[str, float]:
+        """Return what the teacher's passes took, by metric; empty if there were none.
+
+        The share of the training time is in percent.
+        """
+        if self.teacher_seconds == 0:
+            return {}
+
+        share = 100 * self.teacher_seconds / (self.own_seconds + self.teacher_seconds)
+        return {"teacher_share": share, SAVED: self.saved_seconds}
 
     def exceeds(self, hours: float | None) -> bool:
         """Return whether the training time exceeds a limit, if there is one."""

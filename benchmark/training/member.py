@@ -15,7 +15,7 @@ from benchmark.training.losses import Step
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from benchmark.training.state import State
-from benchmark.training.stopwatch import SAVED, Stopwatch, TeacherTime
+from benchmark.training.stopwatch import Stopwatch, TeacherTime
 from methods import Output
 
 
@@ -126,9 +126,7 @@ class Member:
         self._count_seconds(teacher)
         spent = state.partial.tally
         seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds)
-        if self.taught:
-            metrics["teacher_share"] = 100 * spent.teacher_seconds / max(seconds, 1e-9)
-            metrics[SAVED] = spent.saved_seconds
+        metrics |= spent.teacher_metrics()
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
         metrics["lr"] = state.stage.optimizer.rate
 

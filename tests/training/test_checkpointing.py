@@ -106,6 +106,14 @@ def test_a_tally_of_an_earlier_version_has_saved_nothing() -> None:
     assert Tally.from_json(state) == Tally(1.5, 0.25, 1, 90.0)
 
 
+def test_a_tally_tells_the_teachers_share_if_there_was_a_teacher() -> None:
+    assert Tally(3.0, 0.0).teacher_metrics() == {}
+    assert Tally(3.0, 1.0, saved_seconds=0.5).teacher_metrics() == {
+        "teacher_share": 25.0,
+        "teacher_saved_seconds": 0.5,
+    }
+
+
 @pytest.mark.parametrize("state", [{}, {"seconds": {}}, {"seconds": {"own": 1, "teacher": 1}}])
 def test_a_tally_that_lacks_a_part_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(KeyError):

@@ -283,7 +283,10 @@ WRONG_OPTIONS = [
     ("accumulate: 1", "20:3: recipe.accumulate: is 1; it must be greater than or equal to 2"),
     ("accumulate: 2.5", "20:3: recipe.accumulate: is 2.5; it must be a valid integer"),
     ("max_hours: 0", "20:3: recipe.max_hours: is 0; it must be greater than 0"),
-    ("precision: fp8", "20:3: recipe.precision: is 'fp8'; it must be 'fp32', 'tf32', 'bf16' or 'fp16'"),
+    (
+        "precision: fp8",
+        "20:3: recipe.precision: is 'fp8'; it must be 'fp32', 'tf32', 'bf16' or 'fp16'",
+    ),
     ("emma: 0.9", "20:3: recipe.emma: unknown key; did you mean 'ema'?"),
 ]
 

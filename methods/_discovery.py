@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods._head import Head, linear_classifier, split_head, watched_embedding, whole_head
 from methods._routes import Route, Taps, by_hooks, by_intermediates
@@ -233,6 +233,14 @@ def _find_embedding(network: Any, inputs: Tensor, notes: dict[str, str]) -> Tens
     return embeddings[0]
 
 
+def _drops(network: Any) -> bool:
+    """Return whether a network drops values at random in training."""
+    layers = [
+        module for module in network.modules() if isinstance(module, nn.modules.dropout._DropoutNd)
+    ]
+    return bool(getattr(network, "drop_rate", 0)) or any(layer.p > 0 for layer in layers)
+
+
 def _splits(
     network: Any,
     inputs: Tensor,
@@ -242,6 +250,8 @@ def _splits(
 ) -> bool:
     """Return whether embedding and logits stay the same if the head computes them one by one."""
     if stage_maps is not None and stage_maps.route is not by_intermediates:
+        return False
+    if _drops(network):  # in training, the head may drop values in only one of the two ways
         return False
 
     try:

@@ -16,7 +16,7 @@ nan there.
 
 Right singular vectors are computed as eigenvectors of the small matrix of the columns' inner
 products, which is much faster than a singular value decomposition. Each decomposition waits for the
-device.
+device. Small singular values lose digits in these products; use it in float32, not in TF32.
 
 Settings: public code of others (mdistiller), for CIFAR-100.
 """

@@ -104,6 +104,8 @@ def run(
         require_psutil()
     if keep_stale and retrain:
         raise InputError("--keep-stale and --retrain contradict each other; leave one out")
+    if profile and dry_run:
+        raise InputError("--profile and --dry-run contradict each other; leave one out")
 
     workspace = Workspace(workspace_of(context))
     loaded = load_study(study)

@@ -30,6 +30,9 @@ from benchmark.study.schema import Augmentation, Dataset
 LIMIT = 16 * 2**30
 """Maximum size of a data set that is kept in memory, in bytes of pixels."""
 
+COPIED = 2**30
+"""Maximum size of a data set that is copied on a CPU into a faster order, in bytes of pixels."""
+
 BLOCK = 3 * 2**20
 """Bytes of pixels that are augmented together: many batches of small images."""
 
@@ -62,16 +65,19 @@ class Resident:
         return Resident(self.chosen(indices), self.labels[indices])
 
     def chosen(self, indices: Tensor) -> Tensor:
-        """Return the images at `indices`, int64 [n], in the order in memory of all images."""
+        """Return the images at `indices`, int64 [n], channels_last in memory."""
         pixels = self.images.permute(0, 2, 3, 1).index_select(0, indices)
         return pixels.permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> Resident:
-        """Return the same images and labels on a device, the images channels_last in memory.
+        """Return the same images and labels on a device.
 
-        Augmentation and networks are fastest in that order.
+        The images are channels_last in memory, the order in which augmentation and networks are
+        fastest. On a CPU, large data sets stay in their memory-mapped file.
         """
-        images = self.images.to(device).contiguous(memory_format=torch.channels_last)
+        images = self.images.to(device)
+        if device.type != "cpu" or images.nbytes <= COPIED:
+            images = images.contiguous(memory_format=torch.channels_last)
         return Resident(images, self.labels.to(device))
 
 

@@ -29,6 +29,9 @@ from benchmark.training import own_metrics
 from benchmark.training.precision import LOWER, slowdown
 from methods import Method, starts_at_zero
 
+NOTICEABLE = 1.3
+"""How many times slower than fp32 a precision must be to be reported: more than noise."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -156,16 +159,22 @@ def _report_overlap(data: Data, say: Callable[[str], None]) -> None:
 
 
 def _report_slow_precisions(study: Study, device: torch.device, say: Callable[[str], None]) -> None:
-    """Report a precision that is slower on this device than the full one."""
-    recipes = [study.recipe_of(row) for row in study.methods]
+    """Report a precision for which the processor has no instructions of its own."""
+    if device.type != "cpu":
+        return
+
+    own = [pair.teacher.recipe for pair in study.pairs if pair.teacher.recipe is not None]
+    recipes = [study.recipe, *map(study.recipe_of, study.methods), *own]
     for precision in dict.fromkeys(recipe.precision for recipe in recipes):
-        if precision in LOWER:
-            factor = slowdown(precision, device)
-            if factor > 1:
-                say(
-                    f"recipe.precision: {precision} takes {factor:.1f} times as long as fp32 on "
-                    "this device, in a convolution; use fp32 here"
-                )
+        if precision not in LOWER:
+            continue
+
+        factor = slowdown(precision)
+        if factor > NOTICEABLE:
+            say(
+                f"recipe.precision: a convolution in {precision} takes {factor:.1f} times as long "
+                "as in fp32 on this processor; use fp32 here"
+            )
 
 
 def load_data(

@@ -188,9 +188,12 @@ def _spec(
 
 def _traced(specs: Sequence[CohortSpec], folder: StudyFolder) -> list[CohortSpec]:
     """Return cohorts of which a few steps are traced, and remove the traces of earlier runs."""
-    shutil.rmtree(folder.profiles, ignore_errors=True)
+    if specs:
+        shutil.rmtree(folder.profiles, ignore_errors=True)
+
+    digits = len(str(len(specs)))
     return [
-        spec.model_copy(update={"profile": f"cohort-{number}"})
+        spec.model_copy(update={"profile": f"cohort-{number:0{digits}}"})
         for number, spec in enumerate(specs, start=1)
     ]
 

@@ -52,16 +52,17 @@ def train_cohort(
 
     tasks = [task_of(spec, cell) for cell in spec.cells]
     if spec.rehearsal is None:
-        train(tasks, conditions, progress, heart, _tracer(spec))
+        train(tasks, conditions, progress, heart, _tracer(spec, progress))
     else:
         rehearse(tasks, conditions, spec.rehearsal, progress, heart)
 
 
-def _tracer(spec: CohortSpec) -> Tracer:
+def _tracer(spec: CohortSpec, progress: Progress) -> Tracer:
     """Return what traces the steps of a cohort."""
     if spec.profile is None:
         return Tracer()
-    return FileTracer(study_folder(spec).profiles, spec.profile, torch.device(spec.device))
+    folder = study_folder(spec).profiles
+    return FileTracer(folder, spec.profile, torch.device(spec.device), progress.warn)
 
 
 def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:

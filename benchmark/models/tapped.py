@@ -47,7 +47,7 @@ class TappedModel(nn.Module):
         image_size: int | None = None,
     ):
         super().__init__()
-        self.network: Any = network.to(memory_format=torch.channels_last)
+        self.network: Any = in_channels_last(network)
         self.size = size
         self.image_size = image_size
         self.register_buffer("mean", _per_channel(mean), persistent=False)
@@ -124,6 +124,14 @@ class TappedModel(nn.Module):
         if self._macs is None:
             self._macs = count_macs(self, self.example(1), Needs())
         return self._macs
+
+
+def in_channels_last(module: nn.Module) -> nn.Module:
+    """Lay out a module's weights with their channels side by side, in place, and return it."""
+    for value in (*module.parameters(), *module.buffers()):
+        if value.dim() == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def seen_size(size: tuple[int, ...], image_size: int | None) -> tuple[int, ...]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
 from torch import nn
 
 import methods
 from benchmark import seeds
 from benchmark.models.deployed import DeployedModel, Evaluated
 from benchmark.models.pairing import probe
-from benchmark.models.tapped import TappedModel
+from benchmark.models.tapped import TappedModel, in_channels_last
 from benchmark.records.checkpoints import Tensors
 from benchmark.study.schema import Recipe
 from benchmark.training import cost
@@ -128,7 +127,7 @@ def assemble(task: Task, conditions: Conditions) -> Assembly:
 
     device = conditions.data.device
     student.to(device).train()
-    method.to(device).to(memory_format=torch.channels_last).train()
+    in_channels_last(method).to(device).train()
     smoothing = recipe.label_smoothing or 0.0
     criterion = Criterion(
         method, depth, length.early, length.epochs, conditions.autocast, smoothing

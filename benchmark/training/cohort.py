@@ -54,24 +54,18 @@ def train(
     last = max((member.length.epochs for member in members), default=0)
 
     saver = Saver(conditions)
-    with float32_products(conditions.recipe.precision):
-        for epoch in range(first, last + 1):
-            members = _finish_done(members, heart)
-            active = [member for member in members if member.active(epoch)]
-            if active:
-                with tracer.epoch(epoch):
-                    _train_epoch(active, epoch, conditions, saver, heart, tracer)
+    for epoch in range(first, last + 1):
+        for member in members:
+            if member.done:
+                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
+                with isolated(member):
+                    member.finish()
 
-
-def _finish_done(members: Sequence[Member], heart: Heartbeat) -> list[Member]:
-    """Test the members that have completed their training, and return the others."""
-    for member in members:
-        if member.done:
-            heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
-            with isolated(member):
-                member.finish()
-
-    return [member for member in members if not member.done and not member.left]
+        members = [member for member in members if not member.done and not member.left]
+        active = [member for member in members if member.active(epoch)]
+        if active:
+            with tracer.epoch(epoch):
+                _train_epoch(active, epoch, conditions, saver, heart, tracer)
 
 
 def build_members(
@@ -113,6 +107,7 @@ def _train_epoch(
 ) -> None:
     data = conditions.data
     teacher = conditions.teacher
+    precision = conditions.recipe.precision
     watch = Stopwatch(data.device)
     clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
@@ -133,13 +128,13 @@ def _train_epoch(
         output = None
         taught = [member for member in turn if member.taught]
         if teacher is not None and taught:
-            with watch.running(), tracer.part(TEACHER):
-                output = teacher.output(loaded, conditions.recipe.precision)
+            with watch.running(), tracer.part(TEACHER), float32_products(precision):
+                output = teacher.output(loaded, precision)
             clock.passed(taught)
 
         for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
-            with isolated(member), tracer.part(member.task.label):
+            with isolated(member), tracer.part(member.task.label), float32_products(precision):
                 member.step(loaded, output, step)
 
         for member in saver.due([member for member in turn if member.active(epoch)], step):

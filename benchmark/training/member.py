@@ -125,7 +125,7 @@ class Member:
 
         self._count_seconds(teacher)
         spent = state.partial.tally
-        seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds)
+        seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds, spent.saved_seconds)
         metrics |= spent.teacher_metrics()
         metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
         metrics["lr"] = state.stage.optimizer.rate

@@ -96,7 +96,8 @@ class Optimizer:
 
         Raises:
             KeyError: The state of the loss scaling is missing.
-            ValueError: A name doesn't have the form that `state` uses.
+            ValueError: A name doesn't have the form that `state` uses, or is of a parameter that
+                does not exist.
         """
         parameters = _parameters(self._optimizer)
         states: dict[int, Tensors] = {}
@@ -106,8 +107,10 @@ class Optimizer:
             if index == SCALER:
                 scaling[key] = value
             else:
-                own = _laid_out_like(parameters[int(index)], value)
-                states.setdefault(int(index), {})[key] = own
+                number = int(index)
+                if number >= len(parameters):
+                    raise ValueError(f"there is no parameter {number}")
+                states.setdefault(number, {})[key] = _laid_out_like(parameters[number], value)
 
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": states})
         _complete(self._optimizer)
@@ -250,7 +253,7 @@ def _complete(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _on_device(rate: float, parameters: Sequence[Tensor]) -> Tensor:
-    """Return a learning rate that changes without a word to a kernel that was launched before."""
+    """Return a learning rate on the device, which can change without a new argument of a kernel."""
     return torch.tensor(rate, dtype=torch.float32, device=parameters[0].device)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from benchmark.data import Loaded
+from benchmark.errors import InputError
 from benchmark.hashing import canonical
 from benchmark.models.deployed import DeployedModel
 from benchmark.records import heartbeat
@@ -17,7 +19,9 @@ from benchmark.training import profiling
 from benchmark.training.checkpointing import Partial
 from benchmark.training.cohort import build_members, isolated
 from benchmark.training.conditions import Conditions, Task
+from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
+from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
 from methods import Output
@@ -29,6 +33,10 @@ LEAST, MOST = 2, 10
 QUICK_SECONDS = 5.0
 """More than `LEAST` steps are measured only while those of a cohort have taken less than this."""
 
+BATCHES, BATCH_SECONDS = 32, 5.0
+"""Successive batches that are timed without steps, unless they take longer: they are augmented in
+blocks, and the first of a block waits for all of it."""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -39,7 +47,7 @@ class Figures:
         early_step: Time of a step of the early stage; 0 without one.
         teacher: Time of the teacher's forward pass of one view of a batch; 0 if no member of the
             cohort needs the teacher.
-        batch: Time that the cohort waits for a batch.
+        batch: Mean time in which a batch is loaded and augmented.
         evaluated: Time of the evaluation of one image.
         built: Time in which the cell's networks are built.
         final: Time in which the costs of a finished cell are measured.
@@ -122,7 +130,7 @@ class _Rehearsal:
         self._watch = Stopwatch(conditions.data.device)
         self._times: dict[Member, _Times] = {}
         self._teacher: list[float] = []
-        self._batch: list[float] = []
+        self._batch = 0.0
         self._evaluated: dict[str, tuple[float, float]] = {}
 
     def stage(self, members: Sequence[Member], epoch: int, seconds: float) -> None:
@@ -137,12 +145,16 @@ class _Rehearsal:
             member.state.enter(epoch)
             member.state.partial = Partial()
 
-        began = time.monotonic()
         views = any(member.needs.views for member in members)
+        if epoch >= 0:
+            self._batch = self._batch_seconds(views)
+        began = time.monotonic()
         with contextlib.closing(self._batches(epoch, views)) as batches:
             for measured in range(MOST + 1):
                 started = time.monotonic()
                 self._step(members, batches)
+                if all(member.left for member in members):
+                    return
 
                 limit = seconds if measured < LEAST else min(seconds, QUICK_SECONDS)
                 ended = time.monotonic()
@@ -172,7 +184,7 @@ class _Rehearsal:
             step=_typical(times.main),
             early_step=_typical(times.early),
             teacher=_typical(self._teacher),
-            batch=_typical(self._batch),
+            batch=self._batch,
             evaluated=evaluated,
             built=self._built,
             final=final,
@@ -188,19 +200,39 @@ class _Rehearsal:
             batches = conditions.data.epoch(conditions.seed, epoch, conditions.recipe, views)
             yield from enumerate(batches)
 
+    def _batch_seconds(self, views: bool) -> float:
+        """Return the mean time of a batch of the main training."""
+        self._heart.beat(heartbeat.BATCH)
+        count = 0
+        started = time.monotonic()
+        with contextlib.closing(self._batches(0, views)) as batches, self._watch.running():
+            for _ in itertools.islice(batches, BATCHES):
+                count += 1
+                if time.monotonic() - started > BATCH_SECONDS:
+                    break
+        return self._watch.read() / count
+
     def _step(self, members: Sequence[Member], batches: Iterator[tuple[int, Loaded]]) -> None:
         """Take a step with all members that are still there."""
         self._heart.beat(heartbeat.BATCH)
-        with self._watch.running():
-            step, loaded = next(batches)
-        self._batch.append(self._watch.read())
+        step, loaded = next(batches)
+        precision = self._conditions.recipe.precision
 
         present = [member for member in members if not member.left]
-        output = self._teacher_output(present, loaded)
+        try:
+            with float32_products(precision):
+                output = self._teacher_output(present, loaded)
+        except Exception as error:  # such as too little memory
+            if isinstance(error, InputError) or concerns_all(error):
+                raise
+            for member in present:
+                member.fail(error)
+            return
+
         for member in present:
             self._heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
             profiling.forget_peak(loaded.inputs.device)
-            with isolated(member), self._watch.running():
+            with isolated(member), self._watch.running(), float32_products(precision):
                 member.step(loaded, output, step)
 
             times = self._times.setdefault(member, _Times())

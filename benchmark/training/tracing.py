@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
+from benchmark.errors import InputError
 from benchmark.files import write_atomically, write_error
 
 STEPS = 3
@@ -49,21 +50,23 @@ class Tracer:
 
 
 class FileTracer(Tracer):
-    """Writes a trace of the first epoch of the main training, and a summary.
+    """Writes a trace of the first epoch of the main training in this process, and a summary.
 
     The trace, `<name>.json.gz`, can be opened in Perfetto or Chrome. The summary, `<name>.txt`,
     lists the most expensive operators of each member and of the teacher.
     """
 
-    def __init__(self, folder: Path, name: str, device: torch.device):
+    def __init__(self, folder: Path, name: str, device: torch.device, warn: Callable[[str], None]):
         """Prepare a trace.
 
         Args:
             folder: Folder of the two files.
             name: Their name.
             device: Device of the training.
+            warn: Receives a line if they cannot be written.
         """
         self._folder = folder
+        self._warn = warn
         self._name = name
         self._on_gpu = device.type == "cuda"
         self._profile: profile | None = None
@@ -101,21 +104,18 @@ class FileTracer(Tracer):
             self._profile.step()
 
     def _write(self, traced: profile) -> None:
-        """Write both files.
-
-        Raises:
-            InputError: A file cannot be written.
-        """
+        """Write both files, or warn if they cannot be written: no training ends for a trace."""
         trace = self._folder / f"{self._name}.json.gz"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             traced.export_chrome_trace(str(trace))
+            sums = sum_up(traced.events() or [], self._parts, on_gpu=self._on_gpu)
+            content = "\n".join(_paragraph(part) for part in sums)
+            write_atomically(self._folder / f"{self._name}.txt", content.encode())
         except OSError as error:
-            raise write_error(trace, error) from error
-
-        sums = sum_up(traced.events() or [], self._parts, on_gpu=self._on_gpu)
-        content = "\n".join(_paragraph(part) for part in sums)
-        write_atomically(self._folder / f"{self._name}.txt", content.encode())
+            self._warn(f"no trace: {write_error(trace, error)}")
+        except InputError as error:
+            self._warn(f"no trace: {error}")
 
 
 @dataclass

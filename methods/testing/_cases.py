@@ -151,7 +151,9 @@ def _drawn(seed: int, network: Shapes, scale: float) -> Output:
     draw = torch.Generator().manual_seed(seed)
 
     def normal(shape: tuple[int, ...]) -> Tensor:
-        return scale * torch.randn(BATCH_SIZE, *shape, generator=draw)
+        values = scale * torch.randn(BATCH_SIZE, *shape, generator=draw)
+        # The maps of a training are laid out like this, so that `view` fails where it would there.
+        return values.to(memory_format=torch.channels_last) if len(shape) == 3 else values
 
     logits = normal(network.logits)
     embedding = normal(network.embedding)

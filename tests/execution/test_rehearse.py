@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import methods
+from benchmark.data import augmentation
 from benchmark.execution import prepare
 from benchmark.execution import rehearse as module
 from benchmark.execution.executors import Executor
@@ -20,6 +22,7 @@ from benchmark.execution.teacher_store import TeacherStore
 from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.study.schema import Network
+from benchmark.training import member, teacher
 from benchmark.training import rehearsal as steps
 from methods import Needs
 from tests.execution.helpers import pairs, prepared, session
@@ -209,3 +212,45 @@ def rehearsed_file(
     loaded = study.load(path, methods)
     ready = prepare.prepare(loaded, path.read_text(), str(path), device, files, print)
     return rehearse(ready, session(folder / "runs", executor))
+
+
+def test_a_teacher_for_which_memory_runs_out_fails_the_rows_that_need_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def output(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(teacher.Teacher, "output", output)
+    found = rehearsed(tiny(["kd", "student"]), workspace)
+    assert set(found.failed) == {"pair / kd", "pair / student"}
+    assert found.failed["pair / kd"] == "OutOfMemoryError: CUDA out of memory"
+    assert set(found.figures) == {TRAINING}
+
+
+def test_a_rehearsal_uses_the_products_of_the_recipe(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    step = member.Member.step
+
+    def spy(*arguments: Any) -> Any:
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        return step(*arguments)
+
+    monkeypatch.setattr(member.Member, "step", spy)
+    rehearsed(tiny(["kd"], recipe={"precision": "tf32"}), workspace)
+    assert seen[-1] == "tf32"
+
+
+def test_a_batch_is_priced_with_the_augmentation_of_the_whole_block_it_belongs_to(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augment = augmentation.Draws.augment
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.05)
+        return augment(*arguments)
+
+    monkeypatch.setattr(augmentation.Draws, "augment", slow)
+    found = rehearsed(tiny(["student"]), workspace)
+    assert found.figures["pair / student"].batch > 0.016  # a block has three batches

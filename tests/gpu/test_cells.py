@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmark.training.member import Member
+from benchmark.training.teacher import Teacher
 from tests.search.helpers import searched, searching, trials
 from tests.support.pretended import CUDA, DispatchedCpu, Sync, pretended_gpu
 from tests.support.studies import Interrupt, bits, folders, records, run, tiny
@@ -137,7 +139,7 @@ def test_an_epoch_waits_only_where_it_is_known_to(workspace: Path) -> None:
 
 
 def test_no_step_of_a_cohort_waits_in_any_stage(on_gpu: tuple[Path, list[Sync]]) -> None:
-    steps = {"Member.step", "Teacher.output"}
+    steps = {Member.step.__qualname__, Teacher.output.__qualname__}
     assert [str(sync) for sync in on_gpu[1] if steps & set(sync.callers)] == []
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.models import create
+from benchmark.models.tapped import in_channels_last
 from benchmark.study.schema import Network
 from tests.models.networks import EVERYTHING, MEAN, SIZE, STD, build, normalised
 
@@ -281,3 +282,13 @@ class Plain(nn.Module):
 
     def forward(self, inputs):
         return self.layer(inputs.mean((2, 3)))
+
+
+def test_weights_with_five_axes_keep_their_order_and_others_have_their_channels_last():
+    network = nn.ModuleDict({"volume": nn.Conv3d(3, 4, 3), "image": nn.Conv2d(3, 4, 3)})
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert in_channels_last(network) is network
+    volume, image = network["volume"].weight, network["image"].weight
+    assert volume.is_contiguous()
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -165,3 +165,8 @@ def test_the_embedding_is_tapped_with_a_hook_where_the_head_computes_other_logit
         output = model(images, Needs(embedding=True))
         assert torch.equal(output.logits, network(model.prepared(images)))
     assert output.embedding.shape == (2, *model.shapes.embedding)
+
+
+@pytest.mark.parametrize("drop", [{"drop_rate": 0.2}, {}])
+def test_the_head_of_a_network_with_dropout_is_never_split(drop):
+    assert build("test_resnet", drop)._tappable.splits == (not drop)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import methods
-from benchmark.data import Loaded
+from benchmark.data import Loaded, resident
 from benchmark.data.mixing import Mixer
 from benchmark.records.chain import Extent
 from benchmark.records.checkpoints import CellFolder, Checkpoint
@@ -219,15 +219,27 @@ def test_a_loss_that_is_not_finite_is_never_saved_and_is_named_as_without_checkp
     assert not [name for name in files if "-0000003" in name]
 
 
+@pytest.mark.parametrize("together", [resident.BLOCK, 2 * 16 * 3 * 8 * 8, 1])
 @pytest.mark.parametrize("views", [False, True])
 def test_an_epoch_can_be_entered_at_any_batch_without_reading_the_others(
-    views: bool, monkeypatch: pytest.MonkeyPatch
+    views: bool, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    augmentation = {"flip": True, "crop_padding": 2, "randaugment": {"operations": 2}}
     recipe = Recipe.model_validate(
-        {"epochs": 1, "batch_size": 16, "mixup": 0.2, "cutmix": 1.0, "augmentation": {"flip": True}}
+        {
+            "epochs": 1,
+            "batch_size": 16,
+            "mixup": 0.2,
+            "cutmix": 1.0,
+            "augmentation": {**augmentation, "cutout": 3},
+        }
     )
+    blocks = prepared(tiny()).data.epoch(3, 1, recipe, views)
+    one_block = [loaded.inputs for loaded in blocks]
+    monkeypatch.setattr(resident, "BLOCK", together)
     data = prepared(tiny()).data
     whole = list(data.epoch(3, 1, recipe, views))
+    assert all(map(torch.equal, one_block, (loaded.inputs for loaded in whole)))
 
     read: list[int] = []
     mix = Mixer.mix

@@ -200,3 +200,9 @@ def test_every_optimizer_resumes_in_a_study_where_it_was(
         run(workspace, content, Interrupt(after=1))
     run(workspace, content)
     assert bits(folders(workspace)["fitnet/0"]) == bits(folders(tmp_path / "whole")["fitnet/0"])
+
+
+def test_a_state_of_more_parameters_than_there_are_is_refused() -> None:
+    optimizer = optimizers.create(recipe({"name": "sgd"}), parameters())
+    with pytest.raises(ValueError, match="there is no parameter 3"):
+        optimizer.load({"3/momentum_buffer": torch.zeros(1)})

@@ -14,12 +14,13 @@ from benchmark.execution import prepare
 from benchmark.execution.environment import make_repeatable
 from benchmark.models import create
 from benchmark.study.schema import Network
-from benchmark.training import member
+from benchmark.training import evaluate, member
+from benchmark.training import precision as precision_module
 from benchmark.training.precision import float32_products, lowered, slowdown
 from benchmark.training.teacher import Teacher
+from tests.execution.helpers import prepared
 from tests.support.studies import bits, folders, run, tiny
 
-CPU = torch.device("cpu")
 SIZE = (3, 32, 32)
 BACKENDS: Any = torch.backends
 
@@ -68,6 +69,23 @@ def test_a_cohort_trains_in_the_products_of_its_recipe(
 
 
 @pytest.mark.trains
+def test_networks_are_evaluated_in_exact_products(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    predict = evaluate.predict
+
+    def spy(*arguments: Any) -> Any:
+        seen.append(products())
+        return predict(*arguments)
+
+    monkeypatch.setattr(evaluate, "predict", spy)
+    run(workspace, tiny(["kd"], recipe={"precision": "tf32"}))
+    assert len(seen) > 3
+    assert all(each == {"ieee"} for each in seen)
+
+
+@pytest.mark.trains
 def test_a_cell_in_tf32_is_another_cell_with_the_same_bits_on_a_cpu(workspace: Path) -> None:
     run(workspace, tiny(["kd"]))
     run(workspace, tiny(["kd"], name="rounded", recipe={"precision": "tf32"}))
@@ -106,8 +124,41 @@ def test_a_slow_precision_is_reported_before_anything_is_trained(
 ) -> None:
     monkeypatch.setattr(prepare, "slowdown", lambda *_: 7.96)
     run(workspace, tiny(["student"], recipe={"precision": "bf16", "epochs": 1}))
-    assert "recipe.precision: bf16 takes 8.0 times as long as fp32" in capsys.readouterr().out
+    told = "recipe.precision: a convolution in bf16 takes 8.0 times as long as in fp32"
+    assert told in capsys.readouterr().out
 
 
-def test_the_slowdown_of_a_precision_is_a_ratio_of_times() -> None:
-    assert slowdown("bf16", CPU) > 0
+@pytest.mark.parametrize(
+    ("study", "told"),
+    [
+        ({"recipe": {"precision": "bf16"}}, True),
+        ({"methods": [{"method": "kd", "recipe": {"precision": "bf16"}}]}, True),
+        ({"recipe": {"precision": "tf32"}}, False),
+        ({}, False),
+    ],
+)
+def test_the_precisions_of_all_recipes_are_looked_at(
+    study: dict[str, Any],
+    told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(prepare, "slowdown", lambda _: 2.0)
+    prepared(tiny(study.pop("methods", ["student"]), **study))
+    assert ("takes 2.0 times as long" in capsys.readouterr().out) == told
+
+
+def test_a_difference_that_may_be_noise_is_not_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prepare, "slowdown", lambda _: 1.1)
+    prepared(tiny(["student"], recipe={"precision": "bf16"}))
+    assert "as long as" not in capsys.readouterr().out
+
+
+def test_the_slowdown_is_the_median_ratio_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"fp32": iter([1.0, 1.0, 1.0, 1.0, 1.0]), "bf16": iter([9.0, 3.0, 4.0, 1.0, 2.0])}
+    monkeypatch.setattr(
+        precision_module, "_time_convolution", lambda _, __, precision: next(times[precision])
+    )
+    assert slowdown("bf16") == 3.0

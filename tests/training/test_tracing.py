@@ -76,7 +76,7 @@ def test_without_a_tracer_nothing_is_traced() -> None:
 
 
 def test_only_the_first_epoch_of_the_main_training_is_traced(tmp_path: Path) -> None:
-    tracer = FileTracer(tmp_path / "profiles", "cohort-1", torch.device("cpu"))
+    tracer = FileTracer(tmp_path / "profiles", "cohort-1", torch.device("cpu"), pytest.fail)
     for epoch in (-1, 0, 1):
         with tracer.epoch(epoch):
             for _ in range(4):
@@ -136,3 +136,18 @@ def test_a_finished_study_has_nothing_to_trace(traced: tuple[Path, Ended]) -> No
     again = run_file(workspace.parent, "--profile")
     assert "no step was traced" in again.err
     assert not (workspace / "tiny" / "profiles").exists()
+
+
+def test_a_trace_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "profiles"
+    file.write_text("not a folder")
+    warnings: list[str] = []
+    tracer = FileTracer(file, "cohort-1", torch.device("cpu"), warnings.append)
+    with tracer.epoch(0):
+        for _ in range(1 + tracing.STEPS):
+            with tracer.part("kd"):
+                torch.ones(3).sum()
+            tracer.end_step()
+    assert len(warnings) == 1
+    assert warnings[0].startswith("no trace: ")
+    assert str(file) in warnings[0]

@@ -130,7 +130,7 @@ class _Noting(Progress):
 
 
 def _with_cells(spec: CohortSpec, cells: Iterable[CellSpec]) -> CohortSpec:
-    return spec.model_copy(update={"cells": tuple(cells)})
+    return spec.model_copy(update={"profile": None, "cells": tuple(cells)})
 
 
 def _record(spec: CohortSpec, cell: CellSpec, death: Death) -> None:

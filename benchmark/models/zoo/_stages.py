@@ -85,7 +85,7 @@ class Block(nn.Module):
     """A block whose last operation is a ReLU."""
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """Return the block's output before its last ReLU."""
+        """Return the block's output before its last ReLU: a new tensor, which is overwritten."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:

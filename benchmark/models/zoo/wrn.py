@@ -45,7 +45,7 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn [N, inputs, H, W] into [N, outputs, H / stride, W / stride]."""
-        activated = F.relu(self.bn1(x), inplace=True)
+        activated = F.relu(self.bn1(x))
         shortcut = x if self.convShortcut is None else self.convShortcut(activated)
         new: Tensor = F.relu(self.bn2(self.conv1(activated)), inplace=True)
         new = self.conv2(new)
@@ -102,7 +102,7 @@ class WideResNet(StagedNet):
 
     def tail(self, x: Tensor) -> Tensor:
         """Run the last norm and ReLU."""
-        return F.relu(self.bn1(x), inplace=True)
+        return F.relu(self.bn1(x))
 
     def normed(self, x: Tensor) -> Tensor:
         """Return the deepest map after the last norm and ReLU."""

@@ -144,7 +144,7 @@ def run(
 
     _print_summary(summary, prepared)
     if profile:
-        _print_profiles(workspace.study(loaded.name).profiles)
+        _print_profiles(workspace.study(loaded.name).profiles if summary.trained else None)
     if not is_recorded():
         tell(f"recorded in {folder}; run `kdbench sync {study}` to write it to MLflow")
     elif store is not None:
@@ -170,9 +170,9 @@ def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) ->
     print_wide(run_plan.plan(prepared, workspace, cohort_size, say))
 
 
-def _print_profiles(folder: Path) -> None:
-    """Print the most expensive operators of each cell."""
-    files = sorted(folder.glob("*.txt"))
+def _print_profiles(folder: Path | None) -> None:
+    """Print the most expensive operators of each cell, if any was trained."""
+    files = [] if folder is None else sorted(folder.glob("*.txt"))
     if not files:
         tell("no step was traced: nothing was trained, or an epoch has only one batch")
         return

@@ -2,7 +2,8 @@
 
 A tapped model resizes and normalises its own inputs, so teacher and student can share a batch
 even if they expect different image sizes and normalisation. Weights and inputs are in memory with
-the channels of a pixel side by side (channels_last), in which convolutions are fastest.
+the channels of a pixel side by side (channels_last), in which convolutions are fastest, unless the
+network has a convolution for which that is not safe.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 
 from benchmark.models.inference import count_macs, evaluating
 from methods import Classifier, Needs, Output, Shapes, discover
+
+CHANNEL_BLOCK = 16
+"""Largest number of channels that oneDNN treats as one block."""
 
 
 class TappedModel(nn.Module):
@@ -48,6 +52,7 @@ class TappedModel(nn.Module):
     ):
         super().__init__()
         self.network: Any = in_channels_last(network)
+        self._format = memory_format(network)
         self.size = size
         self.image_size = image_size
         self.register_buffer("mean", _per_channel(mean), persistent=False)
@@ -78,7 +83,7 @@ class TappedModel(nn.Module):
                     inputs, (height, width), mode="bilinear", align_corners=False, antialias=True
                 )
 
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = inputs.contiguous(memory_format=self._format)
         return (inputs - self.mean) / self.std
 
     def taps(self) -> Needs:
@@ -127,11 +132,27 @@ class TappedModel(nn.Module):
 
 
 def in_channels_last(module: nn.Module) -> nn.Module:
-    """Lay out a module's weights with their channels side by side, in place, and return it."""
+    """Lay out a module's weights in the order of `memory_format`, in place, and return it."""
+    order = memory_format(module)
     for value in (*module.parameters(), *module.buffers()):
         if value.dim() == 4:
-            value.data = value.data.contiguous(memory_format=torch.channels_last)
+            value.data = value.data.contiguous(memory_format=order)
     return module
+
+
+def memory_format(module: nn.Module) -> torch.memory_format:
+    """Return the order in memory in which a module computes: channels_last if that is safe.
+
+    In that order, the gradient of a 1x1 convolution with a stride is wrong on CPUs, and written
+    past its memory, if the input channels don't fill oneDNN's blocks (oneDNN issue 6035).
+    """
+    for layer in module.modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        strided = layer.kernel_size == (1, 1) and layer.stride != (1, 1)
+        if strided and layer.in_channels // layer.groups % CHANNEL_BLOCK:
+            return torch.contiguous_format
+    return torch.channels_last
 
 
 def seen_size(size: tuple[int, ...], image_size: int | None) -> tuple[int, ...]:

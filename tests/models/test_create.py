@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.models import create
-from benchmark.models.tapped import in_channels_last
+from benchmark.models.tapped import in_channels_last, memory_format
 from benchmark.study.schema import Network
 from tests.models.networks import EVERYTHING, MEAN, SIZE, STD, build, normalised
 
@@ -282,6 +282,26 @@ class Plain(nn.Module):
 
     def forward(self, inputs):
         return self.layer(inputs.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("convolution", "order"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(24, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(64, 64, 1, stride=2, groups=16), torch.contiguous_format),
+        (nn.Conv2d(32, 8, 1, stride=2), torch.channels_last),
+        (nn.Conv2d(4, 8, 1), torch.channels_last),
+        (nn.Conv2d(4, 8, 3, stride=2), torch.channels_last),
+    ],
+    ids=str,
+)
+def test_networks_with_a_convolution_that_onednn_miscomputes_are_not_in_channels_last(
+    convolution, order
+):
+    network = nn.Sequential(nn.Conv2d(3, convolution.in_channels, 3), convolution)
+    assert memory_format(network) == order
+    assert in_channels_last(network)[0].weight.is_contiguous(memory_format=order)
 
 
 def test_weights_with_five_axes_keep_their_order_and_others_have_their_channels_last():

@@ -164,6 +164,7 @@ def test_a_row_that_ends_its_process_is_named_and_the_others_are_measured(
 
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("clean")
+@pytest.mark.slow
 def test_a_network_that_ends_its_process_in_a_step_is_named(
     tmp_path: Path, process: ProcessExecutor
 ) -> None:

@@ -15,7 +15,7 @@ from tests.models.networks import SIZE, SWIN, VIT, Plain, build
 
 NETWORKS = [
     ("resnet18", {}),
-    ("vgg11", {}),
+    pytest.param(("vgg11", {}), marks=pytest.mark.slow),  # 133 million weights
     ("mobilenetv3_small_050", {}),
     VIT,
     SWIN,

@@ -221,6 +221,9 @@ def runs(
 def load_student(cell: str, *, workspace: str | Path = "runs") -> nn.Module:
     """Load a trained student, which maps images [N, C, H, W] in [0, 1] to logits [N, classes].
 
+    On a GPU, torch by default rounds the factors of convolutions to TF32; kdbench evaluates without
+    that, so set `torch.backends.cudnn.conv.fp32_precision = "ieee"` to get the recorded accuracy.
+
     Args:
         cell: The identity of its cell, as in the column `cell` of `runs`; a unique prefix is
             enough.

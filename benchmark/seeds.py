@@ -46,6 +46,12 @@ def reseed(device: torch.device, seed: int, *role: str | int) -> None:
             torch.cuda.manual_seed(number)
 
 
+def has_drawn(device: torch.device) -> bool:
+    """Return whether random numbers were drawn on a GPU since it was seeded."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index].get_offset() > 0
+
+
 @contextmanager
 def seeded(seed: int, *role: str | int) -> Iterator[None]:
     """Use a stream as torch's global stream within a block, then restore the previous state."""

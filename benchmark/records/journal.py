@@ -62,19 +62,29 @@ class Start(Record):
 
 
 class EarlyEpoch(Record):
-    """An epoch of the early stage that some methods run before training, counted from 0."""
+    """An epoch of the early stage that some methods run before training, counted from 0.
+
+    Attributes:
+        note: How the device ran the steps; None if as they are written.
+    """
 
     kind: Literal["early"] = "early"
     epoch: int
     metrics: dict[str, float]
+    note: str | None = None
 
 
 class Epoch(Record):
-    """An epoch of the main training stage, counted from 0."""
+    """An epoch of the main training stage, counted from 0.
+
+    Attributes:
+        note: How the device ran the steps; None if as they are written.
+    """
 
     kind: Literal["epoch"] = "epoch"
     epoch: int
     metrics: dict[str, float]
+    note: str | None = None
 
 
 class Stopped(BaseModel):

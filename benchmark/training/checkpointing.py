@@ -146,6 +146,24 @@ class Partial:
         self.log.load(checkpoint.tensors[LOG], content["log"], device)
 
 
+def tensors_of(modules: Mapping[str, nn.Module], states: Mapping[str, Stateful]) -> Tensors:
+    """Return all tensors of a member's state, by `<part>/<name>`.
+
+    Args:
+        modules: All modules that learn or hold state, by the prefix of their tensors' names.
+        states: All other state in tensors, by the prefix of their names.
+    """
+    tensors: Tensors = {}
+    for part, module in modules.items():
+        for name, value in module.state_dict().items():
+            tensors[f"{part}/{name}"] = value
+
+    for part, state in states.items():
+        for name, value in state.state().items():
+            tensors[f"{part}/{name}"] = value
+    return tensors
+
+
 def take(
     modules: Mapping[str, nn.Module],
     states: Mapping[str, Stateful],
@@ -164,18 +182,10 @@ def take(
         epoch: Index of the epoch, counted from 0 at the start of the early stage.
         partial: What the member has of the epoch; None for the whole epoch.
     """
-    tensors: Tensors = {}
-    for part, module in modules.items():
-        for name, value in module.state_dict().items():
-            tensors[f"{part}/{name}"] = value
-
-    for part, state in states.items():
-        for name, value in state.state().items():
-            tensors[f"{part}/{name}"] = value
-
+    tensors = tensors_of(modules, states)
     marker = tally.to_json()
     if record is not None:
-        marker |= {"record": record.model_dump(exclude={"kind"}), "kind": record.kind}
+        marker |= {"record": record.model_dump(exclude={"kind"}, exclude_none=True), "kind": record.kind}
     if partial is None:
         return Checkpoint(epoch, tensors, marker)
 

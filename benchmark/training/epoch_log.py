@@ -22,26 +22,27 @@ class EpochLog:
         self._names: list[str] = []
         self._weights: dict[str, float] = {}
 
-    def add(self, loss: Loss, labels: Tensor) -> Tensor:
-        """Log a batch.
+    def row(self, loss: Loss, labels: Tensor) -> Tensor:
+        """Return the values of a batch to log, and remember what they stand for.
 
         Args:
             loss: The loss of the batch.
             labels: Labels of the batch, [N], used to compute the training accuracy.
 
         Returns:
-            The logged values: the total, the raw values in the order of `loss.raw`, and the share
-            of correct predictions.
+            The total, the raw values in the order of `loss.raw`, and the share of correct
+            predictions, float32 [values].
         """
-        correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
-        values = [loss.total, *loss.raw.values(), correct]
-        row = torch.stack([value.detach().float() for value in values])
-
-        self._rows.append(row)
         self._names = ["total", *loss.raw]
         self._weights = loss.weights
 
-        return row
+        correct = (loss.logits.detach().argmax(dim=1) == labels).float().mean()
+        values = [loss.total, *loss.raw.values(), correct]
+        return torch.stack([value.detach().float() for value in values])
+
+    def add(self, row: Tensor) -> None:
+        """Log a batch by its values, as `row` returned them."""
+        self._rows.append(row)
 
     @property
     def finite(self) -> bool:

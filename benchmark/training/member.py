@@ -16,6 +16,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from benchmark.training.state import State
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
+from benchmark.training.work import Runner, Work, at_once
 from methods import Output
 
 
@@ -31,6 +32,7 @@ class Member:
         length: Number of epochs in each of the two stages.
         state: What changes during the training, such as the current epoch.
         left: Whether the member has left its cohort, because it failed or was pruned.
+        note: How the device runs the steps, for the journal; None if as they are written.
     """
 
     def __init__(self, task: Task, conditions: Conditions, progress: Progress):
@@ -49,6 +51,7 @@ class Member:
         self.needs = self.parts.method.tapped()
         self.length = self.parts.length
         self.left = False
+        self.note: str | None = None
         self.state = State(self.parts, conditions.data.device)
         self._watch = Stopwatch(conditions.data.device)
         self._recorder = Recorder(task, self.length.total, progress)
@@ -77,24 +80,36 @@ class Member:
         """Return whether the member trains in the given epoch."""
         return not self.left and not self._complete and self.state.epoch == epoch
 
-    def step(self, loaded: Loaded, teacher: Output | None, step: int) -> Tensor:
+    def step(
+        self, loaded: Loaded, teacher: Output | None, step: int, run: Runner = at_once
+    ) -> Tensor:
         """Train on one batch; only loss scaling waits for the device.
 
         Args:
             loaded: The batch.
             teacher: The teacher's output for the batch; None if no member needs it.
             step: Index of the batch in the epoch.
+            run: Has the device do the work.
 
         Returns:
-            The values to log; see `EpochLog.add`.
+            The values to log; see `EpochLog.row`.
         """
-        seeds.reseed(loaded.inputs.device, self.conditions.seed, "step", self.state.epoch, step)
+        state, device = self.state, loaded.inputs.device
+
+        def begin() -> None:
+            seeds.reseed(device, self.conditions.seed, "step", state.epoch, step)
+            state.stage.begin(state.epoch, step)
+
+        def train() -> Tensor:
+            loss = self.parts.loss(Step(loaded, teacher, state.epoch))
+            state.stage.step(loss, step)
+            return state.partial.log.row(loss, loaded.labels)
 
         with self._watch.running():
-            loss = self.parts.loss(Step(loaded, teacher, self.state.epoch))
-            self.state.stage.step(loss, self.state.epoch, step)
-        self.state.partial.step = step + 1
-        return self.state.partial.log.add(loss, loaded.labels)
+            row = run(Work(begin, train, state.tensors))
+        state.partial.log.add(row)
+        state.partial.step = step + 1
+        return row
 
     def save_inside_epoch(self, teacher: TeacherTime) -> None:
         """Save the state between two batches, unless it is worth nothing.
@@ -132,7 +147,7 @@ class Member:
 
         if self.state.epoch >= 0:
             metrics |= self._validate()
-        state.record = record = epoch_record(state.epoch, state.position, metrics)
+        state.record = record = epoch_record(state.epoch, state.position, metrics, self.note)
         self._recorder.epoch(record, state.checkpoint())
         state.next_epoch()
 

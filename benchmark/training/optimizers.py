@@ -47,6 +47,15 @@ class Optimizer:
         self._scaler = scaler
         self.rate = rate
 
+    @property
+    def unrecordable(self) -> str:
+        """Why updates cannot be recorded as a CUDA graph; empty if they can."""
+        if self._scaler is not None:
+            return "in fp16, each step waits to see whether a gradient overflowed"
+        if not all(isinstance(group["lr"], Tensor) for group in self._optimizer.param_groups):
+            return "the optimizer takes its learning rate as a number, which a graph would freeze"
+        return ""
+
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of all parameters, without waiting for the device."""
         self.rate = rate
@@ -134,6 +143,9 @@ class Optimizer:
         if self._scaler is not None:
             return self._scaler.step(self._optimizer)
 
+        for group in self._optimizer.param_groups:
+            if "capturable" in group:  # which torch wants to be set while a graph is recorded
+                group["capturable"] = torch.cuda.is_current_stream_capturing()
         self._optimizer.step()
         return True
 

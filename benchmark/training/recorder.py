@@ -151,18 +151,21 @@ class Recorder:
             self._journal.append(record)
 
 
-def epoch_record(epoch: int, position: int, metrics: dict[str, float]) -> EarlyEpoch | Epoch:
+def epoch_record(
+    epoch: int, position: int, metrics: dict[str, float], note: str | None = None
+) -> EarlyEpoch | Epoch:
     """Return the journal record of an epoch.
 
     Args:
         epoch: Index of the epoch, negative in the early stage.
         position: Index of the same epoch, counted from 0 at the start of the early stage.
         metrics: Metrics of the epoch; in the early stage, their names get a prefix.
+        note: How the device ran the steps; None if as they are written.
     """
     if epoch >= 0:
-        return Epoch(epoch=epoch, metrics=metrics)
+        return Epoch(epoch=epoch, metrics=metrics, note=note)
     early = {f"early/{name}": value for name, value in metrics.items()}
-    return EarlyEpoch(epoch=position, metrics=early)
+    return EarlyEpoch(epoch=position, metrics=early, note=note)
 
 
 def record_failure(task: Task, error: BaseException, progress: Progress) -> None:

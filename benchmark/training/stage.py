@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmark.training import gradients, optimizers
 from benchmark.training.averaging import Average
 from benchmark.training.checkpointing import Stateful
+from benchmark.training.gradients import Turn
 from benchmark.training.losses import Loss
 from benchmark.training.schedule import Schedule
 
@@ -40,28 +41,42 @@ class Stage:
         self._schedule = schedule
         self._average = Average(averaged, recipe.ema) if recipe.ema and averaged else None
 
-    def step(self, loss: Loss, epoch: int, step: int) -> None:
+    @property
+    def unrecordable(self) -> str:
+        """Why a step cannot be recorded as a CUDA graph; empty if it can."""
+        if (self._schedule.recipe.accumulate or 1) > 1:
+            return "gradients are accumulated, so that steps differ"
+        return self.optimizer.unrecordable
+
+    def begin(self, epoch: int, step: int) -> None:
+        """Set the learning rate of a step.
+
+        Args:
+            epoch: Current epoch, negative in the early stage.
+            step: Index of the batch in the epoch.
+        """
+        if self._turn(step).first:
+            self.optimizer.set_rate(self._schedule.rate(epoch, step))
+
+    def step(self, loss: Loss, step: int) -> None:
         """Train on the loss of a batch, without waiting for the device (unless in fp16).
 
         Args:
             loss: The loss.
-            epoch: Current epoch, negative in the early stage.
             step: Index of the batch in the epoch.
         """
-        schedule = self._schedule
-        turn = gradients.turn(step, schedule.steps, schedule.recipe.accumulate)
-
-        if turn.first:
-            self.optimizer.set_rate(schedule.rate(epoch, step))
-        updated = self.optimizer.step(loss, turn)
+        updated = self.optimizer.step(loss, self._turn(step))
 
         if updated and self._average is not None:
             self._average.update()
 
     def completes_update(self, step: int) -> bool:
         """Return whether no gradients are left over for a later batch after this one."""
-        recipe = self._schedule.recipe
-        return gradients.turn(step, self._schedule.steps, recipe.accumulate).last
+        return self._turn(step).last
+
+    def _turn(self, step: int) -> Turn:
+        schedule = self._schedule
+        return gradients.turn(step, schedule.steps, schedule.recipe.accumulate)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the networks have their averaged weights, if there are any."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.records.checkpoints import Checkpoint
+from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch
 from benchmark.training import checkpointing
 from benchmark.training.assembly import Assembly
@@ -52,6 +52,10 @@ class State:
         self.epoch += 1
         if self.epoch == 0:
             self.enter(0)
+
+    def tensors(self) -> Tensors:
+        """Return the weights and all other state in tensors, by name, as they are in memory."""
+        return checkpointing.tensors_of(self._parts.modules(), self.stage.states())
 
     def checkpoint(self, *partial: Partial) -> Checkpoint:
         """Return a checkpoint of the current epoch, or of the part of it that is given."""

@@ -1,0 +1,250 @@
+"""Records the work of a step as a CUDA graph, compares it with the work itself, and replays it.
+
+A graph repeats the operations of one step with the addresses and numbers of that step. It is
+therefore wrong for work that depends on more than the contents of tensors, and unproven on every
+device that it has not run on. So a graph is used only after it has left the same bits as the work
+itself, and is compared with it again in the first and the last step of each epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import first_line
+from benchmark.records.checkpoints import Tensors
+from benchmark.training.work import Work, at_once
+
+RECORDED = "steps are replayed as CUDA graphs"
+
+UNEQUAL = "its first replay differed from the step itself"
+UNREPEATABLE = "a step does not give the same bits twice on this device"
+MOVES = "its steps replace tensors instead of writing into them"
+
+
+class Moment(Enum):
+    """The position of a step in its epoch: a graph is compared in the first and the last one."""
+
+    FIRST = "first"
+    WITHIN = "within"
+    LAST = "last"
+
+
+class ChangedWithinEpochError(RuntimeError):
+    """The numbers of a method's steps changed within an epoch, which its graphs ignored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the numbers that Python computes for its steps change within an epoch, but were "
+            "replayed from a CUDA graph; declare `capturable = False` in the method, or train with "
+            "--engine eager"
+        )
+
+
+class Lane:
+    """A stream of a device, and the memory that the graphs replayed on it share.
+
+    Attributes:
+        stream: The stream.
+        pool: The memory. The graphs run one after another, so that each may use all of it.
+    """
+
+    def __init__(self, device: torch.device):
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A recorded step.
+
+    Attributes:
+        recorded: The operations.
+        row: What `Work.run` returned, which every replay overwrites.
+    """
+
+    recorded: torch.cuda.CUDAGraph
+    row: Tensor
+
+    def replay(self, work: Work) -> Tensor:
+        """Run the step with the present contents of its tensors, and return what is logged."""
+        work.begin()
+        self.recorded.replay()
+        return self.row.clone()
+
+
+class Replays:
+    """Runs the steps of one stage of some work, as graphs if possible.
+
+    The first step is not recorded, because it may create state, such as that of an optimizer.
+
+    Attributes:
+        reason: Why the steps are not replayed; empty while nothing speaks against it.
+        unexpected: Whether the reason was found when a step was recorded or compared.
+    """
+
+    def __init__(self, lane: Lane, reason: str = "", *, by_epoch: bool = False):
+        """Replay nothing yet.
+
+        Args:
+            lane: Where the graphs run; all steps are called on its stream.
+            reason: Why the steps cannot be replayed; empty if they can.
+            by_epoch: Whether the numbers of the steps change from epoch to epoch.
+        """
+        self.reason = reason
+        self.unexpected = False
+        self._lane = lane
+        self._by_epoch = by_epoch
+        self._graphs: dict[int, Graph] = {}
+        self._is_warm = False
+
+    @property
+    def note(self) -> str:
+        """How the steps run, for the journal."""
+        return f"no CUDA graphs: {self.reason}" if self.reason else RECORDED
+
+    def step(self, work: Work, slot: int, moment: Moment) -> Tensor:
+        """Run a step.
+
+        Args:
+            work: The work, which reads its batch from a slot.
+            slot: Number of the slot.
+            moment: The position of the step in its epoch.
+
+        Returns:
+            What is logged of the step.
+
+        Raises:
+            ChangedWithinEpochError: The replays since the beginning of the epoch cannot be right.
+        """
+        if self.reason or not self._is_warm:
+            self._is_warm = True
+            return at_once(work)
+
+        if moment is Moment.FIRST and self._by_epoch:
+            self._graphs = {}
+        graph = self._graphs.get(slot)
+        if graph is None:
+            return self._record(work, slot)
+        if moment is Moment.WITHIN:
+            return graph.replay(work)
+        return self._check(graph, work, moment)
+
+    def forget(self) -> None:
+        """Drop the graphs: the slots, or what learns, have been replaced."""
+        self._graphs = {}
+        self._is_warm = False
+
+    def _record(self, work: Work, slot: int) -> Tensor:
+        """Record a step, and take it."""
+        before = _copies(work.tensors())
+        recorded = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(
+                recorded,
+                pool=self._lane.pool,
+                stream=self._lane.stream,
+                capture_error_mode="thread_local",
+            ):
+                row = work.run()
+        except RuntimeError as error:
+            _write(before, work.tensors())
+            self._give_up(first_line(error))
+            return at_once(work)
+
+        _write(before, work.tensors())  # Python may have put unwritten memory in their place
+        graph = Graph(recorded, row)
+        comparison = _compare(graph, work)
+        if comparison.verdict is Verdict.EQUAL:
+            self._graphs[slot] = graph
+        else:
+            self._give_up(comparison.verdict.value)
+        return comparison.row
+
+    def _check(self, graph: Graph, work: Work, moment: Moment) -> Tensor:
+        """Take a step both ways; without a graph from now on if they differ."""
+        comparison = _compare(graph, work)
+        if comparison.verdict is Verdict.UNEQUAL:
+            if moment is Moment.LAST:
+                raise ChangedWithinEpochError
+            self._by_epoch = True
+            self._graphs = {}
+        elif comparison.verdict is not Verdict.EQUAL:
+            self._give_up(comparison.verdict.value)
+        return comparison.row
+
+    def _give_up(self, reason: str) -> None:
+        self.reason = reason
+        self.unexpected = True
+        self._graphs = {}
+
+
+class Verdict(Enum):
+    """What a comparison has found; the value says it in words."""
+
+    EQUAL = "equal"
+    UNEQUAL = UNEQUAL
+    UNREPEATABLE = UNREPEATABLE
+    MOVES = MOVES
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a step that was taken both ways.
+
+    Attributes:
+        row: What is logged of the step.
+        verdict: What was found.
+    """
+
+    row: Tensor
+    verdict: Verdict
+
+
+def _compare(graph: Graph, work: Work) -> Comparison:
+    """Take a step as it is written and as a graph, from the same state, and compare the bits.
+
+    The state afterwards is that of the step as it is written.
+    """
+    addresses = _addresses(work.tensors())
+    before = _copies(work.tensors())
+    row = at_once(work)
+    after = _copies(work.tensors())
+    if _addresses(work.tensors()) != addresses:
+        return Comparison(row, Verdict.MOVES)
+
+    _write(before, work.tensors())
+    replayed = graph.replay(work)
+    if _same(after, work.tensors()) and _same({"": row}, {"": replayed}):
+        return Comparison(row, Verdict.EQUAL)
+
+    _write(before, work.tensors())
+    again = at_once(work)
+    repeats = _same(after, work.tensors()) and _same({"": row}, {"": again})
+    return Comparison(again, Verdict.UNEQUAL if repeats else Verdict.UNREPEATABLE)
+
+
+def _copies(tensors: Tensors) -> Tensors:
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def _write(values: Tensors, tensors: Tensors) -> None:
+    for name, value in values.items():
+        tensors[name].copy_(value)
+
+
+def _addresses(tensors: Tensors) -> dict[str, int]:
+    return {name: value.data_ptr() for name, value in tensors.items()}
+
+
+def _same(expected: Tensors, actual: Tensors) -> bool:
+    """Return whether tensors have the same bits, or are not numbers in the same places."""
+    equal = []
+    for name, value in expected.items():
+        other = actual[name]
+        equal.append(((value == other) | ((value != value) & (other != other))).all())  # noqa: PLR0124
+    return bool(torch.stack(equal).all())

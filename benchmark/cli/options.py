@@ -14,6 +14,7 @@ from benchmark.errors import InputError, suggest
 from benchmark.records.layout import StudyFolder, Workspace
 from benchmark.study.names import RULE, is_name
 from benchmark.study.plan import read_plan
+from benchmark.training.engine_choice import EngineChoice
 
 if TYPE_CHECKING:
     from benchmark.execution.executors import Executor
@@ -73,6 +74,14 @@ CheckpointMinutes = Annotated[
     float,
     typer.Option(
         min=0.0, help="Minutes between two checkpoints inside an epoch; 0 saves after every batch."
+    ),
+]
+Engine = Annotated[
+    EngineChoice,
+    typer.Option(
+        "--engine",
+        help="auto: steps as CUDA graphs on a GPU; eager: without; graphs: only with a GPU. "
+        "The results are the same.",
     ),
 ]
 TrackingUri = Annotated[

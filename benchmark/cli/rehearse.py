@@ -8,6 +8,7 @@ from benchmark.cli.options import (
     EXECUTOR,
     CohortSize,
     Device,
+    Engine,
     ExecutorName,
     StepMinutes,
     StudyFile,
@@ -17,6 +18,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.screen import messages, print_wide, say, tell
 from benchmark.records.layout import Workspace
+from benchmark.training.engine_choice import EngineChoice
 
 STEP_MINUTES = 5.0
 """A rehearsal does not wait for a hanging step as long as a training does."""
@@ -29,6 +31,7 @@ def rehearse(
     executor: ExecutorName = EXECUTOR,
     step_minutes: StepMinutes = STEP_MINUTES,
     device: Device = None,
+    engine: Engine = EngineChoice.AUTO,
 ) -> None:
     """Take a few steps of every row, name what will not run, and price the study in hours.
 
@@ -45,6 +48,7 @@ def rehearse(
     loaded = load_study(study)
     with opened_executor(executor) as opened:
         chosen = environment.device(device)
+        environment.check_engine(engine, chosen)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         environment.make_repeatable()
         session = Session(
@@ -55,6 +59,7 @@ def rehearse(
             PlainProgress(messages),
             opened,
             step_minutes,
+            engine=engine,
         )
         rehearsal = execution.rehearse(prepared, session, cohort_size, say)
 

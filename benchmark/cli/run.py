@@ -15,6 +15,7 @@ from benchmark.cli.options import (
     CheckpointMinutes,
     CohortSize,
     Device,
+    Engine,
     ExecutorName,
     StepMinutes,
     StudyFile,
@@ -28,6 +29,7 @@ from benchmark.cli.screen import print_wide, progress_display, say, tell
 from benchmark.errors import InputError
 from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
+from benchmark.training.engine_choice import EngineChoice
 from benchmark.wording import counted
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ def run(
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
+    engine: Engine = EngineChoice.AUTO,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train the unfinished cells of a study, then print its leaderboard if it is tracked."""
@@ -115,6 +118,7 @@ def run(
     store = mlflow_store(context, loaded, tracking_uri) if track else None
     with opened_executor(executor, needed=not dry_run) as opened:
         chosen = environment.device(device)
+        environment.check_engine(engine, chosen)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         if dry_run:
             _print_plan(prepared, workspace.path, cohort_size)
@@ -136,6 +140,7 @@ def run(
                 opened,
                 step_minutes,
                 checkpoint_minutes,
+                engine,
                 profile,
             )
             summary = execution.run(

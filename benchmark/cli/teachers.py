@@ -12,6 +12,7 @@ from benchmark.cli.options import (
     EXECUTOR,
     CheckpointMinutes,
     Device,
+    Engine,
     ExecutorName,
     StepMinutes,
     StudyFile,
@@ -25,6 +26,7 @@ from benchmark.cli.screen import print_line, print_wide, progress_display, say, 
 from benchmark.errors import InputError, suggest
 from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
+from benchmark.training.engine_choice import EngineChoice
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,7 @@ def train_teachers(
     context: typer.Context,
     study: StudyFile,
     device: Device = None,
+    engine: Engine = EngineChoice.AUTO,
     executor: ExecutorName = EXECUTOR,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
@@ -51,6 +54,7 @@ def train_teachers(
 
     workspace = Workspace(workspace_of(context))
     loaded, chosen = load_study(study), environment.device(device)
+    environment.check_engine(engine, chosen)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
     with opened_executor(executor, needed=False) as opened, progress_display() as progress:
@@ -64,6 +68,7 @@ def train_teachers(
             opened,
             step_minutes,
             checkpoint_minutes,
+            engine,
         )
         study_teachers.obtain_teachers(prepared, session)
     list_teachers(context)

@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     CheckpointMinutes,
     CohortSize,
     Device,
+    Engine,
     ExecutorName,
     StepMinutes,
     StudyFile,
@@ -30,6 +31,7 @@ from benchmark.cli.tables import table
 from benchmark.errors import InputError
 from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
+from benchmark.training.engine_choice import EngineChoice
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -66,6 +68,7 @@ def tune(
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
+    engine: Engine = EngineChoice.AUTO,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Search for every method's best settings, with the same number of trials for each.
@@ -90,6 +93,7 @@ def tune(
     store = mlflow_store(context, loaded, tracking_uri) if track else None
     with opened_executor(executor, needed=not dry_run) as opened:
         chosen = environment.device(device)
+        environment.check_engine(engine, chosen)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         if dry_run:
             _print_plan(prepared, str(study), workspace, cohort_size)
@@ -108,6 +112,7 @@ def tune(
                 opened,
                 step_minutes,
                 checkpoint_minutes,
+                engine,
             )
             outcome = search.tune(prepared, session, storage, cohort_size, record)
             record(folder.path)

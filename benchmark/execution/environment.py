@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import torch
 from benchmark import RULES, __version__
 from benchmark.errors import InputError, first_line
 from benchmark.execution.changed_files import changed_files, commit, with_digests
+from benchmark.training.engine_choice import EngineChoice
 from benchmark.training.precision import keep_float32
 
 
@@ -36,8 +38,21 @@ def device(name: str | None) -> torch.device:
     return chosen
 
 
+def check_engine(engine: EngineChoice, device: torch.device) -> None:
+    """Check that a device can run steps as chosen.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if engine is EngineChoice.GRAPHS and device.type != "cuda":
+        raise InputError(
+            f"--engine: graphs needs a GPU, but the device is {device}; omit it, or use eager"
+        )
+
+
 def make_repeatable() -> None:
-    """Make cuDNN use the same deterministic kernels in every run, and keep float32 exact."""
+    """Make cuDNN and cuBLAS use the same kernels in every run, and keep float32 exact."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same bits on every stream
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     keep_float32()

@@ -10,6 +10,7 @@ from benchmark.execution import executors
 from benchmark.execution.executors import Executor
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.records.layout import Workspace
+from benchmark.training.engine_choice import EngineChoice
 from benchmark.training.progress import Progress
 
 
@@ -26,6 +27,7 @@ class Session:
         executor: Trains the cohorts.
         step_minutes: Minutes without progress in a training step after which a cell hangs.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        engine: How the device runs the steps.
         profile: Whether a few steps of each cohort of students are traced.
     """
 
@@ -37,6 +39,7 @@ class Session:
     executor: Executor = field(default_factory=lambda: executors.create(executors.DEFAULT))
     step_minutes: float = executors.STEP_MINUTES
     checkpoint_minutes: float | None = executors.CHECKPOINT_MINUTES
+    engine: EngineChoice = EngineChoice.AUTO
     profile: bool = False
 
     @property

@@ -67,6 +67,7 @@ def cohort_spec(
         plugins=tuple(loading.loaded()),
         step_minutes=session.step_minutes,
         checkpoint_minutes=session.checkpoint_minutes,
+        engine=session.engine,
     )
 
 

@@ -76,6 +76,7 @@ def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
         environment=spec.environment,
         tested=spec.tested,
         checkpoint_minutes=spec.checkpoint_minutes,
+        engine=spec.engine,
     )
 
 

@@ -185,7 +185,10 @@ def take(
     tensors = tensors_of(modules, states)
     marker = tally.to_json()
     if record is not None:
-        marker |= {"record": record.model_dump(exclude={"kind"}, exclude_none=True), "kind": record.kind}
+        marker |= {
+            "record": record.model_dump(exclude={"kind"}, exclude_none=True),
+            "kind": record.kind,
+        }
     if partial is None:
         return Checkpoint(epoch, tensors, marker)
 

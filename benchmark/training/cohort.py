@@ -9,12 +9,14 @@ bit whether it is trained alone, with others, or in pieces with crashes in betwe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
+from benchmark.training import engines
 from benchmark.training.conditions import Conditions, Task
+from benchmark.training.engines import Engine
 from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
@@ -54,18 +56,19 @@ def train(
     last = max((member.length.epochs for member in members), default=0)
 
     saver = Saver(conditions)
-    for epoch in range(first, last + 1):
-        for member in members:
-            if member.done:
-                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
-                with isolated(member):
-                    member.finish()
+    with closing(engines.create(conditions, progress.warn)) as engine:
+        for epoch in range(first, last + 1):
+            for member in members:
+                if member.done:
+                    heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
+                    with isolated(member):
+                        member.finish()
 
-        members = [member for member in members if not member.done and not member.left]
-        active = [member for member in members if member.active(epoch)]
-        if active:
-            with tracer.epoch(epoch):
-                _train_epoch(active, epoch, conditions, saver, heart, tracer)
+            members = [member for member in members if not member.done and not member.left]
+            active = [member for member in members if member.active(epoch)]
+            if active:
+                with tracer.epoch(epoch):
+                    _train_epoch(active, epoch, conditions, engine, saver, heart, tracer)
 
 
 def build_members(
@@ -101,6 +104,7 @@ def _train_epoch(
     members: Sequence[Member],
     epoch: int,
     conditions: Conditions,
+    engine: Engine,
     saver: Saver,
     heart: Heartbeat,
     tracer: Tracer,
@@ -125,25 +129,29 @@ def _train_epoch(
         for member in turn:
             clock.enter(member)
 
-        output = None
+        engine.load(loaded)
         taught = [member for member in turn if member.taught]
         if teacher is not None and taught:
             with watch.running(), tracer.part(TEACHER), float32_products(precision):
-                output = teacher.output(loaded, precision)
+                engine.teach(teacher, precision)
             clock.passed(taught)
 
         for member in turn:
             heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
             with isolated(member), tracer.part(member.task.label), float32_products(precision):
-                member.step(loaded, output, step)
+                engine.step(member, step)
 
-        for member in saver.due([member for member in turn if member.active(epoch)], step):
+        due = saver.due([member for member in turn if member.active(epoch)], step)
+        if due:
+            engine.join()
+        for member in due:
             heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
             with isolated(member):
                 member.save_inside_epoch(clock.since(member))
         tracer.end_step()
         heart.beat(heartbeat.BATCH)
 
+    engine.join()
     for member in members:
         if member.active(epoch):
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)

@@ -13,6 +13,7 @@ from benchmark.models import create
 from benchmark.models.tapped import TappedModel
 from benchmark.records.checkpoints import CellFolder
 from benchmark.study.schema import Network, Recipe
+from benchmark.training.engine_choice import EngineChoice
 from benchmark.training.precision import autocast
 from benchmark.training.teacher import Teacher
 
@@ -63,6 +64,7 @@ class Conditions:
         environment: Versions and machine, recorded at each start of a cell.
         tested: Whether finished cells are evaluated on the test data; trials of a search never are.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        engine: How the device runs the steps.
     """
 
     data: Data
@@ -73,6 +75,7 @@ class Conditions:
     environment: dict[str, str] = field(default_factory=dict)
     tested: bool = True
     checkpoint_minutes: float | None = None
+    engine: EngineChoice = EngineChoice.AUTO
 
     @property
     def steps(self) -> int:

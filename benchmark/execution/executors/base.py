@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.plugins.loading import Plugin
 from benchmark.study.schema import Dataset, Recipe, Split
+from benchmark.training.engine_choice import EngineChoice
 
 if TYPE_CHECKING:
     from benchmark.data import Data
@@ -69,6 +70,7 @@ class CohortSpec(BaseModel):
         step_minutes: Minutes without progress in a training step after which an executor that can
             stop a cell takes it for hanging.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        engine: How the device runs the steps.
         rehearsal: Seconds for a rehearsal, in which the cells take only a few steps, and report
             what these cost as their results; see `benchmark.training.rehearsal`. None for a
             training.
@@ -91,6 +93,7 @@ class CohortSpec(BaseModel):
     plugins: tuple[Plugin, ...] = ()
     step_minutes: float = STEP_MINUTES
     checkpoint_minutes: float | None = CHECKPOINT_MINUTES
+    engine: EngineChoice = EngineChoice.AUTO
     rehearsal: float | None = None
     profile: str | None = None
 

@@ -112,7 +112,9 @@ class Graphs(Engine):
         main = torch.cuda.current_stream(self._device)
         for lane in self._lanes:
             main.wait_stream(lane.stream)
-        self._seats = {member: seat for member, seat in self._seats.items() if not member.left}
+        self._seats = {
+            member: seat for member, seat in self._seats.items() if not (member.left or member.done)
+        }
 
     def close(self) -> None:
         """Release all graphs and slots, after their work."""

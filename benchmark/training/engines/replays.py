@@ -246,5 +246,5 @@ def _same(expected: Tensors, actual: Tensors) -> bool:
     equal = []
     for name, value in expected.items():
         other = actual[name]
-        equal.append(((value == other) | ((value != value) & (other != other))).all())  # noqa: PLR0124
+        equal.append(((value == other) | ((value != value) & (other != other))).all())
     return bool(torch.stack(equal).all())

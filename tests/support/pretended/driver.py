@@ -2,46 +2,79 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Protocol
 from unittest import mock
 
 import torch
 
+from tests.support.pretended.recorded import Graph, Pool
 from tests.support.pretended.rules import PINNED
+from tests.support.pretended.streams import Event, Stream, Streams, entered
 
 
-class Event:
-    """Stands for a CUDA event, whose time is that of the host."""
+class Gpu(Protocol):
+    """What stands for the driver.
 
-    def __init__(self, enable_timing: bool = False):
-        self._time = 0.0
+    Attributes:
+        streams: The streams.
+        recorded: The graph that is being recorded, if any.
+    """
 
-    def record(self, *_: Any) -> None:
-        """Note the time."""
-        self._time = time.perf_counter()
+    streams: Streams
+    recorded: Graph | None
 
-    def elapsed_time(self, later: Event) -> float:
-        """Return the milliseconds to another event."""
-        return 1000 * (later._time - self._time)
+    def synchronize(self, *_: Any) -> None:
+        """Wait for all work."""
+
+    def recording_graph(
+        self, graph: Graph, pool: Pool | None, stream: Stream, **_: Any
+    ) -> AbstractContextManager[None]:
+        """Record what a block does, as `torch.cuda.graph`."""
+
+    def replay(self, graph: Graph) -> None:
+        """Repeat what was recorded."""
+
+
+class _Generator:
+    """Stands for the generator of the GPU: that of the CPU, which draws in its place."""
+
+    def get_offset(self) -> int:
+        """Return 4 if anything was drawn since the seed was set, else 0."""
+        fresh = torch.Generator().manual_seed(torch.default_generator.initial_seed())
+        return 0 if torch.equal(fresh.get_state(), torch.default_generator.get_state()) else 4
 
 
 @contextmanager
-def without_driver(synchronize: Callable[..., None]) -> Iterator[None]:
+def without_driver(gpu: Gpu) -> Iterator[None]:
     """Replace what asks the driver, until the block ends.
 
     Args:
-        synchronize: Called in place of `torch.cuda.synchronize`.
+        gpu: The pretended GPU.
     """
+
+    class RecordedGraph(Graph):
+        def replay(self) -> None:
+            gpu.replay(self)
+
     replaced = {
-        "Event": Event,
+        "CUDAGraph": RecordedGraph,
+        "Event": partial(Event, gpu.streams),
+        "Stream": lambda *_: Stream(gpu.streams),
+        "current_device": lambda: 0,
+        "current_stream": lambda *_: gpu.streams.current,
+        "default_generators": (_Generator(),),
         "device": lambda _: nullcontext(),
         "get_device_name": lambda *_: "pretended",
+        "graph": gpu.recording_graph,
+        "graph_pool_handle": Pool,
+        "is_current_stream_capturing": lambda: gpu.recorded is not None,
         "manual_seed": lambda _: None,  # draws are the CPU's, whose generator is seeded as well
         "max_memory_allocated": lambda *_: 0,
-        "synchronize": synchronize,
+        "stream": lambda stream: entered(gpu.streams, stream),
+        "synchronize": gpu.synchronize,
     }
     with ExitStack() as stack:
         for name, stand_in in replaced.items():

@@ -17,7 +17,9 @@ from tests.support.pretended.device import CPU, CUDA, META, DeviceTensor
 from tests.support.pretended.driver import without_driver
 from tests.support.pretended.names import CudaIsMeta
 from tests.support.pretended.record import Record
+from tests.support.pretended.recorded import Graph, Pool, is_recorded, made
 from tests.support.pretended.script import line_of
+from tests.support.pretended.streams import Stream, Streams, entered
 from tests.support.pretended.unstable import unstable
 
 
@@ -26,6 +28,8 @@ class PretendedGpu(TorchDispatchMode):
 
     Attributes:
         record: What is noted from the beginning to the end.
+        streams: The streams, which refuse operations that may run in the wrong order.
+        recorded: The CUDA graph that is being recorded; None if operations are computed.
     """
 
     def __init__(self, shapes_only: bool = False):
@@ -33,6 +37,8 @@ class PretendedGpu(TorchDispatchMode):
         self._home = META if shapes_only else CPU
         self.record = Record()
         self._records = [self.record]
+        self.streams = Streams()
+        self.recorded: Graph | None = None
         self._scripted = True
 
     @contextmanager
@@ -61,6 +67,36 @@ class PretendedGpu(TorchDispatchMode):
     def synchronize(self, *_: Any) -> None:
         """Note a wait for all work, as `torch.cuda.synchronize` is."""
         self._note_wait("cuda.synchronize")
+        self.streams.wait_for()
+
+    @contextmanager
+    def recording_graph(
+        self, graph: Graph, pool: Pool | None = None, stream: Stream | None = None, **_: Any
+    ) -> Iterator[None]:
+        """Record what a block does, as `torch.cuda.graph`."""
+        self.synchronize()
+        graph.enter(pool)
+        self.recorded = graph
+        try:
+            with entered(self.streams, stream or self.streams.current):
+                yield
+        finally:
+            self.recorded = None
+
+    @torch.no_grad()
+    def replay(self, graph: Graph) -> None:
+        """Compute what was recorded, on the current stream, as a single launch."""
+        for opened in self._records:
+            opened.launches["cudaGraphLaunch"] += 1
+
+        graph.spoil_others()
+        for step in graph.steps:
+            results = self._compute(step.call)
+            targets = made(step.results)
+            if targets:
+                for target, value in zip(targets, made(results), strict=True):
+                    target.numbers.copy_(value.numbers)
+            self.streams.check(step.call, targets)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -76,11 +112,20 @@ class PretendedGpu(TorchDispatchMode):
 
         rules.check_devices(call)
         self._note(call)
-        return self._compute(call)
+        if self.recorded is not None and is_recorded(call):
+            return self.recorded.record(call)
+
+        results = self._compute(call)
+        if self.recorded is None and is_recorded(call):
+            self.streams.check(call, _made(call, results))
+        return results
 
     def _note(self, call: Call) -> None:
         if reason := rules.waits(call):
+            if self.recorded is not None:
+                raise RuntimeError(f"operation not permitted when stream is capturing ({reason})")
             self._note_wait(reason)
+            self.streams.wait_for(self.streams.current)
 
         launches, is_unstable = rules.launches(call.function), unstable(call)
         for opened in self._records:
@@ -127,6 +172,13 @@ class PretendedGpu(TorchDispatchMode):
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 
+def _made(call: Call, results: Any) -> list[DeviceTensor]:
+    """Return the tensors that an operation has made, and not only changed."""
+    if returns_written(call.function):
+        return []
+    return made(results)
+
+
 def _arrives_on_host(call: Call) -> bool:
     if call.name == "aten.copy_":
         return not isinstance(call.args[0], DeviceTensor)
@@ -146,5 +198,5 @@ def pretended_gpu(shapes_only: bool = False) -> Iterator[PretendedGpu]:
             program reads back is zero; single numbers cannot be read.
     """
     gpu = PretendedGpu(shapes_only)
-    with without_driver(gpu.synchronize), CudaIsMeta(), gpu:
+    with without_driver(gpu), CudaIsMeta(), gpu:
         yield gpu

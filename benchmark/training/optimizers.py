@@ -144,7 +144,8 @@ class Optimizer:
             return self._scaler.step(self._optimizer)
 
         for group in self._optimizer.param_groups:
-            if "capturable" in group:  # which torch wants to be set while a graph is recorded
+            # torch wants the setting while a graph is recorded, and only then.
+            if "capturable" in group and group["params"][0].is_cuda:
                 group["capturable"] = torch.cuda.is_current_stream_capturing()
         self._optimizer.step()
         return True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import statistics
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
 from benchmark.data import Loaded
@@ -15,20 +15,20 @@ from benchmark.hashing import canonical
 from benchmark.models.deployed import DeployedModel
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
-from benchmark.training import profiling
+from benchmark.training import engines, profiling
 from benchmark.training.checkpointing import Partial
 from benchmark.training.cohort import build_members, isolated
 from benchmark.training.conditions import Conditions, Task
+from benchmark.training.engines import Engine
 from benchmark.training.isolation import concerns_all
 from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
-from methods import Output
 
 LEAST, MOST = 2, 10
-"""Steps that are measured in a stage after the warm-up step: `LEAST` if there is time for them,
-`MOST` if they are quick."""
+"""Steps that are measured in a stage once the engine has settled: `LEAST` if there is time for
+them, `MOST` if they are quick."""
 
 QUICK_SECONDS = 5.0
 """More than `LEAST` steps are measured only while those of a cohort have taken less than this."""
@@ -54,7 +54,8 @@ class Figures:
         checkpoint: Time in which a checkpoint is written.
         memory: Highest memory use while the cell trained beside the others of its cohort, in MiB;
             see `profiling.peak_memory`.
-        steps: Number of measured steps in each stage; 0 if only the warm-up step was timed.
+        steps: Number of measured steps in each stage; 0 if there was no time for more than those in
+            which the engine settles.
     """
 
     step: float
@@ -97,18 +98,19 @@ def rehearse(
     built = (time.perf_counter() - started) / len(tasks)
     early = [member for member in members if member.length.early]
 
-    rehearsal = _Rehearsal(conditions, heart, built)
-    deadline = time.monotonic() + seconds
-    if early:
-        rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
-    left = deadline - time.monotonic()
-    rehearsal.stage([member for member in members if not member.left], 0, left)
+    with closing(engines.create(conditions, progress.warn)) as engine:
+        rehearsal = _Rehearsal(conditions, engine, heart, built)
+        deadline = time.monotonic() + seconds
+        if early:
+            rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
+        left = deadline - time.monotonic()
+        rehearsal.stage([member for member in members if not member.left], 0, left)
 
-    for member in members:
-        if not member.left:
-            with isolated(member):
-                figures = rehearsal.figures(member)
-                progress.finished(member.task.label, asdict(figures))
+        for member in members:
+            if not member.left:
+                with isolated(member):
+                    figures = rehearsal.figures(member)
+                    progress.finished(member.task.label, asdict(figures))
 
 
 @dataclass
@@ -123,8 +125,9 @@ class _Times:
 class _Rehearsal:
     """Runs the members of a cohort for a few steps, and keeps the times."""
 
-    def __init__(self, conditions: Conditions, heart: Heartbeat, built: float):
+    def __init__(self, conditions: Conditions, engine: Engine, heart: Heartbeat, built: float):
         self._conditions = conditions
+        self._engine = engine
         self._heart = heart
         self._built = built
         self._watch = Stopwatch(conditions.data.device)
@@ -149,8 +152,9 @@ class _Rehearsal:
         if epoch >= 0:
             self._batch = self._batch_seconds(views)
         began = time.monotonic()
-        with contextlib.closing(self._batches(epoch, views)) as batches:
-            for measured in range(MOST + 1):
+        settling = self._engine.settling
+        with closing(self._batches(epoch, views)) as batches:
+            for measured in range(1 - settling, MOST + 1):
                 started = time.monotonic()
                 self._step(members, batches)
                 if all(member.left for member in members):
@@ -181,16 +185,16 @@ class _Rehearsal:
         self._check(member)
         stages = [stage for stage in (times.early, times.main) if stage]
         return Figures(
-            step=_typical(times.main),
-            early_step=_typical(times.early),
-            teacher=_typical(self._teacher),
+            step=self._typical(times.main),
+            early_step=self._typical(times.early),
+            teacher=self._typical(self._teacher),
             batch=self._batch,
             evaluated=evaluated,
             built=self._built,
             final=final,
             checkpoint=checkpoint,
             memory=times.memory,
-            steps=min(len(stage) for stage in stages) - 1,
+            steps=max(min(len(stage) for stage in stages) - self._engine.settling, 0),
         )
 
     def _batches(self, epoch: int, views: bool) -> Generator[tuple[int, Loaded]]:
@@ -205,7 +209,7 @@ class _Rehearsal:
         self._heart.beat(heartbeat.BATCH)
         count = 0
         started = time.monotonic()
-        with contextlib.closing(self._batches(0, views)) as batches, self._watch.running():
+        with closing(self._batches(0, views)) as batches, self._watch.running():
             for _ in itertools.islice(batches, BATCHES):
                 count += 1
                 if time.monotonic() - started > BATCH_SECONDS:
@@ -219,9 +223,10 @@ class _Rehearsal:
         precision = self._conditions.recipe.precision
 
         present = [member for member in members if not member.left]
+        self._engine.load(loaded)
         try:
             with float32_products(precision):
-                output = self._teacher_output(present, loaded)
+                self._teach(present, loaded)
         except Exception as error:  # such as too little memory
             if isinstance(error, InputError) or concerns_all(error):
                 raise
@@ -233,24 +238,24 @@ class _Rehearsal:
             self._heart.beat(heartbeat.STEP, member.task.name, member.state.position, step)
             profiling.forget_peak(loaded.inputs.device)
             with isolated(member), self._watch.running(), float32_products(precision):
-                member.step(loaded, output, step)
+                self._engine.step(member, step)
+                self._engine.join()
 
             times = self._times.setdefault(member, _Times())
             stage = times.early if member.state.epoch < 0 else times.main
             stage.append(self._watch.read())
             times.memory = max(times.memory, profiling.peak_memory(loaded.inputs.device))
 
-    def _teacher_output(self, members: Sequence[Member], loaded: Loaded) -> Output | None:
-        """Return the teacher's output for a batch if a member needs it."""
+    def _teach(self, members: Sequence[Member], loaded: Loaded) -> None:
+        """Run the teacher on a batch if a member needs it."""
         conditions = self._conditions
         if conditions.teacher is None or not any(member.taught for member in members):
-            return None
+            return
 
         with self._watch.running():
-            output = conditions.teacher.output(loaded, conditions.recipe.precision)
+            self._engine.teach(conditions.teacher, conditions.recipe.precision)
         views = 1 if loaded.second is None else 2
         self._teacher.append(self._watch.read() / views)
-        return output
 
     def _check(self, member: Member) -> None:
         """Raise FloatingPointError if a loss was not finite, unless the teacher is untrained.
@@ -260,6 +265,11 @@ class _Rehearsal:
         teacher = self._conditions.teacher
         if teacher is None or teacher.is_trained:
             member.state.partial.log.close(member.state.position + 1)
+
+    def _typical(self, times: Sequence[float]) -> float:
+        """Return the median time once the engine has settled; 0 if there are no times."""
+        measured = times[self._engine.settling :] or times[-1:]
+        return statistics.median(measured) if measured else 0.0
 
     def _evaluation(self, member: Member) -> tuple[float, float]:
         """Return the time of an image's evaluation and of the measurement of latencies.
@@ -274,9 +284,3 @@ class _Rehearsal:
             self._heart.beat(heartbeat.TESTING, member.task.name)
             self._evaluated[key] = profiling.seconds_per_image(model), profiling.duration(model)
         return self._evaluated[key]
-
-
-def _typical(times: Sequence[float]) -> float:
-    """Return the median time without the warm-up step; 0 if there are no times."""
-    measured = times[1:] or times
-    return statistics.median(measured) if measured else 0.0

@@ -24,7 +24,7 @@ from benchmark.training.teacher import Teacher
 from tests.support.networks import STUDENT, TEACHER
 from tests.support.pretended import PretendedGpu, Record
 
-SIZE, CLASSES, BATCH, SAMPLES = (3, 32, 32), 10, 16, 48
+SIZE, CLASSES, BATCH, SAMPLES = (3, 32, 32), 10, 16, 80
 
 ALIKE = ("catkd", "fsp")
 """Methods that need as many channels in both networks."""

@@ -68,6 +68,10 @@ class DeviceTensor(Tensor):
         """Always False."""
         return False
 
+    def data_ptr(self) -> int:
+        """Return the address of the numbers."""
+        return self.numbers.data_ptr()
+
     def get_device(self) -> int:
         """Return the number of the pretended GPU."""
         return 0

@@ -75,10 +75,7 @@ class Graph:
             return written if len(call.function._schema.returns) > 1 else written[0]
 
         # Copies, because some operations change their arguments without saying so.
-        args, kwargs = (
-            _mapped(value, lambda tensor: tensor.numbers.clone())
-            for value in (call.args, call.kwargs)
-        )
+        args, kwargs = (_mapped(value, _copy) for value in (call.args, call.kwargs))
         if call.target is not None:
             kwargs["device"] = "cpu"
         results = replaced(
@@ -104,6 +101,14 @@ def fill(tensor: Tensor) -> Tensor:
     if tensor.is_floating_point():
         return tensor.fill_(math.nan)
     return tensor.zero_()
+
+
+def _copy(tensor: DeviceTensor) -> Tensor:
+    """Return a copy with the same strides, even if elements share memory."""
+    numbers = tensor.numbers
+    memory = numbers.untyped_storage().clone()
+    copy = torch.empty(0, dtype=numbers.dtype)
+    return copy.set_(memory, numbers.storage_offset(), numbers.shape, numbers.stride())
 
 
 def _mapped(value: Any, function: Any) -> Any:

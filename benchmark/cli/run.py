@@ -83,7 +83,7 @@ def run(
         bool,
         typer.Option(
             "--profile",
-            help="Trace a few steps of each cohort, and print the most expensive operators.",
+            help="Trace a few steps of each cohort, run eagerly; print the dearest operators.",
         ),
     ] = False,
     executor: ExecutorName = EXECUTOR,
@@ -140,7 +140,7 @@ def run(
                 opened,
                 step_minutes,
                 checkpoint_minutes,
-                engine,
+                EngineChoice.EAGER if profile else engine,
                 profile,
             )
             summary = execution.run(

@@ -57,6 +57,15 @@ def test_a_mistake_in_a_study_is_one_line_with_file_key_and_remedy_and_leaves_no
     refused(f"my\\.yaml{pattern}" if pattern.startswith(":") else pattern, "run", "my.yaml")
 
 
+def test_graphs_without_a_gpu_are_refused_with_the_remedy(here: Path) -> None:
+    write_study(here / "my.yaml", tiny())
+    for command in ("run", "tune", "rehearse"):
+        refused(
+            "--engine: graphs needs a GPU, but the device is cpu; omit it, or use eager",
+            *(command, "my.yaml", "--engine", "graphs", "--device", "cpu"),
+        )
+
+
 def test_of_very_many_mistakes_the_first_are_shown_and_the_others_counted(here: Path) -> None:
     schedule = {"name": "step", "milestones": ["a"] * 2000}
     write_study(here / "my.yaml", tiny(recipe={"schedule": schedule}))

@@ -246,6 +246,17 @@ def test_a_method_whose_steps_do_not_repeat_themselves_is_not_replayed(
     ]
 
 
+def test_steps_are_not_recorded_if_there_is_no_memory_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pretended_gpu() as gpu:
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 2**30)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (2**31 - 1, 2**32))
+        graphs = train(gpu, tmp_path, ["kd"], GRAPHS, epochs=(0,))
+    assert graphs.notes == ["no CUDA graphs: too little memory is free to record its steps"]
+    assert len(graphs.warnings) == 2  # the teacher's, too
+
+
 @pytest.mark.parametrize(
     ("recipe", "reason"),
     [

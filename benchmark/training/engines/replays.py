@@ -22,6 +22,7 @@ from benchmark.training.work import Work, at_once
 RECORDED = "steps are replayed as CUDA graphs"
 
 UNEQUAL = "its first replay differed from the step itself"
+NO_ROOM = "too little memory is free to record its steps"
 UNREPEATABLE = "a step does not give the same bits twice on this device"
 MOVES = "its steps replace tensors instead of writing into them"
 
@@ -54,8 +55,16 @@ class Lane:
     """
 
     def __init__(self, device: torch.device):
+        self._device = device
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+
+    def has_room(self) -> bool:
+        """Return whether memory is free for a recorded step beside the step as it is written."""
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self._device)
+        peak = torch.cuda.max_memory_allocated(self._device)
+        return free >= 2 * (peak - torch.cuda.memory_allocated(self._device))
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,10 @@ class Replays:
 
     def _record(self, work: Work, slot: int) -> Tensor:
         """Record a step, and take it."""
+        if not self._lane.has_room():
+            self._give_up(NO_ROOM)
+            return at_once(work)
+
         before = _copies(work.tensors())
         recorded = torch.cuda.CUDAGraph()
         try:

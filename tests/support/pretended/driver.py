@@ -72,7 +72,10 @@ def without_driver(gpu: Gpu) -> Iterator[None]:
         "graph_pool_handle": Pool,
         "is_current_stream_capturing": lambda: gpu.recorded is not None,
         "manual_seed": lambda _: None,  # draws are the CPU's, whose generator is seeded as well
+        "empty_cache": lambda: None,
         "max_memory_allocated": lambda *_: 0,
+        "mem_get_info": lambda *_: (2**36, 2**37),
+        "memory_allocated": lambda *_: 0,
         "stream": lambda stream: entered(gpu.streams, stream),
         "synchronize": gpu.synchronize,
     }

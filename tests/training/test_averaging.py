@@ -115,7 +115,8 @@ def test_a_skipped_update_is_not_averaged() -> None:
 
     def step(index: int, factor: float) -> None:
         logits = model(torch.randn(8, 3))
-        stage.step(Loss(logits, logits.square().mean() * factor, [], {}, {}), 0, index)
+        stage.begin(0, index)
+        stage.step(Loss(logits, logits.square().mean() * factor, [], {}, {}), index)
 
     step(0, float("inf"))
     assert average.state() == {}

@@ -22,8 +22,8 @@ def loss(task: float, term: float) -> Loss:
 
 def test_metrics_are_means_over_the_batches_with_weights_apart() -> None:
     log = EpochLog()
-    log.add(loss(1.0, 0.5), LABELS)
-    log.add(loss(3.0, 1.0), LABELS)
+    log.add(log.row(loss(1.0, 0.5), LABELS))
+    log.add(log.row(loss(3.0, 1.0), LABELS))
     assert log.close(1) == {
         "loss/total": 3.5,
         "loss/ce": 2.0,
@@ -35,18 +35,18 @@ def test_metrics_are_means_over_the_batches_with_weights_apart() -> None:
 
 
 def test_a_batch_is_logged_as_total_raw_values_and_share_of_hits() -> None:
-    row = EpochLog().add(loss(1.0, 0.5), LABELS)
+    row = EpochLog().row(loss(1.0, 0.5), LABELS)
     assert row.tolist() == [2.0, 1.0, 0.5, 0.5]
     assert not row.requires_grad
 
 
 def test_a_log_that_was_closed_or_cleared_starts_anew() -> None:
     log = EpochLog()
-    log.add(loss(1.0, 0.5), LABELS)
+    log.add(log.row(loss(1.0, 0.5), LABELS))
     log.close(1)
-    log.add(loss(7.0, 0.5), LABELS)
+    log.add(log.row(loss(7.0, 0.5), LABELS))
     log.clear()
-    log.add(loss(3.0, 0.5), LABELS)
+    log.add(log.row(loss(3.0, 0.5), LABELS))
     assert log.close(2)["loss/ce"] == 3.0
 
 
@@ -64,7 +64,7 @@ def test_the_first_step_and_term_that_is_not_finite_is_named(
 ) -> None:
     log = EpochLog()
     for task, term in batches:
-        log.add(loss(task, term), LABELS)
+        log.add(log.row(loss(task, term), LABELS))
     with pytest.raises(FloatingPointError) as error:
         log.close(5)
     assert str(error.value) == message

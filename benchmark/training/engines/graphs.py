@@ -105,7 +105,7 @@ class Graphs(Engine):
         member.note = seat.replays.note
         self._tell(member.task.label, seat.replays)
         if seeds.has_drawn(self._device):
-            self._move_first(seat, member)
+            self._move_first(seat)
 
     def join(self) -> None:
         """Make the main stream wait for all lanes, and drop the graphs of members that left."""
@@ -149,7 +149,7 @@ class Graphs(Engine):
             return Moment.FIRST
         return Moment.LAST if step == self._steps - 1 else Moment.WITHIN
 
-    def _move_first(self, seat: _Seat, member: Member) -> None:
+    def _move_first(self, seat: _Seat) -> None:
         """Move a member to the first lane, which all share that draw random numbers on the GPU.
 
         PyTorch keeps the seed for graphs in one place on the device, so that graphs that draw must
@@ -158,7 +158,8 @@ class Graphs(Engine):
         first = self._lanes[0]
         if seat.lane is not first:
             first.stream.wait_stream(seat.lane.stream)
-            seat.lane, seat.replays = first, _replays(member, first)
+            seat.lane = first
+            seat.replays.move(first)
 
     def _tell(self, name: str, replays: Replays) -> None:
         """Warn once if graphs turned out not to work."""

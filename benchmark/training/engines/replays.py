@@ -143,6 +143,11 @@ class Replays:
             return graph.replay(work)
         return self._check(graph, work, moment)
 
+    def move(self, lane: Lane) -> None:
+        """Go on in another lane, in whose memory graphs have to be recorded."""
+        self._lane = lane
+        self._graphs = {}
+
     def forget(self) -> None:
         """Drop the graphs: the slots, or what learns, have been replaced."""
         self._graphs = {}

@@ -7,6 +7,7 @@ already fills the other.
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,10 @@ class Slot:
 
     def __init__(self, loaded: Loaded):
         """Make room for batches like this one."""
-        self.loaded = Loaded(*(_room(value) for value in _values(loaded)))
+        room: Any = [
+            None if value is None else torch.empty_like(value) for value in _values(loaded)
+        ]
+        self.loaded = Loaded(*room)
         self.output: Output | None = None
         self.read: list[torch.cuda.Event] = []
 
@@ -68,10 +72,6 @@ class Slot:
 
 def _values(loaded: Loaded) -> list[Tensor | None]:
     return [getattr(loaded, field.name) for field in fields(loaded)]
-
-
-def _room(value: Tensor | None) -> Tensor | None:
-    return None if value is None else torch.empty_like(value)
 
 
 def _form(value: Tensor | None) -> tuple[torch.Size, torch.dtype] | None:

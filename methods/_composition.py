@@ -47,6 +47,7 @@ class Composition(Method, checked=False):
         self.pre_training = max(part.pre_training for part in parts.values())
         self.length = max(part.length for part in parts.values())
         self.changes_by_epoch = any(part.changes_by_epoch for part in parts.values())
+        self.capturable = all(part.capturable for part in parts.values())
 
         try:
             self.tapped()
@@ -139,6 +140,7 @@ class Wrapper(Method, checked=False):
         self.has_terms = inner.has_terms
         self.adversarial = inner.adversarial
         self.changes_by_epoch = inner.changes_by_epoch
+        self.capturable = inner.capturable
 
     def tapped(self) -> Needs:
         """Return what the wrapped method needs."""

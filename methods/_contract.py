@@ -170,6 +170,8 @@ class Method(nn.Module):
     """Whether the adapters are trained to increase the loss instead of decreasing it."""
     changes_by_epoch: bool = False
     """Whether numbers that Python computes for the loss, such as a weight, depend on the epoch."""
+    capturable: bool = True
+    """Whether a step only queues work on the device, so that it can be captured in a CUDA graph."""
     registered: ClassVar[str] = ""
     """Name under which `register` knows the class; "" for the files of this package."""
     wraps: ClassVar[str] = ""

@@ -68,9 +68,10 @@ class CosineMargin(Method):
     needs = Needs(embedding=True)
 
     # Declare only what applies (see `Method` in `_contract.py`): without adapters, for instance,
-    # `minimum = 0.0` declares that every term is 0 where student and teacher agree, and with a
-    # warm-up of its own, `changes_by_epoch = True` that a weight depends on the epoch; the tests
-    # check this.
+    # `minimum = 0.0` declares that every term is 0 where student and teacher agree. With a warm-up
+    # of its own, `changes_by_epoch = True` declares that a weight depends on the epoch; if the loss
+    # must read numbers back, `capturable = False` that a step waits for the device. The tests check
+    # this.
 
     # The signature is the schema of the settings: type, valid range, search space, and published
     # default. Values are checked before the constructor runs. Every method has `ce`, the weight of

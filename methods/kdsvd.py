@@ -112,6 +112,7 @@ class SingularValueDistillation(Method):
     )
     needs = Needs(maps=True)
     minimum = 0.0
+    capturable = False  # a decomposition waits, to check that it succeeded
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from methods.testing._cases import (
     tensors_of,
     terms_of,
 )
+from methods.testing._waits import Waits
 
 
 class TermConformance(Conformance):
@@ -61,6 +62,22 @@ class TermConformance(Conformance):
         pair = subject.supported()[0]
         first, last = (_terms_in_epoch(subject, pair, epoch) for epoch in (0, 238))
         assert first == last or subject.method().changes_by_epoch
+
+    def test_a_step_waits_for_the_device_only_where_the_method_declares_it(
+        self, subject: Subject
+    ) -> None:
+        """A method that does not set `capturable = False` reads no number back to go on."""
+        pair = subject.supported()[0]
+        method = subject.built(pair)
+        student, teacher = (leaves(output) for output in outputs_of(method, pair))
+        terms_of(method, student, teacher)  # the first step may prepare the others
+
+        with Waits() as waits:
+            early_terms = early_terms_of(method, student, teacher)
+            loss = loss_of(early_terms, terms_of(method, student, teacher))
+            if loss.requires_grad:
+                loss.backward()
+        assert waits.operations == [] or not method.capturable
 
     def test_gradients_reach_all_that_learns_and_nothing_of_the_teacher(
         self, subject: Subject, pair: Probe

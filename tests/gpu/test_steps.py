@@ -106,6 +106,10 @@ def test_in_another_epoch_only_numbers_change_and_only_if_the_method_declares_it
     assert seen.method.changes_by_epoch == seen.changes_by_epoch
 
 
+def test_a_method_declares_whether_its_steps_can_be_captured(seen: Seen) -> None:
+    assert seen.method.capturable == (not seen.syncs)
+
+
 def test_an_update_of_all_parameters_is_one_launch(seen: Seen) -> None:
     for stage in seen.stages:
         assert {record.launches["aten._fused_sgd_"] for record in stage.all} == {1}

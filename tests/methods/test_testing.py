@@ -135,6 +135,16 @@ class Warming(Regression):
         return {name: (batch.epoch * weight, value) for name, (weight, value) in terms.items()}
 
 
+class Reading(Regression):
+    def distance(self, student, teacher):
+        return super().distance(student, teacher) * student.max().item() ** 0
+
+
+class Choosing(Regression):
+    def distance(self, student, teacher):
+        return super().distance(student, teacher) + 0 * teacher[teacher > 0].sum()
+
+
 class Headless(Regression):
     def deployed(self):
         return nn.Identity()
@@ -168,6 +178,7 @@ RESUMES = on_a_pair(PROMISES.test_a_method_resumes_from_its_saved_state_as_if_it
 SHARED = on_a_pair(PROMISES.test_the_outputs_that_a_cohort_shares_stay_as_they_were)
 HEAD = on_a_pair(PROMISES.test_a_deployed_head_makes_logits_of_the_students_output_alone)
 EPOCH = PROMISES.test_the_epoch_changes_the_terms_only_where_the_method_declares_it
+WAITS = PROMISES.test_a_step_waits_for_the_device_only_where_the_method_declares_it
 ADAPTERS = PROMISES.test_adapters_learn_to_lower_the_loss_or_to_raise_it_if_they_are_adversarial
 
 BROKEN = [
@@ -186,6 +197,8 @@ BROKEN = [
     (Ungrateful, without_embedding),
     (Headless, HEAD),
     (Warming, EPOCH),
+    (Reading, WAITS),
+    (Choosing, WAITS),
 ]
 
 
@@ -211,6 +224,13 @@ def test_a_method_that_declares_that_it_changes_may_change_with_the_epoch():
         changes_by_epoch = True
 
     EPOCH(Subject.of_class(Declared))
+
+
+def test_a_method_that_declares_that_it_cannot_be_captured_may_wait():
+    class Declared(Reading):
+        capturable = False
+
+    WAITS(Subject.of_class(Declared))
 
 
 def test_a_class_of_tests_without_subjects_is_refused_instead_of_skipped():

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from methods.testing._waits import name_of
 from tests.support.pretended.device import CPU, CUDA, DeviceTensor
 
 
@@ -97,12 +98,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(element)
     else:
         yield value
-
-
-@cache
-def name_of(function: Any) -> str:
-    """Return the name of an operation, such as `aten.add`."""
-    return str(function._schema.name).replace("::", ".")
 
 
 @cache

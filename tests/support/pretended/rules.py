@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.support.pretended.call import Call, is_view, name_of
+from methods.testing._waits import INDEXES, name_of, reads_back
+from tests.support.pretended.call import Call, is_view
 from tests.support.pretended.device import CPU, DeviceTensor
 
 CROSSES = {"aten.copy_", "aten._to_copy"}
@@ -16,22 +17,6 @@ CROSSES = {"aten.copy_", "aten._to_copy"}
 
 TAKES_NUMBERS = {"aten.fill", "aten.fill_", "aten.masked_fill", "aten.masked_fill_"}
 """Operations besides the pointwise ones that accept a number on the CPU beside device tensors."""
-
-INDEXES = {"aten.index", "aten.index_put", "aten.index_put_", "aten._unsafe_index"}
-"""Operations whose indices may be on the CPU; they are copied to the device, which waits."""
-
-CHECKS_RESULT = {
-    "aten._linalg_check_errors",
-    "aten._linalg_eigh",
-    "aten._linalg_svd",
-    "aten.linalg_eig",
-    "aten.linalg_lstsq",
-    "aten.multinomial",
-}
-"""Operations that read back whether they succeeded, or whether their input is valid."""
-
-READS_BACK = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-"""PyTorch's tags of operations whose result, or its shape, the host must know to go on."""
 
 NO_KERNEL = {
     "aten._local_scalar_dense",
@@ -75,11 +60,6 @@ def check_devices(call: Call) -> None:
             )
 
 
-def is_mask(index: Tensor | None) -> bool:
-    """Return whether an index chooses elements by True and False."""
-    return index is not None and index.dtype in (torch.bool, torch.uint8)
-
-
 def waits(call: Call) -> str:
     """Return what the host waits for if it calls an operation on the GPU; "" if for nothing.
 
@@ -89,29 +69,17 @@ def waits(call: Call) -> str:
     if call.name in CROSSES:
         return _crossing(call)
 
-    if call.name in INDEXES:
-        indices = call.argument("indices")
-        if any(is_mask(index) for index in indices):
-            return f"{call.name} (by a mask)"
-        if any(_is_on_host(index) for index in indices):
-            return f"{call.name} (by an index on the CPU)"
-        return ""
-
-    if call.name == "aten.repeat_interleave" and call.argument("output_size") is not None:
-        return ""
-    return call.name if _reads_back(call.function) else ""
+    if reason := reads_back(call.function, call.args, call.kwargs):
+        return reason
+    if call.name in INDEXES and any(map(_is_on_host, call.argument("indices"))):
+        return f"{call.name} (by an index on the CPU)"
+    return ""
 
 
 @cache
 def launches(function: Any) -> bool:
     """Return whether an operation is at least one kernel, or one copy, on the GPU."""
     return name_of(function) not in NO_KERNEL and not is_view(function)
-
-
-@cache
-def _reads_back(function: Any) -> bool:
-    """Return whether the host must know something of the result to go on."""
-    return name_of(function) in CHECKS_RESULT or bool(READS_BACK & set(function.tags))
 
 
 def _crossing(call: Call) -> str:

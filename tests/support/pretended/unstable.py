@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from methods.testing._waits import is_mask
 from tests.support.pretended.call import Call
-from tests.support.pretended.rules import is_mask
 
 
 def unstable(call: Call) -> bool:

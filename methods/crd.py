@@ -99,7 +99,7 @@ def crd_loss(
     pick = _all_rows if repeated else _chosen_rows
     sides = ((student, teacher_bank), (teacher, student_bank))
     scores = [pick(own, bank.detach(), chosen) / temperature for own, bank in sides]
-    times = _times(chosen, samples) if repeated else None
+    times = _times(chosen, scores[0]) if repeated else None
 
     totals = torch.stack([_log_total(score.detach(), times) for score in scores])
     fresh = totals + math.log(samples / chosen.numel())
@@ -119,13 +119,13 @@ def _all_rows(embedded: Tensor, bank: Tensor, chosen: Tensor) -> Tensor:
     return torch.cat([positive, embedded @ bank.T], dim=1)
 
 
-def _times(chosen: Tensor, samples: int) -> Tensor:
-    """Count how often each of the scores of `_all_rows` was chosen, [N, 1 + samples]."""
+def _times(chosen: Tensor, like: Tensor) -> Tensor:
+    """Count how often each of the scores of `_all_rows` was chosen, in their type."""
     negatives = chosen[:, 1:] + 1
-    counts = negatives.new_zeros(len(chosen), 1 + samples, dtype=torch.int32)
+    counts = torch.zeros_like(like, dtype=torch.int32)
     counts.scatter_add_(1, negatives, torch.ones_like(negatives, dtype=torch.int32))
     counts[:, 0] = 1
-    return counts.float()
+    return counts.to(like.dtype)
 
 
 def _log_total(scores: Tensor, times: Tensor | None) -> Tensor:

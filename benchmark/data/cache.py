@@ -144,8 +144,8 @@ def entry(
                     return read(folder)
                 except DamagedError as error:
                     is_old = isinstance(error, OutdatedError)
-                    reason = str(error) if is_old else f"damaged ({error})"
-                    say(f"{folder}: {reason}; reading the data set again")
+                    state = str(error) if is_old else f"damaged ({error})"
+                    say(f"{folder}: {state}; reading the data set again")
                     shutil.rmtree(folder)
 
             _build(folder, build)

@@ -67,7 +67,7 @@ class _Noting(TorchDispatchMode):
     """Notes the operations that wait."""
 
     def __init__(self, noted: list[str], checks: _Checks):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._noted = noted
         self._checks = checks
 

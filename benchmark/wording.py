@@ -1,4 +1,4 @@
-"""Words for counts and lists in messages, tables and figures."""
+"""Words for counts, durations and lists in messages, tables and figures."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: The noun in the plural; by default, the singular and an s.
     """
     return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours = minutes // 60
+    if hours >= 48:
+        return f"{round(seconds / 86400):,} days"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def listed(names: Sequence[str]) -> str:

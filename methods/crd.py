@@ -13,8 +13,9 @@ Negatives come from other classes ("exact"), according to the training set's lab
 mixing; if labels are unknown, each sample is its own class. They are drawn without replacement, or
 with replacement for all samples if any class leaves fewer than K negatives. All scores come from
 one product with the whole bank, from which K + 1 are gathered: this gives the same numbers as
-gathering rows of the bank and is about 15 times as fast. The weight was published for batches of
-64.
+gathering rows of the bank and is about 15 times as fast. With replacement, nothing is gathered, but
+each score counts as often as it was drawn, because a GPU adds up the gradient of a repeated element
+in no fixed order. The weight was published for batches of 64.
 
 Settings: published by the authors, for CIFAR-100.
 """
@@ -43,24 +44,27 @@ from methods import (
 from methods._features import embeddings, unit_rows
 
 
-def nce_loss(scores: Tensor, log_z: Tensor, samples: int) -> Tensor:
+def nce_loss(scores: Tensor, log_z: Tensor, noise: float, times: Tensor | None = None) -> Tensor:
     """Compute the noise-contrastive loss of one side.
 
     Args:
-        scores: Inner products divided by the temperature, [N, 1 + K], positive first.
+        scores: Inner products divided by the temperature, [N, 1 + M], the positive first.
         log_z: Logarithm of the normaliser, a scalar.
-        samples: Size of the training set, from which noise is drawn uniformly.
+        noise: How often a sample is expected among the K negatives, which are drawn uniformly:
+            K / samples.
+        times: How often each score counts, [N, 1 + M]; once if not given.
 
     Returns:
         Scalar, the mean over the batch.
     """
-    noise = (scores.shape[1] - 1) / samples
     log_p = scores - log_z
     log_all = torch.logaddexp(log_p, log_p.new_full((), math.log(noise + 1e-7)))
 
-    positive = (log_p[:, 0] - log_all[:, 0]).sum()
-    negatives = (math.log(noise) - log_all[:, 1:]).sum()
-    return -(positive + negatives) / len(scores)
+    positive = log_p[:, 0] - log_all[:, 0]
+    negatives = math.log(noise) - log_all[:, 1:]
+    if times is not None:
+        negatives = negatives * times[:, 1:]
+    return -(positive.sum() + negatives.sum()) / len(scores)
 
 
 def crd_loss(
@@ -71,6 +75,7 @@ def crd_loss(
     chosen: Tensor,
     log_z: Tensor | None = None,
     temperature: float = 0.07,
+    repeated: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the contrastive losses of both sides.
 
@@ -83,19 +88,50 @@ def crd_loss(
         chosen: Row indices into the banks, int64 [N, 1 + K], the sample's own row first.
         log_z: Logarithms of both normalisers, [2]; None or -inf on the first batch.
         temperature: Divisor of the inner products.
+        repeated: Whether a row may be chosen several times as a negative of a sample.
 
     Returns:
         The loss of the student's side, the loss of the teacher's side, and the logarithms of both
         normalisers, [2].
     """
     samples = len(student_bank)
+    noise = (chosen.shape[1] - 1) / samples
+    pick = _all_rows if repeated else _chosen_rows
     sides = ((student, teacher_bank), (teacher, student_bank))
-    scores = [(own @ bank.detach().T).gather(1, chosen) / temperature for own, bank in sides]
+    scores = [pick(own, bank.detach(), chosen) / temperature for own, bank in sides]
+    times = _times(chosen, scores[0]) if repeated else None
 
-    totals = torch.stack([score.detach().flatten().logsumexp(0) for score in scores])
+    totals = torch.stack([_log_total(score.detach(), times) for score in scores])
     fresh = totals + math.log(samples / chosen.numel())
     log_z = fresh if log_z is None else torch.where(log_z.isneginf(), fresh, log_z)
-    return nce_loss(scores[0], log_z[0], samples), nce_loss(scores[1], log_z[1], samples), log_z
+    losses = [nce_loss(*pair, noise, times) for pair in zip(scores, log_z, strict=True)]
+    return losses[0], losses[1], log_z
+
+
+def _chosen_rows(embedded: Tensor, bank: Tensor, chosen: Tensor) -> Tensor:
+    """Return the inner products with the chosen rows of a bank, [N, 1 + K]."""
+    return (embedded @ bank.T).gather(1, chosen)
+
+
+def _all_rows(embedded: Tensor, bank: Tensor, chosen: Tensor) -> Tensor:
+    """Return the inner products with each sample's own row and with all rows, [N, 1 + samples]."""
+    positive = (embedded * bank[chosen[:, 0]]).sum(dim=1, keepdim=True)
+    return torch.cat([positive, embedded @ bank.T], dim=1)
+
+
+def _times(chosen: Tensor, like: Tensor) -> Tensor:
+    """Count how often each of the scores of `_all_rows` was chosen, in their type."""
+    negatives = chosen[:, 1:] + 1
+    counts = torch.zeros_like(like, dtype=torch.int32)
+    counts.scatter_add_(1, negatives, torch.ones_like(negatives, dtype=torch.int32))
+    counts[:, 0] = 1
+    return counts.to(like.dtype)
+
+
+def _log_total(scores: Tensor, times: Tensor | None) -> Tensor:
+    """Return the logarithm of the sum of exponentiated scores, a scalar."""
+    weighted = scores if times is None else scores + times.log()
+    return weighted.flatten().logsumexp(0)
 
 
 def moved(rows: Tensor, embedded: Tensor, momentum: float = 0.5) -> Tensor:
@@ -196,7 +232,7 @@ class ContrastiveRepresentationDistillation(Method):
         # The backward pass needs the banks as they were before the update below.
         banks = (self.student_bank.clone(), self.teacher_bank.clone())
         own_loss, other_loss, log_z = crd_loss(
-            own, others, *banks, chosen, self.log_z, self.temperature
+            own, others, *banks, chosen, self.log_z, self.temperature, self.replaced
         )
 
         with torch.no_grad():

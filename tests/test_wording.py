@@ -1,10 +1,10 @@
-"""Counts agree with their nouns, and long lists are cut short."""
+"""Counts agree with their nouns, durations have two units, and long lists are cut short."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmark.wording import LISTED, counted, listed
+from benchmark.wording import LISTED, counted, duration, listed
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,17 @@ def test_a_list_is_cut_after_some_names_and_counts_the_others() -> None:
     assert listed(names[:2]) == "n0, n1"
     assert listed(names[:LISTED]) == ", ".join(names[:LISTED])
     assert listed(names) == f"{', '.join(names[:LISTED])} and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (45, "45 s"),
+        (150, "2 min 30 s"),
+        (37_320, "10 h 22 min"),
+        (172_800, "2 days"),
+        (130_000_000, "1,505 days"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -5,13 +5,12 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.cli.run_plan import duration
 from benchmark.cli.tables import table
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.price import Price, RowPrice
 from benchmark.execution.rehearse import Rehearsal, name_of
 from benchmark.execution.required_teachers import RequiredTeacher
-from benchmark.wording import counted
+from benchmark.wording import counted, duration
 
 HEADERS = ["method", "pair", "ms per step", "x student", "peak (MB)", "all seeds"]
 

@@ -20,28 +20,37 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.printable import printable
-from benchmark.training.progress import Progress
-from benchmark.wording import counted
+from benchmark.training.progress import Progress, saved_seconds
+from benchmark.wording import counted, duration
 
 QUIET_SECONDS = 5.0
 """Minimum time between two lines about epochs."""
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every result and failure, and occasional epochs and other activities."""
+    """Lines for a log: every result and failure, and occasional epochs and other activities.
+
+    When no cell is left that trains, as at the end of a cohort, a line says how much time sharing
+    the teacher's forward passes has saved so far.
+    """
 
     def __init__(self, console: Console):
         self.console = console
+        self._training: set[str] = set()
+        self._saved = 0.0
+        self._told_saved = 0.0
         self._last_epoch = 0.0
         self._last_activity = 0.0
 
     def started(self, cell: str, epoch: int, epochs: int) -> None:
         """Print a line for a cell that resumes."""
+        self._training.add(cell)
         if epoch:
             self._print(f"{cell}: resumes at epoch {epoch + 1} of {epochs}")
 
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Print a line, unless one was printed within the last `QUIET_SECONDS`."""
+        self._saved += saved_seconds(metrics)
         if time.monotonic() - self._last_epoch >= QUIET_SECONDS:
             self._print(f"{cell}: epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}")
             self._last_epoch = time.monotonic()
@@ -55,21 +64,30 @@ class PlainProgress(Progress):
     def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
         """Print the result."""
         self._print(f"{cell}: {_result(metrics)}")
+        self._end(cell)
 
     def failed(self, cell: str, reason: str) -> None:
         """Print the reason."""
         self._print(f"{cell}: failed: {reason}")
+        self._end(cell)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
         self._print(f"warning: {text}")
+
+    def _end(self, cell: str) -> None:
+        """Print the time saved, if this was the last cell that trains and it has grown."""
+        self._training.discard(cell)
+        if not self._training and self._saved - self._told_saved >= 1:
+            self._print(_saved(self._saved))
+            self._told_saved = self._saved
 
     def _print(self, text: str) -> None:
         self.console.print(Text(printable(text)), soft_wrap=True)
 
 
 class LiveProgress(Progress):
-    """Bars with the time left, and the accuracy of each cell that is training."""
+    """Bars with the time left, the accuracy of each cell that is training, and the time saved."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -87,6 +105,7 @@ class LiveProgress(Progress):
         self._epochs_of_bar: dict[TaskID, int] = {}
         self._epochs_left: dict[str, int] = {}
         self._state_of_cell: dict[str, str] = {}
+        self._saved = 0.0
         self._live = Live(console=console, get_renderable=self._screen, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -110,6 +129,7 @@ class LiveProgress(Progress):
     def epoch(self, cell: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Update the cell's line."""
         self._advance(cell, 1)
+        self._saved += saved_seconds(metrics)
         self._state_of_cell[cell] = f"epoch {epoch + 1} of {epochs}, {_accuracies(metrics)}"
 
     def busy(self, cell: str, activity: str) -> None:
@@ -157,12 +177,18 @@ class LiveProgress(Progress):
         cells = Table.grid(padding=(0, 2))
         for cell, state in self._state_of_cell.items():
             cells.add_row(Text(printable(cell)), Text(printable(state)))
-        return Group(cells, self._bars)
+
+        saved = [Text(_saved(self._saved))] if self._saved >= 1 else []
+        return Group(cells, *saved, self._bars)
 
 
 def _result(metrics: Mapping[str, float]) -> str:
     """Return the result of a cell; cells of a search have no test accuracy."""
     return f"test {metrics['test/acc1']:.2f} %" if "test/acc1" in metrics else "done"
+
+
+def _saved(seconds: float) -> str:
+    return f"sharing the teacher's forward passes saved {duration(seconds)} so far"
 
 
 def _accuracies(metrics: Mapping[str, float]) -> str:

@@ -30,7 +30,7 @@ from benchmark.errors import InputError
 from benchmark.execution.executors import CHECKPOINT_MINUTES, STEP_MINUTES
 from benchmark.records.layout import Workspace
 from benchmark.training.engine_choice import EngineChoice
-from benchmark.wording import counted
+from benchmark.wording import counted, duration
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -189,14 +189,16 @@ def _print_profiles(folder: Path | None) -> None:
 
 
 def _print_summary(summary: Summary, prepared: Prepared) -> None:
-    from benchmark.cli.run_plan import duration
-
     tell(
         f"{counted(summary.trained, 'cell')} trained, {summary.already_done} already done, "
         f"{len(summary.failed)} failed"
     )
     if summary.saved_seconds >= 1:
-        tell(f"sharing the teachers' forward passes saved {duration(summary.saved_seconds)}")
+        share = 100 * summary.saved_seconds / summary.alone_seconds
+        tell(
+            f"sharing the teachers' forward passes saved {duration(summary.saved_seconds)}, "
+            f"{share:.0f} % of the time that training each cell alone takes"
+        )
     for label, reason in summary.failed.items():
         tell(f"failed: {label}: {reason}")
     for name, reason in prepared.not_applicable.items():

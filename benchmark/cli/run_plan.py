@@ -20,7 +20,7 @@ from benchmark.execution.teacher_store import TeacherCard, TeacherStore
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.layout import Workspace
 from benchmark.study.study import Cell
-from benchmark.wording import counted
+from benchmark.wording import counted, duration
 
 MOST_LISTED = 100
 """Maximum number of cells that a plan lists; a longer plan is summarized by pair."""
@@ -166,17 +166,6 @@ def cost_line(cost: Estimate) -> str:
 
 def _shown(tmac: float) -> str:
     return f"{tmac:,.0f}" if tmac >= 1000 else f"{tmac:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration with its two largest units, such as "10 h 22 min" or "45 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours = minutes // 60
-    if hours >= 48:
-        return f"{round(seconds / 86400):,} days"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _teacher_state(teacher: RequiredTeacher, card: TeacherCard | None) -> str:

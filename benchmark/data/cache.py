@@ -12,7 +12,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,10 @@ class DamagedError(Exception):
     """An entry of the cache differs from what was written."""
 
 
+class OutdatedError(DamagedError):
+    """An earlier version wrote the entry in another form."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """Properties of a source as a whole, stored in the card of its cache entry.
@@ -58,6 +62,7 @@ class Facts:
             images.
         names: Name of each class; empty if they are only numbers.
         remarks: What a user should know about the data.
+        files: SHA-256 of each file of the entry besides the card, by name.
     """
 
     classes: int
@@ -70,6 +75,7 @@ class Facts:
     twins: list[list[int]]
     names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def key(dataset: Dataset, located: Located) -> str:
@@ -137,7 +143,9 @@ def entry(
                 try:
                     return read(folder)
                 except DamagedError as error:
-                    say(f"{folder}: damaged ({error}); reading the data set again")
+                    is_old = isinstance(error, OutdatedError)
+                    state = str(error) if is_old else f"damaged ({error})"
+                    say(f"{folder}: {state}; reading the data set again")
                     shutil.rmtree(folder)
 
             _build(folder, build)

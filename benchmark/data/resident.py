@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmark.data import cache
 from benchmark.data.augmentation import Draws
-from benchmark.data.cache import DamagedError, Facts
+from benchmark.data.cache import DamagedError, Facts, OutdatedError
 from benchmark.data.decoder import Decoder
 from benchmark.data.sources import locate
 from benchmark.data.sources.base import Source, raise_damaged
@@ -29,9 +29,6 @@ from benchmark.study.schema import Augmentation, Dataset
 
 LIMIT = 16 * 2**30
 """Maximum size of a data set that is kept in memory, in bytes of pixels."""
-
-COPIED = 2**30
-"""Maximum size of a data set that is copied on a CPU into a faster order, in bytes of pixels."""
 
 BLOCK = 3 * 2**20
 """Bytes of pixels that are augmented together: many batches of small images."""
@@ -45,7 +42,8 @@ class Resident:
     """Labelled images in memory.
 
     Attributes:
-        images: The images, uint8 [N, C, H, W].
+        images: The images, uint8 [N, C, H, W], channels_last in memory: the order in which
+            augmentation and networks are fastest.
         labels: Their labels, int64 [N], on the same device.
     """
 
@@ -65,20 +63,13 @@ class Resident:
         return Resident(self.chosen(indices), self.labels[indices])
 
     def chosen(self, indices: Tensor) -> Tensor:
-        """Return the images at `indices`, int64 [n], channels_last in memory."""
+        """Return the images at `indices`, int64 [n]."""
         pixels = self.images.permute(0, 2, 3, 1).index_select(0, indices)
         return pixels.permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> Resident:
-        """Return the same images and labels on a device.
-
-        The images are channels_last in memory, the order in which augmentation and networks are
-        fastest. On a CPU, large data sets stay in their memory-mapped file.
-        """
-        images = self.images.to(device)
-        if device.type != "cpu" or images.nbytes <= COPIED:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return Resident(images, self.labels.to(device))
+        """Return the same images and labels on a device; a CPU reads them from their file."""
+        return Resident(self.images.to(device), self.labels.to(device))
 
 
 class ResidentSource:
@@ -173,7 +164,7 @@ def open_resident(
             source = located.load(Path(scratch))
             say(f"dataset {dataset.name}: decoding all images, once")
             facts = _decode(dataset, source, writer.write)
-        cache.write_card(part, facts)
+        cache.write_card(part, replace(facts, files=writer.digests()))
 
     entry = folder / cache.key(dataset, located)
     facts, train, test = cache.entry(entry, _read_entry, build, say)
@@ -182,6 +173,9 @@ def open_resident(
 
 def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
     """Decode all images, write them in chunks, and return the source's facts.
+
+    The fingerprint, which is part of the identity of cells, is that of the images as
+    [N, C, H, W]; they are written as [N, H, W, C], the order in which they are read.
 
     Raises:
         InputError: There are too many pixels, images are damaged, or an image differs in size from
@@ -203,7 +197,7 @@ def _decode(dataset: Dataset, source: Source, write: Write) -> Facts:
                 one_colour += (pixels == pixels[:, :, :1, :1]).all(axis=(1, 2, 3)).tolist()
                 if name == "train":
                     counts += cache.histogram(pixels)
-                write(f"{name}.images", pixels)
+                write(f"{name}.images", np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)))
 
             labels = part.labels.numpy()
             fingerprint.update(_header(labels.shape, "int64"))
@@ -249,31 +243,42 @@ def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
         DamagedError: A file differs from what was written.
     """
     facts = cache.read_card(folder)
-    fingerprint = hashlib.sha256()
+    if not facts.files:
+        raise OutdatedError("written by an earlier version, with the pixels in a slower order")
+
+    channels, height, width = facts.size
     parts: list[Resident] = []
     for name, count in (("train", facts.train), ("test", facts.test)):
-        images = _map(folder / f"{name}.images", (count, *facts.size), np.uint8)
-        labels = _map(folder / f"{name}.labels", (count,), np.int64)
-        for array in (images, labels):
-            fingerprint.update(_header(array.shape, array.dtype.name))
-            fingerprint.update(array.data)
-        parts.append(Resident(torch.from_numpy(images), torch.from_numpy(labels)))
-
-    actual = fingerprint.hexdigest()
-    if actual != facts.fingerprint:
-        raise DamagedError(f"SHA-256 is {actual[:12]}... instead of {facts.fingerprint[:12]}...")
+        images = _map(folder, f"{name}.images", (count, height, width, channels), np.uint8, facts)
+        labels = _map(folder, f"{name}.labels", (count,), np.int64, facts)
+        parts.append(_resident(images, labels))
 
     train, test = parts
     return facts, train, test
 
 
-def _map(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
-    """Memory-map a file so that writing to the array leaves the file unchanged."""
+def _resident(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Resident:
+    """Return images, stored as uint8 [N, H, W, C], with their labels, without a copy."""
+    return Resident(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels))
+
+
+def _map(
+    folder: Path, name: str, shape: tuple[int, ...], kind: type[np.generic], facts: Facts
+) -> npt.NDArray[Any]:
+    """Memory-map a file so that writing to the array leaves the file unchanged; check its content.
+
+    All processes that read the file share its memory.
+    """
+    path = folder / name
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if not path.exists() or path.stat().st_size != size:
-        raise DamagedError(f"{path.name} is missing or has the wrong length")
+        raise DamagedError(f"{name} is missing or has the wrong length")
 
-    return np.memmap(path, kind, mode="c", shape=shape)
+    content = np.memmap(path, kind, mode="c", shape=shape)
+    actual, expected = hashlib.sha256(content.data).hexdigest(), facts.files.get(name, "")
+    if actual != expected:
+        raise DamagedError(f"SHA-256 of {name} is {actual[:12]}... instead of {expected[:12]}...")
+    return content
 
 
 class _Memory:
@@ -290,7 +295,7 @@ class _Memory:
         """Return a part's images and labels."""
         images = np.concatenate(self._written[f"{name}.images"])
         labels = np.concatenate(self._written[f"{name}.labels"])
-        return Resident(torch.from_numpy(images), torch.from_numpy(labels))
+        return _resident(images, labels)
 
 
 class _Writer:
@@ -299,6 +304,7 @@ class _Writer:
     def __init__(self, folder: Path):
         self._folder = folder
         self._files: dict[str, Any] = {}
+        self._digests: dict[str, Any] = {}
 
     def __enter__(self) -> _Writer:
         return self
@@ -311,6 +317,12 @@ class _Writer:
         """Append an array to the file with this name."""
         if name not in self._files:
             self._files[name] = (self._folder / name).open("wb")
+            self._digests[name] = hashlib.sha256()
 
         self._files[name].write(content.data)
+        self._digests[name].update(content.data)
         failpoint("data.write")
+
+    def digests(self) -> dict[str, str]:
+        """Return SHA-256 of the content of each file, by name."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}

@@ -25,12 +25,16 @@ from benchmark.execution.specs import cell_spec, cohort_spec
 from benchmark.execution.stale import kept, report_stale
 from benchmark.execution.study_teachers import load_teachers
 from benchmark.locks import locked
+from benchmark.measures import BY_COLUMN
 from benchmark.records.checkpoints import CellFolder
-from benchmark.records.journal import EarlyEpoch, Epoch, Failed
+from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final
 from benchmark.records.layout import StudyFolder
 from benchmark.study.study import Cell
 from benchmark.training import cost
-from benchmark.training.stopwatch import SAVED
+from benchmark.training.progress import saved_seconds
+
+TIMES = ("train_seconds", "teacher_seconds")
+"""Columns of a cell's training time, as if it had been trained alone."""
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Summary:
         failed: Why each remaining cell is not finished, by cell name.
         saved_seconds: Time of the teachers' forward passes that the cells of `trained` would have
             needed besides, had each been trained alone.
+        alone_seconds: Training time that these cells would have needed then.
     """
 
     planned: int
@@ -51,6 +56,7 @@ class Summary:
     already_done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     saved_seconds: float = field(default=0.0, compare=False)
+    alone_seconds: float = field(default=0.0, compare=False)
 
 
 def run(
@@ -221,7 +227,9 @@ def _summary(
             summary.failed[str(cell)] = unusable[str(cell)]
         elif folder.done:
             summary.trained += 1
-            summary.saved_seconds += _saved_seconds(folder)
+            saved, alone = _saved_and_alone(folder)
+            summary.saved_seconds += saved
+            summary.alone_seconds += alone
         else:
             failure = folder.journal().last(Failed)
             summary.failed[str(cell)] = "not trained" if failure is None else failure.reason
@@ -229,12 +237,12 @@ def _summary(
     return summary
 
 
-def _saved_seconds(folder: CellFolder) -> float:
-    """Return the time that sharing the teacher's passes saved a cell in all its epochs."""
-    return sum(
-        value
-        for record in folder.journal().records
-        if isinstance(record, EarlyEpoch | Epoch)
-        for name, value in record.metrics.items()
-        if name.removeprefix("early/") == SAVED
-    )
+def _saved_and_alone(folder: CellFolder) -> tuple[float, float]:
+    """Return what sharing the teacher's passes saved a cell, and how long it trains alone."""
+    journal = folder.journal()
+    epochs = [record for record in journal.records if isinstance(record, EarlyEpoch | Epoch)]
+    saved = sum(saved_seconds(record.metrics) for record in epochs)
+
+    final = journal.last(Final)
+    costs = {} if final is None else final.metrics
+    return saved, sum(costs.get(BY_COLUMN[column].key, 0.0) for column in TIMES)

@@ -56,7 +56,7 @@ Before a long study, `kdbench rehearse STUDY.yaml` takes a few steps of every ro
 hand, and records nothing. It lists the time and memory of each row, names those that will fail, and
 prices the study in hours. `kdbench run STUDY.yaml --profile` traces a few steps of each cohort: it
 prints the most expensive operators of each cell, and writes Chrome traces to the folder `profiles`
-of the study.
+of the study. MLflow gets them in a run named `profile`.
 """
 
 

@@ -55,6 +55,7 @@ class Report:
         files: Files to copy into the run.
         texts: Contents of further text files, by name.
         times: Timestamps in milliseconds since 1970; the run spans them.
+        kind: Kind and name of the run.
     """
 
     tags: Mapping[str, str]
@@ -62,6 +63,7 @@ class Report:
     files: Sequence[Path]
     texts: Mapping[str, str] = field(default_factory=dict)
     times: Sequence[int] = ()
+    kind: str = REPORT
 
     def contents(self) -> dict[str, bytes]:
         """Return all files by name."""
@@ -91,10 +93,10 @@ def write_report(
     complete = run is not None and run.data.tags.get(CONTENT) == digest
     others = [candidate for candidate in candidates if candidate is not run]
 
-    tags = {**report.tags, KIND: REPORT}
+    tags = {**report.tags, KIND: report.kind}
     if run is None:
         start = min(report.times, default=time.time_ns() // 1_000_000)
-        run = client.start_run(experiment_id, start_time=start, tags=tags, run_name="report")
+        run = client.start_run(experiment_id, start_time=start, tags=tags, run_name=report.kind)
         # If its files cannot be written, or this process is killed, nobody waits for the run.
         client.set_status(run, "FAILED", start)
 

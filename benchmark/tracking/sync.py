@@ -35,6 +35,7 @@ from benchmark.tracking.experiments import open_experiment
 from benchmark.tracking.handmade import write_handmade
 from benchmark.tracking.models import Models
 from benchmark.tracking.ownership import Ownership, clash, ownership, plan_tag_name
+from benchmark.tracking.profile_run import write_profile
 from benchmark.tracking.projection import Outcome, Synced, superseded_last
 from benchmark.tracking.store import Store
 from benchmark.tracking.tags import KIND, PLAN, RUN, STUDY, SUPERSEDED, TEACHER, WORKSPACE
@@ -51,6 +52,7 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
     Cells that have not started get no run. Earlier runs of cells that were trained again, and
     all runs of cells that are no longer planned or were set aside, are kept as `superseded`. Runs
     of other workspaces are left alone, and so are those of cells whose journals are damaged.
+    Traces of steps get a run of their own once no process trains the study.
 
     Args:
         folder: Folder of the study.
@@ -102,6 +104,9 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
             outcomes += _supersede_forgotten(client, owned, journals, recorded)
+            if not running:
+                own = [run for run in found if owned.owns(run)]
+                outcomes += write_profile(client, identity, study, plan.study, own)
             write_handmade(study, store, client)
             models.delete_old(runs)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmark.measures import BY_COLUMN
 
 KIND = "kdbench.kind"
-"""Tag of a run: `RUN`, `TEACHER`, `TRIAL`, `REPORT` or `SUPERSEDED`."""
+"""Tag of a run: `RUN`, `TEACHER`, `TRIAL`, `REPORT`, `PROFILE` or `SUPERSEDED`."""
 
 RUN = "run"
 """Kind of a run that shows a cell of a study."""
@@ -21,6 +21,9 @@ TRIAL = "trial"
 
 REPORT = "report"
 """Kind of a run that contains the files of a study or a search, and shows no training."""
+
+PROFILE = "profile"
+"""Kind of a run that contains the traces of a study's cohorts, and shows no training."""
 
 SUPERSEDED = "superseded"
 """Kind of a run that no table shows: its cell was trained again, or removed from the study."""
@@ -77,7 +80,7 @@ SYNCED = "kdbench.synced"
 """Tag of a run: how much of its journals the run shows."""
 
 CONTENT = "kdbench.content"
-"""Tag of a report: SHA-256 of its files."""
+"""Tag of a report or a profile: SHA-256 of its files."""
 
 WEIGHTS = "sha256"
 """Tag of a model: SHA-256 of the weights, which stay in the workspace."""

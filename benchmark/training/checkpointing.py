@@ -13,7 +13,7 @@ from torch import nn
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
 from benchmark.training.epoch_log import EpochLog
-from benchmark.training.stopwatch import SAVED
+from benchmark.training.progress import SAVED
 
 PARTIAL = "partial"
 """Key of the state of an incomplete epoch in a checkpoint."""

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+SAVED = "teacher_saved_seconds"
+"""Metric of an epoch: what sharing the teacher's forward passes saved; see `TeacherTime`."""
+
+
+def saved_seconds(metrics: Mapping[str, float]) -> float:
+    """Return what sharing the teacher's passes saved a cell in an epoch of either stage."""
+    return metrics.get(SAVED, 0.0) + metrics.get(f"early/{SAVED}", 0.0)
+
 
 class Progress:
     """Receives progress events. The base class ignores them.

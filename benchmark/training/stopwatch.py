@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-SAVED = "teacher_saved_seconds"
-"""Metric of an epoch: what sharing the teacher's forward passes saved; see `TeacherTime`."""
-
 
 @dataclass(frozen=True)
 class TeacherTime:

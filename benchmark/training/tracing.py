@@ -22,6 +22,9 @@ STEPS = 3
 LISTED = 10
 """Operators that are listed for each member."""
 
+LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
+"""Beginnings of the names of CUDA's functions that queue work on a GPU."""
+
 TEACHER = "teacher"
 """Name of the teacher's passes in a trace."""
 
@@ -134,6 +137,18 @@ class Sum:
     microseconds: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def launches(self) -> float:
+        """How often a step queues work on a GPU, such as a kernel or a graph of kernels."""
+        names = [name for name in self.calls if name.startswith(LAUNCHES)]
+        return sum(self.calls[name] for name in names) / self.steps
+
+    @property
+    def operators(self) -> float:
+        """How many operators a step calls, including those that other operators call."""
+        names = [name for name in self.calls if "::" in name and not name.startswith("autograd::")]
+        return sum(self.calls[name] for name in names) / self.steps
+
 
 def sum_up(events: Iterable[Any], parts: Iterable[str], *, on_gpu: bool) -> list[Sum]:
     """Sum up the times of the operators in each part of the steps, most expensive part first.
@@ -173,7 +188,10 @@ def sum_up(events: Iterable[Any], parts: Iterable[str], *, on_gpu: bool) -> list
 def _paragraph(own: Sum) -> str:
     """Return the most expensive operators of a part, one a line."""
     total = own.microseconds.total()
-    lines = [f"{own.name}: {total / own.steps / 1000:.3g} ms per step"]
+    counts = f"{own.operators:,.5g} operators"
+    if own.launches:
+        counts += f" and {own.launches:,.5g} launches on the GPU"
+    lines = [f"{own.name}: {total / own.steps / 1000:.3g} ms, {counts} per step"]
     for name, time in own.microseconds.most_common(LISTED):
         calls = own.calls[name] / own.steps
         share = 100 * time / max(total, 1e-9)

@@ -27,7 +27,7 @@ from methods.testing._cases import (
     tensors_of,
     terms_of,
 )
-from methods.testing._waits import Waits
+from methods.testing._waits import waits
 
 
 class TermConformance(Conformance):
@@ -72,12 +72,12 @@ class TermConformance(Conformance):
         student, teacher = (leaves(output) for output in outputs_of(method, pair))
         terms_of(method, student, teacher)  # the first step may prepare the others
 
-        with Waits() as waits:
+        with waits() as noted:
             early_terms = early_terms_of(method, student, teacher)
             loss = loss_of(early_terms, terms_of(method, student, teacher))
             if loss.requires_grad:
                 loss.backward()
-        assert waits.operations == [] or not method.capturable
+        assert noted == [] or not method.capturable
 
     def test_gradients_reach_all_that_learns_and_nothing_of_the_teacher(
         self, subject: Subject, pair: Probe

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 INDEXES = {"aten.index", "aten.index_put", "aten.index_put_", "aten._unsafe_index"}
@@ -23,27 +26,57 @@ CHECKS_RESULT = {
 }
 """Operations that read back whether they succeeded, or whether their input is valid."""
 
+CHECKS_ON_CPU = {F.one_hot}
+"""Functions that read their input to check it, but on a CPU alone."""
+
 READS_BACK = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """PyTorch's tags of operations whose result, or its shape, the host must know to go on."""
 
 
-class Waits(TorchDispatchMode):
-    """Notes the operations of a block for whose results the host would wait on a GPU.
+@contextmanager
+def waits() -> Iterator[list[str]]:
+    """Note the operations of a block for whose results the host would wait on a GPU.
 
-    Attributes:
-        operations: Their names, such as "aten._local_scalar_dense" for `Tensor.item`, in order.
+    Yields:
+        Their names, such as "aten._local_scalar_dense" for `Tensor.item`, in order.
     """
+    noted: list[str] = []
+    checks = _Checks()
+    with checks, _Noting(noted, checks):
+        yield noted
+
+
+class _Checks(TorchFunctionMode):
+    """Tells whether a function runs that reads its input on a CPU alone, to check it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations: list[str] = []
+        self.is_running = False
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.is_running = function in CHECKS_ON_CPU
+        try:
+            return function(*args, **(kwargs or {}))
+        finally:
+            self.is_running = False
+
+
+class _Noting(TorchDispatchMode):
+    """Notes the operations that wait."""
+
+    def __init__(self, noted: list[str], checks: _Checks):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._noted = noted
+        self._checks = checks
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Note an operation if it waits, and compute it."""
-        if reason := reads_back(function, args, kwargs or {}):
-            self.operations.append(reason)
+        reason = reads_back(function, args, kwargs or {})
+        if reason and not self._checks.is_running:
+            self._noted.append(reason)
         return function(*args, **(kwargs or {}))
 
 

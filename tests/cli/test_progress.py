@@ -122,3 +122,43 @@ def test_the_bar_of_a_teacher_that_a_time_limit_stopped_is_full() -> None:
     progress.finished("teacher resnet18", {})
     assert "1/1 epochs" in shown(progress)
     assert "0/5 epochs" in shown(progress)
+
+
+SHARED = {"teacher_saved_seconds": 40.0}
+"""Metrics of an epoch in which cells shared the passes of their teacher."""
+
+
+def test_a_log_tells_at_the_end_of_a_cohort_what_sharing_the_teacher_has_saved_so_far() -> None:
+    console = Console(file=StringIO(), width=200)
+    plain = PlainProgress(console)
+    for cohort in range(2):
+        for cell in ("kd", "at"):
+            plain.started(f"{cell} / {cohort}", 0, 1)
+        for cell in ("kd", "at"):
+            plain.epoch(f"{cell} / {cohort}", 0, 1, SHARED)
+        plain.failed(f"kd / {cohort}", "non-finite loss")
+        plain.finished(f"at / {cohort}", {})
+
+    plain.started("alone", 0, 1)
+    plain.finished("alone", {})
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[1:4] == [
+        "kd / 0: failed: non-finite loss",
+        "at / 0: done",
+        "sharing the teacher's forward passes saved 1 min 20 s so far",
+    ]
+    assert lines[-2:] == [
+        "sharing the teacher's forward passes saved 2 min 40 s so far",
+        "alone: done",
+    ]
+
+
+def test_a_terminal_shows_what_sharing_the_teacher_has_saved_so_far() -> None:
+    progress = live()
+    progress.planned({"kd": 5})
+    assert "sharing" not in shown(progress)
+
+    progress.started("kd", 0, 5)
+    progress.epoch("kd", 0, 5, {"early/teacher_saved_seconds": 2.0})
+    progress.epoch("kd", 1, 5, SHARED)
+    assert "sharing the teacher's forward passes saved 42 s so far" in shown(progress)

@@ -57,17 +57,3 @@ def test_a_short_plan_lists_its_cells(workspace: Path) -> None:
         ["pair", "kd", "0"],
         ["pair", "deep", "0"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (45, "45 s"),
-        (150, "2 min 30 s"),
-        (37_320, "10 h 22 min"),
-        (172_800, "2 days"),
-        (130_000_000, "1,505 days"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert run_plan.duration(seconds) == text

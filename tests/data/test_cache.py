@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from filelock import FileLock
 
+from benchmark.data import cache
 from benchmark.errors import InputError
-from tests.support.datasources import class_folders, opened, parquet, picture, training
+from tests.support.datasources import CPU, class_folders, opened, parquet, picture, training
 
 pytestmark = pytest.mark.subprocess
 
@@ -68,6 +71,41 @@ def test_writing_to_cached_images_leaves_the_files_unchanged(folder):
     mine(folder, messages)._source._train.images.zero_()
     assert training(mine(folder, messages)).images.any()
     assert messages == [DECODING]
+
+
+def test_images_are_read_from_their_file_in_the_order_of_networks_without_a_copy(folder):
+    source = mine(folder, [])._source
+    for part in (source._train, source.test()):
+        assert part.images.is_contiguous(memory_format=torch.channels_last)
+        assert part.to(CPU).images.data_ptr() == part.images.data_ptr()
+
+    pixels = source._train.images.permute(0, 2, 3, 1).contiguous().numpy()
+    assert (entry(folder) / "train.images").read_bytes() == pixels.tobytes()
+
+
+def test_the_fingerprint_is_that_of_the_images_channel_by_channel(folder):
+    data = mine(folder, [])
+    expected = hashlib.sha256()
+    for part in (data._source._train, data._source.test()):
+        for tensor in (part.images, part.labels):
+            expected.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+            expected.update(tensor.contiguous().numpy().data)
+    assert data.fingerprint == expected.hexdigest()
+
+
+def test_an_entry_of_an_earlier_version_is_told_and_made_again(folder):
+    messages = []
+    fingerprint = mine(folder, messages).fingerprint
+    facts = cache.read_card(entry(folder))
+    cache.write_card(entry(folder), replace(facts, files={}))
+
+    messages.clear()
+    assert mine(folder, messages).fingerprint == fingerprint
+    assert messages == [
+        f"{entry(folder)}: written by an earlier version, with the pixels in a slower order; "
+        "reading the data set again",
+        DECODING,
+    ]
 
 
 DAMAGES = {

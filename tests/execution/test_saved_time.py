@@ -25,6 +25,10 @@ def test_cells_that_share_a_teacher_save_what_all_but_one_of_them_would_have_spe
     assert saved == pytest.approx(final["cost/teacher_seconds"])
     assert summary.saved_seconds == pytest.approx(saved)
 
+    finals = [metrics(cell, "final")[0] for cell in cells.values()]
+    alone = sum(final["cost/train_seconds"] + final["cost/teacher_seconds"] for final in finals)
+    assert summary.alone_seconds == pytest.approx(alone)
+
 
 def test_a_cell_alone_saves_nothing(workspace: Path) -> None:
     assert run(workspace, tiny(["student", "kd"])).saved_seconds == 0

@@ -228,6 +228,29 @@ def test_training_has_the_bits_of_the_cpu_and_a_fused_update_is_one_launch(
     assert gpu.record.launches[f"aten._fused_{optimizer.lower()}_"] == 3
 
 
+def test_products_under_autocast_are_lowered_and_have_the_bits_of_the_cpu(
+    gpu: PretendedGpu,
+) -> None:
+    gradients = []
+    for device in ("cuda", "cpu"):
+        learner = network().to(device)
+        images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(1)).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            logits = learner(images)
+            with torch.autocast(device, torch.bfloat16, enabled=False):
+                assert learner(images).dtype == torch.float32
+        assert logits.dtype == torch.bfloat16
+
+        F.cross_entropy(logits.float(), torch.arange(8, device=device) % 5).backward()
+        gradients.append([parameter.grad for parameter in learner.parameters()])
+
+    for own, expected in zip(*gradients, strict=True):
+        assert own is not None
+        assert expected is not None
+        assert own.dtype == torch.float32
+        assert torch.equal(own.cpu(), expected)
+
+
 def test_views_share_their_memory_and_changes_in_place_reach_them(gpu: PretendedGpu) -> None:
     base = torch.zeros(2, 3, device="cuda")
     view = base[1]

@@ -100,14 +100,15 @@ def stays_finite(loss, *inputs):
     assert all(tensor.grad.isfinite().all() for tensor in inputs)
 
 
+@pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("case", cases("crd"))
-def test_crd_by_one_product_with_the_bank_is_the_references_step(case):
+def test_crd_by_one_product_with_the_bank_is_the_references_step(case, repeated):
     own, others = (
         F.normalize(F.linear(case[x], case[w], case[b]))
         for x, w, b in (("fs", "ws", "bs"), ("ft", "wt", "bt"))
     )
     banks, temperature = (case["m1"], case["m2"]), case.params["T"]
-    student, teacher, log_z = crd_loss(own, others, *banks, case["c"], temperature=temperature)
+    student, teacher, log_z = crd_loss(own, others, *banks, case["c"], None, temperature, repeated)
     parts = case.expected["parts"]
     assert student.item() == near(parts["student_loss"])
     assert teacher.item() == near(parts["teacher_loss"])
@@ -118,7 +119,8 @@ def test_crd_by_one_product_with_the_bank_is_the_references_step(case):
         assert after.sum().item() == near(parts[name])
 
 
-def test_crd_is_its_formula_with_given_normalisers_and_repeated_negatives():
+@pytest.mark.parametrize("repeated", [False, True])
+def test_crd_is_its_formula_with_given_normalisers_and_repeated_negatives(repeated):
     own, others = drawn(5, 7), drawn(5, 7, seed=1)
     banks = drawn(30, 7, seed=2).detach(), drawn(30, 7, seed=3).detach()
     chosen, noise, eps = (
@@ -132,14 +134,14 @@ def test_crd_is_its_formula_with_given_normalisers_and_repeated_negatives():
         p = torch.exp(torch.einsum("nkd,nd->nk", bank[chosen], vectors) / 0.3) / normaliser
         positive = torch.log(p[:, 0] / (p[:, 0] + noise + eps)).sum()
         naive = naive - (positive + torch.log(noise / (p[:, 1:] + noise + eps)).sum()) / 5
-    student, teacher, log_z = crd_loss(own, others, *banks, chosen, z.log(), 0.3)
+    student, teacher, log_z = crd_loss(own, others, *banks, chosen, z.log(), 0.3, repeated)
     assert torch.equal(log_z, z.log())
     same(student + teacher, naive, own, others)
 
 
 def test_crd_stays_finite_where_scores_overflow_and_rows_are_zero():
     scores = torch.tensor([[120.0, -120.0, 0.0], [-500.0, 500.0, 90.0]], requires_grad=True)
-    stays_finite(nce_loss(scores, torch.zeros(()), 100), scores)
+    stays_finite(nce_loss(scores, torch.zeros(()), 0.02), scores)
     pair = probe()
     method = built("crd", pair, **create("crd").small)
     nn.init.zeros_(method.student_projection.bias)

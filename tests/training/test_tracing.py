@@ -33,27 +33,30 @@ def event(name: str, start: float, end: float, own: float = 0.0, on: str = "CPU"
 
 EVENTS = [
     event("teacher", 0, 10),
-    event("conv", 1, 9, 5),
+    event("aten::conv", 1, 9, 5),
     event("outside", 11, 12, 100),
     event("kd", 20, 30),
-    event("conv", 21, 24, 2),
-    event("add", 22, 23, 1),
+    event("aten::conv", 21, 24, 2),
+    event("aten::add", 22, 23, 1),
     event("kernel", 22, 23, 50, "CUDA"),
+    event("cudaLaunchKernel", 23, 24),
+    event("autograd::engine", 25, 26),
     event("kd", 40, 50),
-    event("conv", 41, 44, 4),
-    event("late", 45, 60, 6),
+    event("aten::conv", 41, 44, 4),
+    event("aten::late", 45, 60, 6),
 ]
 
 
 def test_operators_are_summed_up_by_the_part_in_which_they_begin() -> None:
     first, second = sum_up(EVENTS, ["teacher", "kd", "absent"], on_gpu=False)
     assert (first.name, first.steps) == ("kd", 2)
-    assert first.microseconds == {"conv": 6, "add": 1, "late": 6}
-    assert first.calls == {"conv": 2, "add": 1, "late": 1}
-    assert (second.name, second.steps, second.microseconds) == ("teacher", 1, {"conv": 5})
+    assert +first.microseconds == {"aten::conv": 6, "aten::add": 1, "aten::late": 6}
+    assert (first.operators, first.launches) == (2, 0.5)
+    assert first.calls["aten::conv"] == 2
+    assert (second.name, second.steps, second.microseconds) == ("teacher", 1, {"aten::conv": 5})
 
     on_gpu, _ = sum_up(EVENTS, ["teacher", "kd"], on_gpu=True)
-    assert on_gpu.microseconds["conv"] == 60
+    assert on_gpu.microseconds["aten::conv"] == 60
 
 
 def test_a_paragraph_lists_the_costliest_operators_per_step(
@@ -62,9 +65,9 @@ def test_a_paragraph_lists_the_costliest_operators_per_step(
     monkeypatch.setattr(tracing, "LISTED", 2)
     first, _ = sum_up(EVENTS, ["teacher", "kd"], on_gpu=False)
     assert tracing._paragraph(first) == (
-        "kd: 0.0065 ms per step\n"
-        "     0.003 ms   46 %  conv, 1 x\n"
-        "     0.003 ms   46 %  late, 0.5 x\n"
+        "kd: 0.0065 ms, 2 operators and 0.5 launches on the GPU per step\n"
+        "     0.003 ms   46 %  aten::conv, 1 x\n"
+        "     0.003 ms   46 %  aten::late, 0.5 x\n"
     )
 
 

@@ -11,8 +11,8 @@ autograd, is checked by CUDA's device rules, noted, and computed on the CPU. The
 those of the CPU (`host.py` says what of the CPU), and the whole engine runs. `rules.py` says what
 CUDA refuses and what it waits for.
 
-It cannot show numerics, speed and memory of real kernels, nor their random draws. Autocast does not
-know such tensors, and has no effect on them.
+It cannot show numerics, speed and memory of real kernels, nor their random draws. Autocast lowers
+products alone, as it does on a CPU in most networks (`casts.py`).
 """
 
 from tests.support.pretended.device import CUDA, DeviceTensor

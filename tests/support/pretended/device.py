@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -69,12 +69,22 @@ class DeviceTensor(Tensor):
         return False
 
     def data_ptr(self) -> int:
-        """Return the address of the numbers."""
+        """Return the address of the numbers, by which shared memory is recognized."""
         return self.numbers.data_ptr()
 
     def get_device(self) -> int:
         """Return the number of the pretended GPU."""
         return 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Return a copy with memory of its own, which PyTorch would look for on the device."""
+        if id(self) not in memo:
+            copied: Tensor = self.detach().clone()
+            if isinstance(self, nn.Parameter):
+                memo[id(self)] = nn.Parameter(copied, self.requires_grad)
+            else:
+                memo[id(self)] = copied.requires_grad_(self.requires_grad)
+        return memo[id(self)]
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"DeviceTensor({self.numbers!r})"

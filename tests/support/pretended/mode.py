@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.pretended import record, rules
 from tests.support.pretended.call import Call, replaced, returns_written
+from tests.support.pretended.casts import Casts
 from tests.support.pretended.device import CPU, CUDA, META, DeviceTensor
 from tests.support.pretended.driver import without_driver
 from tests.support.pretended.names import CudaIsMeta
@@ -197,6 +198,6 @@ def pretended_gpu(shapes_only: bool = False) -> Iterator[PretendedGpu]:
         shapes_only: Whether nothing is computed, so that large networks take no time. What the
             program reads back is zero; single numbers cannot be read.
     """
-    gpu = PretendedGpu(shapes_only)
-    with without_driver(gpu), CudaIsMeta(), gpu:
+    gpu, casts = PretendedGpu(shapes_only), Casts()
+    with without_driver(gpu), casts.replacing_autocast(), CudaIsMeta(), casts, gpu:
         yield gpu

@@ -69,7 +69,8 @@ def test_appended_records_are_read_back_and_an_opened_journal_can_be_continued(p
 
     journal.append(Trained(epoch=1, sha256="ab"))
 
-    assert kinds(read_journal(path)) == [Start, Epoch, Epoch, Trained]
+    expected: list[type[Record]] = [Start, Epoch, Epoch, Trained]
+    assert kinds(read_journal(path)) == expected
     assert journal.records == read_journal(path)
 
 

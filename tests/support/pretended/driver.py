@@ -62,9 +62,9 @@ def without_driver(gpu: Gpu) -> Iterator[None]:
     replaced = {
         "CUDAGraph": RecordedGraph,
         "Event": partial(Event, gpu.streams),
-        "Stream": lambda *_: Stream(gpu.streams),
+        "Stream": lambda *_, **__: Stream(gpu.streams),
         "current_device": lambda: 0,
-        "current_stream": lambda *_: gpu.streams.current,
+        "current_stream": lambda *_, **__: gpu.streams.current,
         "default_generators": (_Generator(),),
         "device": lambda _: nullcontext(),
         "get_device_name": lambda *_: "pretended",

@@ -33,7 +33,7 @@ from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 from methods import Batch, Output
-from tests.speed.compare import PAIRS, open_data, random_images, task
+from tests.speed.contenders import PAIRS, open_data, random_images, task
 from tests.speed.plain import BATCH, PADDING
 
 STEPS = 3
@@ -113,7 +113,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
-        data = open_data(*random_images(), folder)
+        data = open_data(*random_images(), folder, CPU)
         shape = (data.size, data.classes, data.mean, data.std)
         teacher = Teacher(create.tapped(Network(model=large), large, *shape), "")
         conditions = Conditions(data, recipe, 0, "last", teacher)

@@ -33,6 +33,8 @@ WORKERS = 2
 SIZE = (3, 32, 32)
 MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 
+CPU = torch.device("cpu")
+
 Item = tuple[Tensor, int, int, Tensor]
 
 
@@ -160,9 +162,19 @@ class PlainLoop:
         method: Name of the method.
         images: Training images, uint8 [N, 3, 32, 32].
         labels: Their labels, int64 [N].
+        device: Where to train.
     """
 
-    def __init__(self, teacher: str, student: str, method: str, images: Tensor, labels: Tensor):
+    def __init__(
+        self,
+        teacher: str,
+        student: str,
+        method: str,
+        images: Tensor,
+        labels: Tensor,
+        device: torch.device = CPU,
+    ):
+        self.device = device
         self.student, self.teacher = network(student), network(teacher)
         self.teacher.eval()
         self.method = methods.create(method)
@@ -174,6 +186,8 @@ class PlainLoop:
             self.own = GatheredContrast(
                 probe.student.embedding[0], probe.teacher.embedding[0], len(labels)
             )
+        for module in (self.student, self.teacher, self.own):
+            module.to(device)
 
         learning = [*self.student.parameters(), *self.own.parameters()]
         self.optimizer = torch.optim.SGD(learning, 0.05, momentum=0.9, weight_decay=5e-4)
@@ -187,7 +201,8 @@ class PlainLoop:
         loader = DataLoader(self.pictures, BATCH, shuffle=True, drop_last=True, num_workers=WORKERS)
         while True:
             for images, labels, index, rows in loader:
-                self._step(images, Batch(labels, index), rows)
+                moved = [value.to(self.device) for value in (images, labels, index, rows)]
+                self._step(moved[0], Batch(moved[1], moved[2]), moved[3])
                 yield
 
     def _step(self, images: Tensor, batch: Batch, rows: Tensor) -> None:
@@ -213,7 +228,8 @@ class PlainLoop:
         if isinstance(self.method, NeuronSelectivityTransfer):
             return broadcast_nst(student, teacher)
         terms = self.own(student, teacher, batch)
-        return sum((weight * value for weight, value in terms.values()), start=torch.zeros(()))
+        start = student.logits.new_zeros(())
+        return sum((weight * value for weight, value in terms.values()), start=start)
 
 
 def network(name: str) -> Tapped:

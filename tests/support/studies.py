@@ -17,6 +17,7 @@ from benchmark.execution import run as execution_run
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
+from benchmark.training.engine_choice import EngineChoice
 from benchmark.training.progress import Progress
 from tests.support.commandline import Ended, kdbench, leaderboard
 from tests.support.networks import STUDENT, TEACHER
@@ -73,6 +74,7 @@ def run(
     progress: Progress | None = None,
     checkpoint_minutes: float | None = None,
     device: torch.device = CPU,
+    engine: EngineChoice = EngineChoice.AUTO,
     **options: Any,
 ) -> Any:
     """Run a study in this process."""
@@ -88,6 +90,7 @@ def run(
         known,
         progress or Progress(),
         checkpoint_minutes=checkpoint_minutes,
+        engine=engine,
     )
     return execution_run.run(prepared, session, **options)
 

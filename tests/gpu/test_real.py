@@ -15,6 +15,7 @@ from tests.training.rows import ALL, cells, studies
 
 pytestmark = [
     pytest.mark.trains,
+    pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 

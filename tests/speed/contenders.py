@@ -127,7 +127,14 @@ def cohort(
     shape = (data.size, data.classes, data.mean, data.std)
     network = create.tapped(Network(model=large), large, *shape)
     augmentation = Augmentation(crop_padding=PADDING)
-    recipe = Recipe(epochs=1, batch_size=BATCH, augmentation=augmentation, precision=way.precision)
+    recipe = Recipe.model_validate(
+        {
+            "epochs": 1,
+            "batch_size": BATCH,
+            "augmentation": augmentation,
+            "precision": way.precision,
+        }
+    )
     teacher = Teacher(network.to(data.device), "")
     conditions = Conditions(data, recipe, 0, "last", teacher, engine=way.engine)
 

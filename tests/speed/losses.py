@@ -34,7 +34,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
 from methods import Batch, Output
 from tests.speed.contenders import PAIRS, open_data, random_images, task
-from tests.speed.plain import BATCH, PADDING
+from tests.speed.plain import BATCH, CPU, PADDING
 
 STEPS = 3
 """Steps and losses per round, of which the fastest counts."""

@@ -8,14 +8,13 @@ bit whether it is trained alone, with others, or in pieces with crashes in betwe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError
+from benchmark.errors import DamageError, InputError, SealedError
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
 from benchmark.training.conditions import Conditions, Task
-from benchmark.training.isolation import concerns_all
+from benchmark.training.isolation import concerns_all, isolated
 from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
@@ -23,6 +22,7 @@ from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
 from benchmark.training.tracing import TEACHER, Tracer
+from benchmark.training.writing import Writer
 
 
 def train(
@@ -49,27 +49,34 @@ def train(
     """
     heart = heart or Heartbeat()
     tracer = tracer or Tracer()
-    members = build_members(tasks, conditions, progress, heart)
-    first = min((member.state.epoch for member in members), default=0)
-    last = max((member.length.epochs for member in members), default=0)
+    with Writer(heart) as writer:
+        members = build_members(tasks, conditions, progress, writer, heart)
+        first = min((member.state.epoch for member in members), default=0)
+        last = max((member.length.epochs for member in members), default=0)
 
-    saver = Saver(conditions)
-    for epoch in range(first, last + 1):
-        for member in members:
-            if member.done:
-                heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
-                with isolated(member):
-                    member.finish()
+        saver = Saver(conditions)
+        for epoch in range(first, last + 1):
+            if any(member.done for member in members):
+                writer.settle()  # some of them may leave
+            for member in members:
+                if member.done:
+                    heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
+                    with isolated(member):
+                        member.finish()
 
-        members = [member for member in members if not member.done and not member.left]
-        active = [member for member in members if member.active(epoch)]
-        if active:
-            with tracer.epoch(epoch):
-                _train_epoch(active, epoch, conditions, saver, heart, tracer)
+            members = [member for member in members if not member.done and not member.left]
+            active = [member for member in members if member.active(epoch)]
+            if active:
+                with tracer.epoch(epoch):
+                    _train_epoch(active, epoch, conditions, saver, writer, heart, tracer)
 
 
 def build_members(
-    tasks: Sequence[Task], conditions: Conditions, progress: Progress, heart: Heartbeat
+    tasks: Sequence[Task],
+    conditions: Conditions,
+    progress: Progress,
+    writer: Writer,
+    heart: Heartbeat,
 ) -> list[Member]:
     """Build the members; tasks whose member cannot be built are recorded as failed."""
     members = []
@@ -77,7 +84,7 @@ def build_members(
     for task in tasks:
         heart.beat(heartbeat.BUILDING, task.name)
         try:
-            members.append(_build_member(task, conditions, progress))
+            members.append(_build_member(task, conditions, progress, writer))
         except (InputError, SealedError):
             raise
         except BaseException as error:
@@ -88,13 +95,13 @@ def build_members(
     return members
 
 
-def _build_member(task: Task, conditions: Conditions, progress: Progress) -> Member:
+def _build_member(task: Task, conditions: Conditions, progress: Progress, writer: Writer) -> Member:
     """Build a member; if its files are damaged, set them aside and start from the beginning."""
     try:
-        return Member(task, conditions, progress)
+        return Member(task, conditions, progress, writer)
     except DamageError as error:
         progress.warn(f"{task.label}: {set_aside(task, error)}, and trained again")
-        return Member(task, conditions, progress)
+        return Member(task, conditions, progress, writer)
 
 
 def _train_epoch(
@@ -102,6 +109,7 @@ def _train_epoch(
     epoch: int,
     conditions: Conditions,
     saver: Saver,
+    writer: Writer,
     heart: Heartbeat,
     tracer: Tracer,
 ) -> None:
@@ -116,6 +124,7 @@ def _train_epoch(
     heart.beat(heartbeat.BATCH)
     batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
     for step, loaded in enumerate(batches, start):
+        writer.report()
         members = [member for member in members if member.active(epoch)]
         if not members:
             return
@@ -137,36 +146,21 @@ def _train_epoch(
             with isolated(member), tracer.part(member.task.label), float32_products(precision):
                 member.step(loaded, output, step)
 
-        for member in saver.due([member for member in turn if member.active(epoch)], step):
-            heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
-            with isolated(member):
-                member.save_inside_epoch(clock.since(member))
+        due = saver.due([member for member in turn if member.active(epoch)], step)
+        if due:
+            writer.settle()
+        for member in due:
+            if member.active(epoch):
+                heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
+                with isolated(member):
+                    member.save_inside_epoch(clock.since(member))
         tracer.end_step()
         heart.beat(heartbeat.BATCH)
 
+    writer.settle()
     for member in members:
         if member.active(epoch):
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
             with isolated(member):
                 member.end_epoch(clock.since(member))
     saver.all_saved()
-
-
-@contextmanager
-def isolated(member: Member) -> Iterator[None]:
-    """Confine an error of one member to that member, which is set aside if a file is damaged.
-
-    Errors of the disk, the seal and the device affect the whole cohort and are re-raised.
-    """
-    try:
-        yield
-    except DamageError as error:
-        member.fail(error)
-    except (InputError, SealedError):
-        raise
-    except LeaveCohort:
-        member.leave()
-    except BaseException as error:
-        if concerns_all(error):
-            raise
-        member.fail(error)

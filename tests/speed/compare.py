@@ -45,6 +45,7 @@ from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.writing import Writer
 from tests.speed.plain import BATCH, CLASSES, PADDING, SIZE, PlainLoop
 
 CPU = torch.device("cpu")
@@ -114,7 +115,7 @@ def cohort(pair: str, rows: Sequence[str], data: Data) -> Iterator[None]:
 
     with tempfile.TemporaryDirectory() as folder:
         members = [
-            Member(task(Path(folder) / str(number), row, small), conditions, Progress())
+            Member(task(Path(folder) / str(number), row, small), conditions, Progress(), Writer())
             for number, row in enumerate(rows)
         ]
         for member in members:

@@ -83,7 +83,7 @@ def pack(tensors: Mapping[str, Tensor]) -> memoryview:
         values.copy_(gathered)
     _fill(values, [place for place in places if place.tensor.device == CPU])
 
-    written = memoryview(content.numpy())
+    written = content.numpy().data
     written[: len(header)] = header
     return written
 

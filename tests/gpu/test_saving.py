@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.trains
 def test_a_member_waits_once_for_its_checkpoint_and_once_for_its_weights(
     name: str, optimizer: str, tmp_path: Path
 ) -> None:
-    recipe = {"optimizer": {"name": optimizer, "lr": 0.01}, "ema": 0.9}
+    recipe: dict[str, Any] = {"optimizer": {"name": optimizer, "lr": 0.01}, "ema": 0.9}
     with pretended_gpu() as gpu:
         own = member(name, CUDA, tmp_path, **recipe)
         step(own, batch(CUDA), 0)

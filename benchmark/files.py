@@ -21,7 +21,7 @@ _ABANDONED = 3600.0
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace a file atomically: after a crash, its content is either the old or the new one.
 
     Raises:

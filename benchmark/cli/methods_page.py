@@ -26,6 +26,7 @@ from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.writing import Writer
 from methods import Method
 
 RECIPE = Recipe(epochs=2, batch_size=16)
@@ -130,7 +131,7 @@ class Bench:
                 settings,
                 self.pair.teacher,
             )
-            _take_steps(Member(task, conditions, Progress()), conditions)
+            _take_steps(Member(task, conditions, Progress(), Writer()), conditions)
         return ""
 
     def _model(self, network: Network) -> TappedModel:

@@ -71,6 +71,7 @@ def _where(beat: Beat | None) -> str:
         heartbeat.TESTING: " in the evaluation",
         heartbeat.BUILDING: " while the cell was built",
         heartbeat.BATCH: " while it prepared a batch",
+        heartbeat.WRITING: " while it waited for the disk",
         heartbeat.LOADING: " while it loaded data and teacher",
     }
     return places.get(beat.activity, "")

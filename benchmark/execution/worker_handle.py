@@ -17,12 +17,13 @@ from benchmark.execution import channel
 from benchmark.execution.deaths import Death, how_ended
 from benchmark.execution.executors.base import CohortSpec
 from benchmark.execution.worker import study_folder
-from benchmark.execution.worker_process import DUMP_SIGNAL
+from benchmark.execution.worker_process import DUMP_SIGNAL, STOP_SIGNAL
 from benchmark.files import write_error
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import parse_beat, raw_beat
 from benchmark.records.layout import StudyFolder
 from benchmark.training.progress import Progress
+from benchmark.training.writing import LAST_SECONDS
 
 POLL_SECONDS = 0.5
 """Longest time between two looks at the heartbeat."""
@@ -85,8 +86,15 @@ class WorkerHandle:
         except (EOFError, OSError, ValueError):
             return watch.death(how_ended(self._wait()))
 
-    def kill(self) -> None:
-        """End the process at once. What it has written so far is whole."""
+    def stop(self) -> None:
+        """End the process, once it has written what it has saved, or after a few seconds.
+
+        What it has written by then is whole.
+        """
+        self._process.send_signal(STOP_SIGNAL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LAST_SECONDS)
+
         self._end()
         self._connection.close()
 

@@ -12,10 +12,11 @@ import threading
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
-from benchmark.errors import InputError, first_line
+from benchmark.errors import InputError, Stopped, first_line
 from benchmark.execution.channel import ORPHANED, SendingProgress, receive, send
 from benchmark.execution.executors.base import CohortSpec
 from benchmark.execution.worker import Worker, study_folder
@@ -29,19 +30,35 @@ DEVICE_LOST = 76
 DUMP_SIGNAL = signal.SIGUSR1
 """The signal that makes a worker write the stack of each of its threads to a file."""
 
+STOP_SIGNAL = signal.SIGUSR2
+"""The signal that makes a worker write what its cohort has saved, and end."""
+
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Train cohorts until the parent closes the connection.
+    """Train cohorts until the parent closes the connection or stops this process.
 
     The arguments are the number of the connection's file and the process id of the parent.
     """
     number, parent = map(int, sys.argv[1:])
     connection = Connection(number)
+    signal.signal(STOP_SIGNAL, _stop)
     _end_with_parent(parent)
     _be_first_without_memory()
 
+    try:
+        _serve(connection)
+    except Stopped:
+        os._exit(128 + STOP_SIGNAL)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise Stopped(128 + number)
+
+
+def _serve(connection: Connection) -> None:
+    """Train the cohorts that the parent sends, one after another."""
     worker = Worker()
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import shutil
@@ -21,17 +22,12 @@ from benchmark.records.integrity import fits, read_marker, read_whole
 from benchmark.records.journal import Journal, Json, encode_line, read_content
 from benchmark.records.layout import CellFiles, StudyFolder
 from benchmark.records.reading import RETRAIN
+from benchmark.records.tensor_files import pack
 
 Tensors = dict[str, Tensor]
 
 KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and its predecessor in case the newest is damaged."""
-
-
-def pack(tensors: Tensors) -> bytes:
-    """Return the content of a safetensors file."""
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return safetensors.torch.save(plain)
 
 
 def sha256(tensors: Tensors) -> str:
@@ -52,6 +48,27 @@ class Checkpoint:
 
     epoch: int
     tensors: Tensors
+    state: dict[str, Any]
+    step: int = 0
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy, which further training does not change; wait for the device once."""
+        return Snapshot(self.epoch, pack(self.tensors), copy.deepcopy(self.state), self.step)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint as it will be written.
+
+    Attributes:
+        epoch: As that of the checkpoint.
+        content: Content of its tensor file.
+        state: As that of the checkpoint.
+        step: As that of the checkpoint.
+    """
+
+    epoch: int
+    content: memoryview
     state: dict[str, Any]
     step: int = 0
 
@@ -107,26 +124,27 @@ class CellFolder:
             raise write_error(target, error) from error
         return target
 
-    def save(self, checkpoint: Checkpoint, journal: Extent) -> None:
+    def save(self, snapshot: Snapshot, journal: Extent) -> None:
         """Write a checkpoint, and delete all but the newest `KEPT_CHECKPOINTS`.
 
         Args:
-            checkpoint: The checkpoint.
+            snapshot: The checkpoint.
             journal: What the journal contains; the records of a training that resumes from the
                 checkpoint are appended to it.
 
         Raises:
             InputError: A file cannot be written. Earlier checkpoints remain valid.
         """
-        epoch, step = checkpoint.epoch, checkpoint.step
-        digest = _write_tensors(self.files.checkpoint(epoch, step), checkpoint.tensors)
+        failpoint("checkpoint.taken")
+        epoch, step = snapshot.epoch, snapshot.step
+        digest = _write(self.files.checkpoint(epoch, step), snapshot.content)
         failpoint("checkpoint.tensors")
 
         # Written last, the marker makes the checkpoint valid.
         marker = {
             "epoch": epoch,
             "sha256": digest,
-            "state": checkpoint.state,
+            "state": snapshot.state,
             "journal": journal.model_dump(),
         }
         inside = {"step": step} if step else {}
@@ -185,13 +203,16 @@ class CellFolder:
             f"{path}: training resumes {place} ({problem})" for path, problem in problems.items()
         ]
 
-    def save_best(self, epoch: int, tensors: Tensors) -> None:
+    def save_best(self, epoch: int, content: memoryview) -> None:
         """Save the weights of the best validation epoch so far.
 
         The marker is written first. It also names the weights that are still there if the process
         is killed in between, so that these are not taken for damaged.
+
+        Args:
+            epoch: Index of the epoch in the main training.
+            content: Content of the weights' file.
         """
-        content = pack(tensors)
         marker: Json = {"epoch": epoch, "sha256": hashlib.sha256(content).hexdigest()}
         if self.files.best_marker.exists():
             earlier = read_marker(self.files.best_marker)
@@ -217,7 +238,7 @@ class CellFolder:
 
     def save_weights(self, tensors: Tensors) -> str:
         """Write the weights that will be evaluated, and return the digest of their file."""
-        return _write_tensors(self.files.weights, tensors)
+        return _write(self.files.weights, pack(tensors))
 
     def size_of_weights(self) -> int | None:
         """Return the size of the weights' file in bytes; None if there is none."""
@@ -247,8 +268,7 @@ def _read_tensors(path: Path, digest: str) -> Tensors:
     return safetensors.torch.load(read_whole(path, digest))
 
 
-def _write_tensors(path: Path, tensors: Tensors) -> str:
-    """Write tensors, and return the digest of the file."""
-    content = pack(tensors)
+def _write(path: Path, content: memoryview) -> str:
+    """Write a tensor file, and return its digest."""
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()

@@ -20,6 +20,7 @@ BATCH = "batch and teacher"
 BUILDING = "building"
 STEP = "training"
 SAVING = "checkpoint"
+WRITING = "writing checkpoints"
 EPOCH_END = "end of epoch"
 TESTING = "evaluation"
 

@@ -8,16 +8,17 @@ bit whether it is trained alone, with others, or in pieces with crashes in betwe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
-from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError
+from benchmark.errors import DamageError, InputError, SealedError
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
 from benchmark.training import engines
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.engines import Engine
-from benchmark.training.isolation import concerns_all
+from benchmark.training.isolation import concerns_all, isolated
 from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
@@ -25,6 +26,7 @@ from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
 from benchmark.training.tracing import TEACHER, Tracer
+from benchmark.training.writing import Writer
 
 
 def train(
@@ -51,13 +53,15 @@ def train(
     """
     heart = heart or Heartbeat()
     tracer = tracer or Tracer()
-    members = build_members(tasks, conditions, progress, heart)
-    first = min((member.state.epoch for member in members), default=0)
-    last = max((member.length.epochs for member in members), default=0)
+    with Writer(heart) as writer, closing(engines.create(conditions, progress.warn)) as engine:
+        members = build_members(tasks, conditions, progress, writer, heart)
+        first = min((member.state.epoch for member in members), default=0)
+        last = max((member.length.epochs for member in members), default=0)
 
-    saver = Saver(conditions)
-    with closing(engines.create(conditions, progress.warn)) as engine:
+        means = _Means(engine, Saver(conditions), writer, heart, tracer)
         for epoch in range(first, last + 1):
+            if any(member.done for member in members):
+                writer.settle()  # some of them may leave
             for member in members:
                 if member.done:
                     heart.beat(heartbeat.TESTING, member.task.name, member.state.position)
@@ -68,11 +72,15 @@ def train(
             active = [member for member in members if member.active(epoch)]
             if active:
                 with tracer.epoch(epoch):
-                    _train_epoch(active, epoch, conditions, engine, saver, heart, tracer)
+                    _train_epoch(active, epoch, conditions, means)
 
 
 def build_members(
-    tasks: Sequence[Task], conditions: Conditions, progress: Progress, heart: Heartbeat
+    tasks: Sequence[Task],
+    conditions: Conditions,
+    progress: Progress,
+    writer: Writer,
+    heart: Heartbeat,
 ) -> list[Member]:
     """Build the members; tasks whose member cannot be built are recorded as failed."""
     members = []
@@ -80,7 +88,7 @@ def build_members(
     for task in tasks:
         heart.beat(heartbeat.BUILDING, task.name)
         try:
-            members.append(_build_member(task, conditions, progress))
+            members.append(_build_member(task, conditions, progress, writer))
         except (InputError, SealedError):
             raise
         except BaseException as error:
@@ -91,24 +99,30 @@ def build_members(
     return members
 
 
-def _build_member(task: Task, conditions: Conditions, progress: Progress) -> Member:
+def _build_member(task: Task, conditions: Conditions, progress: Progress, writer: Writer) -> Member:
     """Build a member; if its files are damaged, set them aside and start from the beginning."""
     try:
-        return Member(task, conditions, progress)
+        return Member(task, conditions, progress, writer)
     except DamageError as error:
         progress.warn(f"{task.label}: {set_aside(task, error)}, and trained again")
-        return Member(task, conditions, progress)
+        return Member(task, conditions, progress, writer)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """What a cohort trains with, besides its members and their conditions."""
+
+    engine: Engine
+    saver: Saver
+    writer: Writer
+    heart: Heartbeat
+    tracer: Tracer
 
 
 def _train_epoch(
-    members: Sequence[Member],
-    epoch: int,
-    conditions: Conditions,
-    engine: Engine,
-    saver: Saver,
-    heart: Heartbeat,
-    tracer: Tracer,
+    members: Sequence[Member], epoch: int, conditions: Conditions, means: _Means
 ) -> None:
+    engine, heart, tracer = means.engine, means.heart, means.tracer
     data = conditions.data
     teacher = conditions.teacher
     precision = conditions.recipe.precision
@@ -120,6 +134,7 @@ def _train_epoch(
     heart.beat(heartbeat.BATCH)
     batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
     for step, loaded in enumerate(batches, start):
+        means.writer.report()
         members = [member for member in members if member.active(epoch)]
         if not members:
             return
@@ -141,40 +156,30 @@ def _train_epoch(
             with isolated(member), tracer.part(member.task.label), float32_products(precision):
                 engine.step(member, step)
 
-        due = saver.due([member for member in turn if member.active(epoch)], step)
-        if due:
-            engine.join()
-        for member in due:
-            heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
-            with isolated(member):
-                member.save_inside_epoch(clock.since(member))
+        _save_due([member for member in turn if member.active(epoch)], step, clock, means)
         tracer.end_step()
         heart.beat(heartbeat.BATCH)
 
     engine.join()
+    means.writer.settle()
     for member in members:
         if member.active(epoch):
             heart.beat(heartbeat.EPOCH_END, member.task.name, member.state.position)
             with isolated(member):
                 member.end_epoch(clock.since(member))
-    saver.all_saved()
+    means.saver.all_saved()
 
 
-@contextmanager
-def isolated(member: Member) -> Iterator[None]:
-    """Confine an error of one member to that member, which is set aside if a file is damaged.
+def _save_due(members: Sequence[Member], step: int, clock: TeacherClock, means: _Means) -> None:
+    """Save members inside an epoch if it is time for it."""
+    due = means.saver.due(members, step)
+    if not due:
+        return
 
-    Errors of the disk, the seal and the device affect the whole cohort and are re-raised.
-    """
-    try:
-        yield
-    except DamageError as error:
-        member.fail(error)
-    except (InputError, SealedError):
-        raise
-    except LeaveCohort:
-        member.leave()
-    except BaseException as error:
-        if concerns_all(error):
-            raise
-        member.fail(error)
+    means.engine.join()
+    means.writer.settle()
+    for member in due:
+        if not member.left:
+            means.heart.beat(heartbeat.SAVING, member.task.name, member.state.position, step)
+            with isolated(member):
+                member.save_inside_epoch(clock.since(member))

@@ -1,13 +1,46 @@
-"""Tells the errors that end one member of a cohort from those that end the program."""
+"""Confines errors to one member of a cohort, except for those that end the program."""
 
 from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 
-from benchmark.errors import Stopped
+from benchmark.errors import DamageError, InputError, LeaveCohort, SealedError, Stopped
+
+
+class Isolable(Protocol):
+    """A member, as far as it can leave its cohort."""
+
+    def fail(self, error: BaseException) -> None:
+        """Leave the cohort because of an error."""
+
+    def leave(self) -> None:
+        """Leave the cohort without an error."""
+
+
+@contextmanager
+def isolated(member: Isolable) -> Iterator[None]:
+    """Confine an error of one member to that member, which is set aside if a file is damaged.
+
+    Errors of the disk, the seal and the device affect the whole cohort and are re-raised.
+    """
+    try:
+        yield
+    except DamageError as error:
+        member.fail(error)
+    except (InputError, SealedError):
+        raise
+    except LeaveCohort:
+        member.leave()
+    except BaseException as error:
+        if concerns_all(error):
+            raise
+        member.fail(error)
 
 
 def concerns_all(error: BaseException) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from benchmark import seeds
@@ -17,6 +19,7 @@ from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from benchmark.training.state import State
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
 from benchmark.training.work import Runner, Work, at_once
+from benchmark.training.writing import Writer
 from methods import Output
 
 
@@ -35,8 +38,14 @@ class Member:
         note: How the device runs the steps, for the journal; None if as they are written.
     """
 
-    def __init__(self, task: Task, conditions: Conditions, progress: Progress):
+    def __init__(self, task: Task, conditions: Conditions, progress: Progress, writer: Writer):
         """Build all parts, and resume from the newest checkpoint if there is one.
+
+        Args:
+            task: The cell.
+            conditions: Data and settings shared with the rest of the cohort.
+            progress: Receives the events of the cell.
+            writer: Writes the checkpoints and the records of epochs.
 
         Raises:
             InputError: A part cannot be built, or a file cannot be read or written.
@@ -44,6 +53,7 @@ class Member:
         self.task = task
         self.conditions = conditions
         self._progress = progress
+        self._writer = writer
 
         task.folder.begin(task.configuration)
         self.parts = assemble(task, conditions)
@@ -54,7 +64,7 @@ class Member:
         self.note: str | None = None
         self.state = State(self.parts, conditions.data.device)
         self._watch = Stopwatch(conditions.data.device)
-        self._recorder = Recorder(task, self.length.total, progress)
+        self._recorder = Recorder(task, self.length.total, progress, partial(writer.submit, self))
 
         self._recorder.restore(self.state.load)
         if not self._complete:
@@ -168,9 +178,11 @@ class Member:
         self._recorder.finish(epoch, digest, metrics)
 
     def fail(self, error: BaseException) -> None:
-        """Leave the cohort because of an error."""
-        self.leave()
-        record_failure(self.task, error, self._progress)
+        """Leave the cohort because of an error, unless an earlier epoch is a reason to leave."""
+        self._writer.settle()
+        if not self.left:
+            self.leave()
+            record_failure(self.task, error, self._progress)
 
     def leave(self) -> None:
         """Leave the cohort without recording a failure, as when the member was pruned."""
@@ -191,5 +203,5 @@ class Member:
             scores = evaluate.validate(self.parts.model, images, self.state.position + 1)
             improved = self.state.tally.improved(self.state.epoch, scores["val/acc1"])
             if improved and self.conditions.select == "best_val":
-                self.task.folder.save_best(self.state.epoch, self.parts.weights())
+                self._recorder.best(self.state.epoch, self.parts.weights())
         return scores

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 
 from benchmark.errors import DamageError, first_line
 from benchmark.files import write_error
-from benchmark.records.checkpoints import CellFolder, Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint, Tensors
 from benchmark.records.done import Done
 from benchmark.records.integrity import check_unfinished, configuration_digest
 from benchmark.records.journal import EarlyEpoch, Epoch, Failed, Final, Start, Stopped, Trained
 from benchmark.records.reading import RETRAIN
+from benchmark.records.tensor_files import pack
 from benchmark.redact import shown
 from benchmark.training import checkpointing
 from benchmark.training.conditions import Task
 from benchmark.training.progress import Progress
+
+Submit = Callable[[Callable[[], None], Callable[[], None]], None]
+"""Takes a function that writes files and one that reports them, to be called in this order."""
 
 
 class Recorder:
@@ -24,15 +28,20 @@ class Recorder:
     Everything is on disk before it is reported, and a checkpoint is written before the record of
     its epoch. If a crash leaves the journal one record short, `restore` adds the missing record.
 
+    The checkpoints and records of epochs are written later, by another thread. They must have been
+    reported before any other method is called.
+
     Attributes:
         task: The cell.
         epochs: Total number of epochs in both stages.
     """
 
-    def __init__(self, task: Task, epochs: int, progress: Progress):
+    def __init__(self, task: Task, epochs: int, progress: Progress, submit: Submit):
         self.task = task
         self.epochs = epochs
         self._progress = progress
+        self._submit = submit
+        self._best: tuple[int, memoryview] | None = None
         self._journal = task.folder.journal()
 
     def restore(self, load: Callable[[Checkpoint], None]) -> None:
@@ -86,13 +95,37 @@ class Recorder:
 
     def inside_epoch(self, checkpoint: Checkpoint) -> None:
         """Save a checkpoint that was taken inside an epoch, which has no record yet."""
-        self.task.folder.save(checkpoint, self._journal.extent)
+        snapshot = checkpoint.snapshot()
+        self._submit(
+            lambda: self.task.folder.save(snapshot, self._journal.extent),
+            lambda: None,
+        )
+
+    def best(self, epoch: int, tensors: Tensors) -> None:
+        """Copy the best weights so far, which are saved along with the checkpoint of the epoch.
+
+        Args:
+            epoch: Index of the epoch in the main training.
+            tensors: The weights.
+        """
+        self._best = epoch, pack(tensors)
 
     def epoch(self, record: EarlyEpoch | Epoch, checkpoint: Checkpoint) -> None:
         """Save the checkpoint of an epoch, and record the epoch."""
-        self.task.folder.save(checkpoint, self._journal.extent)
-        self._append_epoch(record)
-        self._progress.epoch(self.task.label, checkpoint.epoch, self.epochs, record.metrics)
+        position, snapshot = checkpoint.epoch, checkpoint.snapshot()
+        best, self._best = self._best, None
+
+        def write() -> None:
+            folder = self.task.folder
+            if best is not None:
+                folder.save_best(*best)
+            folder.save(snapshot, self._journal.extent)
+            self._append_epoch(record)
+
+        def report() -> None:
+            self._progress.epoch(self.task.label, position, self.epochs, record.metrics)
+
+        self._submit(write, report)
 
     def trained(self, epoch: int, digest: str, stopped: Stopped | None) -> None:
         """Record that training has finished, which unseals the test data; the evaluation follows.

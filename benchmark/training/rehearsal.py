@@ -17,14 +17,15 @@ from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
 from benchmark.training import engines, profiling
 from benchmark.training.checkpointing import Partial
-from benchmark.training.cohort import build_members, isolated
+from benchmark.training.cohort import build_members
 from benchmark.training.conditions import Conditions, Task
 from benchmark.training.engines import Engine
-from benchmark.training.isolation import concerns_all
+from benchmark.training.isolation import concerns_all, isolated
 from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
+from benchmark.training.writing import Writer
 
 LEAST, MOST = 2, 10
 """Steps that are measured in a stage once the engine has settled: `LEAST` if there is time for
@@ -51,7 +52,7 @@ class Figures:
         evaluated: Time of the evaluation of one image.
         built: Time in which the cell's networks are built.
         final: Time in which the costs of a finished cell are measured.
-        checkpoint: Time in which a checkpoint is written.
+        checkpoint: Time until a checkpoint is on the disk.
         memory: Highest memory use while the cell trained beside the others of its cohort, in MiB;
             see `profiling.peak_memory`.
         steps: Number of measured steps in each stage; 0 if there was no time for more than those in
@@ -93,13 +94,13 @@ def rehearse(
         InputError: A file cannot be read or written.
     """
     heart = heart or Heartbeat()
-    started = time.perf_counter()
-    members = build_members(tasks, conditions, progress, heart)
-    built = (time.perf_counter() - started) / len(tasks)
-    early = [member for member in members if member.length.early]
+    with Writer(heart) as writer, closing(engines.create(conditions, progress.warn)) as engine:
+        started = time.perf_counter()
+        members = build_members(tasks, conditions, progress, writer, heart)
+        built = (time.perf_counter() - started) / len(tasks)
+        early = [member for member in members if member.length.early]
 
-    with closing(engines.create(conditions, progress.warn)) as engine:
-        rehearsal = _Rehearsal(conditions, engine, heart, built)
+        rehearsal = _Rehearsal(conditions, engine, heart, writer, built)
         deadline = time.monotonic() + seconds
         if early:
             rehearsal.stage(early, -1, seconds * len(early) / (len(early) + len(members)))
@@ -110,7 +111,8 @@ def rehearse(
             if not member.left:
                 with isolated(member):
                     figures = rehearsal.figures(member)
-                    progress.finished(member.task.label, asdict(figures))
+                    if not member.left:
+                        progress.finished(member.task.label, asdict(figures))
 
 
 @dataclass
@@ -125,10 +127,18 @@ class _Times:
 class _Rehearsal:
     """Runs the members of a cohort for a few steps, and keeps the times."""
 
-    def __init__(self, conditions: Conditions, engine: Engine, heart: Heartbeat, built: float):
+    def __init__(
+        self,
+        conditions: Conditions,
+        engine: Engine,
+        heart: Heartbeat,
+        writer: Writer,
+        built: float,
+    ):
         self._conditions = conditions
         self._engine = engine
         self._heart = heart
+        self._writer = writer
         self._built = built
         self._watch = Stopwatch(conditions.data.device)
         self._times: dict[Member, _Times] = {}
@@ -173,13 +183,14 @@ class _Rehearsal:
                         self._check(member)
 
     def figures(self, member: Member) -> Figures:
-        """Measure what remains of a member, and return everything."""
+        """Measure what remains of a member, which leaves if it cannot be saved."""
         times = self._times[member]
         evaluated, final = self._evaluation(member)
 
         self._heart.beat(heartbeat.SAVING, member.task.name)
         started = time.perf_counter()
         member.save_inside_epoch(TeacherTime())
+        self._writer.settle()
         checkpoint = time.perf_counter() - started
 
         self._check(member)

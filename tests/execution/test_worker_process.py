@@ -66,7 +66,7 @@ def test_a_file_that_an_earlier_worker_left_and_that_cannot_be_removed_is_one_li
         with pytest.raises(InputError) as error:
             handle.train(spec, Progress())
     finally:
-        handle.kill()
+        handle.stop()
     start = f"{tmp_path}/tiny/crash.txt: cannot be written (Is a directory)"
     assert str(error.value).startswith(start)
     assert len(error.value.args) == 1

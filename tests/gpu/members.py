@@ -21,6 +21,7 @@ from benchmark.training.conditions import Conditions, Task
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.writing import Writer
 from tests.support.networks import STUDENT, TEACHER
 from tests.support.pretended import PretendedGpu, Record
 
@@ -80,7 +81,7 @@ def member(
     # Its maps are twice as large as the student's, so that methods must pool them.
     teacher = Network(model=STUDENT if name in ALIKE else TEACHER, image_size=2 * SIZE[1])
     task = Task(CellFolder(folder), name, {}, student, name, settings, teacher)
-    return Member(task, conditions(device, teacher, **recipe), Progress())
+    return Member(task, conditions(device, teacher, **recipe), Progress(), Writer())
 
 
 def batch(device: torch.device, number: int = 0) -> Loaded:

@@ -11,8 +11,9 @@ import pytest
 from benchmark.training.member import Member
 from benchmark.training.teacher import Teacher
 from tests.search.helpers import searched, searching, trials
+from tests.support.disks import killed_after
 from tests.support.pretended import CUDA, DispatchedCpu, Sync, pretended_gpu
-from tests.support.studies import Interrupt, bits, folders, records, run, tiny
+from tests.support.studies import bits, folders, records, run, tiny
 from tests.training.rows import ALL, KINDS, cells, row, studies
 
 pytestmark = pytest.mark.trains
@@ -44,7 +45,7 @@ PER_MEMBER = {
     "Stopwatch.read": 1,
     "accuracy": 1,
     "check_weights": 1,
-    "pack": 31,  # one for each tensor of the network and of the optimizer
+    "pack": 1,
     "validate": 1,
 }
 """Waits of a member at the end of an epoch, by the function that waits."""
@@ -63,8 +64,8 @@ def run_on_gpu(workspace: Path, content: dict[str, Any], *stops: int) -> list[Sy
     """
     with pretended_gpu() as gpu:
         for after in stops:
-            with pytest.raises(KeyboardInterrupt):
-                run(workspace, content, Interrupt(after), device=CUDA)
+            with killed_after(after):
+                run(workspace, content, device=CUDA)
         assert not run(workspace, content, device=CUDA).failed
     return gpu.record.syncs
 

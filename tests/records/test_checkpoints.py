@@ -15,9 +15,10 @@ import torch
 import benchmark
 from benchmark.errors import InputError
 from benchmark.records.chain import Extent
-from benchmark.records.checkpoints import CellFolder, Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint, Snapshot
 from benchmark.records.done import Done, read_done
 from benchmark.records.journal import Trained
+from benchmark.records.tensor_files import pack
 
 ROOT = Path(benchmark.__file__).parents[1]
 EMPTY = Extent.of([])
@@ -37,7 +38,8 @@ for failpoint in sys.argv[2:]:
         os.environ["KDBENCH_FAILPOINT"] = failpoint
         for epoch in range(5):
             tensors = {"w": torch.full((3, 2), float(epoch))}
-            CellFolder(folder).save(Checkpoint(epoch, tensors, {"epoch": epoch}), Extent.of([]))
+            checkpoint = Checkpoint(epoch, tensors, {"epoch": epoch})
+            CellFolder(folder).save(checkpoint.snapshot(), Extent.of([]))
         os._exit(0)
     print(failpoint, os.waitpid(child, 0)[1])
 """
@@ -48,6 +50,7 @@ NEWEST_AFTER_KILL = {
     "write.before_replace:5": 1,
     "write.before_replace:6": 1,
     "checkpoint.tensors:1": None,
+    "checkpoint.taken:4": 2,
 }
 """Failpoint -> epoch of the newest checkpoint that must be whole."""
 
@@ -71,9 +74,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def checkpoint(epoch: int) -> Checkpoint:
+def checkpoint(epoch: int) -> Snapshot:
     tensors = {"w": torch.full((3, 2), float(epoch)), "n": torch.tensor(epoch)}
-    return Checkpoint(epoch, tensors, {"epoch": epoch})
+    return Checkpoint(epoch, tensors, {"epoch": epoch}).snapshot()
 
 
 def restored(folder: CellFolder) -> Checkpoint:
@@ -131,7 +134,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(folder: CellFolder) -> None:
         "same storage": transposed,
     }
     state = {"rng": [1, 2], "lr": 0.1}
-    folder.save(Checkpoint(4, tensors, state), EMPTY)
+    folder.save(Checkpoint(4, tensors, state).snapshot(), EMPTY)
 
     newest, warnings = folder.restore()
 
@@ -208,14 +211,14 @@ def test_checkpoints_that_follow_damaged_ones_are_kept(whole: int, folder: CellF
 
 
 def test_the_best_weights_come_back(folder: CellFolder) -> None:
-    folder.save_best(1, {"w": torch.ones(2)})
-    folder.save_best(3, {"w": torch.full((2,), 3.0)})
+    folder.save_best(1, pack({"w": torch.ones(2)}))
+    folder.save_best(3, pack({"w": torch.full((2,), 3.0)}))
     assert folder.read_best(3)["w"].tolist() == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("name", ["best.json", "best.safetensors"])
 def test_damage_to_the_best_weights_is_refused(name: str, folder: CellFolder) -> None:
-    folder.save_best(3, {"w": torch.ones(2)})
+    folder.save_best(3, pack({"w": torch.ones(2)}))
     for content in damaged(folder.path / name):
         replace(folder.path / name, content)
         with pytest.raises(InputError, match=name):
@@ -223,7 +226,7 @@ def test_damage_to_the_best_weights_is_refused(name: str, folder: CellFolder) ->
 
 
 def test_the_best_weights_of_another_epoch_are_refused(folder: CellFolder) -> None:
-    folder.save_best(3, {"w": torch.ones(2)})
+    folder.save_best(3, pack({"w": torch.ones(2)}))
     message = (
         r"best\.json: is not from epoch 1; the next run sets the cell aside and trains it again$"
     )
@@ -236,7 +239,7 @@ def test_a_finished_cell_keeps_its_record_and_its_weights_and_nothing_else(
 ) -> None:
     for epoch in (1, 2):
         folder.save(checkpoint(epoch), EMPTY)
-    folder.save_best(1, {"w": torch.ones(2)})
+    folder.save_best(1, pack({"w": torch.ones(2)}))
     digest = folder.save_weights({"w": torch.ones(2)})
     folder.journal().append(Trained(epoch=1, sha256=digest))
     assert not folder.done

@@ -12,6 +12,7 @@ import yaml
 from benchmark.search import asking
 from benchmark.search import trials as search_trials
 from tests.search.helpers import Stop, search_folder, searched, searching, trials
+from tests.support.disks import slow_disk
 from tests.support.records import read_journal
 
 pytestmark = pytest.mark.trains
@@ -48,6 +49,36 @@ def test_pruned_trials_leave_their_cohort_and_the_others_are_trained_to_their_en
         kinds = [entry["kind"] for entry in read_journal(folder / cell / "journal.jsonl")]
         assert ("trained" in kinds) == (trial["state"] == "COMPLETE")
         assert kinds.count("epoch") == 3 or trial["state"] == "PRUNED"
+
+
+def epochs(workspace: Path) -> dict[str, int]:
+    """Return the number of epochs in the journal of each trial."""
+    journals = search_folder(workspace).glob("cells/*/journal.jsonl")
+    return {
+        path.parent.name: sum(record["kind"] == "epoch" for record in read_journal(path))
+        for path in journals
+    }
+
+
+@pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
+def test_a_search_on_a_slow_disk_prunes_the_same_trials_after_the_same_epochs(
+    pruner: str,
+    pruned: dict[str, Any],
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pruned["search"]["pruner"] = pruner
+    searching(tmp_path / "whole", pruned)
+    with monkeypatch.context() as patch:
+        slow_disk(patch, [0.0, 0.2, 0.05, 0.0, 0.1])
+        with pytest.raises(KeyboardInterrupt):
+            searching(workspace, pruned, Stop(20))
+        searching(workspace, pruned)
+
+    assert "PRUNED" in {state for _, state, *_ in trials(workspace)["student"]}
+    assert trials(workspace) == trials(tmp_path / "whole")
+    assert epochs(workspace) == epochs(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from benchmark.training.member import Member
 from benchmark.training.precision import float32_products, slowdown
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.writing import Writer
 from tests.speed.plain import BATCH, CLASSES, PADDING, SIZE, PlainLoop
 
 IMAGES = 50_000
@@ -143,7 +144,7 @@ def cohort(
         closing(engines.create(conditions, print)) as engine,
     ):
         members = [
-            Member(task(Path(folder) / str(number), row, small), conditions, Progress())
+            Member(task(Path(folder) / str(number), row, small), conditions, Progress(), Writer())
             for number, row in enumerate(rows)
         ]
         for member in members:

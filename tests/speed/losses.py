@@ -32,6 +32,7 @@ from benchmark.training.conditions import Conditions
 from benchmark.training.member import Member
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.writing import Writer
 from methods import Batch, Output
 from tests.speed.contenders import PAIRS, open_data, random_images, task
 from tests.speed.plain import BATCH, CPU, PADDING
@@ -119,7 +120,9 @@ def main() -> None:
         conditions = Conditions(data, recipe, 0, "last", teacher)
         loaded = next(data.epoch(0, 0, recipe, views=True))
         output = teacher.output(loaded)
-        member = Member(task(folder / "student", "student", small), conditions, Progress())
+        member = Member(
+            task(folder / "student", "student", small), conditions, Progress(), Writer()
+        )
         step = step_of(member, loaded)
 
         for name in chosen:

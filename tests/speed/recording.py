@@ -8,7 +8,8 @@ alone, without the start of the command (MLflow's import takes ten seconds of an
 without its last sync, which hours of training do not lengthen. Both must end with the same weights.
 
 Where equal rounds differ by more than the cost, the ratio cannot show it. So the script also adds
-up the time that the training spends on writing journals and checkpoints, and the processor time of
+up the time for which the training stops to copy what it saves, or to wait until it is written; the
+time that its second thread spends on writing journals and checkpoints; and the processor time of
 the process that writes to MLflow, which uses another core.
 """
 
@@ -34,12 +35,14 @@ import methods
 from benchmark.execution import environment, prepare, study_teachers
 from benchmark.execution import run as execution
 from benchmark.execution.session import Session
-from benchmark.records.checkpoints import CellFolder
+from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.records.journal import Epoch, Journal, Record
 from benchmark.records.layout import Workspace
 from benchmark.study import study
 from benchmark.tracking.follower import following
 from benchmark.tracking.store import open_store
+from benchmark.training.recorder import Recorder
+from benchmark.training.writing import Writer
 from tests.support.datasources import class_folders
 
 CPU = torch.device("cpu")
@@ -98,6 +101,7 @@ def unrecorded() -> Iterator[None]:
 
     with (
         mock.patch.object(Journal, "append", append),
+        mock.patch.object(Checkpoint, "snapshot"),
         mock.patch.object(CellFolder, "save"),
         mock.patch.object(CellFolder, "save_best"),
     ):
@@ -110,12 +114,14 @@ class Run:
 
     Attributes:
         seconds: Time of the training.
-        writing: Part of this time that was spent in writing journals and checkpoints.
+        stopped: Part of this time that was spent on copies of what is saved, and in waiting for it.
+        writing: Time that was spent in writing journals and checkpoints, mostly by another thread.
         tracking: Processor time of the process that writes to MLflow.
         weights: The weights files of the students.
     """
 
     seconds: float
+    stopped: float
     writing: float
     tracking: float
     weights: list[bytes]
@@ -163,13 +169,15 @@ def timed_run(teachers: Path, file: Path, *, recorded: bool) -> Run:
         folder = workspace / ready.study.name
         tracking = following(folder, open_store(workspace, None), print) if recorded else None
 
-        clock = Clock()
+        stopped, writing = Clock(), Clock()
         before = processor_time_of_children()
         with (
             tracking or nullcontext(),
             nullcontext() if recorded else unrecorded(),
-            clock.watching(CellFolder, "save", "save_best"),
-            clock.watching(Journal, "append"),
+            stopped.watching(Recorder, "best", "inside_epoch", "epoch"),
+            stopped.watching(Writer, "settle"),
+            writing.watching(CellFolder, "save", "save_best"),
+            writing.watching(Journal, "append"),
         ):
             if recorded:
                 time.sleep(START_SECONDS)
@@ -180,7 +188,7 @@ def timed_run(teachers: Path, file: Path, *, recorded: bool) -> Run:
 
         weights = [path.read_bytes() for path in sorted(folder.glob("cells/*/student.safetensors"))]
         assert len(weights) == len(ROWS)
-        return Run(seconds, clock.seconds, children, weights)
+        return Run(seconds, stopped.seconds, writing.seconds, children, weights)
 
 
 def compare(rounds: int, epochs: int) -> list[tuple[Run, Run]]:
@@ -206,12 +214,14 @@ def compare(rounds: int, epochs: int) -> list[tuple[Run, Run]]:
 
 def described(number: int, recorded: Run, without: Run, epochs: int) -> str:
     """Return a line on a round."""
-    per_epoch = 1000 * recorded.writing / epochs
+    stopped, writing = (
+        f"{seconds:.2f} s, {seconds / recorded.seconds:.2%} of the time, "
+        f"{1000 * seconds / epochs:.0f} ms per epoch of {len(ROWS)} students"
+        for seconds in (recorded.stopped, recorded.writing)
+    )
     return (
         f"round {number}: recorded {recorded.seconds:.2f} s, not recorded {without.seconds:.2f} s, "
-        f"ratio {recorded.seconds / without.seconds:.4f}; writing {recorded.writing:.2f} s, "
-        f"{recorded.writing / recorded.seconds:.2%} of the time, "
-        f"{per_epoch:.0f} ms per epoch of {len(ROWS)} students; "
+        f"ratio {recorded.seconds / without.seconds:.4f}; stopped {stopped}; writing {writing}; "
         f"MLflow's process {recorded.tracking:.1f} s of processor time"
     )
 
@@ -228,6 +238,7 @@ def main() -> None:
     rounds = compare(options.rounds, options.epochs)
     for name, values in (
         ("ratio", [recorded.seconds / without.seconds for recorded, without in rounds]),
+        ("share of stops", [recorded.stopped / recorded.seconds for recorded, _ in rounds]),
         ("share of writing", [recorded.writing / recorded.seconds for recorded, _ in rounds]),
     ):
         median = statistics.median(values)

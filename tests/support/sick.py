@@ -92,6 +92,7 @@ class Sick(Method):
         before = int(count.read_text()) if count.exists() else 0
         if before < self.times:
             count.write_text(str(before + 1))
+            time.sleep(0.5)  # by then, the last epoch is on the disk
             WAYS[self.way]()
 '''
 

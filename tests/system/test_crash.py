@@ -67,6 +67,8 @@ for place in places:
 PLACES = [
     *(f"write.before_replace:{n}" for n in range(1, 12)),
     *(
+        "checkpoint.taken:1",
+        "checkpoint.taken:3",
         "checkpoint.tensors:1",
         "checkpoint.tensors:3",
         "checkpoint.written:1",

@@ -17,7 +17,8 @@ import methods
 from benchmark import data
 from benchmark.study.schema import Recipe
 from benchmark.training import cost, member, teacher
-from tests.support.studies import Interrupt, bits, folders, plan, records, run, tiny
+from tests.support.disks import killed_after
+from tests.support.studies import bits, folders, plan, records, run, tiny
 from tests.training.rows import ALL, KINDS, cells, row, studies
 
 pytestmark = pytest.mark.trains
@@ -60,8 +61,8 @@ def run_with_stops(workspace: Path, study: dict[str, Any]) -> None:
     names = [entry["method"] for entry in study["methods"]]
     early = sum(early_epochs(name) for name in names)
     for after in (early + len(names) // 2, len(names)):
-        with pytest.raises(KeyboardInterrupt):
-            run(workspace, study, Interrupt(after))
+        with killed_after(after):
+            run(workspace, study)
     run(workspace, study)
 
 

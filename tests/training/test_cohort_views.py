@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from benchmark.models import tapped
+from tests.support.disks import killed_after
 from tests.support.networks import STUDENT, TEACHER
-from tests.support.studies import Interrupt, bits, folders, records, run, tiny
+from tests.support.studies import bits, folders, records, run, tiny
 
 pytestmark = pytest.mark.trains
 
@@ -68,8 +69,8 @@ def test_a_cell_trained_alone_equals_the_same_cell_in_a_cohort_bit_for_bit(
 def test_cells_that_were_interrupted_equal_uninterrupted_ones_bit_for_bit(
     case: str, together: dict[str, Path], workspace: Path
 ) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(workspace, content(ROWS, case), Interrupt(after=2))
+    with killed_after(2):
+        run(workspace, content(ROWS, case))
     run(workspace, content(ROWS, case))
     starts = {}
     for name, folder in folders(workspace).items():

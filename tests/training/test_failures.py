@@ -10,7 +10,7 @@ import pytest
 import methods
 from benchmark.errors import InputError
 from benchmark.records.chain import Extent
-from benchmark.records.checkpoints import CellFolder, Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint, Snapshot
 from benchmark.training import checkpointing
 from tests.support.records import read_journal
 from tests.support.studies import Interrupt, Listening, bits, folders, records, run, tiny
@@ -148,9 +148,9 @@ def test_a_crash_between_checkpoint_and_record_of_an_early_epoch_leaves_each_rec
 ) -> None:
     save = CellFolder.save
 
-    def killed(self: CellFolder, checkpoint: Checkpoint, journal: Extent) -> None:
-        save(self, checkpoint, journal)
-        if checkpoint.state["kind"] == "early":
+    def killed(self: CellFolder, snapshot: Snapshot, journal: Extent) -> None:
+        save(self, snapshot, journal)
+        if snapshot.state["kind"] == "early":
             raise KeyboardInterrupt
 
     uninterrupted = bits(folders(kinds)[f"{name}/0"])
@@ -187,11 +187,11 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_study_resumes_later(
     save = CellFolder.save
     left = [2]
 
-    def full(self: CellFolder, checkpoint: Checkpoint, journal: Extent) -> None:
+    def full(self: CellFolder, snapshot: Snapshot, journal: Extent) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise InputError("the disk is full")
-        save(self, checkpoint, journal)
+        save(self, snapshot, journal)
 
     with monkeypatch.context() as patch:
         patch.setattr(CellFolder, "save", full)

@@ -14,7 +14,7 @@ import methods
 from benchmark.data import Loaded, resident
 from benchmark.data.mixing import Mixer
 from benchmark.records.chain import Extent
-from benchmark.records.checkpoints import CellFolder, Checkpoint
+from benchmark.records.checkpoints import CellFolder, Checkpoint, Snapshot
 from benchmark.records.layout import CellFiles
 from benchmark.study.schema import Recipe
 from benchmark.training import checkpointing, cohort
@@ -34,19 +34,24 @@ class Killing:
     def __init__(self, patch: pytest.MonkeyPatch, every: int):
         self.every = every
         self.count = 0
+        self.killed = False
         self.saved: list[tuple[int, int]] = []
         self._save = CellFolder.save
         patch.setattr(CellFolder, "save", lambda *arguments: self.save(*arguments))
 
-    def save(self, folder: CellFolder, checkpoint: Checkpoint, journal: Extent) -> None:
-        self._save(folder, checkpoint, journal)
-        if checkpoint.step == 0:
+    def save(self, folder: CellFolder, snapshot: Snapshot, journal: Extent) -> None:
+        if self.killed:  # others that wait to be written
+            raise KeyboardInterrupt
+
+        self._save(folder, snapshot, journal)
+        if snapshot.step == 0:
             return
 
         if "cells" in folder.path.parts:  # the teacher has a recipe of its own
-            self.saved.append((checkpoint.epoch, checkpoint.step))
+            self.saved.append((snapshot.epoch, snapshot.step))
         self.count += 1
-        if self.count % self.every == 0:
+        self.killed = self.count % self.every == 0
+        if self.killed:
             raise KeyboardInterrupt
 
 
@@ -58,6 +63,7 @@ def run_in_pieces(workspace: Path, content: dict[str, Any], every: int) -> list[
             try:
                 assert not run(workspace, content, checkpoint_minutes=0.0).failed
             except KeyboardInterrupt:
+                killing.killed = False
                 continue
             return killing.saved
     raise AssertionError("the study never ended")

@@ -12,6 +12,7 @@ from benchmark import data
 from benchmark.records.checkpoints import CellFolder, Checkpoint
 from benchmark.training import evaluate, member
 from benchmark.training.stopwatch import TeacherTime
+from tests.support.disks import killed_after
 from tests.support.studies import Interrupt, bits, folders, metrics, plan, records, run, tiny
 from tests.training.rows import row
 
@@ -76,8 +77,8 @@ def test_a_cell_with_the_option_equals_itself_alone_and_resumed_bit_for_bit(
 
     early = 1 + 2  # ab and born_again
     for after in (early + len(ROWS) // 2, len(ROWS)):
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "stopped", content(option), Interrupt(after))
+        with killed_after(after):
+            run(tmp_path / "stopped", content(option))
     run(tmp_path / "stopped", content(option))
 
     for name in ROWS:

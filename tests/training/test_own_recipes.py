@@ -11,7 +11,8 @@ import pytest
 from benchmark import data
 from benchmark.measures import BY_COLUMN
 from benchmark.training import teacher
-from tests.support.studies import Interrupt, bits, folders, metrics, run, tiny
+from tests.support.disks import killed_after
+from tests.support.studies import bits, folders, metrics, run, tiny
 
 pytestmark = pytest.mark.trains
 
@@ -66,8 +67,8 @@ def test_a_row_alone_or_resumed_equals_itself_in_a_cohort_bit_for_bit(
 ) -> None:
     run(tmp_path / "apart", tiny(ROWS), cohort_size=1)
     for after in (3, 4):
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "stopped", tiny(ROWS), Interrupt(after))
+        with killed_after(after):
+            run(tmp_path / "stopped", tiny(ROWS))
     run(tmp_path / "stopped", tiny(ROWS))
 
     for name in NAMES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,11 @@ class Reported(Progress):
         self.keep(f"failed: {reason}")
 
 
+def at_once(write: Callable[[], None], report: Callable[[], None]) -> None:
+    write()
+    report()
+
+
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
     folder = CellFolder(tmp_path / "cell")
@@ -58,7 +63,7 @@ def progress(task: Task) -> Reported:
 
 
 def test_every_event_is_on_disk_when_it_is_reported(task: Task, progress: Reported) -> None:
-    recorder = Recorder(task, epochs=1, progress=progress)
+    recorder = Recorder(task, 1, progress, at_once)
     recorder.start(0, {"python": "3.11"})
     record = Epoch(epoch=0, metrics={"lr": 0.1})
     recorder.epoch(record, Checkpoint(0, {}, {}))
@@ -75,7 +80,7 @@ def test_results_that_a_crash_left_in_the_journal_stay_as_they_are(
     task: Task, progress: Reported
 ) -> None:
     for accuracy in (97.5, 12.0):
-        recorder = Recorder(task, epochs=1, progress=progress)
+        recorder = Recorder(task, 1, progress, at_once)
         recorder.trained(0, "ab", None)
         recorder.finish(0, "ab", {"test/acc1": accuracy})
     kinds = [record["kind"] for record in read_journal(task.folder.files.journal)]
@@ -86,7 +91,7 @@ def test_results_that_a_crash_left_in_the_journal_stay_as_they_are(
 def test_an_epoch_that_the_journal_has_is_not_recorded_again(
     task: Task, progress: Reported
 ) -> None:
-    recorder = Recorder(task, epochs=3, progress=progress)
+    recorder = Recorder(task, 3, progress, at_once)
     early = EarlyEpoch(epoch=0, metrics={})
     for record in (early, early, Epoch(epoch=0, metrics={}), Epoch(epoch=0, metrics={})):
         recorder.epoch(record, Checkpoint(0, {}, {}))

@@ -136,7 +136,8 @@ class Executor(ABC):
             resources: Data and teachers already loaded in this process. An executor that trains in
                 other processes ignores them, because `worker.work` loads its own.
             progress: Receives the events of all cells. Its `epoch` may raise `LeaveCohort`, which
-                removes the cell from its cohort before the next epoch.
+                removes the cell from its cohort. The cell may be in its next epoch, of which
+                nothing is recorded then.
 
         Raises:
             InputError: A file cannot be read or written. Training progress up to then is kept.

@@ -35,7 +35,7 @@ class ProcessExecutor(Executor):
     def close(self) -> None:
         """End the worker process."""
         if self._worker is not None:
-            self._worker.kill()
+            self._worker.stop()
             self._worker = None
 
     def run(self, cohorts: Iterable[CohortSpec], resources: Resources, progress: Progress) -> None:

@@ -27,6 +27,8 @@ class CudaIsMeta(TorchFunctionMode):
 
         if function is Tensor.pin_memory:
             return _pinned(args[0])
+        if function is torch.empty and kwargs.pop("pin_memory", False):
+            return _pinned(function(*args, **kwargs))
         if function is Tensor.cuda:
             return args[0].to(META)
         if function is Tensor.tolist and isinstance(args[0], DeviceTensor):

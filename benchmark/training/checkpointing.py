@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch, parse_record
@@ -63,6 +63,16 @@ class Tally:
         self.teacher_seconds += teacher_seconds
         self.saved_seconds += saved_seconds
         return own_seconds + teacher_seconds
+
+    def add_epoch(self, spent: Tally, samples: int) -> dict[str, float]:
+        """Add what an epoch took, and return its metrics of time.
+
+        Args:
+            spent: The times of the epoch.
+            samples: Number of samples in it.
+        """
+        seconds = self.add(spent.own_seconds, spent.teacher_seconds, spent.saved_seconds)
+        return {**spent.teacher_metrics(), "samples_per_second": samples / max(seconds, 1e-9)}
 
     def teacher_metrics(self) -> dict[str, float]:
         """Return what the teacher's passes took, by metric; empty if there were none.
@@ -125,6 +135,16 @@ class Partial:
     log: EpochLog = field(default_factory=EpochLog)
     tally: Tally = field(default_factory=Tally)
     step: int = 0
+
+    def add(self, row: Tensor, step: int) -> None:
+        """Add a batch.
+
+        Args:
+            row: Its values, as `EpochLog.row` returned them.
+            step: Its index in the epoch.
+        """
+        self.log.add(row)
+        self.step = step + 1
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is not in tensors, for `load`."""

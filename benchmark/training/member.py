@@ -6,7 +6,6 @@ from functools import partial
 
 from torch import Tensor
 
-from benchmark import seeds
 from benchmark.data import Loaded
 from benchmark.training import evaluate, results
 from benchmark.training.assembly import assemble
@@ -18,7 +17,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import Recorder, epoch_record, record_failure
 from benchmark.training.state import State
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
-from benchmark.training.work import Runner, Work, at_once
+from benchmark.training.work import Runner, at_once
 from benchmark.training.writing import Writer
 from methods import Output
 
@@ -67,7 +66,7 @@ class Member:
         self._recorder = Recorder(task, self.length.total, progress, partial(writer.submit, self))
 
         self._recorder.restore(self.state.load)
-        if not self._complete:
+        if not self.state.complete:
             self._recorder.start(self.state.position, conditions.environment)
 
     @property
@@ -78,17 +77,11 @@ class Member:
     @property
     def done(self) -> bool:
         """Whether the member has completed its training and is still in its cohort."""
-        return not self.left and self._complete
-
-    @property
-    def _complete(self) -> bool:
-        """Whether all epochs are trained, or the time is up after one epoch or more."""
-        out_of_time = self.state.epoch > 0 and self.state.tally.exceeds(self.parts.recipe.max_hours)
-        return out_of_time or self.state.epoch == self.length.epochs
+        return not self.left and self.state.complete
 
     def active(self, epoch: int) -> bool:
         """Return whether the member trains in the given epoch."""
-        return not self.left and not self._complete and self.state.epoch == epoch
+        return not self.left and not self.state.complete and self.state.epoch == epoch
 
     def step(
         self, loaded: Loaded, teacher: Output | None, step: int, run: Runner = at_once
@@ -104,30 +97,16 @@ class Member:
         Returns:
             The values to log; see `EpochLog.row`.
         """
-        state, device = self.state, loaded.inputs.device
-
-        def begin() -> None:
-            seeds.reseed(device, self.conditions.seed, "step", state.epoch, step)
-            state.stage.begin(state.epoch, step)
-
-        def train() -> Tensor:
-            loss = self.parts.loss(Step(loaded, teacher, state.epoch))
-            state.stage.step(loss, step)
-            return state.partial.log.row(loss, loaded.labels)
-
+        batch = Step(loaded, teacher, self.state.epoch)
         with self._watch.running():
-            row = run(Work(begin, train, state.tensors))
-        state.partial.log.add(row)
-        state.partial.step = step + 1
+            row = run(self.state.work(batch, self.conditions.seed, step))
+        self.state.partial.add(row, step)
         return row
 
     def save_inside_epoch(self, teacher: TeacherTime) -> None:
         """Save the state between two batches, unless it is worth nothing.
 
-        The end of the epoch then tells what is not finite.
-
-        Args:
-            teacher: As for `end_epoch`.
+        The end of the epoch then tells what is not finite. For `teacher`, see `end_epoch`.
         """
         self._count_seconds(teacher)
         partial = self.state.partial
@@ -149,10 +128,7 @@ class Member:
         check_weights(self.student.network, state.position + 1)
 
         self._count_seconds(teacher)
-        spent = state.partial.tally
-        seconds = state.tally.add(spent.own_seconds, spent.teacher_seconds, spent.saved_seconds)
-        metrics |= spent.teacher_metrics()
-        metrics["samples_per_second"] = self.conditions.samples_per_epoch / max(seconds, 1e-9)
+        metrics |= state.tally.add_epoch(state.partial.tally, self.conditions.samples_per_epoch)
         metrics["lr"] = state.stage.optimizer.rate
 
         if self.state.epoch >= 0:

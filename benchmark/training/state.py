@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from benchmark import seeds
 from benchmark.records.checkpoints import Checkpoint, Tensors
 from benchmark.records.journal import EarlyEpoch, Epoch
 from benchmark.training import checkpointing
 from benchmark.training.assembly import Assembly
 from benchmark.training.checkpointing import Partial, Tally
+from benchmark.training.losses import Step
+from benchmark.training.work import Work
 
 
 class State:
@@ -40,6 +44,32 @@ class State:
     def position(self) -> int:
         """The current epoch, counted from 0 at the start of the early stage."""
         return self.epoch + self._parts.length.early
+
+    @property
+    def complete(self) -> bool:
+        """Whether all epochs are trained, or the time is up after one epoch or more."""
+        out_of_time = self.epoch > 0 and self.tally.exceeds(self._parts.recipe.max_hours)
+        return out_of_time or self.epoch == self._parts.length.epochs
+
+    def work(self, batch: Step, seed: int, step: int) -> Work:
+        """Return the work of a training step.
+
+        Args:
+            batch: The batch and its context.
+            seed: The seed that the step's random streams derive from.
+            step: Index of the batch in the epoch.
+        """
+
+        def begin() -> None:
+            seeds.reseed(self._device, seed, "step", self.epoch, step)
+            self.stage.begin(self.epoch, step)
+
+        def train() -> Tensor:
+            loss = self._parts.loss(batch)
+            self.stage.step(loss, step)
+            return self.partial.log.row(loss, batch.loaded.labels)
+
+        return Work(begin, train, self.tensors)
 
     def enter(self, epoch: int) -> None:
         """Enter a stage at an epoch: choose which networks train, with a fresh optimizer."""

@@ -23,6 +23,7 @@ from benchmark.data.cache import DamagedError, Facts
 from benchmark.data.decoder import Decoder
 from benchmark.data.sources import locate
 from benchmark.data.sources.base import Source, raise_damaged
+from benchmark.data.view import View
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
@@ -109,8 +110,7 @@ class ResidentSource:
         indices: Tensor,
         batch_size: int,
         augmentation: Augmentation,
-        seed: int,
-        epoch: int,
+        view: View,
         start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, float32 [batch_size, C, H, W] in [0, 1].
@@ -119,8 +119,7 @@ class ResidentSource:
             indices: Indices of training images in the order of the epoch, int64 [n], on the device.
             batch_size: Images per batch; a last incomplete batch is dropped.
             augmentation: How each image is augmented.
-            seed: Together with `epoch`, determines every random draw.
-            epoch: Number of the epoch.
+            view: The view that the epoch shows; determines every random draw.
             start: Number of batches to leave out at the beginning, without reading them.
         """
         blocks = self._blocks(len(indices), batch_size, start)
@@ -128,7 +127,7 @@ class ResidentSource:
             return
 
         height, width = self._train.images.shape[2:]
-        draws = Draws(augmentation, seed, epoch, len(indices), blocks, (height, width), self.device)
+        draws = Draws(augmentation, view, blocks, (height, width), self.device)
         for block, at in enumerate(blocks):
             images = draws.augment(self._train.chosen(indices[at]), block)
             for batch in images.split(batch_size):
@@ -252,8 +251,8 @@ def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
     fingerprint = hashlib.sha256()
     parts: list[Resident] = []
     for name, count in (("train", facts.train), ("test", facts.test)):
-        images = _map(folder / f"{name}.images", (count, *facts.size), np.uint8)
-        labels = _map(folder / f"{name}.labels", (count,), np.int64)
+        images = cache.memory_map(folder / f"{name}.images", (count, *facts.size), np.uint8)
+        labels = cache.memory_map(folder / f"{name}.labels", (count,), np.int64)
         for array in (images, labels):
             fingerprint.update(_header(array.shape, array.dtype.name))
             fingerprint.update(array.data)
@@ -265,15 +264,6 @@ def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
 
     train, test = parts
     return facts, train, test
-
-
-def _map(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
-    """Memory-map a file so that writing to the array leaves the file unchanged."""
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    if not path.exists() or path.stat().st_size != size:
-        raise DamagedError(f"{path.name} is missing or has the wrong length")
-
-    return np.memmap(path, kind, mode="c", shape=shape)
 
 
 class _Memory:

@@ -22,6 +22,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.teacher_outputs import TeacherOutputs, teacher_outputs
 from benchmark.training.tracing import TEACHER, Tracer
 
 
@@ -54,6 +55,7 @@ def train(
     last = max((member.length.epochs for member in members), default=0)
 
     saver = Saver(conditions)
+    outputs = teacher_outputs(conditions, members, heart, progress)
     for epoch in range(first, last + 1):
         for member in members:
             if member.done:
@@ -65,7 +67,7 @@ def train(
         active = [member for member in members if member.active(epoch)]
         if active:
             with tracer.epoch(epoch):
-                _train_epoch(active, epoch, conditions, saver, heart, tracer)
+                _train_epoch(active, epoch, conditions, outputs, saver, heart, tracer)
 
 
 def build_members(
@@ -101,18 +103,19 @@ def _train_epoch(
     members: Sequence[Member],
     epoch: int,
     conditions: Conditions,
+    outputs: TeacherOutputs,
     saver: Saver,
     heart: Heartbeat,
     tracer: Tracer,
 ) -> None:
     data = conditions.data
-    teacher = conditions.teacher
     precision = conditions.recipe.precision
     watch = Stopwatch(data.device)
     clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
     start = min(member.state.partial.step for member in members)
 
+    outputs.enter(epoch, members)
     heart.beat(heartbeat.BATCH)
     batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
     for step, loaded in enumerate(batches, start):
@@ -127,9 +130,9 @@ def _train_epoch(
 
         output = None
         taught = [member for member in turn if member.taught]
-        if teacher is not None and taught:
+        if conditions.teacher is not None and taught:
             with watch.running(), tracer.part(TEACHER), float32_products(precision):
-                output = teacher.output(loaded, precision)
+                output = outputs.of(loaded, step)
             clock.passed(taught)
 
         for member in turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,6 +64,8 @@ class Conditions:
         environment: Versions and machine, recorded at each start of a cell.
         tested: Whether finished cells are evaluated on the test data; trials of a search never are.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
+        outputs: Folder of the teacher's stored outputs, if the recipe has `teacher_cache`; None to
+            run the teacher on every batch.
     """
 
     data: Data
@@ -73,6 +76,7 @@ class Conditions:
     environment: dict[str, str] = field(default_factory=dict)
     tested: bool = True
     checkpoint_minutes: float | None = None
+    outputs: Path | None = None
 
     @property
     def steps(self) -> int:

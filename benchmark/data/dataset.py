@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from benchmark import seeds
-from benchmark.data.augmentation import Squares
 from benchmark.data.inputs import Inputs, InputSource, Loaded
 from benchmark.data.mixing import Mixer
-from benchmark.data.own_augmentation import OwnAugmentations
 from benchmark.data.resident import open_resident
 from benchmark.data.split import divide, duplicates, test_part
+from benchmark.data.training_set import TrainingSet
 from benchmark.data.view import View
 from benchmark.errors import InputError
 from benchmark.records.seal import Finished
@@ -86,8 +85,9 @@ class Data:
             facts.twins, self.train_index, self.val_index, len(labels), self.test_index
         )
         self.val: Inputs | None = None if split.legacy else self._source.subset(self.val_index)
-        self._train_index = self.train_index.to(device)
-        self._labels = labels[self.train_index].to(device)
+        self._training = TrainingSet(
+            self._source, self.train_index.to(device), labels[self.train_index].to(device), device
+        )
 
     def split_record(self) -> dict[str, list[int] | dict[str, int] | list[str]]:
         """Return the indices of the training and validation inputs, and the duplicates.
@@ -157,7 +157,7 @@ class Data:
     @property
     def labels(self) -> Tensor:
         """Labels of the training set, int64 [samples], on the device."""
-        return self._labels
+        return self._training.labels
 
     def order(self, seed: int, epoch: int) -> Tensor:
         """Return the order of the training set in an epoch, int64 [samples], on the CPU."""
@@ -187,13 +187,13 @@ class Data:
             view = View(seed, epoch % recipe.teacher_cache, self.samples, order)
 
         order = order.to(self.device)
-        batches = self._view(order, mixer, recipe, view, start)
+        batches = self._training.batches(order, mixer, recipe, view, start)
         if not views:
             yield from batches
             return
 
         second_view, strong_recipe = _second(view, recipe)
-        second_batches = self._view(order, mixer, strong_recipe, second_view, start)
+        second_batches = self._training.batches(order, mixer, strong_recipe, second_view, start)
         for first, second in zip(batches, second_batches, strict=True):
             yield replace(first, second=second.inputs)
 
@@ -219,36 +219,7 @@ class Data:
 
         recipe = recipe.model_copy(update={"batch_size": batch_size})
         unmixed = Mixer(recipe, self.classes, seed, number, 0, self.size[1:], self.device)
-        yield from self._view(order.to(self.device), unmixed, recipe, view, 0)
-
-    def _view(
-        self, order: Tensor, mixer: Mixer, recipe: Recipe, view: View, start: int
-    ) -> Iterator[Loaded]:
-        """Yield one view of the images in an order, int64 [n], on the device."""
-        size = recipe.batch_size
-        squares = self._squares(recipe, view)
-        own = OwnAugmentations(recipe.augmentation.own or (), view.seed, view.number)
-
-        steps = len(order) // size
-        batches = self._source.epoch(
-            self._train_index[order], size, recipe.augmentation, view, start
-        )
-        for step, inputs in zip(range(start, steps), batches, strict=True):
-            at = slice(step * size, (step + 1) * size)
-            index = order[at]
-            if squares is not None:
-                inputs = squares.cut(inputs, at)
-            inputs = own.augment(inputs, step)
-            yield mixer.mix(Loaded(inputs, self._labels[index], index), step)
-
-    def _squares(self, recipe: Recipe, view: View) -> Squares | None:
-        """Draw the squares that cutout fills in a view."""
-        side = recipe.augmentation.cutout
-        if side is None:
-            return None
-
-        colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
-        return Squares(side, colour, view, self.size)
+        yield from self._training.batches(order.to(self.device), unmixed, recipe, view, 0)
 
 
 def _second(view: View, recipe: Recipe) -> tuple[View, Recipe]:

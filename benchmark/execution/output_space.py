@@ -56,20 +56,25 @@ def check_space(
     Raises:
         InputError: There is too little space.
     """
-    missing = 0
+    sizes: dict[Path, int] = {}
     for group in _groups(prepared, cells):
         folder = _folder(prepared, group.first, hashes, session)
-        sizes = group.sizes(prepared.data.samples)
-        missing += sum(size for tap, size in sizes.items() if not (folder / tap).exists())
+        sizes |= {folder / tap: size for tap, size in group.sizes(prepared.data.samples).items()}
 
+    missing = sum(size for tap, size in sizes.items() if not tap.exists())
     place = session.workspace.path
-    free = shutil.disk_usage(place).free
+    free = free_space(place)
     if missing > free:
         raise InputError(
             f"recipe.teacher_cache: the outputs of the teachers take another {_shown(missing)} "
             f"in {place}, where {_shown(free)} are free; free some disk space, or remove "
             "teacher_cache"
         )
+
+
+def free_space(folder: Path) -> int:
+    """Return the free space of the disk that a folder is on, in bytes."""
+    return shutil.disk_usage(folder).free
 
 
 def _shown(count: int) -> str:
@@ -80,9 +85,6 @@ def _shown(count: int) -> str:
             return f"{size:,.1f} {unit}"
         size /= 1024
     return f"{size:,.1f} GiB"
-
-
-_ROLES = ("student", "teacher")
 
 
 @dataclass
@@ -111,8 +113,9 @@ def _groups(prepared: Prepared, cells: Iterable[Cell]) -> Sequence[_Group]:
             continue
 
         method = method_of(cell)
-        student, teacher = (prepared.shapes[cell.pair.name, role] for role in _ROLES)
-        taps = taps_of(method.tapped(), paired_depth(student, teacher), teacher)
+        teacher = prepared.shapes[cell.pair.name, "teacher"]
+        depth = paired_depth(prepared.shapes[cell.pair.name, "student"], teacher)
+        taps = taps_of(method.tapped(), depth, teacher)
 
         group = groups.setdefault(prepared.stream_of(cell), _Group(cell))
         for view in cost.stored_views(method, cost.length(method, recipe), recipe.teacher_cache):

@@ -60,7 +60,8 @@ def _protocol(plan: Plan) -> list[str]:
         shown = counted(plan.fixed_views, "fixed view")
         sentences.append(
             f"Every training image was shown in {shown}, one per epoch in turn, instead of a new "
-            "one in each epoch; other leaderboards compare only if theirs were too."
+            "one in each epoch, and the teacher's outputs were rounded to half precision: compare "
+            f"only with other rows of {shown}."
         )
     if plan.test_images is not None:
         used, total = plan.test_images

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.training.member import Member
 from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import StoredOutputs
 from tests.search.helpers import searched, searching, trials
 from tests.support.pretended import CUDA, DispatchedCpu, Sync, pretended_gpu
 from tests.support.studies import Interrupt, bits, folders, records, run, tiny
@@ -141,6 +142,24 @@ def test_an_epoch_waits_only_where_it_is_known_to(workspace: Path) -> None:
 def test_no_step_of_a_cohort_waits_in_any_stage(on_gpu: tuple[Path, list[Sync]]) -> None:
     steps = {Member.step.__qualname__, Teacher.output.__qualname__}
     assert [str(sync) for sync in on_gpu[1] if steps & set(sync.callers)] == []
+
+
+def test_a_cell_that_reads_stored_outputs_waits_only_while_they_are_computed(
+    tmp_path: Path,
+) -> None:
+    rows = ("student", "kd", "fitnet", "mlld", "simkd")
+    recipe = {"epochs": 3, "teacher_cache": 2}
+    content = tiny([row(name) for name in rows], recipe=recipe)
+    assert not run(tmp_path / "cpu", content).failed
+    syncs = run_on_gpu(tmp_path / "gpu", content)
+
+    steps = {Member.step.__qualname__, StoredOutputs.of.__qualname__}
+    in_steps = [sync for sync in syncs if steps & set(sync.callers)]
+    assert in_steps
+    assert [str(sync) for sync in in_steps if "StoredOutputs._open" not in sync.callers] == []
+    for name in rows:
+        own, expected = (bits(folders(tmp_path / place)[f"{name}/0"]) for place in ("gpu", "cpu"))
+        assert own == expected
 
 
 def _assert_at_most(syncs: list[Sync], expected: dict[str, int], times: int) -> None:

@@ -84,11 +84,10 @@ class Recipe(Strict):
     """Resident images only: number K of fixed views in which each training image is shown. Epoch e,
     counted from 0, shows view e mod K instead of a view of its own. The teacher's outputs for a
     view are computed once for all training images, rounded to half precision and kept in the
-    workspace (`data/teacher-outputs`, which may be deleted at any time); further epochs, searches
-    and studies with the same teacher, data, augmentation and seed read them instead of running the
-    teacher. K fixed views are fewer augmentations and therefore another protocol: such rows compare
-    only with rows of the same K. Teachers that train with this recipe see a new view in every
-    epoch."""
+    workspace (`data/teacher-outputs`). Later epochs, searches and studies with the same teacher,
+    data, augmentation and seed read them instead of running the teacher. K fixed views are fewer
+    augmentations and therefore another protocol: such rows compare only with rows of the same K.
+    For a teacher that trains with this recipe, every epoch has views of its own."""
 
     @property
     def identity(self) -> dict[str, Any]:

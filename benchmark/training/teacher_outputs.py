@@ -9,7 +9,7 @@ every member reads them from the disk, whether or not its own process has comput
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class StoredOutputs(TeacherOutputs):
         members: Sequence[Member],
         folder: Path,
         heart: Heartbeat,
-        say: Callable[[str], None],
+        progress: Progress,
     ):
         """Note what each view of each member needs.
 
@@ -80,7 +80,7 @@ class StoredOutputs(TeacherOutputs):
             members: The members of the cohort.
             folder: Folder of the outputs of this teacher for these views.
             heart: Receives a beat with every batch that the teacher passes.
-            say: Receives messages for the user, one line each.
+            progress: Receives the beginning of each pass, and messages for the user.
         """
         super().__init__(conditions)
         assert conditions.teacher is not None
@@ -90,10 +90,11 @@ class StoredOutputs(TeacherOutputs):
         self._classifier = conditions.teacher.model.classifier()
         self._folder = folder
         self._heart = heart
-        self._say = say
+        self._progress = progress
         self._needed = self._needs(members)
         self._opened: dict[int, dict[str, Tensor]] = {}
         self._view = 0
+        self._reader = ""
         self._taps: dict[str, tuple[int, ...]] = {}
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -101,10 +102,11 @@ class StoredOutputs(TeacherOutputs):
         """Note the view of the epoch, the order of its images, and the taps that members need."""
         self._view = epoch % self._views
         self._order = self._conditions.data.order(self._conditions.seed, epoch)
+        taught = [member for member in members if member.taught]
+        self._reader = taught[0].task.label if taught else ""
         self._taps = {}
-        for member in members:
-            if member.taught:
-                self._taps |= self._taps_of(member)
+        for member in taught:
+            self._taps |= self._taps_of(member)
 
     def of(self, loaded: Loaded, step: int) -> Output:
         """Return the stored output for a batch, in float32.
@@ -141,7 +143,7 @@ class StoredOutputs(TeacherOutputs):
         waiting = f"{folder}: another process is running the teacher on this view; waiting for it"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with cache.locked(folder, waiting, self._say, self._beat):
+            with cache.locked(folder, waiting, self._progress.warn, self._beat):
                 stored = self._read(folder, taps)
                 if len(stored) < len(taps):
                     self._compute(folder)
@@ -160,14 +162,14 @@ class StoredOutputs(TeacherOutputs):
             try:
                 stored[name] = read_tap(place, self._conditions.data.samples, shape)
             except DamagedError as error:
-                self._say(f"{place}: damaged ({error}); running the teacher again")
+                self._progress.warn(f"{place}: damaged ({error}); running the teacher again")
                 shutil.rmtree(place)
         return stored
 
     def _compute(self, folder: Path) -> None:
         """Run the teacher on all images of the view, and store the taps that are not stored."""
-        number = f"{self._view + 1} of {self._views}"
-        self._say(f"teacher_cache: running the teacher on view {number} of all training images")
+        activity = f"running the teacher on view {self._view + 1} of {self._views}"
+        self._progress.busy(self._reader, activity)
 
         folder.mkdir(exist_ok=True)
         with ExitStack() as stack:
@@ -215,7 +217,7 @@ def teacher_outputs(
     """
     if conditions.teacher is None or conditions.outputs is None:
         return TeacherOutputs(conditions)
-    return StoredOutputs(conditions, members, conditions.outputs, heart, progress.warn)
+    return StoredOutputs(conditions, members, conditions.outputs, heart, progress)
 
 
 def _rows(values: Tensor, rows: Tensor, device: torch.device) -> Tensor:

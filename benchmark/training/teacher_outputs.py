@@ -91,6 +91,7 @@ class StoredOutputs(TeacherOutputs):
         self._folder = folder
         self._heart = heart
         self._progress = progress
+
         self._needed = self._needs(members)
         self._opened: dict[int, dict[str, Tensor]] = {}
         self._view = 0
@@ -102,8 +103,10 @@ class StoredOutputs(TeacherOutputs):
         """Note the view of the epoch, the order of its images, and the taps that members need."""
         self._view = epoch % self._views
         self._order = self._conditions.data.order(self._conditions.seed, epoch)
+
         taught = [member for member in members if member.taught]
         self._reader = taught[0].task.label if taught else ""
+
         self._taps = {}
         for member in taught:
             self._taps |= self._taps_of(member)

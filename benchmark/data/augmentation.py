@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark import seeds
 from benchmark.data.randaugment import RandAugmented
+from benchmark.data.view import View
 from benchmark.study.schema import Augmentation
 
 
@@ -74,14 +74,12 @@ class Draws:
     """Random draws for the augmentation of an epoch.
 
     All draws of an epoch are made at once, on the CPU, from streams named by seed, role and epoch,
-    so any epoch can be replayed on any device. Draw `i` belongs to the `i`-th image of
-    the epoch. They are copied to the device once, so no batch waits for it.
+    so any epoch can be replayed on any device. They are copied to the device once, so no batch
+    waits for it.
 
     Args:
         augmentation: How each image is augmented.
-        seed: Seed of the draws.
-        epoch: Number of the epoch.
-        count: Number of images in the epoch.
+        view: The view that the epoch shows.
         blocks: Positions of the images that are augmented together.
         size: Height and width of the images.
         device: Device of the images.
@@ -90,9 +88,7 @@ class Draws:
     def __init__(
         self,
         augmentation: Augmentation,
-        seed: int,
-        epoch: int,
-        count: int,
+        view: View,
         blocks: Sequence[slice],
         size: tuple[int, int],
         device: torch.device,
@@ -101,17 +97,15 @@ class Draws:
         self.flip = augmentation.flip
         self.blocks = blocks
 
-        generator = seeds.generator(seed, "augmentation", epoch)
-        corners = torch.randint(0, 2 * self.padding + 1, (2, count), generator=generator)
-        self.corners = corners.to(device)
-        mirrored = torch.rand(count, generator=generator) < 0.5
+        generator = view.generator("augmentation")
+        corners = torch.randint(0, 2 * self.padding + 1, (2, view.count), generator=generator)
+        self.corners = view.arranged(corners).to(device)
+        mirrored = view.arranged(torch.rand(view.count, generator=generator) < 0.5)
         self.mirrored = _indices([mirrored[at] for at in blocks], device)
 
         self.randaugmented: RandAugmented | None = None
         if augmentation.randaugment is not None:
-            self.randaugmented = RandAugmented(
-                augmentation.randaugment, seed, epoch, count, blocks, size, device
-            )
+            self.randaugmented = RandAugmented(augmentation.randaugment, view, blocks, size, device)
 
     def augment(self, images: Tensor, block: int) -> Tensor:
         """Apply the crops, flips and RandAugment operations of the augmentation to a block.
@@ -141,28 +135,18 @@ class Squares:
     Args:
         side: Length of the squares' sides in pixels.
         colour: The colour that fills them, [C], on the device.
-        seed: Seed of the draws.
-        epoch: Number of the epoch.
-        count: Number of images in the epoch.
+        view: The view that the epoch shows.
         size: Shape of an image, (C, H, W).
     """
 
-    def __init__(
-        self,
-        side: int,
-        colour: Tensor,
-        seed: int,
-        epoch: int,
-        count: int,
-        size: tuple[int, int, int],
-    ):
-        generator = seeds.generator(seed, "cutout", epoch)
+    def __init__(self, side: int, colour: Tensor, view: View, size: tuple[int, int, int]):
+        generator = view.generator("cutout")
         _, height, width = size
-        rows = torch.randint(0, height, (count,), generator=generator)
-        columns = torch.randint(0, width, (count,), generator=generator)
+        rows = torch.randint(0, height, (view.count,), generator=generator)
+        columns = torch.randint(0, width, (view.count,), generator=generator)
 
-        self.top = (rows - side // 2).to(colour.device)
-        self.left = (columns - side // 2).to(colour.device)
+        self.top = view.arranged(rows - side // 2).to(colour.device)
+        self.left = view.arranged(columns - side // 2).to(colour.device)
         self.side = side
         self.colour = colour
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,9 +86,7 @@ def key(dataset: Dataset, located: Located) -> str:
 
 def write_card(folder: Path, facts: Facts) -> None:
     """Write the facts with a checksum."""
-    content = asdict(facts)
-    card = {"check": checksum(content), "facts": content}
-    (folder / CARD).write_text(json.dumps(card, indent=1))
+    write_checked(folder, asdict(facts))
 
 
 def read_card(folder: Path) -> Facts:
@@ -97,14 +95,32 @@ def read_card(folder: Path) -> Facts:
     Raises:
         DamagedError: The file differs from what was written.
     """
+    content = read_checked(folder)
     try:
-        card = json.loads((folder / CARD).read_bytes())
-        content = card["facts"]
-        if checksum(content) != card["check"]:
-            raise DamagedError(f"{CARD}: wrong checksum")
-
         tuples = {name: tuple(content[name]) for name in _TUPLES if name in content}
         return Facts(**{**content, **tuples})
+    except TypeError as error:
+        raise DamagedError(f"{CARD}: {error}") from None
+
+
+def write_checked(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write plain data with a checksum to the card of an entry."""
+    card = {"check": checksum(content), "facts": content}
+    (folder / CARD).write_text(json.dumps(card, indent=1))
+
+
+def read_checked(folder: Path) -> dict[str, Any]:
+    """Read the card of an entry.
+
+    Raises:
+        DamagedError: The file differs from what was written.
+    """
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+        content: dict[str, Any] = card["facts"]
+        if checksum(content) != card["check"]:
+            raise DamagedError(f"{CARD}: wrong checksum")
+        return dict(content)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DamagedError(f"{CARD}: {error}") from None
 
@@ -112,6 +128,19 @@ def read_card(folder: Path) -> Facts:
 def checksum(content: Any) -> str:
     """Return a checksum of plain data."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def memory_map(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Memory-map a file so that writing to the array leaves the file unchanged.
+
+    Raises:
+        DamagedError: The file is missing or has the wrong length.
+    """
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    if not path.exists() or path.stat().st_size != size:
+        raise DamagedError(f"{path.name} is missing or has the wrong length")
+
+    return np.memmap(path, kind, mode="c", shape=shape)
 
 
 def entry(
@@ -136,9 +165,10 @@ def entry(
     Raises:
         InputError: The entry cannot be written to the disk.
     """
+    waiting = f"{folder}: another process is reading this data set; waiting for it"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, say):
+        with locked(folder, waiting, say):
             if folder.exists():
                 try:
                     return read(folder)
@@ -148,7 +178,8 @@ def entry(
                     say(f"{folder}: {state}; reading the data set again")
                     shutil.rmtree(folder)
 
-            _build(folder, build)
+            with filling(folder) as unfinished:
+                build(unfinished)
             return read(folder)
     except OSError as error:
         reason = error.strerror or error
@@ -157,13 +188,17 @@ def entry(
         ) from error
 
 
-def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    """Fill a temporary folder and rename it to the entry's folder; on failure, remove it."""
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Return a context with a temporary folder, which then becomes an entry's folder.
+
+    If the block raises an error, the temporary folder is removed.
+    """
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        build(unfinished)
+        yield unfinished
         failpoint("data.built")
         unfinished.rename(folder)
     except BaseException:
@@ -172,14 +207,30 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold an entry's lock, and report a wait of more than a second."""
+def locked(
+    folder: Path,
+    message: str,
+    say: Callable[[str], None],
+    beat: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Hold an entry's lock, and report a wait of more than a second.
+
+    Args:
+        folder: The folder of the entry.
+        message: What to report.
+        say: Receives the message.
+        beat: Called about every second of the wait.
+    """
     lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        say(f"{folder}: another process is reading this data set; waiting for it")
-        lock.acquire()
+    told = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            if not told:
+                say(message)
+            told = True
+            beat()
 
     try:
         yield

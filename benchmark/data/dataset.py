@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from benchmark import seeds
-from benchmark.data.augmentation import Squares
 from benchmark.data.inputs import Inputs, InputSource, Loaded
 from benchmark.data.mixing import Mixer
-from benchmark.data.own_augmentation import OwnAugmentations
 from benchmark.data.resident import open_resident
 from benchmark.data.split import divide, duplicates, test_part
+from benchmark.data.training_set import TrainingSet
+from benchmark.data.view import View
 from benchmark.errors import InputError
 from benchmark.records.seal import Finished
 from benchmark.study.schema import Dataset, RandAugment, Recipe, Split
@@ -85,8 +85,9 @@ class Data:
             facts.twins, self.train_index, self.val_index, len(labels), self.test_index
         )
         self.val: Inputs | None = None if split.legacy else self._source.subset(self.val_index)
-        self._train_index = self.train_index.to(device)
-        self._labels = labels[self.train_index].to(device)
+        self._training = TrainingSet(
+            self._source, self.train_index.to(device), labels[self.train_index].to(device), device
+        )
 
     def split_record(self) -> dict[str, list[int] | dict[str, int] | list[str]]:
         """Return the indices of the training and validation inputs, and the duplicates.
@@ -156,7 +157,11 @@ class Data:
     @property
     def labels(self) -> Tensor:
         """Labels of the training set, int64 [samples], on the device."""
-        return self._labels
+        return self._training.labels
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return the order of the training set in an epoch, int64 [samples], on the CPU."""
+        return torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
 
     def epoch(
         self, seed: int, epoch: int, recipe: Recipe, views: bool = False, start: int = 0
@@ -176,49 +181,53 @@ class Data:
         """
         steps = self.steps(recipe.batch_size)
         mixer = Mixer(recipe, self.classes, seed, epoch, steps, self.size[1:], self.device)
-        order = torch.randperm(self.samples, generator=seeds.generator(seed, "order", epoch))
+        order = self.order(seed, epoch)
+        view = View(seed, epoch, self.samples)
+        if recipe.teacher_cache is not None:
+            view = View(seed, epoch % recipe.teacher_cache, self.samples, order)
+
         order = order.to(self.device)
-        batches = self._view(order, mixer, recipe, seed, epoch, start)
+        batches = self._training.batches(order, mixer, recipe, view, start)
         if not views:
             yield from batches
             return
 
-        strong = recipe.augmentation.randaugment or RandAugment()
-        augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
-        strong_recipe = recipe.model_copy(update={"augmentation": augmentation})
-        second_seed = seeds.derive(seed, "second view")
-        second_batches = self._view(order, mixer, strong_recipe, second_seed, epoch, start)
+        second_view, strong_recipe = _second(view, recipe)
+        second_batches = self._training.batches(order, mixer, strong_recipe, second_view, start)
         for first, second in zip(batches, second_batches, strict=True):
             yield replace(first, second=second.inputs)
 
-    def _view(
-        self, order: Tensor, mixer: Mixer, recipe: Recipe, seed: int, epoch: int, start: int
+    def fixed_view(
+        self, seed: int, number: int, recipe: Recipe, batch_size: int, *, second: bool = False
     ) -> Iterator[Loaded]:
-        """Yield one view of an epoch; `seed` is that of its augmentation."""
-        size = recipe.batch_size
-        squares = self._squares(recipe, seed, epoch)
-        own = OwnAugmentations(recipe.augmentation.own or (), seed, epoch)
+        """Yield the whole training set in its own order, in one of the views of `teacher_cache`.
 
-        steps = self.steps(size)
-        batches = self._source.epoch(
-            self._train_index[order], size, recipe.augmentation, seed, epoch, start
-        )
-        for step, inputs in zip(range(start, steps), batches, strict=True):
-            at = slice(step * size, (step + 1) * size)
-            index = order[at]
-            if squares is not None:
-                inputs = squares.cut(inputs, at)
-            inputs = own.augment(inputs, step)
-            yield mixer.mix(Loaded(inputs, self._labels[index], index), step)
+        All batches have the same size: the last one ends with images from the beginning.
 
-    def _squares(self, recipe: Recipe, seed: int, epoch: int) -> Squares | None:
-        """Draw the squares that cutout fills in an epoch."""
-        side = recipe.augmentation.cutout
-        if side is None:
-            return None
+        Args:
+            seed: The seed of the run.
+            number: Number of the view: the rest when an epoch is divided by `teacher_cache`.
+            recipe: The recipe, for its augmentation.
+            batch_size: Images per batch.
+            second: Whether the images are shown in their second view.
+        """
+        padded = self.samples + -self.samples % batch_size
+        order = torch.arange(padded) % self.samples
+        view = View(seed, number, self.samples, order)
+        if second:
+            view, recipe = _second(view, recipe)
 
-        colour = torch.tensor(self.mean, dtype=torch.float32, device=self.device)
-        return Squares(side, colour, seed, epoch, self.samples, self.size)
+        recipe = recipe.model_copy(update={"batch_size": batch_size})
+        unmixed = Mixer(recipe, self.classes, seed, number, 0, self.size[1:], self.device)
+        yield from self._training.batches(order.to(self.device), unmixed, recipe, view, 0)
+
+
+def _second(view: View, recipe: Recipe) -> tuple[View, Recipe]:
+    """Return the second view that belongs to a view, and a recipe with its augmentation."""
+    strong = recipe.augmentation.randaugment or RandAugment()
+    augmentation = recipe.augmentation.model_copy(update={"randaugment": strong})
+    second = replace(view, seed=seeds.derive(view.seed, "second view"))
+    return second, recipe.model_copy(update={"augmentation": augmentation})
 
 
 def _open(

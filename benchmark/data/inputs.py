@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from benchmark.data.cache import Facts
+from benchmark.data.view import View
 from benchmark.study.schema import Augmentation
 
 
@@ -52,8 +53,7 @@ class InputSource(Protocol):
         indices: Tensor,
         batch_size: int,
         augmentation: Augmentation,
-        seed: int,
-        epoch: int,
+        view: View,
         start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, augmented, on the device.
@@ -62,8 +62,7 @@ class InputSource(Protocol):
             indices: Indices of training inputs in the order of the epoch, int64 [n], on the device.
             batch_size: Inputs per batch; a last incomplete batch is dropped.
             augmentation: How each input is augmented.
-            seed: Together with `epoch`, determines every random draw.
-            epoch: Number of the epoch.
+            view: The view that the epoch shows; determines every random draw.
             start: Number of batches to leave out at the beginning, without reading them.
         """
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmark import seeds
 from benchmark.data.operations import KINDS, OPERATIONS, SortedOperations
+from benchmark.data.view import View
 from benchmark.study.schema import RandAugment
 
 
@@ -16,13 +16,11 @@ class RandAugmented:
     """The operations on the images of an epoch.
 
     They are drawn and sorted on the CPU and copied to the device at once, so that no batch waits
-    for the device. Draw `i` belongs to the `i`-th image of the epoch.
+    for the device.
 
     Args:
         settings: Number and magnitude of the operations.
-        seed: Seed of the draws.
-        epoch: Number of the epoch.
-        count: Number of images in the epoch.
+        view: The view that the epoch shows.
         blocks: Positions of the images that are transformed together.
         size: Height and width of the images.
         device: Device of the images.
@@ -31,17 +29,15 @@ class RandAugmented:
     def __init__(
         self,
         settings: RandAugment,
-        seed: int,
-        epoch: int,
-        count: int,
+        view: View,
         blocks: Sequence[slice],
         size: tuple[int, int],
         device: torch.device,
     ):
-        shape = settings.operations, count
-        generator = seeds.generator(seed, "randaugment", epoch)
-        chosen = torch.randint(0, len(OPERATIONS), shape, generator=generator)
-        negative = torch.rand(shape, generator=generator) < 0.5
+        shape = settings.operations, view.count
+        generator = view.generator("randaugment")
+        chosen = view.arranged(torch.randint(0, len(OPERATIONS), shape, generator=generator))
+        negative = view.arranged(torch.rand(shape, generator=generator) < 0.5)
 
         self._sortings = [Sorting(chosen[:, at], negative[:, at]) for at in blocks]
         self._operations = SortedOperations(settings.magnitude, *size, device)

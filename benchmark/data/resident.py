@@ -23,6 +23,7 @@ from benchmark.data.cache import DamagedError, Facts, OutdatedError
 from benchmark.data.decoder import Decoder
 from benchmark.data.sources import locate
 from benchmark.data.sources.base import Source, raise_damaged
+from benchmark.data.view import View
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
 from benchmark.study.schema import Augmentation, Dataset
@@ -100,8 +101,7 @@ class ResidentSource:
         indices: Tensor,
         batch_size: int,
         augmentation: Augmentation,
-        seed: int,
-        epoch: int,
+        view: View,
         start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, float32 [batch_size, C, H, W] in [0, 1].
@@ -110,8 +110,7 @@ class ResidentSource:
             indices: Indices of training images in the order of the epoch, int64 [n], on the device.
             batch_size: Images per batch; a last incomplete batch is dropped.
             augmentation: How each image is augmented.
-            seed: Together with `epoch`, determines every random draw.
-            epoch: Number of the epoch.
+            view: The view that the epoch shows; determines every random draw.
             start: Number of batches to leave out at the beginning, without reading them.
         """
         blocks = self._blocks(len(indices), batch_size, start)
@@ -119,7 +118,7 @@ class ResidentSource:
             return
 
         height, width = self._train.images.shape[2:]
-        draws = Draws(augmentation, seed, epoch, len(indices), blocks, (height, width), self.device)
+        draws = Draws(augmentation, view, blocks, (height, width), self.device)
         for block, at in enumerate(blocks):
             images = draws.augment(self._train.chosen(indices[at]), block)
             for batch in images.split(batch_size):
@@ -265,16 +264,8 @@ def _resident(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Resident:
 def _map(
     folder: Path, name: str, shape: tuple[int, ...], kind: type[np.generic], facts: Facts
 ) -> npt.NDArray[Any]:
-    """Memory-map a file so that writing to the array leaves the file unchanged; check its content.
-
-    All processes that read the file share its memory.
-    """
-    path = folder / name
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    if not path.exists() or path.stat().st_size != size:
-        raise DamagedError(f"{name} is missing or has the wrong length")
-
-    content = np.memmap(path, kind, mode="c", shape=shape)
+    """Memory-map a file, whose memory all processes share, and check its content."""
+    content = cache.memory_map(folder / name, shape, kind)
     actual, expected = hashlib.sha256(content.data).hexdigest(), facts.files.get(name, "")
     if actual != expected:
         raise DamagedError(f"SHA-256 of {name} is {actual[:12]}... instead of {expected[:12]}...")

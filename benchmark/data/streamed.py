@@ -33,6 +33,7 @@ from benchmark.data.cache import Facts
 from benchmark.data.sources import locate
 from benchmark.data.sources.base import Part, Source, raise_damaged
 from benchmark.data.split import stratified
+from benchmark.data.view import View
 from benchmark.errors import InputError
 from benchmark.study.schema import Augmentation, FileDataset
 
@@ -104,25 +105,23 @@ class StreamedSource:
         indices: Tensor,
         batch_size: int,
         augmentation: Augmentation,
-        seed: int,
-        epoch: int,
+        view: View,
         start: int = 0,
     ) -> Iterator[Tensor]:
         """Yield the full batches of an epoch, float32 [batch_size, 3, H, W] in [0, 1].
 
-        The random draws for an image depend on seed, epoch and index alone, whichever process
-        decodes it.
+        The random draws for an image depend on the view's seed and number and on the image's index
+        alone, whichever process decodes it.
 
         Args:
             indices: Indices of training images in the order of the epoch, int64 [n].
             batch_size: Images per batch; a last incomplete batch is dropped.
             augmentation: How each image is augmented.
-            seed: Together with `epoch`, determines every random draw.
-            epoch: Number of the epoch.
+            view: The view that the epoch shows; determines every random draw.
             start: Number of batches to leave out at the beginning, without reading them.
         """
         transform = _training_transform(self.image_size, augmentation, self.facts.mean)
-        items = _Items(self._source.train, transform, (seed, epoch))
+        items = _Items(self._source.train, transform, (view.seed, view.number))
         full = len(indices) // batch_size * batch_size
         yield from self.load(items, indices[:full].cpu().split(batch_size)[start:])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from benchmark.execution.batch_clock import BatchClock
@@ -71,8 +71,9 @@ def estimate(
         _teacher_estimate(prepared, teacher, clock)
         for teacher in told(train_teachers, say, "timing teacher {} of {}".format)
     ]
+    counter = cost.PassCounter()
     parts += [
-        _cohort_estimate(prepared, cohort, clock)
+        _cohort_estimate(prepared, cohort, counter, clock)
         for cohort in told(cohorts, say, "estimating cohort {} of {}".format)
     ]
     return Estimate(
@@ -82,12 +83,23 @@ def estimate(
     )
 
 
-def cohort_macs(prepared: Prepared, members: Sequence[EstimatedCell]) -> tuple[float, float]:
+def cohort_passes(
+    counter: cost.PassCounter, stream: Hashable, members: Sequence[EstimatedCell]
+) -> int:
+    """Count the teacher's passes per image for the next cohort; see `cost.PassCounter`."""
+    lengths = [(member.method, member.length) for member in members]
+    return counter.count(stream, lengths, members[0].recipe.teacher_cache)
+
+
+def cohort_macs(
+    prepared: Prepared, members: Sequence[EstimatedCell], passes: int
+) -> tuple[float, float]:
     """Count the multiply-accumulates of a cohort.
 
     Args:
         prepared: The study.
         members: The cells; all must have the same teacher and the same batches.
+        passes: The teacher's passes per image for all of them.
 
     Returns:
         The count with shared teacher passes, and the count if each cell were trained alone.
@@ -95,17 +107,14 @@ def cohort_macs(prepared: Prepared, members: Sequence[EstimatedCell]) -> tuple[f
     images = _images_per_epoch(prepared, members[0].recipe)
     teacher = prepared.macs[members[0].pair, "teacher"]
 
-    shared = float(_teacher_passes(members) * images * teacher)
+    shared = float(passes * images * teacher)
     alone = 0.0
     for member in members:
         student = prepared.macs[member.pair, "student"]
         shared += _own_macs(prepared, member)
-        alone += cost.compute(member.method, member.length, images, student, teacher)
+        cached = member.recipe.teacher_cache
+        alone += cost.compute(member.method, member.length, images, student, teacher, cached)
     return shared, alone
-
-
-def _teacher_passes(members: Sequence[EstimatedCell]) -> int:
-    return cost.teacher_passes((member.method, member.length) for member in members)
 
 
 def _own_macs(prepared: Prepared, member: EstimatedCell) -> float:
@@ -135,20 +144,22 @@ def _teacher_estimate(prepared: Prepared, teacher: RequiredTeacher, clock: Batch
     return Estimate(macs / 1e12, macs / 1e12, step * batches * relative_size)
 
 
-def _cohort_estimate(prepared: Prepared, cohort: Sequence[Cell], clock: BatchClock) -> Estimate:
+def _cohort_estimate(
+    prepared: Prepared, cohort: Sequence[Cell], counter: cost.PassCounter, clock: BatchClock
+) -> Estimate:
     members = [EstimatedCell(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
-    shared, alone = cohort_macs(prepared, members)
+    passes = cohort_passes(counter, prepared.stream_of(cohort[0]), members)
+    shared, alone = cohort_macs(prepared, members, passes)
 
     timed_size = prepared.study.recipe.batch_size
     timed_batches = _images_per_epoch(prepared, members[0].recipe) / timed_size
     seconds = 0.0
 
-    teacher_epochs = _teacher_passes(members)
-    if teacher_epochs:
+    if passes:
         pair = members[0].pair
         network, forward = prepared.teacher_of(pair).network, prepared.macs[pair, "teacher"]
         one_pass = clock.seconds(network, forward, trains=False)
-        seconds += teacher_epochs * timed_batches * one_pass
+        seconds += passes * timed_batches * one_pass
 
     for cell, member in zip(cohort, members, strict=True):
         forward = prepared.macs[member.pair, "student"]

@@ -27,7 +27,15 @@ from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell, Study
 from benchmark.training import cost
 
-_OPTIONAL = ("label_smoothing", "clip_norm", "clip_value", "accumulate", "ema", "max_hours")
+_OPTIONAL = (
+    "label_smoothing",
+    "clip_norm",
+    "clip_value",
+    "accumulate",
+    "ema",
+    "max_hours",
+    "teacher_cache",
+)
 """Options of a recipe that plans show only if they are set."""
 
 
@@ -76,6 +84,7 @@ def write_plan(
         ),
         overrides=_overrides(study),
         test_images=prepared.data.tested,
+        fixed_views=study.recipe.teacher_cache,
         trained_on=prepared.data.trained_on,
         teachers=tuple(_planned_teacher(teacher, folder, hashes) for teacher in prepared.teachers),
         cells=tuple(

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 import torch
 
 import methods
-from benchmark import seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
+from benchmark.execution.output_space import report_space
 from benchmark.execution.own_parts import check_own_parts
+from benchmark.execution.pair_networks import PairNetworks
 from benchmark.execution.required_teachers import RequiredTeacher, required_teachers
 from benchmark.execution.steps import told
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.hashing import canonical, identity
-from benchmark.models import create
 from benchmark.models.pairing import probe
 from benchmark.models.tapped import TappedModel
 from benchmark.plugins.active import metrics_of
 from benchmark.plugins.kinds import Metric
 from benchmark.records.layout import Workspace
-from benchmark.study.schema import Dataset, Network, Pair, Split
+from benchmark.study.schema import Dataset, Pair, Split
 from benchmark.study.study import Cell, Study
 from benchmark.training import own_metrics
 from benchmark.training.precision import LOWER, slowdown
-from methods import Method, starts_at_zero
+from methods import Method, Shapes, starts_at_zero
 
 NOTICEABLE = 1.3
 """How many times slower than fp32 a precision must be to be reported: more than noise."""
@@ -46,6 +46,7 @@ class Prepared:
         cells: The cells that can run, in the order of the study.
         not_applicable: Why a method cannot run on a pair, by "pair/row".
         macs: Multiply-accumulates of a forward pass per image, by pair and `teacher` or `student`.
+        shapes: Shapes of the taps, by the same.
         metrics: The metrics of the study's plug-ins.
     """
 
@@ -57,6 +58,7 @@ class Prepared:
     cells: list[Cell]
     not_applicable: dict[str, str]
     macs: dict[tuple[str, str], int]
+    shapes: dict[tuple[str, str], Shapes]
     metrics: list[Metric]
 
     def teacher_of(self, pair: str) -> RequiredTeacher:
@@ -66,6 +68,11 @@ class Prepared:
             pair: Name of the pair.
         """
         return next(teacher for teacher in self.teachers if pair in teacher.pairs)
+
+    def stream_of(self, cell: Cell) -> tuple[int, str, str]:
+        """Return what all cells have in common that can share batches and the teacher's outputs."""
+        teacher = self.teacher_of(cell.pair.name)
+        return cell.seed, teacher.key, canonical(cell.recipe.stream)
 
     def cohorts(self, cells: Sequence[Cell], size: int | None) -> list[list[Cell]]:
         """Divide cells into cohorts that share a teacher, a seed and the batches of their recipes.
@@ -77,14 +84,11 @@ class Prepared:
         Returns:
             The cohorts, in the order in which the study first needs what each of them shares.
         """
-
-        def group_of(cell: Cell) -> tuple[int, str, str]:
-            teacher = self.teacher_of(cell.pair.name)
-            return cell.seed, teacher.key, canonical(cell.recipe.stream)
-
-        groups: dict[tuple[int, str, str], list[Cell]] = {group_of(cell): [] for cell in self.cells}
+        groups: dict[tuple[int, str, str], list[Cell]] = {
+            self.stream_of(cell): [] for cell in self.cells
+        }
         for cell in cells:
-            groups[group_of(cell)].append(cell)
+            groups[self.stream_of(cell)].append(cell)
 
         limit = size or max(1, len(cells))
         return [
@@ -121,9 +125,10 @@ def prepare(
         _check_batch_sizes(study, data)
         check_own_parts(study, data)
         teachers = required_teachers(study, data, TeacherStore(workspace))
-        networks = _Networks(study, teachers, data)
+        networks = PairNetworks(study, teachers, data)
 
         macs: dict[tuple[str, str], int] = {}
+        shapes: dict[tuple[str, str], Shapes] = {}
         not_applicable: dict[str, str] = {}
         numbered = [*enumerate(study.pairs)]
         for index, pair in told(numbered, say, "checking pair {} of {}".format):
@@ -131,6 +136,8 @@ def prepare(
             teacher, student = networks.of_pair(index)
             macs[pair.name, "teacher"] = teacher.macs()
             macs[pair.name, "student"] = student.macs()
+            shapes[pair.name, "teacher"] = teacher.shapes
+            shapes[pair.name, "student"] = student.shapes
             not_applicable |= _unsupported(study, pair, teacher, student, data)
             _report_cautions(study, pair, teacher, student, data, say)
 
@@ -145,7 +152,11 @@ def prepare(
     cells = [
         cell for cell in study.cells() if f"{cell.pair.name}/{cell.row.name}" not in not_applicable
     ]
-    return Prepared(study, text, source, data, teachers, cells, not_applicable, macs, metrics)
+    prepared = Prepared(
+        study, text, source, data, teachers, cells, not_applicable, macs, shapes, metrics
+    )
+    report_space(prepared, say)
+    return prepared
 
 
 def _report_overlap(data: Data, say: Callable[[str], None]) -> None:
@@ -199,20 +210,6 @@ def load_data(
     return Data(dataset, split, device, workspace.data, say)
 
 
-def network_of(data: Data, network: Network, location: str) -> TappedModel:
-    """Build a tapped network for the images of a data set.
-
-    Args:
-        data: The data set.
-        network: The network.
-        location: Where the study names the network, for messages.
-
-    Raises:
-        InputError: There is no such network, or it cannot process the images.
-    """
-    return create.tapped(network, location, data.size, data.classes, data.mean, data.std)
-
-
 @contextmanager
 def errors_in(source: str) -> Iterator[None]:
     """Prefix each line of the message of an InputError with the name of the study's file."""
@@ -221,39 +218,6 @@ def errors_in(source: str) -> Iterator[None]:
     except InputError as error:
         lines = [f"{source}: {line}" for line in str(error).splitlines()]
         raise InputError(*lines) from error
-
-
-class _Networks:
-    """Builds each distinct network of a study once, and keeps it until its last pair is checked."""
-
-    def __init__(self, study: Study, teachers: Sequence[RequiredTeacher], data: Data):
-        self._data = data
-        teacher_of = {pair: teacher.network for teacher in teachers for pair in teacher.pairs}
-        self._pairs = [(teacher_of[pair.name], pair.student) for pair in study.pairs]
-        self._built: dict[str, TappedModel] = {}
-
-    def of_pair(self, index: int) -> tuple[TappedModel, TappedModel]:
-        """Return the teacher and the student of a pair, without changing PyTorch's random state."""
-        teacher, student = self._pairs[index]
-        with seeds.seeded(0, "probe"):
-            models = (
-                self._get(teacher, f"pairs[{index}].teacher"),
-                self._get(student, f"pairs[{index}].student"),
-            )
-
-        needed = {_key(network) for pair in self._pairs[index + 1 :] for network in pair}
-        self._built = {key: model for key, model in self._built.items() if key in needed}
-        return models
-
-    def _get(self, network: Network, location: str) -> TappedModel:
-        key = _key(network)
-        if key not in self._built:
-            self._built[key] = network_of(self._data, network, location)
-        return self._built[key]
-
-
-def _key(network: Network) -> str:
-    return identity(network.identity)
 
 
 def _check_batch_sizes(study: Study, data: Data) -> None:

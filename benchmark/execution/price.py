@@ -90,8 +90,11 @@ def price(prepared: Prepared, rehearsal: Rehearsal, cohort_size: int | None = No
         seconds[key] = seconds.get(key, 0.0) + member.training.seconds
     rows = [_row(prepared, pair, row, figures, own) for (pair, row), own in seconds.items()]
 
-    shared = [_passes(cohort) for cohort in cohorts]
-    alone = [_passes([member]) for cohort in cohorts for member in cohort]
+    counter = cost.PassCounter()
+    shared = [_passes(prepared, cohort, counter) for cohort in cohorts]
+    alone = [
+        _passes(prepared, [member], cost.PassCounter()) for cohort in cohorts for member in cohort
+    ]
     return Price(
         rows=sorted(rows, key=lambda row: -row.seconds),
         passes=sum(shared),
@@ -152,7 +155,7 @@ def _length(method: Method, recipe: Recipe, steps: int, figures: Figures) -> cos
         return length
 
     def seconds(epochs: cost.Length, step: float) -> float:
-        passes = cost.teacher_passes([(method, epochs)])
+        passes = cost.teacher_passes([(method, epochs)], recipe.teacher_cache)
         return steps * (epochs.total * step + passes * figures.teacher)
 
     left = 3600 * recipe.max_hours - seconds(cost.Length(length.early, 0), figures.early_step)
@@ -160,10 +163,12 @@ def _length(method: Method, recipe: Recipe, steps: int, figures: Figures) -> cos
     return replace(length, epochs=max(1, min(length.epochs, affordable)))
 
 
-def _passes(cohort: Sequence[_Priced]) -> float:
-    """Return the time of the teacher's passes for a cohort."""
+def _passes(prepared: Prepared, cohort: Sequence[_Priced], counter: cost.PassCounter) -> float:
+    """Return the time of the teacher's passes for the next cohort."""
+    cell = cohort[0].cell
     trainings = [member.training for member in cohort]
-    passes = cost.teacher_passes((training.method, training.length) for training in trainings)
+    lengths = [(training.method, training.length) for training in trainings]
+    passes = counter.count(prepared.stream_of(cell), lengths, cell.recipe.teacher_cache)
     single = max(training.figures.teacher for training in trainings)
     return passes * trainings[0].steps * single
 

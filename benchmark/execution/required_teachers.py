@@ -95,7 +95,7 @@ def _required(study: Study, index: int, data: Data | Facts, store: TeacherStore)
         code = code_of_network(teacher)
         key, configuration = _keyed(configuration, code, store)
     else:
-        recipe = teacher.recipe or study.recipe
+        recipe = teacher.recipe or study.recipe.for_teachers
         baseline = methods.baseline()
         configuration |= {
             "student": teacher.identity,

@@ -16,8 +16,9 @@ from benchmark.execution.damaged import repair
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
 from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
+from benchmark.execution.output_space import check_space
 from benchmark.execution.plan_file import write_plan
-from benchmark.execution.prepare import Prepared
+from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.recorded_code import record_code
 from benchmark.execution.rows import method_of
 from benchmark.execution.session import Session
@@ -78,8 +79,8 @@ def run(
         retrain: Whether finished cells are set aside and trained again.
 
     Raises:
-        InputError: Another process is training the study, a teacher is below its gate, or a file
-            cannot be read or written.
+        InputError: Another process is training the study, a teacher is below its gate, the disk
+            is too small for `teacher_cache`, or a file cannot be read or written.
     """
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
@@ -103,6 +104,8 @@ def run(
         )
 
         trainable = [cell for cell in pending if str(cell) not in left_alone]
+        with errors_in(session.source):
+            check_space(prepared, trainable, hashes, session)
         cohorts = taught.cohorts(_distinct(trainable, cells), cohort_size)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
         if session.profile:

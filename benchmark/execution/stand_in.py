@@ -8,7 +8,7 @@ from torch import nn
 from benchmark import seeds
 from benchmark.data import Data
 from benchmark.execution import teachers
-from benchmark.execution.prepare import network_of
+from benchmark.execution.pair_networks import network_of
 from benchmark.execution.teacher_store import TeacherStore
 from benchmark.models.tapped import TappedModel
 from benchmark.study.schema import Network

@@ -13,7 +13,8 @@ from benchmark import RULES, seeds
 from benchmark.data import Data
 from benchmark.errors import InputError
 from benchmark.execution import teacher_training
-from benchmark.execution.prepare import Prepared, network_of
+from benchmark.execution.pair_networks import network_of
+from benchmark.execution.prepare import Prepared
 from benchmark.execution.recorded_code import record_code
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.session import Session

@@ -14,6 +14,7 @@ from benchmark.errors import InputError
 from benchmark.execution import environment, teachers
 from benchmark.execution.cell_code import code_of_parts
 from benchmark.execution.executors.base import CellSpec, CohortSpec, Resources
+from benchmark.execution.output_folder import output_folder
 from benchmark.execution.prepare import load_data
 from benchmark.execution.recorded_code import CODE
 from benchmark.execution.stand_in import teacher_on_trial
@@ -67,16 +68,33 @@ def _tracer(spec: CohortSpec, progress: Progress) -> Tracer:
 
 def conditions_of(spec: CohortSpec, resources: Resources) -> Conditions:
     """Return the conditions that the cells of a cohort share."""
+    teacher = None if spec.teacher is None else resources.teachers[spec.teacher]
     return Conditions(
         data=resources.data,
         recipe=spec.recipe,
         seed=spec.seed,
         select=spec.select,
-        teacher=None if spec.teacher is None else resources.teachers[spec.teacher],
+        teacher=teacher,
         environment=spec.environment,
         tested=spec.tested,
         checkpoint_minutes=spec.checkpoint_minutes,
         engine=spec.engine,
+        outputs=_outputs(spec, resources.data, teacher),
+    )
+
+
+def _outputs(spec: CohortSpec, data: Data, teacher: Teacher | None) -> Path | None:
+    """Return the folder of the stored outputs that a cohort reads, if it does.
+
+    A rehearsal stores nothing, and its teacher may be untrained.
+    """
+    if teacher is None or spec.recipe.teacher_cache is None or spec.rehearsal is not None:
+        return None
+
+    workspace = Workspace(Path(spec.workspace))
+    network = _network_of(spec.cells[0].configuration["teacher"])
+    return output_folder(
+        workspace, data, network, teacher.sha256, spec.recipe, spec.seed, spec.environment
     )
 
 

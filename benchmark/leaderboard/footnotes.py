@@ -56,6 +56,13 @@ def _protocol(plan: Plan) -> list[str]:
             "Legacy protocol: networks were trained on all training images, with none held out "
             "for validation, as in most published tables."
         )
+    if plan.fixed_views is not None:
+        shown = counted(plan.fixed_views, "fixed view")
+        sentences.append(
+            f"Every training image was shown in {shown}, one per epoch in turn, instead of a new "
+            "one in each epoch, and the teacher's outputs were rounded to half precision: compare "
+            f"only with other rows of {shown}."
+        )
     if plan.test_images is not None:
         used, total = plan.test_images
         sentences.append(f"Smoke test: networks were tested on {used:,} of {total:,} test images.")

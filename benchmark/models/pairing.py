@@ -33,8 +33,7 @@ def probe(
     """
     other = student if needs.companion in ("peer", "earlier") else teacher
     other_shapes = Shapes(()) if other is None else other.shapes
-    depths = (len(student.shapes.maps), len(other_shapes.maps))
-    depth = min(depths) or max(depths)  # if one side has no maps, the other keeps all
+    depth = paired_depth(student.shapes, other_shapes)
 
     notes = {f"student.{tap}": reason for tap, reason in student.notes.items()}
     if other is not None:
@@ -50,6 +49,12 @@ def probe(
         classifier=None if other is None else other.classifier(),
         zero_classifier=starts_at_zero(student.classifier()),
     )
+
+
+def paired_depth(student: Shapes, teacher: Shapes) -> int:
+    """Return the number of stages that are paired, counted from the deepest."""
+    depths = (len(student.maps), len(teacher.maps))
+    return min(depths) or max(depths)  # if one side has no maps, the other keeps all
 
 
 def _deepest(shapes: Shapes, depth: int) -> Shapes:

@@ -4,6 +4,7 @@
       workspace.json               identity of the workspace
       mlflow.db  artifacts/        MLflow's local store, and the files of its runs
       data/                        decoded data sets
+      data/teacher-outputs/<key>/  outputs of a teacher for fixed views, by view and tap
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
@@ -255,6 +256,11 @@ class Workspace:
     def data(self) -> Path:
         """The folder of decoded data sets."""
         return self.path / "data"
+
+    @property
+    def teacher_outputs(self) -> Path:
+        """The folder of stored outputs of teachers, by teacher and views."""
+        return self.data / "teacher-outputs"
 
     @property
     def teachers(self) -> Path:

@@ -146,7 +146,7 @@ def _compute(
 
     images = prepared.data.steps(recipe.batch_size) * recipe.batch_size
     student, teacher = prepared.macs[pair, "student"], prepared.macs[pair, "teacher"]
-    whole = cost.compute(method, length, images, student, teacher)
+    whole = cost.compute(method, length, images, student, teacher, recipe.teacher_cache)
 
     epochs = 0
     for files in started:

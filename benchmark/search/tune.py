@@ -23,11 +23,13 @@ import optuna
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
 from benchmark.execution.damaged import repair
-from benchmark.execution.estimate import EstimatedCell, cohort_macs
+from benchmark.execution.estimate import EstimatedCell, cohort_macs, cohort_passes
 from benchmark.execution.executors import Resources
+from benchmark.execution.output_space import check_space
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.session import Session
 from benchmark.execution.study_teachers import StudyTeachers, load_teachers
+from benchmark.hashing import canonical
 from benchmark.locks import locked
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search, write_search
@@ -40,6 +42,7 @@ from benchmark.search.spaces import space
 from benchmark.search.trial_cells import TrialCells
 from benchmark.search.trials import Trials
 from benchmark.study.schema import Search
+from benchmark.study.study import Cell
 from benchmark.training import cost
 
 
@@ -90,14 +93,17 @@ def tune(
         opened = open_storage(address, own_file)
         repair(folder, session.progress.warn)
         teachers = load_teachers(prepared, session, folder)
+        hashes = teachers.hashes
         with errors_in(session.source):
-            row_searches = open_searches(prepared, search, teachers.hashes, opened, folder)
+            row_searches = open_searches(prepared, search, hashes, opened, folder)
+            check_space(prepared, _unfinished(prepared, search, row_searches), hashes, session)
         _report_changed_code(row_searches, folder, session.progress.warn)
         session.progress.planned(_planned(prepared, search, row_searches))
 
-        cells = TrialCells(prepared, search, folder, teachers.hashes)
+        cells = TrialCells(prepared, search, folder, hashes)
         resources = Resources(prepared.data, teachers.loaded)
         outcome = Outcome(failed=_untaught(prepared, teachers))
+        counter = cost.PassCounter()
         for pair in prepared.study.pairs:
             own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
             trials = Trials(cells, own, session, resources, cohort_size)
@@ -105,7 +111,7 @@ def tune(
                 trials.make(numbers)
                 on_round(folder.path)
 
-            _add_compute(prepared, search, own, cohort_size, outcome)
+            _add_compute(prepared, search, own, cohort_size, counter, outcome)
             for row_search in own:
                 _conclude(row_search, cells, outcome)
         return outcome
@@ -154,6 +160,16 @@ def _untaught(prepared: Prepared, teachers: StudyTeachers) -> list[str]:
     return list(dict.fromkeys(cells[name] for name in teachers.untaught(prepared)))
 
 
+def _unfinished(
+    prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
+) -> Iterator[Cell]:
+    """Yield a cell for each seed of each search that has trials to run."""
+    for row_search in row_searches:
+        if sum(trial.state.is_finished() for trial in row_search.trials()) < search.trials:
+            for seed in search.seeds:
+                yield Cell(prepared.study, row_search.pair, row_search.row, seed)
+
+
 def _report_changed_code(
     row_searches: Sequence[RowSearch], folder: SearchFolder, say: Callable[[str], None]
 ) -> None:
@@ -190,11 +206,13 @@ def _add_compute(
     search: Search,
     row_searches: Sequence[RowSearch],
     cohort_size: int | None,
+    counter: cost.PassCounter,
     outcome: Outcome,
 ) -> None:
     """Add the compute of a pair's trials to the outcome.
 
-    The teacher's passes are shared only within a cohort, so that smaller cohorts cost more.
+    The teacher's passes are shared only within a cohort, unless its outputs are stored, so that
+    smaller cohorts cost more.
     """
     members = []
     for row_search in row_searches:
@@ -203,8 +221,11 @@ def _add_compute(
         members.append((recipe, EstimatedCell(row_search.pair.name, method, recipe)))
 
     for numbers in rounds(search):
-        for _, cohort in cohorts(members * len(numbers), cohort_size):
-            shared, alone = cohort_macs(prepared, cohort)
+        for recipe, cohort in cohorts(members * len(numbers), cohort_size):
+            teacher = prepared.teacher_of(cohort[0].pair)
+            stream = teacher.key, canonical(recipe.stream)
+            passes = cohort_passes(counter, stream, cohort)
+            shared, alone = cohort_macs(prepared, cohort, passes)
             outcome.tmac += len(search.seeds) * shared / 1e12
             outcome.alone += len(search.seeds) * alone / 1e12
 

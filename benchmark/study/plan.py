@@ -154,6 +154,8 @@ class Plan:
             own. They are neither ranked nor compared with other rows.
         test_images: Number of test images that networks were tested on, and number of all test
             images, if the study tests on a part of them.
+        fixed_views: Number of views in which each training image was shown, from the recipe's
+            `teacher_cache`; None if every epoch had its own.
         trained_on: Number of test images that are identical to training images, and number of all
             test images that are used, if there are such images.
         experiment: Name of the study's experiment in MLflow.
@@ -186,6 +188,7 @@ class Plan:
     stale: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
     test_images: tuple[int, int] | None = None
+    fixed_views: int | None = None
     trained_on: tuple[int, int] | None = None
     experiment: str = ""
     inputs: PlannedInputs | None = None

@@ -134,6 +134,15 @@ class Study(Strict):
                 raise ValueError(problem)
         return self
 
+    @model_validator(mode="after")
+    def _check_teacher_recipes(self) -> Self:
+        for index, pair in enumerate(self.pairs):
+            recipe = pair.teacher.recipe
+            if recipe is not None and recipe.teacher_cache is not None:
+                place = f"pairs[{index}].teacher.recipe"
+                raise ValueError(f"{place} has teacher_cache, but a teacher has none; remove it")
+        return self
+
     @property
     def experiment(self) -> str:
         """Name of the study's experiment in MLflow."""
@@ -314,10 +323,12 @@ def _recipe_problems(study: Study, row: Row) -> Iterator[tuple[Location, str]]:
 
 
 def _unsuitable(recipe: Recipe, streamed: bool) -> str:
-    """Return why an augmentation doesn't suit the kind of images; empty if it does."""
+    """Return why a recipe doesn't suit the kind of images; empty if it does."""
     augmentation = recipe.augmentation
     if streamed and augmentation.crop_padding:
         return "augmentation.crop_padding applies only to resident images; use resized_crop"
     if not streamed and augmentation.resized_crop is not None:
         return "augmentation.resized_crop applies only to streamed images; use crop_padding"
+    if streamed and recipe.teacher_cache is not None:
+        return "teacher_cache applies only to resident images; remove it"
     return ""

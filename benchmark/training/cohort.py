@@ -25,6 +25,7 @@ from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_failure, set_aside
 from benchmark.training.saving import Saver, TeacherClock
 from benchmark.training.stopwatch import Stopwatch
+from benchmark.training.teacher_outputs import TeacherOutputs, teacher_outputs
 from benchmark.training.tracing import TEACHER, Tracer
 from benchmark.training.writing import Writer
 
@@ -58,7 +59,8 @@ def train(
         first = min((member.state.epoch for member in members), default=0)
         last = max((member.length.epochs for member in members), default=0)
 
-        means = _Means(engine, Saver(conditions), writer, heart, tracer)
+        outputs = teacher_outputs(conditions, members, heart, progress)
+        means = _Means(engine, outputs, Saver(conditions), writer, heart, tracer)
         for epoch in range(first, last + 1):
             if any(member.done for member in members):
                 writer.settle()  # some of them may leave
@@ -113,6 +115,7 @@ class _Means:
     """What a cohort trains with, besides its members and their conditions."""
 
     engine: Engine
+    outputs: TeacherOutputs
     saver: Saver
     writer: Writer
     heart: Heartbeat
@@ -124,13 +127,13 @@ def _train_epoch(
 ) -> None:
     engine, heart, tracer = means.engine, means.heart, means.tracer
     data = conditions.data
-    teacher = conditions.teacher
     precision = conditions.recipe.precision
     watch = Stopwatch(data.device)
     clock = TeacherClock(watch)
     views = any(member.needs.views for member in members)
     start = min(member.state.partial.step for member in members)
 
+    means.outputs.enter(epoch, members)
     heart.beat(heartbeat.BATCH)
     batches = data.epoch(conditions.seed, epoch, conditions.recipe, views, start)
     for step, loaded in enumerate(batches, start):
@@ -146,9 +149,9 @@ def _train_epoch(
 
         engine.load(loaded)
         taught = [member for member in turn if member.taught]
-        if teacher is not None and taught:
+        if conditions.teacher is not None and taught:
             with watch.running(), tracer.part(TEACHER), float32_products(precision):
-                engine.teach(teacher, precision)
+                engine.teach(means.outputs, step)
             clock.passed(taught)
 
         for member in turn:

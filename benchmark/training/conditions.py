@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,6 +66,8 @@ class Conditions:
         tested: Whether finished cells are evaluated on the test data; trials of a search never are.
         checkpoint_minutes: Minutes between two checkpoints inside an epoch; None for none.
         engine: How the device runs the steps.
+        outputs: Folder of the teacher's stored outputs, if the recipe has `teacher_cache`; None to
+            run the teacher on every batch.
     """
 
     data: Data
@@ -76,6 +79,7 @@ class Conditions:
     tested: bool = True
     checkpoint_minutes: float | None = None
     engine: EngineChoice = EngineChoice.AUTO
+    outputs: Path | None = None
 
     @property
     def steps(self) -> int:

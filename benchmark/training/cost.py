@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmark.records.journal import Stopped
@@ -49,8 +49,17 @@ def length(method: Method, recipe: Recipe) -> Length:
     return Length(early, recipe.stretched(method.length).epochs)
 
 
-def compute(method: Method, epochs: Length, images: int, student: int, teacher: int) -> float:
+def compute(
+    method: Method,
+    epochs: Length,
+    images: int,
+    student: int,
+    teacher: int,
+    teacher_cache: int | None = None,
+) -> float:
     """Return the multiply-accumulates of training a cell alone, excluding its teacher's training.
+
+    With stored outputs, none of them are there before the training.
 
     Args:
         method: The method.
@@ -58,28 +67,28 @@ def compute(method: Method, epochs: Length, images: int, student: int, teacher: 
         images: Images per epoch.
         student: Multiply-accumulates of the student's forward pass of one image.
         teacher: Multiply-accumulates of the teacher's forward pass of one image.
+        teacher_cache: Number of fixed views, as in the recipe.
     """
     companion = companion_of(method)
     views = _views(method)
-    student_macs = TRAINING_PASSES * student * views
-    companion_macs = companion.macs(student * views, teacher * views)
+    macs = TRAINING_PASSES * student * views + companion.macs(student * views, teacher * views)
+    early_macs = TRAINING_PASSES * student if companion.trains_first else macs
 
-    def per_image(early: bool) -> int:
-        teacher_macs = teacher * views if method.taught(early) else 0
-        return student_macs + companion_macs + teacher_macs
-
-    early_macs = TRAINING_PASSES * student if companion.trains_first else per_image(early=True)
-    late_macs = per_image(early=False)
-    return float(images * (epochs.early * early_macs + epochs.epochs * late_macs))
+    teacher_macs = teacher * teacher_passes([(method, epochs)], teacher_cache)
+    return float(images * (epochs.early * early_macs + epochs.epochs * macs + teacher_macs))
 
 
-def teacher_passes(members: Iterable[tuple[Method, Length]]) -> int:
+def teacher_passes(
+    members: Iterable[tuple[Method, Length]], teacher_cache: int | None = None
+) -> int:
     """Return the number of teacher passes per image in a cohort whose members share them.
 
-    An epoch in which any method needs two views of the images counts as two passes.
+    An epoch in which any method needs two views of the images counts as two passes. With stored
+    outputs, only the first epoch that shows a fixed view counts.
 
     Args:
         members: Method and length of each member.
+        teacher_cache: Number of fixed views, as in the recipe.
     """
     # Many members of a cohort make the same passes in the same epochs.
     distinct = {
@@ -88,11 +97,58 @@ def teacher_passes(members: Iterable[tuple[Method, Length]]) -> int:
     }
     passes: dict[int, int] = {}
     for epochs, taught_early, taught_late, views in distinct:
-        for epoch in range(-epochs.early, epochs.epochs):
-            if taught_early if epoch < 0 else taught_late:
-                passes[epoch] = max(passes.get(epoch, 0), views)
+        for epoch in _taught(epochs, taught_early, taught_late):
+            shown = epoch if teacher_cache is None else epoch % teacher_cache
+            passes[shown] = max(passes.get(shown, 0), views)
 
     return sum(passes.values())
+
+
+def stored_views(method: Method, epochs: Length, teacher_cache: int) -> set[int]:
+    """Return the numbers of the fixed views of which a method needs the teacher's outputs.
+
+    Args:
+        method: The method.
+        epochs: Number of epochs in each stage.
+        teacher_cache: Number of fixed views, as in the recipe.
+    """
+    taught = _taught(epochs, method.taught(True), method.taught(False))
+    return {epoch % teacher_cache for epoch in taught}
+
+
+class PassCounter:
+    """Counts the passes of teachers for one cohort after the other, which share stored outputs."""
+
+    def __init__(self) -> None:
+        self._earlier: dict[Hashable, list[tuple[Method, Length]]] = {}
+
+    def count(
+        self,
+        stream: Hashable,
+        members: Iterable[tuple[Method, Length]],
+        teacher_cache: int | None,
+    ) -> int:
+        """Return the number of passes per image that the next cohort needs.
+
+        Args:
+            stream: What cohorts have in common that read the same outputs, if any are stored.
+            members: Method and length of each member.
+            teacher_cache: Number of fixed views, as in the recipe.
+        """
+        if teacher_cache is None:
+            return teacher_passes(members)
+
+        everyone = self._earlier.setdefault(stream, [])
+        before = teacher_passes(everyone, teacher_cache)
+        everyone += members
+        return teacher_passes(everyone, teacher_cache) - before
+
+
+def _taught(epochs: Length, early: bool, late: bool) -> Iterator[int]:
+    """Yield the epochs with a teacher, given whether each stage has one."""
+    for epoch in range(-epochs.early, epochs.epochs):
+        if early if epoch < 0 else late:
+            yield epoch
 
 
 def _views(method: Method) -> int:

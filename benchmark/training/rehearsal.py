@@ -25,6 +25,7 @@ from benchmark.training.member import Member
 from benchmark.training.precision import float32_products
 from benchmark.training.progress import Progress
 from benchmark.training.stopwatch import Stopwatch, TeacherTime
+from benchmark.training.teacher_outputs import TeacherOutputs
 from benchmark.training.writing import Writer
 
 LEAST, MOST = 2, 10
@@ -264,7 +265,7 @@ class _Rehearsal:
             return
 
         with self._watch.running():
-            self._engine.teach(conditions.teacher, conditions.recipe.precision)
+            self._engine.teach(TeacherOutputs(conditions), 0)
         views = 1 if loaded.second is None else 2
         self._teacher.append(self._watch.read() / views)
 

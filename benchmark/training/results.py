@@ -53,7 +53,8 @@ def _training_costs(
     source = assembly.companion.source(conditions.teacher)
     teacher = 0 if source is None else source.macs()
     trained = replace(assembly.length, epochs=epochs)
-    macs = cost.compute(assembly.method, trained, samples, student, teacher)
+    cached = assembly.recipe.teacher_cache
+    macs = cost.compute(assembly.method, trained, samples, student, teacher, cached)
 
     costs = {
         "compute_tmac": macs / 1e12,

@@ -79,6 +79,18 @@ def test_both_stages_and_two_views_are_counted() -> None:
     assert priced(study, ab=views, mlld=views).passes == STEPS * (1 + 2 * 2)
 
 
+@pytest.mark.parametrize("cohort_size", [None, 1])
+def test_stored_outputs_of_a_teacher_are_priced_once_for_each_view_and_seed(
+    cohort_size: int | None,
+) -> None:
+    recipe = {"epochs": 5, "teacher_cache": 3}
+    study = prepared(tiny(["student", "kd", "at"], recipe=recipe, seeds=[0, 1]))
+    measured = {name_of(cell): replace(NOTHING, teacher=1.0) for cell in study.cells}
+    found = price(study, Rehearsal(frozenset(), measured), cohort_size)
+    assert found.passes == 2 * 3 * STEPS
+    assert found.saved == found.passes
+
+
 def test_the_most_expensive_row_comes_first_and_is_compared_with_the_student_alone() -> None:
     rows: list[Any] = [
         "student",

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.training.member import Member
 from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import StoredOutputs
 from tests.search.helpers import searched, searching, trials
 from tests.support.disks import killed_after
 from tests.support.pretended import CUDA, DispatchedCpu, Sync, pretended_gpu
@@ -169,6 +170,25 @@ def _waits_of_steps(syncs: list[Sync]) -> list[str]:
     allowed = {"Replays._record", "_same"}  # when graphs are recorded and compared
     waits = [sync for sync in syncs if steps & set(sync.callers)]
     return [str(sync) for sync in waits if sync.function not in allowed]
+
+
+def test_a_cell_that_reads_stored_outputs_waits_only_while_they_are_computed(
+    tmp_path: Path,
+) -> None:
+    rows = ("student", "kd", "fitnet", "mlld", "simkd")
+    recipe = {"epochs": 3, "teacher_cache": 2}
+    content = tiny([row(name) for name in rows], recipe=recipe)
+    assert not run(tmp_path / "cpu", content).failed
+    syncs = run_on_gpu(tmp_path / "gpu", content)
+
+    steps = {Member.step.__qualname__, StoredOutputs.of.__qualname__}
+    in_steps = [sync for sync in syncs if steps & set(sync.callers)]
+    assert in_steps
+    known = {"StoredOutputs._open", "Replays._record", "_same"}
+    assert [str(sync) for sync in in_steps if not known & set(sync.callers)] == []
+    for name in rows:
+        own, expected = (bits(folders(tmp_path / place)[f"{name}/0"]) for place in ("gpu", "cpu"))
+        assert own == expected
 
 
 def times(expected: dict[str, int], count: int) -> Counter[str]:

@@ -18,6 +18,7 @@ from benchmark.training.engine_choice import EngineChoice
 from benchmark.training.engines import create
 from benchmark.training.engines.replays import RECORDED, ChangedWithinEpochError
 from benchmark.training.member import Member
+from benchmark.training.teacher_outputs import TeacherOutputs
 from methods import Batch, Method, Output, Terms
 from tests.gpu.members import BATCH, SAMPLES, batch, member
 from tests.support.pretended import CUDA, PretendedGpu, pretended_gpu
@@ -82,8 +83,7 @@ def train(
         for step in range(STEPS):
             with gpu.recording() as record:
                 running.load(batch(CUDA, 100 * epoch + step))
-                assert conditions.teacher is not None
-                running.teach(conditions.teacher, "fp32")
+                running.teach(TeacherOutputs(conditions), step)
                 for own in active:
                     running.step(own, step)
             launches.append(record.launches.total())

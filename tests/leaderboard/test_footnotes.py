@@ -59,6 +59,18 @@ def test_the_legacy_protocol_is_told_beside_the_selection_rule():
     assert "Legacy" not in text(full())
 
 
+def test_fixed_views_are_told_with_their_number_beside_the_selection_rule():
+    assert "fixed view" not in text(full())
+    plan = dataclasses.replace(PLAN, fixed_views=8)
+    assert (
+        "Every training image was shown in 8 fixed views, one per epoch in turn, instead of a new "
+        "one in each epoch, and the teacher's outputs were rounded to half precision: compare "
+        "only with other rows of 8 fixed views."
+    ) in notes(full(), plan)[0]
+    one = dataclasses.replace(PLAN, fixed_views=1)
+    assert "only with other rows of 1 fixed view." in notes(full(), one)[0]
+
+
 def test_test_images_that_were_trained_on_are_counted():
     assert "training images" not in text(full())
     plan = dataclasses.replace(PLAN, trained_on=(1200, 5000))

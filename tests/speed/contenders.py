@@ -27,6 +27,7 @@ from benchmark.training.member import Member
 from benchmark.training.precision import float32_products, slowdown
 from benchmark.training.progress import Progress
 from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import TeacherOutputs
 from benchmark.training.writing import Writer
 from tests.speed.plain import BATCH, CLASSES, PADDING, SIZE, PlainLoop
 
@@ -154,7 +155,7 @@ def cohort(
             with float32_products(way.precision):
                 engine.load(loaded)
                 if any(member.taught for member in members):
-                    engine.teach(teacher, way.precision)
+                    engine.teach(TeacherOutputs(conditions), step)
                 for member in members:
                     engine.step(member, step)
             yield members

@@ -24,6 +24,7 @@ from torchvision import transforms
 
 from benchmark.data import Data, Resident
 from benchmark.data.resident import ResidentSource
+from benchmark.data.view import View
 from benchmark.study.schema import Augmentation, Split, make_dataset
 
 PADDING = 4
@@ -106,7 +107,8 @@ def main() -> None:
     )
 
     def resident_epoch() -> int:
-        batches = source.epoch(indices, options.batch_size, augmentation, 0, 0)
+        view = View(0, 0, len(indices))
+        batches = source.epoch(indices, options.batch_size, augmentation, view)
         return sum(len(batch) for batch in batches)
 
     def loader_epoch() -> int:

@@ -10,6 +10,7 @@ import pytest
 
 import methods
 from benchmark.errors import InputError
+from benchmark.plugins.kinds import AUGMENTATIONS
 from benchmark.study import yamlfile
 from benchmark.study.schema import Tracking
 from benchmark.study.study import Study
@@ -283,6 +284,8 @@ WRONG_OPTIONS = [
     ("accumulate: 1", "20:3: recipe.accumulate: is 1; it must be greater than or equal to 2"),
     ("accumulate: 2.5", "20:3: recipe.accumulate: is 2.5; it must be a valid integer"),
     ("max_hours: 0", "20:3: recipe.max_hours: is 0; it must be greater than 0"),
+    ("teacher_cache: 0", "20:3: recipe.teacher_cache: is 0; it must be greater than or equal to 1"),
+    ("teacher_cache: 1.5", "20:3: recipe.teacher_cache: is 1.5; it must be a valid integer"),
     (
         "precision: fp8",
         "20:3: recipe.precision: is 'fp8'; it must be 'fp32', 'tf32', 'bf16' or 'fp16'",
@@ -389,6 +392,57 @@ def test_fp16_with_dot_is_refused_with_a_remedy(file):
         "14:1: recipe: optimizer 'dot' has two gradients, and precision 'fp16' can scale only one; "
         "use 'bf16' or 'fp32'"
     ]
+
+
+def noise(images, generator):
+    return images
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "flip: true}",
+            "flip: true}\n  teacher_cache: 2\n  mixup: 0.2",
+            "14:1: recipe: teacher_cache needs images that are the same in many epochs, and mixup "
+            "mixes them anew; remove one of the two",
+        ),
+        (
+            "temperature: 2}",
+            "temperature: 2}, recipe: {teacher_cache: 2, cutmix: 1.0}",
+            "11:58: methods[1].recipe: teacher_cache needs images that are the same in many "
+            "epochs, and cutmix mixes them anew; remove one of the two (row 'warm')",
+        ),
+        (
+            "{crop_padding: 2, flip: true}",
+            "{flip: true, own: [noise]}\n  teacher_cache: 2",
+            "14:1: recipe: teacher_cache needs augmentations of single images, and those of "
+            "plug-ins augment batches; remove one",
+        ),
+        (
+            "{crop_padding: 2, flip: true}",
+            "{flip: true}\n  teacher_cache: 2",
+            "1:1: teacher_cache applies only to resident images; remove it",
+        ),
+        (
+            "recipe: {epochs: 4}",
+            "recipe: {epochs: 4, teacher_cache: 2}",
+            "1:1: pairs[0].teacher.recipe has teacher_cache, but a teacher has none; remove it",
+        ),
+    ],
+    ids=["mixup", "a row's cutmix", "an augmentation of a plug-in", "streamed", "a teacher"],
+)
+def test_a_teacher_cache_is_refused_where_no_view_can_be_fixed(file, old, new, message):
+    text = changed(old, new)
+    if "resident" in message:
+        text = text.replace(
+            "dataset: digits", "dataset: {name: folder/mine, image_size: 8, loading: streamed}"
+        )
+    AUGMENTATIONS.add("noise", noise, noise)
+    try:
+        assert refused(file, text) == [message]
+    finally:
+        AUGMENTATIONS.remove_origin(__name__)
 
 
 def test_every_mistake_has_a_line_of_its_own(file):

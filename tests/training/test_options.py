@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dot": {"optimizer": {"name": "dot", "lr": 0.02}, "accumulate": 2, "clip_norm": 0.5},
     "polynomial": {"schedule": {"name": "polynomial", "power": 0.9, "warmup_epochs": 1}},
     "onecycle": {"schedule": "onecycle"},
+    "teacher cache": {"teacher_cache": 1},
 }
 
 

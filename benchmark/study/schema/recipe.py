@@ -80,6 +80,15 @@ class Recipe(Strict):
     is evaluated as if it were complete. An early stage is never cut, and at least one epoch of the
     main training follows it."""
 
+    teacher_cache: Count | None = None
+    """Resident images only: number K of fixed views in which each training image is shown. Epoch e,
+    counted from 0, shows view e mod K instead of a view of its own. The teacher's outputs for a
+    view are computed once for all training images, rounded to half precision and kept in the
+    workspace (`data/teacher-outputs`). Later epochs, searches and studies with the same teacher,
+    data, augmentation and seed read them instead of running the teacher. K fixed views are fewer
+    augmentations and therefore another protocol: such rows compare only with rows of the same K.
+    For a teacher that trains with this recipe, every epoch has views of its own."""
+
     @property
     def identity(self) -> dict[str, Any]:
         """The options that determine the training."""
@@ -91,10 +100,13 @@ class Recipe(Strict):
 
         Only cells that agree in these options can be trained side by side.
         """
-        return self.model_dump(
-            include={"batch_size", "augmentation", "mixup", "cutmix", "precision"},
-            exclude_none=True,
-        )
+        options = {"batch_size", "augmentation", "mixup", "cutmix", "precision", "teacher_cache"}
+        return self.model_dump(include=options, exclude_none=True)
+
+    @property
+    def for_teachers(self) -> Recipe:
+        """The recipe for a teacher, which has no teacher of its own."""
+        return self.model_copy(update={"teacher_cache": None})
 
     def stretched(self, factor: float) -> Recipe:
         """Return the recipe for training `factor` times as long.
@@ -107,6 +119,20 @@ class Recipe(Strict):
         schedule = self.schedule.stretched(factor)
         epochs = max(1, round(factor * self.epochs))
         return self.model_copy(update={"epochs": epochs, "schedule": schedule})
+
+    @model_validator(mode="after")
+    def _check_teacher_cache(self) -> Self:
+        if self.teacher_cache is None:
+            return self
+
+        mixed = [key for key in ("mixup", "cutmix") if getattr(self, key) is not None]
+        if mixed:
+            problem = "teacher_cache needs images that are the same in many epochs"
+            raise ValueError(f"{problem}, and {mixed[0]} mixes them anew; remove one of the two")
+        if self.augmentation.own:
+            problem = "teacher_cache needs augmentations of single images"
+            raise ValueError(f"{problem}, and those of plug-ins augment batches; remove one")
+        return self
 
     @model_validator(mode="after")
     def _check_precision(self) -> Self:

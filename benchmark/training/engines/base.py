@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from benchmark.data import Loaded
 from benchmark.training.member import Member
-from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import TeacherOutputs
 
 
 class Engine(ABC):
@@ -23,12 +23,12 @@ class Engine(ABC):
         """Take the batch of the next step."""
 
     @abstractmethod
-    def teach(self, teacher: Teacher, precision: str) -> None:
-        """Run the teacher on the batch.
+    def teach(self, outputs: TeacherOutputs, step: int) -> None:
+        """Get the teacher's output for the batch.
 
         Args:
-            teacher: The teacher.
-            precision: The recipe's precision.
+            outputs: Where the cohort gets it from.
+            step: Index of the batch in the epoch.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.data import Loaded
 from benchmark.training.engines.base import Engine
 from benchmark.training.member import Member
-from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import TeacherOutputs
 from methods import Output
 
 
@@ -21,10 +21,10 @@ class Eager(Engine):
         self._loaded = loaded
         self._output = None
 
-    def teach(self, teacher: Teacher, precision: str) -> None:
-        """Run the teacher on the batch."""
+    def teach(self, outputs: TeacherOutputs, step: int) -> None:
+        """Get the teacher's output for the batch."""
         assert self._loaded is not None
-        self._output = teacher.output(self._loaded, precision)
+        self._output = outputs.of(self._loaded, step)
 
     def step(self, member: Member, step: int) -> None:
         """Train a member on the batch."""

@@ -21,8 +21,9 @@ from benchmark.training.engines.replays import Lane, Moment, Replays
 from benchmark.training.engines.slots import Slot
 from benchmark.training.member import Member
 from benchmark.training.stage import Stage
-from benchmark.training.teacher import Teacher
+from benchmark.training.teacher_outputs import TeacherOutputs
 from benchmark.training.work import Work
+from methods import Output
 
 LANES = 4
 """Streams on which members train side by side. Small networks leave most of a GPU idle."""
@@ -76,12 +77,16 @@ class Graphs(Engine):
         self._turn = 1 - self._turn
         self._slots[self._turn].fill(loaded, torch.cuda.current_stream(self._device))
 
-    def teach(self, teacher: Teacher, precision: str) -> None:
+    def teach(self, outputs: TeacherOutputs, step: int) -> None:
         """Run the teacher on the batch, beside the members' steps on the batch before."""
         slot = self._slots[self._turn]
+        if not outputs.computes:
+            self._hold(outputs.of(slot.loaded, step))
+            return
+
         work = Work(
             begin=lambda: None,
-            run=lambda: slot.hold(teacher.output(slot.loaded, precision)),
+            run=lambda: slot.hold(outputs.of(slot.loaded, step)),
             tensors=slot.tensors,
         )
         if slot.output is None:
@@ -130,6 +135,15 @@ class Graphs(Engine):
         self._taught.forget()
         for seat in self._seats.values():
             seat.replays.forget()
+
+    def _hold(self, output: Output) -> None:
+        """Copy an output that was stored into the slot of the batch."""
+        slot = self._slots[self._turn]
+        if not slot.can_hold(output):  # members need other taps than in the epoch before
+            self._renew(slot.loaded)
+            loaded, slot = slot.loaded, self._slots[self._turn]
+            slot.fill(loaded, torch.cuda.current_stream(self._device))
+        slot.hold(output)
 
     def _seat(self, member: Member) -> _Seat:
         """Return the seat of a member; a new one at the start of each stage."""

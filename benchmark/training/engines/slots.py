@@ -56,6 +56,12 @@ class Slot:
             if own is not None and value is not None:
                 own.copy_(value, non_blocking=True)
 
+    def can_hold(self, output: Output) -> bool:
+        """Return whether there is room for an output of the teacher."""
+        expected = {name: _form(value) for name, value in self.tensors().items()}
+        forms = {name: _form(value) for name, value in _tensors(output).items()}
+        return self.output is None or forms == expected
+
     def hold(self, output: Output) -> Tensor:
         """Copy the teacher's output into the slot, and return its logits there."""
         if self.output is None:

@@ -40,12 +40,19 @@ class Member:
     def __init__(self, task: Task, conditions: Conditions, progress: Progress, writer: Writer):
         """Build all parts, and resume from the newest checkpoint if there is one.
 
+        Args:
+            task: The cell.
+            conditions: Data and settings shared with the rest of the cohort.
+            progress: Receives the events of the cell.
+            writer: Writes the checkpoints and the records of epochs.
+
         Raises:
             InputError: A part cannot be built, or a file cannot be read or written.
         """
         self.task = task
         self.conditions = conditions
-        self._progress, self._writer = progress, writer
+        self._progress = progress
+        self._writer = writer
 
         task.folder.begin(task.configuration)
         self.parts = assemble(task, conditions)
@@ -132,9 +139,9 @@ class Member:
 
     def finish(self) -> None:
         """Select weights by the study's rule, evaluate them, and record the results."""
-        folder, state, conditions = self.task.folder, self.state, self.conditions
+        folder, state = self.task.folder, self.state
         epoch = state.epoch - 1
-        if conditions.select == "best_val":
+        if self.conditions.select == "best_val":
             epoch = state.tally.best_epoch
             self.parts.load_weights(folder.read_best(epoch))
         else:
@@ -142,7 +149,8 @@ class Member:
 
         digest = folder.save_weights(self.parts.weights())
         self._recorder.trained(epoch, digest, self.length.stopped(state.epoch))
-        metrics = results.measure(self.parts, state.tally, state.epoch, conditions, folder.path)
+        path = folder.path
+        metrics = results.measure(self.parts, state.tally, state.epoch, self.conditions, path)
         self._recorder.finish(epoch, digest, metrics)
 
     def fail(self, error: BaseException) -> None:

@@ -148,6 +148,7 @@ def test_a_row_that_fails_is_named_and_the_others_are_measured(
     assert set(found.figures) == {TRAINING, "pair / student", "pair / kd"}
 
 
+@pytest.mark.slow
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("clean")
 def test_a_row_that_ends_its_process_is_named_and_the_others_are_measured(

@@ -111,7 +111,7 @@ def slow(*values: Any) -> Any:
             "the process was killed by SIGABRT in epoch 2, step 2",
             marks=pytest.mark.slow,
         ),
-        (sick.HANG, "the process made no progress for 0.05 minutes in epoch 2, step 2"),
+        slow(sick.HANG, "the process made no progress for 0.05 minutes in epoch 2, step 2"),
     ],
 )
 def test_a_cell_that_ends_its_process_is_tried_again_alone_and_fails_with_the_reason(
@@ -215,6 +215,7 @@ def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
     }
 
 
+@pytest.mark.slow
 def test_a_worker_process_trains_on_images_that_processes_of_its_own_decode(
     process: ProcessExecutor, workspace: Path
 ) -> None:

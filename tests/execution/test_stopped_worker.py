@@ -84,6 +84,7 @@ def run_on_slow_disk(
     execution_run.run(prepared, Session(files, str(path), device, known, progress, executor))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "epochs"), [(0.5, 1), pytest.param(60.0, 0, marks=pytest.mark.slow)]
 )

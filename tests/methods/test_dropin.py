@@ -110,6 +110,7 @@ def test_a_method_that_breaks_a_promise_is_reported(checkout: Path) -> None:
         broken.unlink()
 
 
+@pytest.mark.slow
 def test_a_new_method_is_in_the_star_of_a_study_and_is_trained(
     checkout: Path, workspace: Path
 ) -> None:

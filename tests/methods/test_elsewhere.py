@@ -127,6 +127,7 @@ def test_a_file_whose_name_imports_another_module_is_refused(folder):
         subjects_of("random.py", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.subprocess
 def test_the_command_runs_every_conformance_test_from_an_empty_folder(elsewhere):
     folder, run = elsewhere

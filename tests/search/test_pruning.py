@@ -60,6 +60,7 @@ def epochs(workspace: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
 def test_a_search_on_a_slow_disk_prunes_the_same_trials_after_the_same_epochs(
     pruner: str,

@@ -81,7 +81,7 @@ PLACES = [
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(PLACES[1:11:5] + PLACES[11::2], id="some writes"),
+        pytest.param(PLACES[1:11:5] + PLACES[11::5], id="some writes"),
         pytest.param(PLACES, id="every write", marks=pytest.mark.slow),
     ],
 )
@@ -126,6 +126,7 @@ def states(workspace: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_follower_and_mlflow_ends_with_every_run_once(
     tracked: Tracked, workspace: Path, tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_own_things_are_trained_and_compared(project: Project, trained: Ended) -
     assert "absolute" in trained.out
 
 
+@pytest.mark.slow
 def test_the_python_interface_reads_them_beside_packages_of_the_same_names(
     project: Project, trained: Ended
 ) -> None:

@@ -29,6 +29,7 @@ def test_damaged_files_are_healed_or_named() -> None:
     assert found["healed or made again"] > 0
 
 
+@pytest.mark.slow
 def test_studies_with_mistakes_are_refused_in_lines_that_name_the_place() -> None:
     found = figures("studies")
     assert found["studies"] == found["accepted"] + found["refused"] == 60

@@ -66,7 +66,7 @@ def without_driver(gpu: Gpu) -> Iterator[None]:
         "current_device": lambda: 0,
         "current_stream": lambda *_, **__: gpu.streams.current,
         "default_generators": (_Generator(),),
-        "device": lambda _: nullcontext(),
+        "device": nullcontext,
         "get_device_name": lambda *_: "pretended",
         "graph": gpu.recording_graph,
         "graph_pool_handle": Pool,
@@ -76,6 +76,7 @@ def without_driver(gpu: Gpu) -> Iterator[None]:
         "max_memory_allocated": lambda *_: 0,
         "mem_get_info": lambda *_: (2**36, 2**37),
         "memory_allocated": lambda *_: 0,
+        "reset_peak_memory_stats": lambda *_: None,
         "stream": lambda stream: entered(gpu.streams, stream),
         "synchronize": gpu.synchronize,
     }

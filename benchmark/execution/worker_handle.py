@@ -28,6 +28,9 @@ from benchmark.training.writing import LAST_SECONDS
 POLL_SECONDS = 0.5
 """Longest time between two looks at the heartbeat."""
 
+START_SECONDS = 2.0
+"""Time until a process that is told to stop begins to: the operation that runs ends first."""
+
 GRACE_SECONDS = 5.0
 """Time that a process has to end after it closed its connection."""
 
@@ -93,7 +96,7 @@ class WorkerHandle:
         """
         self._process.send_signal(STOP_SIGNAL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(LAST_SECONDS)
+            self._process.wait(LAST_SECONDS + START_SECONDS)
 
         self._end()
         self._connection.close()

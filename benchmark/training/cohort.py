@@ -175,7 +175,7 @@ def _train_epoch(
 
 def _save_due(members: Sequence[Member], step: int, clock: TeacherClock, means: _Means) -> None:
     """Save members inside an epoch if it is time for it."""
-    due = means.saver.due(members, step)
+    due = means.saver.due(members, step, means.engine.proves)
     if not due:
         return
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 class EngineChoice(StrEnum):
     """How steps are run.
 
-    The choice is no part of a cell's identity, because it changes no result.
+    The choice is no part of a cell's identity, because a step gives the same bits in each way.
 
     Attributes:
         AUTO: As CUDA graphs on a GPU, and as they are written elsewhere.

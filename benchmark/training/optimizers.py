@@ -16,6 +16,9 @@ from benchmark.training.losses import Loss
 from benchmark.training.scaling import Scaler
 from methods import Dot
 
+RECORDABLE = (torch.optim.SGD, torch.optim.AdamW)
+"""Optimizers whose updates, if fused, read everything that changes from tensors."""
+
 SCALER = "scaler"
 """Prefix of the names of the loss scaling's state."""
 
@@ -52,8 +55,11 @@ class Optimizer:
         """Why updates cannot be recorded as a CUDA graph; empty if they can."""
         if self._scaler is not None:
             return "in fp16, each step waits to see whether a gradient overflowed"
-        if not all(isinstance(group["lr"], Tensor) for group in self._optimizer.param_groups):
-            return "the optimizer takes its learning rate as a number, which a graph would freeze"
+        if type(self._optimizer) not in RECORDABLE:
+            return "the optimizer computes with numbers that a graph would freeze"
+        groups = self._optimizer.param_groups
+        if not all(group["fused"] and isinstance(group["lr"], Tensor) for group in groups):
+            return "the optimizer computes with numbers that a graph would freeze"
         return ""
 
     def set_rate(self, rate: float) -> None:
@@ -144,8 +150,8 @@ class Optimizer:
             return self._scaler.step(self._optimizer)
 
         for group in self._optimizer.param_groups:
-            # torch wants the setting while a graph is recorded, and only then.
-            if "capturable" in group and group["params"][0].is_cuda:
+            # torch wants AdamW's setting while a graph is recorded, and only then.
+            if "capturable" in group and group["params"][0].is_cuda and not self.unrecordable:
                 group["capturable"] = torch.cuda.is_current_stream_capturing()
         self._optimizer.step()
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmark.training.conditions import Conditions
 from benchmark.training.member import Member
@@ -28,12 +28,18 @@ class Saver:
         self._saved = time.monotonic()
         self._waiting: list[Member] = []
 
-    def due(self, members: Sequence[Member], step: int) -> list[Member]:
+    def due(
+        self,
+        members: Sequence[Member],
+        step: int,
+        proves: Callable[[Member], bool] = lambda _: True,
+    ) -> list[Member]:
         """Return the members to save now.
 
         Args:
             members: The members that have trained on the batch.
             step: Index of the batch in the epoch.
+            proves: Returns whether the engine vouches for a member's state.
         """
         if self._seconds is None or step == self._last_step:
             self._waiting = []  # the end of the epoch saves everything
@@ -47,7 +53,7 @@ class Saver:
         ready = [
             member
             for member in self._waiting
-            if member in members and member.state.stage.completes_update(step)
+            if member in members and member.state.stage.completes_update(step) and proves(member)
         ]
         self._waiting = [member for member in self._waiting if member not in ready]
         return ready

@@ -60,16 +60,18 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the writing; after an error, within `LAST_SECONDS` and without reports.
+        """Finish the writing; after an error, without reports.
 
-        What is left over then is not written.
+        What has not begun `LAST_SECONDS` after an error is not written.
         """
         try:
             if error is None:
                 self.settle()
         finally:
-            wait([job.written for job in self._jobs], LAST_SECONDS)
-            self._thread.shutdown(cancel_futures=True)
+            try:
+                wait([job.written for job in self._jobs], LAST_SECONDS)
+            finally:
+                self._thread.shutdown(cancel_futures=True)
 
     def submit(
         self, member: Isolable, write: Callable[[], None], report: Callable[[], None]
@@ -77,7 +79,7 @@ class Writer:
         """Write files while the training goes on.
 
         Args:
-            member: The member that they are of.
+            member: The member to which they belong.
             write: Writes them.
             report: Called later by `report` or `settle`, if they were written without an error.
         """

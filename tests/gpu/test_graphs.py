@@ -212,7 +212,9 @@ def test_a_method_that_cannot_be_replayed_trains_as_it_is_written_and_the_user_i
     assert own.startswith("no CUDA graphs: ")
     assert reason in own
     assert other == RECORDED
-    assert graphs.warnings == [f"kd: trains more slowly, with {own}"]
+    assert graphs.warnings == [
+        f"kd: runs without CUDA graphs, more slowly: {own.removeprefix('no CUDA graphs: ')}"
+    ]
 
 
 def test_a_method_that_puts_new_tensors_in_place_of_its_buffers_is_not_replayed(
@@ -264,7 +266,7 @@ def test_steps_are_not_recorded_if_there_is_no_memory_for_it(
         ({"accumulate": 2}, "gradients are accumulated, so that steps differ"),
         (
             {"optimizer": {"name": "dot", "lr": 0.05, "delta": 0.05}},
-            "the optimizer takes its learning rate as a number, which a graph would freeze",
+            "the optimizer computes with numbers that a graph would freeze",
         ),
     ],
     ids=["accumulation", "dot"],
@@ -276,6 +278,25 @@ def test_what_a_graph_would_freeze_is_known_beforehand_and_no_reason_to_warn(
     assert_equal(graphs, eager)
     assert graphs.notes == [f"no CUDA graphs: {reason}"]
     assert graphs.warnings == []
+
+
+def test_a_member_that_is_to_be_saved_inside_an_epoch_takes_a_step_that_is_compared_first(
+    tmp_path: Path,
+) -> None:
+    proven = {}
+    with pretended_gpu():
+        own = member("kd", CUDA, tmp_path)
+        conditions = replace(own.conditions, engine=GRAPHS)
+        running = create(conditions, print)
+        for number in range(STEPS + 3):
+            own.state.epoch, step = divmod(number, STEPS)
+            running.load(batch(CUDA, number))
+            running.teach(TeacherOutputs(conditions), step)
+            running.step(own, step)
+            if own.state.epoch == 1:
+                proven[step] = running.proves(own)
+
+    assert proven == {0: True, 1: False, 2: True}
 
 
 def test_adamw_with_averaged_and_clipped_weights_is_replayed(tmp_path: Path) -> None:

@@ -49,14 +49,16 @@ Finding = tuple[str, str, str]
 def unordered(data: Data) -> Iterator[Finding]:
     """Yield the operations of each row that PyTorch calls not deterministic."""
     torch.use_deterministic_algorithms(True, warn_only=True)
-    for row in ROWS:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for _ in islice(cohort(PAIR, [row], data, EAGER), 2):
-                pass
-        names = sorted({str(warning.message).split()[0] for warning in caught})
-        yield "not deterministic", row, ", ".join(names) or "-"
-    torch.use_deterministic_algorithms(False)
+    try:
+        for row in ROWS:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                for _ in islice(cohort(PAIR, [row], data, EAGER), 2):
+                    pass
+            names = sorted({str(warning.message).split()[0] for warning in caught})
+            yield "not deterministic", row, ", ".join(names) or "-"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def steps(data: Data) -> Iterator[Finding]:
@@ -85,7 +87,7 @@ def tests() -> Iterator[Finding]:
     """Yield the last line that the tests print."""
     ended = subprocess.run([sys.executable, *TESTS], capture_output=True, text=True, check=False)
     print(ended.stdout[-5000:])
-    yield "tests", TESTS[-1], ended.stdout.strip().splitlines()[-1]
+    yield "tests", TESTS[-1], f"code {ended.returncode}: {ended.stdout.strip()[-200:]}"
 
 
 def found(part: Callable[[Data], Iterator[Finding]], data: Data) -> Iterator[Finding]:

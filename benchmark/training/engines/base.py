@@ -40,6 +40,10 @@ class Engine(ABC):
             step: Index of the batch in the epoch.
         """
 
+    def proves(self, member: Member) -> bool:
+        """Return whether a member may be saved; if not, it may after one of its next steps."""
+        return True
+
     def join(self) -> None:  # noqa: B027  (an engine may do its work in order)
         """Make all later work on the device wait for the steps so far."""
 

@@ -38,18 +38,20 @@ class _Seat:
         stage: The stage that the replays belong to.
         replays: The member's graphs.
         epoch: The epoch of the latest step.
+        is_due: Whether the member is to be saved as soon as its state is proven.
     """
 
     lane: Lane
     stage: Stage
     replays: Replays
     epoch: int | None = None
+    is_due: bool = False
 
 
 class Graphs(Engine):
     """Records the steps of members and teacher, and replays those that are proven equal."""
 
-    settling = 4  # the first, one recorded for each slot, and the first replay after that
+    settling = 5  # of the teacher: one to fill each slot, one more, and one recorded for each slot
 
     def __init__(self, conditions: Conditions, warn: Callable[[str], None]):
         """Start without graphs.
@@ -93,7 +95,7 @@ class Graphs(Engine):
             work.run()
             return
 
-        self._taught.step(work, self._turn, Moment.WITHIN)
+        self._taught.step(work, self._turn, Moment.WITHIN if step else Moment.FIRST)
         self._tell("the teacher", self._taught)
 
     def step(self, member: Member, step: int) -> None:
@@ -111,6 +113,17 @@ class Graphs(Engine):
         self._tell(member.task.label, seat.replays)
         if seeds.has_drawn(self._device):
             self._move_first(seat)
+
+    def proves(self, member: Member) -> bool:
+        """Return whether a member's state is not the outcome of replays that are yet to be proven.
+
+        If it is, the member's next step proves it.
+        """
+        seat = self._seats.get(member)
+        if seat is None or seat.replays.proven:
+            return True
+        seat.is_due = True
+        return False
 
     def join(self) -> None:
         """Make the main stream wait for all lanes, and drop the graphs of members that left."""
@@ -151,23 +164,24 @@ class Graphs(Engine):
         if seat is not None and seat.stage is member.state.stage:
             return seat
 
-        lane = self._lanes[len(self._seats) % LANES] if seat is None else seat.lane
+        lane = self._lanes[len(self._seats) % len(self._lanes)] if seat is None else seat.lane
         seat = _Seat(lane, member.state.stage, _replays(member, lane))
         self._seats[member] = seat
         return seat
 
     def _moment(self, seat: _Seat, member: Member, step: int) -> Moment:
         is_first = seat.epoch != member.state.epoch
-        seat.epoch = member.state.epoch
+        is_last = step == self._steps - 1 or seat.is_due
+        seat.epoch, seat.is_due = member.state.epoch, False
         if is_first:
             return Moment.FIRST
-        return Moment.LAST if step == self._steps - 1 else Moment.WITHIN
+        return Moment.LAST if is_last else Moment.WITHIN
 
     def _move_first(self, seat: _Seat) -> None:
         """Move a member to the first lane, which all share that draw random numbers on the GPU.
 
-        PyTorch keeps the seed for graphs in one place on the device, so that graphs that draw must
-        not run at the same time.
+        Some versions of PyTorch keep the seed of all graphs in one place on the device, so that
+        graphs that draw must not run at the same time.
         """
         first = self._lanes[0]
         if seat.lane is not first:
@@ -179,7 +193,7 @@ class Graphs(Engine):
         """Warn once if graphs turned out not to work."""
         if replays.unexpected:
             replays.unexpected = False
-            self._warn(f"{name}: trains more slowly, with {replays.note}")
+            self._warn(f"{name}: runs without CUDA graphs, more slowly: {replays.reason}")
 
 
 def _replays(member: Member, lane: Lane) -> Replays:

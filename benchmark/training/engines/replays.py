@@ -3,14 +3,18 @@
 A graph repeats the operations of one step with the addresses and numbers of that step. It is
 therefore wrong for work that depends on more than the contents of tensors, and unproven on every
 device that it has not run on. So a graph is used only after it has left the same bits as the work
-itself, and is compared with it again in the first and the last step of each epoch.
+itself. Those of members are compared with it again in the first and the last step of each epoch,
+and before a member is saved inside one; that of the teacher in the first step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -27,8 +31,15 @@ UNREPEATABLE = "a step does not give the same bits twice on this device"
 MOVES = "its steps replace tensors instead of writing into them"
 
 
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""The integers with as many bytes as a floating-point number."""
+
+
 class Moment(Enum):
-    """The position of a step in its epoch: a graph is compared in the first and the last one."""
+    """The position of a step in its epoch. A graph is compared in the first and the last step.
+
+    A step after which a member is saved counts as a last one.
+    """
 
     FIRST = "first"
     WITHIN = "within"
@@ -49,25 +60,60 @@ class ChangedWithinEpochError(RuntimeError):
 class Lane:
     """A stream of a device, and the memory that the graphs replayed on it share.
 
+    The graphs of a lane run one after another, so that each may use all of the memory.
+
     Attributes:
         stream: The stream.
-        pool: The memory. The graphs run one after another, so that each may use all of it.
     """
 
     def __init__(self, device: torch.device):
         self._device = device
         self.stream = torch.cuda.Stream(device)
-        self.pool = torch.cuda.graph_pool_handle()
+        self._pool: Any = None
+        self._graphs: WeakSet[Graph] = WeakSet()
 
-    def has_room(self) -> bool:
-        """Return whether memory is free for a recorded step beside the step as it is written."""
-        torch.cuda.empty_cache()
+    def has_room(self, state: int) -> bool:
+        """Return whether memory is free for a recorded step beside the step as it is written.
+
+        Args:
+            state: Size of all that the step changes, in bytes, of which a comparison keeps copies.
+        """
+        with suppress(RuntimeError):  # PyTorch 2.11 refuses it after a failed recording
+            torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self._device)
         peak = torch.cuda.max_memory_allocated(self._device)
-        return free >= 2 * (peak - torch.cuda.memory_allocated(self._device))
+        step = peak - torch.cuda.memory_allocated(self._device)
+        return free >= 2 * step + 2 * state
+
+    def record(self, run: Callable[[], Tensor]) -> Graph:
+        """Record operations without running them.
+
+        Raises:
+            Exception: They cannot be recorded.
+        """
+        # PyTorch does not free a pool without graphs in time to use it again.
+        pool = self._pool if self._graphs else torch.cuda.graph_pool_handle()
+        self._pool = None  # nor is a pool of any use after an error
+
+        # cuBLAS keeps its workspace from earlier steps, but frees it along with any graph. One that
+        # is made while recording belongs to the pool.
+        torch._C._cuda_clearCublasWorkspaces()
+        recorded = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.stream(self.stream),  # after an error, torch.cuda.graph does not go back
+            torch.cuda.graph(
+                recorded, pool=pool, stream=self.stream, capture_error_mode="thread_local"
+            ),
+        ):
+            row = run()
+
+        self._pool = pool
+        graph = Graph(recorded, row)
+        self._graphs.add(graph)
+        return graph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """A recorded step.
 
@@ -94,18 +140,20 @@ class Replays:
     Attributes:
         reason: Why the steps are not replayed; empty while nothing speaks against it.
         unexpected: Whether the reason was found when a step was recorded or compared.
+        proven: Whether the latest step ran as it is written, or was compared with it.
     """
 
     def __init__(self, lane: Lane, reason: str = "", *, by_epoch: bool = False):
         """Replay nothing yet.
 
         Args:
-            lane: Where the graphs run; all steps are called on its stream.
+            lane: Where the graphs are recorded.
             reason: Why the steps cannot be replayed; empty if they can.
             by_epoch: Whether the numbers of the steps change from epoch to epoch.
         """
         self.reason = reason
         self.unexpected = False
+        self.proven = True
         self._lane = lane
         self._by_epoch = by_epoch
         self._graphs: dict[int, Graph] = {}
@@ -130,6 +178,7 @@ class Replays:
         Raises:
             ChangedWithinEpochError: The replays since the beginning of the epoch cannot be right.
         """
+        self.proven = True
         if self.reason or not self._is_warm:
             self._is_warm = True
             return at_once(work)
@@ -140,6 +189,7 @@ class Replays:
         if graph is None:
             return self._record(work, slot)
         if moment is Moment.WITHIN:
+            self.proven = False
             return graph.replay(work)
         return self._check(graph, work, moment)
 
@@ -155,27 +205,19 @@ class Replays:
 
     def _record(self, work: Work, slot: int) -> Tensor:
         """Record a step, and take it."""
-        if not self._lane.has_room():
+        if not self._lane.has_room(sum(value.nbytes for value in work.tensors().values())):
             self._give_up(NO_ROOM)
             return at_once(work)
 
         before = _copies(work.tensors())
-        recorded = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(
-                recorded,
-                pool=self._lane.pool,
-                stream=self._lane.stream,
-                capture_error_mode="thread_local",
-            ):
-                row = work.run()
-        except RuntimeError as error:
+            graph = self._lane.record(work.run)
+        except Exception as error:  # if it is not due to the recording, the step raises it again
             _write(before, work.tensors())
-            self._give_up(first_line(error))
+            self._give_up(first_line(_cause(error)))
             return at_once(work)
 
         _write(before, work.tensors())  # Python may have put unwritten memory in their place
-        graph = Graph(recorded, row)
         comparison = _compare(graph, work)
         if comparison.verdict is Verdict.EQUAL:
             self._graphs[slot] = graph
@@ -208,6 +250,7 @@ class Verdict(Enum):
     UNEQUAL = UNEQUAL
     UNREPEATABLE = UNREPEATABLE
     MOVES = MOVES
+    NO_ROOM = NO_ROOM
 
 
 @dataclass(frozen=True)
@@ -229,12 +272,16 @@ def _compare(graph: Graph, work: Work) -> Comparison:
     The state afterwards is that of the step as it is written.
     """
     addresses = _addresses(work.tensors())
-    before = _copies(work.tensors())
+    try:
+        before, after = _copies(work.tensors()), _copies(work.tensors())
+    except torch.OutOfMemoryError:
+        return Comparison(at_once(work), Verdict.NO_ROOM)
+
     row = at_once(work)
-    after = _copies(work.tensors())
     if _addresses(work.tensors()) != addresses:
         return Comparison(row, Verdict.MOVES)
 
+    _write(work.tensors(), after)
     _write(before, work.tensors())
     replayed = graph.replay(work)
     if _same([*after.values(), row], [*work.tensors().values(), replayed]):
@@ -261,10 +308,23 @@ def _addresses(tensors: Tensors) -> dict[str, int]:
 
 
 def _same(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> bool:
-    """Return whether tensors are equal, or not numbers in the same places; waits once."""
+    """Return whether tensors have the same bits; waits once."""
     pairs = zip(expected, actual, strict=True)
     return bool(torch.stack([_equal(value, other).all() for value, other in pairs]).all())
 
 
 def _equal(value: Tensor, other: Tensor) -> Tensor:
-    return (value == other) | (value.isnan() & other.isnan())
+    return _bits(value) == _bits(other)
+
+
+def _bits(value: Tensor) -> Tensor:
+    """Return a tensor's bits as integers."""
+    return value.view(INTEGERS[value.itemsize]) if value.is_floating_point() else value
+
+
+def _cause(error: Exception) -> BaseException:
+    """Return the error that ended a recording, which PyTorch reports as a failed recording."""
+    cause: BaseException = error
+    while cause.__context__ is not None:
+        cause = cause.__context__
+    return cause

@@ -33,7 +33,7 @@ PER_EPOCH = {
 """Waits of a cohort in an epoch, by the function that waits."""
 
 PER_RECORDING = {
-    "Replays._record": 1,  # PyTorch's, before a graph is recorded
+    "Lane.record": 1,  # PyTorch's, before a graph is recorded
     "_same": 1,  # the comparison of its first replay
 }
 """Waits for each graph, of which a member has two in each stage, as has the teacher."""
@@ -167,7 +167,7 @@ def test_no_step_of_a_cohort_waits_in_any_stage(on_gpu: tuple[Path, list[Sync]])
 def _waits_of_steps(syncs: list[Sync]) -> list[str]:
     """Return the waits in steps of members and in passes of their teacher."""
     steps = {Member.step.__qualname__, Teacher.output.__qualname__}
-    allowed = {"Replays._record", "_same"}  # when graphs are recorded and compared
+    allowed = {"Lane.record", "_same"}  # when graphs are recorded and compared
     waits = [sync for sync in syncs if steps & set(sync.callers)]
     return [str(sync) for sync in waits if sync.function not in allowed]
 
@@ -184,7 +184,7 @@ def test_a_cell_that_reads_stored_outputs_waits_only_while_they_are_computed(
     steps = {Member.step.__qualname__, StoredOutputs.of.__qualname__}
     in_steps = [sync for sync in syncs if steps & set(sync.callers)]
     assert in_steps
-    known = {"StoredOutputs._open", "Replays._record", "_same"}
+    known = {"StoredOutputs._open", "Lane.record", "_same"}
     assert [str(sync) for sync in in_steps if not known & set(sync.callers)] == []
     for name in rows:
         own, expected = (bits(folders(tmp_path / place)[f"{name}/0"]) for place in ("gpu", "cpu"))

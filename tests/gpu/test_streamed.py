@@ -54,7 +54,7 @@ def test_streamed_cells_on_the_gpu_equal_those_of_the_cpu_and_wait_for_no_batch(
         assert bits(cell) == bits(expected[name])
 
     steps = {Member.step.__qualname__, Teacher.output.__qualname__}
-    known = {"Replays._record", "_same"}  # when graphs are recorded and compared
+    known = {"Lane.record", "_same"}  # when graphs are recorded and compared
     waits = [sync for sync in gpu.record.syncs if steps & set(sync.callers)]
     assert [str(sync) for sync in waits if sync.function not in known] == []
     loading = {sync.place for sync in gpu.record.syncs if LOAD in sync.callers}

@@ -194,7 +194,7 @@ def _print_summary(summary: Summary, prepared: Prepared) -> None:
         f"{len(summary.failed)} failed"
     )
     if summary.saved_seconds >= 1:
-        share = 100 * summary.saved_seconds / summary.alone_seconds
+        share = 100 * summary.saved_seconds / max(summary.alone_seconds, summary.saved_seconds)
         tell(
             f"sharing the teachers' forward passes saved {duration(summary.saved_seconds)}, "
             f"{share:.0f} % of the time that training each cell alone takes"

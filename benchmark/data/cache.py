@@ -176,7 +176,6 @@ def entry(
                     is_old = isinstance(error, OutdatedError)
                     state = str(error) if is_old else f"damaged ({error})"
                     say(f"{folder}: {state}; reading the data set again")
-                    shutil.rmtree(folder)
 
             with filling(folder) as unfinished:
                 build(unfinished)
@@ -200,6 +199,8 @@ def filling(folder: Path) -> Iterator[Path]:
     try:
         yield unfinished
         failpoint("data.built")
+        if folder.exists():  # what it replaces stays until now: the source may be gone
+            shutil.rmtree(folder)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

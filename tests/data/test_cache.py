@@ -15,7 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from benchmark.data import cache
+from benchmark.data import cache, resident
 from benchmark.errors import InputError
 from tests.support.datasources import CPU, class_folders, opened, parquet, picture, training
 
@@ -106,6 +106,22 @@ def test_an_entry_of_an_earlier_version_is_told_and_made_again(folder):
         "reading the data set again",
         DECODING,
     ]
+
+
+def test_an_entry_of_an_earlier_version_stays_if_the_images_are_gone(folder, monkeypatch):
+    messages = []
+    mine(folder, messages)
+    facts = cache.read_card(entry(folder))
+    cache.write_card(entry(folder), replace(facts, files={}))
+    before = {path.name: path.read_bytes() for path in entry(folder).iterdir()}
+
+    def gone(*_):
+        raise InputError("no such image")
+
+    monkeypatch.setattr(resident, "_decode", gone)
+    with pytest.raises(InputError, match="no such image"):
+        mine(folder, messages)
+    assert {path.name: path.read_bytes() for path in entry(folder).iterdir()} == before
 
 
 DAMAGES = {

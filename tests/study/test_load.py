@@ -408,6 +408,12 @@ def noise(images, generator):
             "mixes them anew; remove one of the two",
         ),
         (
+            "flip: true}",
+            "flip: true}\n  teacher_cache: 2\n  max_hours: 1.0",
+            "14:1: recipe: teacher_cache and max_hours: the time of a training would depend on "
+            "which outputs are stored; remove one of the two",
+        ),
+        (
             "temperature: 2}",
             "temperature: 2}, recipe: {teacher_cache: 2, cutmix: 1.0}",
             "11:58: methods[1].recipe: teacher_cache needs images that are the same in many "
@@ -430,7 +436,14 @@ def noise(images, generator):
             "1:1: pairs[0].teacher.recipe has teacher_cache, but a teacher has none; remove it",
         ),
     ],
-    ids=["mixup", "a row's cutmix", "an augmentation of a plug-in", "streamed", "a teacher"],
+    ids=[
+        "mixup",
+        "a limit of time",
+        "a row's cutmix",
+        "an augmentation of a plug-in",
+        "streamed",
+        "a teacher",
+    ],
 )
 def test_a_teacher_cache_is_refused_where_no_view_can_be_fixed(file, old, new, message):
     text = changed(old, new)

@@ -129,6 +129,9 @@ class Recipe(Strict):
         if mixed:
             problem = "teacher_cache needs images that are the same in many epochs"
             raise ValueError(f"{problem}, and {mixed[0]} mixes them anew; remove one of the two")
+        if self.max_hours is not None:
+            problem = "the time of a training would depend on which outputs are stored"
+            raise ValueError(f"teacher_cache and max_hours: {problem}; remove one of the two")
         if self.augmentation.own:
             problem = "teacher_cache needs augmentations of single images"
             raise ValueError(f"{problem}, and those of plug-ins augment batches; remove one")

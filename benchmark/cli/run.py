@@ -83,7 +83,7 @@ def run(
         bool,
         typer.Option(
             "--profile",
-            help="Trace a few steps of each cohort, run eagerly; print the dearest operators.",
+            help="Trace a few steps of each cohort, run eagerly; print the costliest operators.",
         ),
     ] = False,
     executor: ExecutorName = EXECUTOR,

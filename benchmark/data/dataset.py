@@ -206,7 +206,7 @@ class Data:
 
         Args:
             seed: The seed of the run.
-            number: Number of the view: the rest when an epoch is divided by `teacher_cache`.
+            number: Number of the view: the epoch modulo `teacher_cache`.
             recipe: The recipe, for its augmentation.
             batch_size: Images per batch.
             second: Whether the images are shown in their second view.

@@ -1,4 +1,4 @@
-"""The view of each image that an epoch shows: whence its random draws come."""
+"""The view of each image that an epoch shows: where its random draws come from."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _length(method: Method, recipe: Recipe, steps: int, figures: Figures) -> cos
         return length
 
     def seconds(epochs: cost.Length, step: float) -> float:
-        passes = cost.teacher_passes([(method, epochs)], recipe.teacher_cache)
+        passes = cost.teacher_passes([(method, epochs)])
         return steps * (epochs.total * step + passes * figures.teacher)
 
     left = 3600 * recipe.max_hours - seconds(cost.Length(length.early, 0), figures.early_step)

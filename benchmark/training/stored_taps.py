@@ -73,7 +73,7 @@ def read_tap(folder: Path, samples: int, shape: tuple[int, ...]) -> Tensor:
 
 
 class TapWriter:
-    """Writes a tap into an empty folder, batch by batch. A context manager; at its end is the card.
+    """Writes a tap into an empty folder, batch by batch. A clean exit writes the card.
 
     Attributes:
         name: The tap's name.

@@ -55,7 +55,8 @@ def output_of(
     """Return a teacher's output for a batch, of which some taps are missing.
 
     Args:
-        tensors: The tensors by the names of their taps. If a stage is missing, so are all before.
+        tensors: The tensors by the names of their taps. If a stage is missing, so are all
+            earlier ones.
         classifier: The teacher's classifier, if it has one.
         device: Device of the tensors.
     """

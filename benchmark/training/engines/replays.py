@@ -92,7 +92,8 @@ class Lane:
             Exception: They cannot be recorded.
         """
         # PyTorch does not free a pool without graphs in time to use it again.
-        pool = self._pool if self._graphs else torch.cuda.graph_pool_handle()
+        is_usable = self._pool is not None and self._graphs
+        pool = self._pool if is_usable else torch.cuda.graph_pool_handle()
         self._pool = None  # nor is a pool of any use after an error
 
         # cuBLAS keeps its workspace from earlier steps, but frees it along with any graph. One that

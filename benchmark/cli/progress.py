@@ -71,6 +71,11 @@ class PlainProgress(Progress):
         self._print(f"{cell}: failed: {reason}")
         self._end(cell)
 
+    def left_cohort(self, cell: str, reason: str) -> None:
+        """Print the reason."""
+        self._print(f"{cell}: {reason}")
+        self._end(cell)
+
     def warn(self, text: str) -> None:
         """Print a warning."""
         self._print(f"warning: {text}")
@@ -146,6 +151,11 @@ class LiveProgress(Progress):
         """Print the cell's failure above the live display."""
         self._end(cell)
         self.console.print(Text(printable(f"{cell}: failed: {reason}"), style="red"))
+
+    def left_cohort(self, cell: str, reason: str) -> None:
+        """Remove the cell's line, and print the reason above the live display."""
+        self._end(cell)
+        self.console.print(Text(printable(f"{cell}: {reason}")))
 
     def warn(self, text: str) -> None:
         """Print a warning above the live display."""

@@ -243,7 +243,7 @@ def _read_entry(folder: Path) -> tuple[Facts, Resident, Resident]:
     """
     facts = cache.read_card(folder)
     if not facts.files:
-        raise OutdatedError("written by an earlier version, with the pixels in a slower order")
+        raise OutdatedError("from an earlier version, which stored pixels in another order")
 
     channels, height, width = facts.size
     parts: list[Resident] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmark.execution.batch_clock import BatchClock
@@ -10,6 +10,7 @@ from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
 from benchmark.execution.rows import method_of
 from benchmark.execution.steps import told
+from benchmark.execution.teacher_passes import Learner, PassCounter
 from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell
 from benchmark.training import cost
@@ -51,6 +52,11 @@ class EstimatedCell:
         """Number of epochs in each stage."""
         return cost.length(self.method, self.recipe)
 
+    @property
+    def learner(self) -> Learner:
+        """The cell, as far as the teacher's passes depend on it."""
+        return Learner(self.pair, self.method, self.length)
+
 
 def estimate(
     prepared: Prepared,
@@ -71,7 +77,7 @@ def estimate(
         _teacher_estimate(prepared, teacher, clock)
         for teacher in told(train_teachers, say, "timing teacher {} of {}".format)
     ]
-    counter = cost.PassCounter()
+    counter = PassCounter(prepared)
     parts += [
         _cohort_estimate(prepared, cohort, counter, clock)
         for cohort in told(cohorts, say, "estimating cohort {} of {}".format)
@@ -81,14 +87,6 @@ def estimate(
         alone=sum(part.alone for part in parts),
         seconds=sum(part.seconds for part in parts),
     )
-
-
-def cohort_passes(
-    counter: cost.PassCounter, stream: Hashable, members: Sequence[EstimatedCell]
-) -> int:
-    """Count the teacher's passes per image for the next cohort; see `cost.PassCounter`."""
-    lengths = [(member.method, member.length) for member in members]
-    return counter.count(stream, lengths, members[0].recipe.teacher_cache)
 
 
 def cohort_macs(
@@ -145,10 +143,11 @@ def _teacher_estimate(prepared: Prepared, teacher: RequiredTeacher, clock: Batch
 
 
 def _cohort_estimate(
-    prepared: Prepared, cohort: Sequence[Cell], counter: cost.PassCounter, clock: BatchClock
+    prepared: Prepared, cohort: Sequence[Cell], counter: PassCounter, clock: BatchClock
 ) -> Estimate:
     members = [EstimatedCell(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
-    passes = cohort_passes(counter, prepared.stream_of(cohort[0]), members)
+    learners = [member.learner for member in members]
+    passes = counter.count(learners, members[0].recipe, cohort[0].seed)
     shared, alone = cohort_macs(prepared, members, passes)
 
     timed_size = prepared.study.recipe.batch_size

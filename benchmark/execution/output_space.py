@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from benchmark.errors import InputError
 from benchmark.execution.output_folder import output_folder
 from benchmark.execution.rows import method_of
-from benchmark.models.pairing import paired_depth
+from benchmark.execution.teacher_passes import OutputsKey, outputs_key, taps_read
 from benchmark.study.study import Cell
 from benchmark.training import cost
 from benchmark.training.stored_taps import stored_bytes, view_folder
-from benchmark.training.teacher_taps import taps_of
 
 if TYPE_CHECKING:
     from benchmark.execution.prepare import Prepared
@@ -56,18 +55,46 @@ def check_space(
     Raises:
         InputError: There is too little space.
     """
-    sizes: dict[Path, int] = {}
+    missing = 0
     for group in _groups(prepared, cells):
         folder = _folder(prepared, group.first, hashes, session)
-        sizes |= {folder / tap: size for tap, size in group.sizes(prepared.data.samples).items()}
+        sizes = group.sizes(prepared.data.samples)
+        missing += sum(size for tap, size in sizes.items() if not (folder / tap).exists())
+    _require(missing, session)
 
-    missing = sum(size for tap, size in sizes.items() if not tap.exists())
+
+def check_space_of_untrained(prepared: Prepared, cells: Iterable[Cell], session: Session) -> None:
+    """Check that the disk has space for the outputs of those teachers that the store lacks.
+
+    So no teacher is trained whose outputs then cannot be stored.
+
+    Args:
+        prepared: The study.
+        cells: The cells that will be trained.
+        session: The session.
+
+    Raises:
+        InputError: There is too little space.
+    """
+    stored = {
+        name
+        for teacher in prepared.teachers
+        if session.store.files(teacher.key).card.exists()
+        for name in teacher.pairs
+    }
+    groups = _groups(prepared, [cell for cell in cells if cell.pair.name not in stored])
+    samples = prepared.data.samples
+    _require(sum(sum(group.sizes(samples).values()) for group in groups), session)
+
+
+def _require(missing: int, session: Session) -> None:
+    """Check that the disk has this number of bytes."""
     place = session.workspace.path
     free = free_space(place)
     if missing > free:
         raise InputError(
-            f"recipe.teacher_cache: the outputs of the teachers take another {_shown(missing)} "
-            f"in {place}, where {_shown(free)} are free; free some disk space, or remove "
+            f"recipe.teacher_cache: the outputs of the teachers need another {_shown(missing)} "
+            f"in {place}, but only {_shown(free)} is free; free some disk space, or remove "
             "teacher_cache"
         )
 
@@ -106,18 +133,15 @@ class _Group:
 
 def _groups(prepared: Prepared, cells: Iterable[Cell]) -> Sequence[_Group]:
     """Return the cells that read stored outputs, in groups that read the same."""
-    groups: dict[tuple[int, str, str], _Group] = {}
+    groups: dict[OutputsKey, _Group] = {}
     for cell in cells:
         recipe = cell.recipe
         if recipe.teacher_cache is None:
             continue
 
-        method = method_of(cell)
-        teacher = prepared.shapes[cell.pair.name, "teacher"]
-        depth = paired_depth(prepared.shapes[cell.pair.name, "student"], teacher)
-        taps = taps_of(method.tapped(), depth, teacher)
-
-        group = groups.setdefault(prepared.stream_of(cell), _Group(cell))
+        pair, method = cell.pair.name, method_of(cell)
+        taps = taps_read(prepared, pair, method)
+        group = groups.setdefault(outputs_key(prepared, pair, recipe, cell.seed), _Group(cell))
         for view in cost.stored_views(method, cost.length(method, recipe), recipe.teacher_cache):
             group.taps |= {f"{view_folder(view)}/{name}": shape for name, shape in taps.items()}
     return [group for group in groups.values() if group.taps]

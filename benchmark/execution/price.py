@@ -11,6 +11,7 @@ from benchmark.data import Data
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.rehearse import Rehearsal, name_of, training_of
 from benchmark.execution.rows import method_of, row_of
+from benchmark.execution.teacher_passes import Learner, PassCounter
 from benchmark.study.schema import Recipe
 from benchmark.study.study import Cell
 from benchmark.training import cost
@@ -90,11 +91,9 @@ def price(prepared: Prepared, rehearsal: Rehearsal, cohort_size: int | None = No
         seconds[key] = seconds.get(key, 0.0) + member.training.seconds
     rows = [_row(prepared, pair, row, figures, own) for (pair, row), own in seconds.items()]
 
-    counter = cost.PassCounter()
-    shared = [_passes(prepared, cohort, counter) for cohort in cohorts]
-    alone = [
-        _passes(prepared, [member], cost.PassCounter()) for cohort in cohorts for member in cohort
-    ]
+    counter = PassCounter(prepared)
+    shared = [_passes(cohort, counter) for cohort in cohorts]
+    alone = [_passes([member], PassCounter(prepared)) for cohort in cohorts for member in cohort]
     return Price(
         rows=sorted(rows, key=lambda row: -row.seconds),
         passes=sum(shared),
@@ -163,12 +162,15 @@ def _length(method: Method, recipe: Recipe, steps: int, figures: Figures) -> cos
     return replace(length, epochs=max(1, min(length.epochs, affordable)))
 
 
-def _passes(prepared: Prepared, cohort: Sequence[_Priced], counter: cost.PassCounter) -> float:
+def _passes(cohort: Sequence[_Priced], counter: PassCounter) -> float:
     """Return the time of the teacher's passes for the next cohort."""
     cell = cohort[0].cell
     trainings = [member.training for member in cohort]
-    lengths = [(training.method, training.length) for training in trainings]
-    passes = counter.count(prepared.stream_of(cell), lengths, cell.recipe.teacher_cache)
+    learners = [
+        Learner(member.cell.pair.name, member.training.method, member.training.length)
+        for member in cohort
+    ]
+    passes = counter.count(learners, cell.recipe, cell.seed)
     single = max(training.figures.teacher for training in trainings)
     return passes * trainings[0].steps * single
 

@@ -16,7 +16,7 @@ from benchmark.execution.damaged import repair
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
 from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
-from benchmark.execution.output_space import check_space
+from benchmark.execution.output_space import check_space, check_space_of_untrained
 from benchmark.execution.plan_file import write_plan
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.recorded_code import record_code
@@ -85,6 +85,8 @@ def run(
     folder = session.workspace.study(prepared.study.name)
     with locked(folder.path):
         unusable = repair(folder, session.progress.warn)
+        with errors_in(session.source):
+            check_space_of_untrained(prepared, prepared.cells, session)
         teachers = load_teachers(prepared, session, folder)
         hashes = teachers.hashes
         if retrain:

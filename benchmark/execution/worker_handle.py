@@ -92,7 +92,7 @@ class WorkerHandle:
     def stop(self) -> None:
         """End the process, once it has written what it has saved, or after a few seconds.
 
-        What it has written by then is whole.
+        No file is left half-written.
         """
         self._process.send_signal(STOP_SIGNAL)
         with contextlib.suppress(subprocess.TimeoutExpired):

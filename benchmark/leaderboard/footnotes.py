@@ -57,12 +57,7 @@ def _protocol(plan: Plan) -> list[str]:
             "for validation, as in most published tables."
         )
     if plan.fixed_views is not None:
-        shown = counted(plan.fixed_views, "fixed view")
-        sentences.append(
-            f"Every training image was shown in {shown}, one per epoch in turn, instead of a new "
-            "one in each epoch, and the teacher's outputs were rounded to half precision: compare "
-            f"only with other rows of {shown}."
-        )
+        sentences.append(_fixed_views(plan.fixed_views, plan))
     if plan.test_images is not None:
         used, total = plan.test_images
         sentences.append(f"Smoke test: networks were tested on {used:,} of {total:,} test images.")
@@ -74,6 +69,21 @@ def _protocol(plan: Plan) -> list[str]:
             "were tested on what they were trained on."
         )
     return sentences
+
+
+def _fixed_views(count: int, plan: Plan) -> str:
+    """Describe what a recipe's `teacher_cache` changes."""
+    shown = counted(count, "fixed view")
+    how = "in the same view in every epoch"
+    if count > 1:
+        how = f"in {shown}, one per epoch in turn, instead of a new one in each epoch"
+
+    differ = any("teacher_cache" in text for text in plan.overrides.values())
+    exceptions = ", except in rows whose own recipe says otherwise" if differ else ""
+    return (
+        f"Every training image was shown {how}{exceptions}, and the teacher's outputs were rounded "
+        f"to half precision: compare only with other rows of {shown}."
+    )
 
 
 def _own_measures(plan: Plan) -> list[str]:

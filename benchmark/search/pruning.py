@@ -108,7 +108,9 @@ class PruningListener(Progress):
             _prune_if_behind(row_search, trial)
 
         if not any(_is_running(row_search, trial) for row_search, trial in running):
-            raise LeaveCohort(f"pruned after epoch {epoch + 1}")
+            reason = f"pruned after epoch {epoch + 1}"
+            self._progress.left_cohort(cell, reason)
+            raise LeaveCohort(reason)
 
     def busy(self, cell: str, activity: str) -> None:
         """Pass the event on."""

@@ -142,17 +142,18 @@ def _compute(
     prepared = cells.prepared
     recipe, pair = prepared.study.recipe_of(row_search.row), row_search.pair.name
     method = row_search.method(trial.params)
-    length = cost.length(method, recipe)
 
     images = prepared.data.steps(recipe.batch_size) * recipe.batch_size
     student, teacher = prepared.macs[pair, "student"], prepared.macs[pair, "teacher"]
-    whole = cost.compute(method, length, images, student, teacher, recipe.teacher_cache)
 
-    epochs = 0
+    macs = 0.0
     for files in started:
         records = read_journal(files.journal)
-        epochs += sum(isinstance(record, EarlyEpoch | Epoch) for record in records)
-    return whole * epochs / length.total / 1e12
+        early = sum(isinstance(record, EarlyEpoch) for record in records)
+        epochs = sum(isinstance(record, Epoch) for record in records)
+        trained = cost.Length(early, epochs)
+        macs += cost.compute(method, trained, images, student, teacher, recipe.teacher_cache)
+    return macs / 1e12
 
 
 def _best(trials: Sequence[TrialRecord], search: Search) -> TrialRecord | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -23,13 +23,13 @@ import optuna
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
 from benchmark.execution.damaged import repair
-from benchmark.execution.estimate import EstimatedCell, cohort_macs, cohort_passes
+from benchmark.execution.estimate import EstimatedCell, cohort_macs
 from benchmark.execution.executors import Resources
-from benchmark.execution.output_space import check_space
+from benchmark.execution.output_space import check_space, check_space_of_untrained
 from benchmark.execution.prepare import Prepared, errors_in
 from benchmark.execution.session import Session
 from benchmark.execution.study_teachers import StudyTeachers, load_teachers
-from benchmark.hashing import canonical
+from benchmark.execution.teacher_passes import PassCounter
 from benchmark.locks import locked
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search, write_search
@@ -92,6 +92,8 @@ def tune(
     with locked(folder.path), _quiet_optuna(), storage_errors(address, own_file):
         opened = open_storage(address, own_file)
         repair(folder, session.progress.warn)
+        with errors_in(session.source):
+            check_space_of_untrained(prepared, _all_cells(prepared, search), session)
         teachers = load_teachers(prepared, session, folder)
         hashes = teachers.hashes
         with errors_in(session.source):
@@ -103,7 +105,7 @@ def tune(
         cells = TrialCells(prepared, search, folder, hashes)
         resources = Resources(prepared.data, teachers.loaded)
         outcome = Outcome(failed=_untaught(prepared, teachers))
-        counter = cost.PassCounter()
+        counter = PassCounter(prepared)
         for pair in prepared.study.pairs:
             own = [row_search for row_search in row_searches if row_search.pair.name == pair.name]
             trials = Trials(cells, own, session, resources, cohort_size)
@@ -160,6 +162,17 @@ def _untaught(prepared: Prepared, teachers: StudyTeachers) -> list[str]:
     return list(dict.fromkeys(cells[name] for name in teachers.untaught(prepared)))
 
 
+def _all_cells(prepared: Prepared, search: Search) -> list[Cell]:
+    """Return a cell for each seed of each search."""
+    first = prepared.study.seeds[0]
+    return [
+        replace(cell, seed=seed)
+        for cell in prepared.cells
+        if cell.seed == first
+        for seed in search.seeds
+    ]
+
+
 def _unfinished(
     prepared: Prepared, search: Search, row_searches: Sequence[RowSearch]
 ) -> Iterator[Cell]:
@@ -206,7 +219,7 @@ def _add_compute(
     search: Search,
     row_searches: Sequence[RowSearch],
     cohort_size: int | None,
-    counter: cost.PassCounter,
+    counter: PassCounter,
     outcome: Outcome,
 ) -> None:
     """Add the compute of a pair's trials to the outcome.
@@ -222,9 +235,8 @@ def _add_compute(
 
     for numbers in rounds(search):
         for recipe, cohort in cohorts(members * len(numbers), cohort_size):
-            teacher = prepared.teacher_of(cohort[0].pair)
-            stream = teacher.key, canonical(recipe.stream)
-            passes = cohort_passes(counter, stream, cohort)
+            learners = [member.learner for member in cohort]
+            passes = counter.count(learners, recipe, search.seeds[0])
             shared, alone = cohort_macs(prepared, cohort, passes)
             outcome.tmac += len(search.seeds) * shared / 1e12
             outcome.alone += len(search.seeds) * alone / 1e12

@@ -123,26 +123,6 @@ class Study(Strict):
             raise ValueError(f"{problem}; use 'last'")
         return self
 
-    @model_validator(mode="after")
-    def _check_augmentation(self) -> Self:
-        streamed = self.dataset.loading == "streamed"
-        teachers = [pair.teacher.recipe for pair in self.pairs]
-
-        for recipe in (self.recipe, *teachers):
-            problem = None if recipe is None else _unsuitable(recipe, streamed)
-            if problem:
-                raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _check_teacher_recipes(self) -> Self:
-        for index, pair in enumerate(self.pairs):
-            recipe = pair.teacher.recipe
-            if recipe is not None and recipe.teacher_cache is not None:
-                place = f"pairs[{index}].teacher.recipe"
-                raise ValueError(f"{place} has teacher_cache, but a teacher has none; remove it")
-        return self
-
     @property
     def experiment(self) -> str:
         """Name of the study's experiment in MLflow."""
@@ -286,9 +266,7 @@ def load_document(document: Document, methods: MethodRegistry) -> Study:
         except Exception as error:  # the constructor of a plug-in may raise anything
             reason = f"{row.method}: {type(error).__name__}: {first_line(error)}"
             lines.append(file.line(("methods", index), reason))
-        for location, message in _recipe_problems(study, row):
-            at = ("methods", index, "recipe", *location)
-            lines.append(file.line(at, f"{message} (row {row.name!r})"))
+    lines += [file.line(location, message) for location, message in _problems(study)]
     if lines:
         raise InputError(*lines)
 
@@ -310,25 +288,43 @@ def _load_plugins(document: Document) -> None:
             loading.load(Plugin(reference, document.path.parent), where)
 
 
-def _recipe_problems(study: Study, row: Row) -> Iterator[tuple[Location, str]]:
-    """Yield the location and the message of every mistake in a row's recipe."""
-    mistakes = list(problems(study.recipe, row.recipe))
-    yield from mistakes
-    if mistakes:
-        return
+def _problems(study: Study) -> Iterator[tuple[Location, str]]:
+    """Yield the location and the message of every mistake in the recipes.
 
-    unsuitable = _unsuitable(study.recipe_of(row), study.dataset.loading == "streamed")
-    if unsuitable:
-        yield (), unsuitable
+    Those of the study and of teachers are valid by themselves, but may not suit the images.
+    """
+    streamed = study.dataset.loading == "streamed"
+    common = list(_unsuitable(study.recipe, streamed))
+    for location, message in common:
+        yield ("recipe", *location), message
+
+    for index, pair in enumerate(study.pairs):
+        place = ("pairs", index, "teacher", "recipe")
+        recipe = pair.teacher.recipe
+        if recipe is None:
+            continue
+
+        for location, message in _unsuitable(recipe, streamed):
+            yield (*place, *location), message
+        if recipe.teacher_cache is not None:
+            yield (*place, "teacher_cache"), "a teacher has no teacher of its own; remove it"
+
+    for index, row in enumerate(study.methods):
+        mistakes = list(problems(study.recipe, row.recipe))
+        if not mistakes and not common:
+            mistakes = list(_unsuitable(study.recipe_of(row), streamed))
+        for location, message in mistakes:
+            yield ("methods", index, "recipe", *location), f"{message} (row {row.name!r})"
 
 
-def _unsuitable(recipe: Recipe, streamed: bool) -> str:
-    """Return why a recipe doesn't suit the kind of images; empty if it does."""
+def _unsuitable(recipe: Recipe, streamed: bool) -> Iterator[tuple[Location, str]]:
+    """Yield the options of a recipe that don't suit the kind of images."""
     augmentation = recipe.augmentation
     if streamed and augmentation.crop_padding:
-        return "augmentation.crop_padding applies only to resident images; use resized_crop"
+        message = "applies only to resident images; use resized_crop"
+        yield ("augmentation", "crop_padding"), message
     if not streamed and augmentation.resized_crop is not None:
-        return "augmentation.resized_crop applies only to streamed images; use crop_padding"
+        message = "applies only to streamed images; use crop_padding"
+        yield ("augmentation", "resized_crop"), message
     if streamed and recipe.teacher_cache is not None:
-        return "teacher_cache applies only to resident images; remove it"
-    return ""
+        yield ("teacher_cache",), "applies only to resident images; remove it"

@@ -7,14 +7,20 @@ from typing import Any
 
 from benchmark.records.layout import StudyFolder
 from benchmark.tracking.client import Client
+from benchmark.tracking.ownership import Ownership
 from benchmark.tracking.projection import Outcome, superseded_last
 from benchmark.tracking.report_run import Report, write_report
-from benchmark.tracking.tags import KIND, PROFILE, SCHEMA, SCHEMA_VERSION
+from benchmark.tracking.tags import CONTENT, KIND, PROFILE, SCHEMA, SCHEMA_VERSION
 from benchmark.wording import counted
 
 
 def write_profile(
-    client: Client, experiment_id: str, study: StudyFolder, name: str, owned: Sequence[Any]
+    client: Client,
+    experiment_id: str,
+    study: StudyFolder,
+    name: str,
+    found: Sequence[Any],
+    owned: Ownership,
 ) -> list[Outcome]:
     """Write the traces of a study and their summaries, once.
 
@@ -25,7 +31,9 @@ def write_profile(
         experiment_id: MLflow's id of the experiment.
         study: Folder of the study, which no process trains now.
         name: Name of the study.
-        owned: Runs of the study that belong to this workspace.
+        found: All runs of the study.
+        owned: Tells which of them belong to this workspace. So does a run with the same traces,
+            which another workspace wrote that this one was copied from.
 
     Returns:
         Whether the run was created, updated or left unchanged; nothing if there are no traces.
@@ -44,6 +52,9 @@ def write_profile(
     tags = {SCHEMA: SCHEMA_VERSION, "study": name}
     times = [path.stat().st_mtime_ns // 1_000_000 for path in files]
     report = Report(tags, note, files, times=times, kind=PROFILE)
-    candidates = [run for run in superseded_last(owned) if run.data.tags.get(KIND) == PROFILE]
+
+    profiles = [run for run in superseded_last(found) if run.data.tags.get(KIND) == PROFILE]
+    equal = [run for run in profiles if run.data.tags.get(CONTENT) == report.digest][:1]
+    candidates = equal + [run for run in profiles if run not in equal and owned.owns(run)]
     _, outcome = write_report(client, experiment_id, candidates, report)
     return [outcome]

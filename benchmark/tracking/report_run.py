@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,20 @@ class Report:
     times: Sequence[int] = ()
     kind: str = REPORT
 
+    @cached_property
     def contents(self) -> dict[str, bytes]:
-        """Return all files by name."""
+        """All files by name."""
         files = {path.name: path.read_bytes() for path in self.files}
         return files | {name: text.encode() for name, text in self.texts.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all files and their names."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.contents.items()):
+            digest.update(f"{name} {len(content)} ".encode() + content)
+
+        return digest.hexdigest()
 
 
 def write_report(
@@ -87,10 +98,8 @@ def write_report(
     Returns:
         MLflow's id of the run, and whether it was created, updated or unchanged.
     """
-    contents = report.contents()
-    digest = _digest(contents)
-    run = _reusable(client, candidates, contents, digest)
-    complete = run is not None and run.data.tags.get(CONTENT) == digest
+    run = _reusable(client, candidates, report)
+    complete = run is not None and run.data.tags.get(CONTENT) == report.digest
     others = [candidate for candidate in candidates if candidate is not run]
 
     tags = {**report.tags, KIND: report.kind}
@@ -106,7 +115,7 @@ def write_report(
         _write_files(client, run, report)
 
     # The digest is written after the files. After a crash in between, they are written again.
-    tags |= {NOTE: report.note[:LONGEST_TAG], CONTENT: digest}
+    tags |= {NOTE: report.note[:LONGEST_TAG], CONTENT: report.digest}
     changes.append(client.label(run, {}, tags))
 
     end = max(report.times, default=run.info.start_time)
@@ -118,22 +127,20 @@ def write_report(
     return identity, "updated" if any(changes) else "unchanged"
 
 
-def _reusable(
-    client: Client, candidates: Sequence[Any], contents: Mapping[str, bytes], digest: str
-) -> Any | None:
+def _reusable(client: Client, candidates: Sequence[Any], report: Report) -> Any | None:
     """Return the first candidate, unless it has a file that the report no longer has."""
     if not candidates:
         return None
 
     first = candidates[0]
-    if first.data.tags.get(CONTENT) == digest:
+    if first.data.tags.get(CONTENT) == report.digest:
         return first
 
     # A report that other workspaces show as well must not change.
     if any(name != client.workspace for name in holders(first)):
         return None
 
-    return first if _file_names(client, first) <= contents.keys() else None
+    return first if _file_names(client, first) <= report.contents.keys() else None
 
 
 def _write_files(client: Client, run: Any, report: Report) -> None:
@@ -142,14 +149,6 @@ def _write_files(client: Client, run: Any, report: Report) -> None:
 
     for name, text in report.texts.items():
         client.log_text(run.info.run_id, text, name)
-
-
-def _digest(contents: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, content in sorted(contents.items()):
-        digest.update(f"{name} {len(content)} ".encode() + content)
-
-    return digest.hexdigest()
 
 
 def _file_names(client: Client, run: Any) -> set[str]:

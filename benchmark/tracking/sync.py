@@ -104,11 +104,10 @@ def sync(folder: Path, store: Store, *, warn: Warn = print_message) -> Synced:
                     outcomes.append(projection.write(recorded.get(run.key, [])))
             outcomes += _supersede_unplanned(client, plan, journals, recorded)
             outcomes += _supersede_forgotten(client, owned, journals, recorded)
-            if not running:
-                own = [run for run in found if owned.owns(run)]
-                outcomes += write_profile(client, identity, study, plan.study, own)
             write_handmade(study, store, client)
             models.delete_old(runs)
+            if not running:  # last, because a store may refuse files as large as traces
+                outcomes += write_profile(client, identity, study, plan.study, found, owned)
 
     return Synced.count(identity, outcomes)
 

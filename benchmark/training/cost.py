@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmark.records.journal import Stopped
@@ -74,21 +74,21 @@ def compute(
     macs = TRAINING_PASSES * student * views + companion.macs(student * views, teacher * views)
     early_macs = TRAINING_PASSES * student if companion.trains_first else macs
 
-    teacher_macs = teacher * teacher_passes([(method, epochs)], teacher_cache)
-    return float(images * (epochs.early * early_macs + epochs.epochs * macs + teacher_macs))
+    if teacher_cache is None:
+        passes = teacher_passes([(method, epochs)])
+    else:
+        passes = views * len(stored_views(method, epochs, teacher_cache))
+    own_macs = epochs.early * early_macs + epochs.epochs * macs
+    return float(images * (own_macs + teacher * passes))
 
 
-def teacher_passes(
-    members: Iterable[tuple[Method, Length]], teacher_cache: int | None = None
-) -> int:
+def teacher_passes(members: Iterable[tuple[Method, Length]]) -> int:
     """Return the number of teacher passes per image in a cohort whose members share them.
 
-    An epoch in which any method needs two views of the images counts as two passes. With stored
-    outputs, only the first epoch that shows a fixed view counts.
+    An epoch in which any method needs two views of the images counts as two passes.
 
     Args:
         members: Method and length of each member.
-        teacher_cache: Number of fixed views, as in the recipe.
     """
     # Many members of a cohort make the same passes in the same epochs.
     distinct = {
@@ -98,8 +98,7 @@ def teacher_passes(
     passes: dict[int, int] = {}
     for epochs, taught_early, taught_late, views in distinct:
         for epoch in _taught(epochs, taught_early, taught_late):
-            shown = epoch if teacher_cache is None else epoch % teacher_cache
-            passes[shown] = max(passes.get(shown, 0), views)
+            passes[epoch] = max(passes.get(epoch, 0), views)
 
     return sum(passes.values())
 
@@ -114,34 +113,6 @@ def stored_views(method: Method, epochs: Length, teacher_cache: int) -> set[int]
     """
     taught = _taught(epochs, method.taught(True), method.taught(False))
     return {epoch % teacher_cache for epoch in taught}
-
-
-class PassCounter:
-    """Counts the passes of teachers for one cohort after the other, which share stored outputs."""
-
-    def __init__(self) -> None:
-        self._earlier: dict[Hashable, list[tuple[Method, Length]]] = {}
-
-    def count(
-        self,
-        stream: Hashable,
-        members: Iterable[tuple[Method, Length]],
-        teacher_cache: int | None,
-    ) -> int:
-        """Return the number of passes per image that the next cohort needs.
-
-        Args:
-            stream: What cohorts have in common that read the same outputs, if any are stored.
-            members: Method and length of each member.
-            teacher_cache: Number of fixed views, as in the recipe.
-        """
-        if teacher_cache is None:
-            return teacher_passes(members)
-
-        everyone = self._earlier.setdefault(stream, [])
-        before = teacher_passes(everyone, teacher_cache)
-        everyone += members
-        return teacher_passes(everyone, teacher_cache) - before
 
 
 def _taught(epochs: Length, early: bool, late: bool) -> Iterator[int]:

@@ -38,5 +38,8 @@ class Progress:
     def failed(self, cell: str, reason: str) -> None:
         """Report that a cell has failed and left its cohort."""
 
+    def left_cohort(self, cell: str, reason: str) -> None:
+        """Report that a cell has left its cohort without an error, such as a pruned trial."""
+
     def warn(self, text: str) -> None:
         """Show a one-line message to the user."""

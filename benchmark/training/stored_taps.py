@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from benchmark.data import cache
 from benchmark.data.cache import DamagedError
 from benchmark.errors import InputError
 from benchmark.failpoint import failpoint
+from benchmark.training.teacher_taps import in_words
 
 FORMAT = 1
 """Version of the files. Those of other versions are not used."""
@@ -30,6 +32,9 @@ LIMIT = torch.finfo(torch.float16).max
 """The largest value in half precision."""
 
 _DIGEST = "sha256"
+
+_CHUNK = 16 * 2**20
+"""Bytes that are read at once to be checked."""
 
 
 def view_folder(view: int) -> str:
@@ -47,13 +52,16 @@ def stored_bytes(samples: int, shape: tuple[int, ...]) -> int:
     return samples * math.prod(shape) * torch.float16.itemsize
 
 
-def read_tap(folder: Path, samples: int, shape: tuple[int, ...]) -> Tensor:
+def read_tap(
+    folder: Path, samples: int, shape: tuple[int, ...], beat: Callable[[], None] = lambda: None
+) -> Tensor:
     """Memory-map a tap, and check all its values.
 
     Args:
         folder: The tap's folder.
         samples: Number of training images.
         shape: Shape of the tap, without the batch axis.
+        beat: Called for each part of the file that has been checked.
 
     Returns:
         The values, float16 [samples, ...]; maps are channels_last in memory.
@@ -65,11 +73,21 @@ def read_tap(folder: Path, samples: int, shape: tuple[int, ...]) -> Tensor:
     stored_shape = (*shape[1:], shape[0]) if _is_map(shape) else shape
     values = cache.memory_map(folder / VALUES, (samples, *stored_shape), np.float16)
 
-    actual = hashlib.sha256(values.data).hexdigest()
+    actual = _digest(folder / VALUES, beat)
     if actual != expected:
         raise DamagedError(f"SHA-256 is {actual[:12]}... instead of {expected[:12]}...")
     tensor = torch.from_numpy(values)
     return tensor.permute(0, 3, 1, 2) if _is_map(shape) else tensor
+
+
+def _digest(path: Path, beat: Callable[[], None]) -> str:
+    """Return the SHA-256 of a file, which is read without being mapped."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            beat()
+    return digest.hexdigest()
 
 
 class TapWriter:
@@ -79,8 +97,16 @@ class TapWriter:
         name: The tap's name.
     """
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str, shape: tuple[int, ...]):
+        """Open the file.
+
+        Args:
+            folder: The folder.
+            name: The tap's name.
+            shape: Shape of the tap, without the batch axis.
+        """
         self.name = name
+        self._shape = shape
         self._folder = folder
         self._digest = hashlib.sha256()
         self._file = (folder / VALUES).open("wb")
@@ -106,16 +132,22 @@ class TapWriter:
 
         Raises:
             InputError: A value is finite, but not in half precision.
+            ValueError: The values have another shape than announced.
         """
+        if values.shape[1:] != self._shape:
+            found, expected = tuple(values.shape[1:]), self._shape
+            raise ValueError(f"the teacher's {in_words(self.name)}: {found} instead of {expected}")
+
         rounded = values.to(torch.float16)
-        if bool((rounded.isinf() & values.isfinite()).any()):
-            largest = float(values.abs().max())
+        lost = rounded.isinf() & values.isfinite()
+        if bool(lost.any()):
+            largest = float(values[lost].abs().max())
             raise InputError(
-                f"recipe.teacher_cache: the teacher's {self.name} reach {largest:.3g}, and half "
-                f"precision ends at {LIMIT:.0f}; remove teacher_cache"
+                f"recipe.teacher_cache: the teacher's {in_words(self.name)} reach {largest:,.0f}, "
+                f"but half precision ends at {LIMIT:,.0f}; remove teacher_cache"
             )
 
-        if _is_map(values.shape[1:]):
+        if _is_map(self._shape):
             rounded = rounded.permute(0, 2, 3, 1)
         content = rounded.contiguous().cpu().numpy()
         self._file.write(content.data)

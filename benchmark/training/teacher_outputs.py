@@ -9,8 +9,8 @@ every member reads them from the disk, whether or not its own process has comput
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmark.data import Loaded, cache
 from benchmark.data.cache import DamagedError
+from benchmark.errors import InputError
 from benchmark.files import write_error
 from benchmark.records import heartbeat
 from benchmark.records.heartbeat import Heartbeat
@@ -160,6 +161,11 @@ class StoredOutputs(TeacherOutputs):
                 if len(stored) < len(taps):
                     self._compute(folder)
                     stored = self._read(folder, taps)
+                for name in taps:
+                    if name not in stored:
+                        raise InputError(
+                            f"{folder / name}: differs from what was just written; check the disk"
+                        )
                 return stored
         except OSError as error:
             raise write_error(folder, error) from error
@@ -172,7 +178,7 @@ class StoredOutputs(TeacherOutputs):
             if not place.exists():
                 continue
             try:
-                stored[name] = read_tap(place, self._conditions.data.samples, shape)
+                stored[name] = read_tap(place, self._conditions.data.samples, shape, self._beat)
             except DamagedError as error:
                 self._progress.warn(f"{place}: damaged ({error}); running the teacher again")
                 shutil.rmtree(place)
@@ -186,14 +192,23 @@ class StoredOutputs(TeacherOutputs):
         folder.mkdir(exist_ok=True)
         with ExitStack() as stack:
             writers = []
-            for name in self._needed[self._view]:
+            for name, shape in self._needed[self._view].items():
                 if (folder / name).exists():
                     continue
                 unfinished = stack.enter_context(cache.filling(folder / name))
-                writers.append(stack.enter_context(TapWriter(unfinished, name)))
+                writers.append(stack.enter_context(TapWriter(unfinished, name, shape)))
 
-            self._pass([writer for writer in writers if writer.name != SECOND], second=False)
-            self._pass([writer for writer in writers if writer.name == SECOND], second=True)
+            with self._naming_reader():
+                self._pass([writer for writer in writers if writer.name != SECOND], second=False)
+                self._pass([writer for writer in writers if writer.name == SECOND], second=True)
+
+    @contextmanager
+    def _naming_reader(self) -> Iterator[None]:
+        """Begin the message of an error with the cell that needs the outputs."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self._reader}: {error}") from error
 
     def _pass(self, writers: Sequence[TapWriter], *, second: bool) -> None:
         """Run the teacher on the first or the second view of all images, if a tap is written."""

@@ -36,6 +36,15 @@ def taps_of(needs: Needs, depth: int, shapes: Shapes) -> dict[str, tuple[int, ..
     return named
 
 
+def in_words(name: str) -> str:
+    """Return a tap's name in words, such as "maps of stage 1" for "maps-0"."""
+    if name == SECOND:
+        return "logits of the second view"
+
+    kind, _, stage = name.partition("-")
+    return f"{kind} of stage {int(stage) + 1}" if stage else kind
+
+
 def tensors_of(output: Output) -> dict[str, Tensor]:
     """Return the tensors of a teacher's output for one view, by the names of their taps."""
     tensors = {"logits": output.logits}

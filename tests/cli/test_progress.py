@@ -153,6 +153,32 @@ def test_a_log_tells_at_the_end_of_a_cohort_what_sharing_the_teacher_has_saved_s
     ]
 
 
+def test_a_pruned_trial_does_not_hold_back_what_sharing_has_saved() -> None:
+    console = Console(file=StringIO(), width=200)
+    plain = PlainProgress(console)
+    for cell in ("kd", "at"):
+        plain.started(cell, 0, 2)
+        plain.epoch(cell, 0, 2, SHARED)
+    plain.left_cohort("kd", "pruned after epoch 1")
+    plain.finished("at", {})
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[-3:] == [
+        "kd: pruned after epoch 1",
+        "at: done",
+        "sharing the teacher's forward passes saved 1 min 20 s so far",
+    ]
+
+
+def test_the_epochs_of_a_pruned_trial_are_taken_off_the_bar() -> None:
+    progress = live()
+    progress.planned({"kd": 5, "at": 7})
+    progress.started("kd", 0, 5)
+    progress.epoch("kd", 0, 5, {})
+    progress.left_cohort("kd", "pruned after epoch 1")
+    assert "1/8 epochs" in shown(progress)
+    assert "kd" not in shown(progress)
+
+
 def test_a_terminal_shows_what_sharing_the_teacher_has_saved_so_far() -> None:
     progress = live()
     progress.planned({"kd": 5})

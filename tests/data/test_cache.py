@@ -102,7 +102,7 @@ def test_an_entry_of_an_earlier_version_is_told_and_made_again(folder):
     messages.clear()
     assert mine(folder, messages).fingerprint == fingerprint
     assert messages == [
-        f"{entry(folder)}: written by an earlier version, with the pixels in a slower order; "
+        f"{entry(folder)}: from an earlier version, which stored pixels in another order; "
         "reading the data set again",
         DECODING,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmark.execution.rehearse import Rehearsal, name_of, training_of
 from benchmark.training.rehearsal import Figures
 from tests.execution.helpers import pairs, prepared
 from tests.support.studies import tiny
+from tests.training.rows import row
 
 STEPS = 3
 """Batches of an epoch of the tiny study."""
@@ -79,16 +81,40 @@ def test_both_stages_and_two_views_are_counted() -> None:
     assert priced(study, ab=views, mlld=views).passes == STEPS * (1 + 2 * 2)
 
 
-@pytest.mark.parametrize("cohort_size", [None, 1])
-def test_stored_outputs_of_a_teacher_are_priced_once_for_each_view_and_seed(
-    cohort_size: int | None,
-) -> None:
+def passes_priced(rows: Sequence[Any], cohort_size: int | None = None, **other: Any) -> Price:
+    """Price the passes of a study of 5 epochs with 3 fixed views and 2 seeds."""
     recipe = {"epochs": 5, "teacher_cache": 3}
-    study = prepared(tiny(["student", "kd", "at"], recipe=recipe, seeds=[0, 1]))
+    study = prepared(tiny(rows, recipe=recipe, seeds=[0, 1], **other))
     measured = {name_of(cell): replace(NOTHING, teacher=1.0) for cell in study.cells}
-    found = price(study, Rehearsal(frozenset(), measured), cohort_size)
-    assert found.passes == 2 * 3 * STEPS
-    assert found.saved == found.passes
+    return price(study, Rehearsal(frozenset(), measured), cohort_size)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cohort_size", "passes", "saved"),
+    [
+        (["student", "kd", "at"], None, 3, 3),  # logits and maps together
+        (["student", "kd", "at"], 1, 3 + 3, 0),  # the maps of views that are stored without them
+        (["at+kd", "kd", "at"], 1, 3, 6),  # everything is stored by the first
+        (["kd", "dkd"], 1, 3, 3),
+        (["kd", "crld"], None, 2 * 3, 3),  # the second view is a pass of its own
+        (["kd", "crld"], 1, 3 + 3, 3),
+        (["ab", "kd"], 1, 1 + 3, 0),  # the early stage shows one view
+    ],
+)
+def test_stored_outputs_are_priced_once_for_each_view_and_seed_unless_a_tap_is_missing(
+    rows: list[str], cohort_size: int | None, passes: int, saved: int
+) -> None:
+    found = passes_priced([row(name) for name in rows], cohort_size)
+    assert found.passes == 2 * passes * STEPS
+    assert found.saved == 2 * saved * STEPS
+
+
+def test_rows_with_other_batches_and_learning_rates_read_the_same_stored_outputs() -> None:
+    other = {"name": "other", "method": "kd", "recipe": {"batch_size": 24}}
+    steps = 2 * 3 * STEPS
+    assert passes_priced(["kd", other]).passes == steps
+    colder = {"name": "colder", "method": "kd", "recipe": {"augmentation": {"flip": False}}}
+    assert passes_priced(["kd", colder]).passes == 2 * steps
 
 
 def test_the_most_expensive_row_comes_first_and_is_compared_with_the_student_alone() -> None:

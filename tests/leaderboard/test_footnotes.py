@@ -68,7 +68,19 @@ def test_fixed_views_are_told_with_their_number_beside_the_selection_rule():
         "only with other rows of 8 fixed views."
     ) in notes(full(), plan)[0]
     one = dataclasses.replace(PLAN, fixed_views=1)
-    assert "only with other rows of 1 fixed view." in notes(full(), one)[0]
+    assert (
+        "Every training image was shown in the same view in every epoch, and the teacher's outputs "
+        "were rounded to half precision: compare only with other rows of 1 fixed view."
+    ) in notes(full(), one)[0]
+
+
+def test_a_row_with_other_fixed_views_than_the_study_is_excepted():
+    plan = dataclasses.replace(PLAN, fixed_views=8)
+    excepted = "in each epoch, except in rows whose own recipe says otherwise, and the teacher's"
+    longer = dataclasses.replace(plan, overrides={"kd": "epochs 8 instead of 4"})
+    assert excepted not in notes(full(), longer)[0]
+    other = dataclasses.replace(plan, overrides={"kd": "teacher_cache 2 instead of 8"})
+    assert excepted in notes(full(), other)[0]
 
 
 def test_test_images_that_were_trained_on_are_counted():

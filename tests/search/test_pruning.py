@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 import pytest
@@ -11,6 +11,7 @@ import yaml
 
 from benchmark.search import asking
 from benchmark.search import trials as search_trials
+from benchmark.training.progress import Progress
 from tests.search.helpers import Stop, search_folder, searched, searching, trials
 from tests.support.disks import slow_disk
 from tests.support.records import read_journal
@@ -37,10 +38,18 @@ def pruned() -> dict[str, Any]:
 def test_pruned_trials_leave_their_cohort_and_the_others_are_trained_to_their_end(
     pruned: dict[str, Any], workspace: Path
 ) -> None:
-    searching(workspace, pruned)
+    class Leaving(Progress):
+        reasons: ClassVar[list[str]] = []
+
+        def left_cohort(self, cell: str, reason: str) -> None:
+            self.reasons.append(reason)
+
+    searching(workspace, pruned, Leaving())
     states = [state for _, state, *_ in trials(workspace)["student"]]
     assert len(states) == 12
     assert set(states) == {"COMPLETE", "PRUNED"}
+    assert len(Leaving.reasons) == states.count("PRUNED")
+    assert set(Leaving.reasons) <= {f"pruned after epoch {epoch}" for epoch in (1, 2, 3)}
 
     folder = search_folder(workspace)
     (path,) = folder.glob("????????????.json")

@@ -261,12 +261,12 @@ WRONG_VALUES = [
     (
         "{crop_padding: 2, flip: true}",
         "{resized_crop: 0.5}",
-        "1:1: augmentation.resized_crop applies only to streamed images; use crop_padding",
+        "XX: recipe.augmentation.resized_crop: applies only to streamed images; use crop_padding",
     ),
     (
         "dataset: digits",
         "dataset: {name: folder/mine, image_size: 8, loading: streamed}",
-        "1:1: augmentation.crop_padding applies only to resident images; use resized_crop",
+        "XX: recipe.augmentation.crop_padding: applies only to resident images; use resized_crop",
     ),
     (
         "dataset: digits",
@@ -428,12 +428,13 @@ def noise(images, generator):
         (
             "{crop_padding: 2, flip: true}",
             "{flip: true}\n  teacher_cache: 2",
-            "1:1: teacher_cache applies only to resident images; remove it",
+            "XX: recipe.teacher_cache: applies only to resident images; remove it",
         ),
         (
             "recipe: {epochs: 4}",
             "recipe: {epochs: 4, teacher_cache: 2}",
-            "1:1: pairs[0].teacher.recipe has teacher_cache, but a teacher has none; remove it",
+            "XX: pairs[0].teacher.recipe.teacher_cache: a teacher has no teacher of its own; "
+            "remove it",
         ),
     ],
     ids=[

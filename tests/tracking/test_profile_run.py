@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmark.errors import TrackingError
 from benchmark.locks import locked
+from benchmark.tracking.client import import_mlflow
 from benchmark.tracking.runs import fetch
 from benchmark.tracking.store import Store
 from benchmark.tracking.sync import sync
@@ -75,6 +79,48 @@ def test_a_run_with_traces_that_are_gone_is_superseded(store: Store, small: Stud
     (run,) = find_runs(store, PROFILES)
     assert run.info.run_id != first.info.run_id
     assert file_names(store, run) == {"cohort-1.json.gz", "cohort-1.txt"}
+
+
+def test_a_copied_workspace_shares_the_run_of_the_traces_it_was_copied_with(
+    tmp_path: Path, store: Store
+) -> None:
+    study = Study(tmp_path / "first").finish()
+    trace(study, 1)
+    sync(study.folder, store)
+    (first,) = find_runs(store, PROFILES)
+
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    sync(tmp_path / "copy/small", store)
+    (shared,) = find_runs(store, PROFILES)
+    assert shared.info.run_id == first.info.run_id
+    assert len(shared.data.tags["kdbench.workspace"].split()) == 2
+
+    # Later traces of one of the two leave the run of the other as it is.
+    trace(study, 1, content="another trace")
+    sync(study.folder, store)
+    sync(tmp_path / "copy/small", store)
+    runs = find_runs(store, PROFILES)
+    assert len(runs) == 2
+    assert {len(run.data.tags["kdbench.workspace"].split()) for run in runs} == {1}
+
+
+def test_a_store_that_refuses_a_trace_has_everything_else(
+    store: Store, small: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace(small.finish(), 1)
+    mlflow = import_mlflow()
+    log_artifact = mlflow.MlflowClient.log_artifact
+
+    def refused(client: Any, run_id: str, path: str) -> None:
+        if path.endswith(".gz"):
+            raise mlflow.exceptions.MlflowException("the file is too large")
+        log_artifact(client, run_id, path)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refused)
+    with pytest.raises(TrackingError, match="the file is too large"):
+        sync(small.folder, store)
+    monkeypatch.undo()
+    assert counts(sync(small.folder, store)) == (0, 1, 3)
 
 
 def test_no_trace_is_written_while_a_process_trains_the_study(store: Store, small: Study) -> None:

@@ -69,8 +69,6 @@ def test_stored_outputs_of_a_teacher_take_one_pass_per_view(
 ) -> None:
     method = methods.create(name)
     epochs = cost.length(method, Recipe(epochs=4))
-    assert cost.teacher_passes([(method, epochs)], views) == passes
-
     own = cost.compute(method, epochs, images=1, student=10, teacher=0)
     whole = cost.compute(method, epochs, 1, student=10, teacher=100, teacher_cache=views)
     companion = 4 * 100 if name == "random_teacher" else 0
@@ -82,16 +80,6 @@ def test_the_views_of_an_early_stage_are_those_that_it_shows() -> None:
     assert cost.stored_views(ab, cost.Length(1, 4), 3) == {2}
     assert cost.stored_views(kd, cost.Length(0, 2), 3) == {0, 1}
     assert cost.stored_views(methods.create("student"), cost.Length(0, 2), 3) == set()
-
-
-def test_later_cohorts_pass_only_what_earlier_ones_have_not_stored() -> None:
-    counter = cost.PassCounter()
-    epochs = cost.Length(0, 4)
-    student, kd, mlld = ((methods.create(name), epochs) for name in ("student", "kd", "mlld"))
-
-    assert [counter.count("a", [member], 3) for member in (student, kd, kd, mlld)] == [0, 3, 0, 3]
-    assert counter.count("b", [kd], 3) == 3
-    assert [counter.count("a", [kd], None) for _ in range(2)] == [4, 4]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -260,9 +261,18 @@ def test_a_search_pays_for_its_teacher_in_the_first_round_only(
     assert states == ["COMPLETE"] * 3
 
 
-def test_the_time_of_a_pass_is_paid_in_the_epoch_that_needs_it_first(whole: Path) -> None:
-    shares = [epoch["teacher_share"] for epoch in metrics(folders(whole)["kd/0"])]
-    assert min(shares[:1]) > max(shares[VIEWS:])
+def test_the_teacher_passes_a_view_in_the_epoch_that_shows_it_first(
+    tmp_path: Path, passes: Passes
+) -> None:
+    class Counting(Heard):
+        counts: ClassVar[list[int]] = []
+
+        def epoch(self, cell: str, *args: Any) -> None:
+            if "kd" in cell:
+                self.counts.append(passes.count)
+
+    run(tmp_path, content(["kd"]), Counting())
+    assert Counting.counts == [1, 2, 2, 2]
 
 
 def test_the_compute_of_a_cell_counts_one_pass_of_the_teacher_per_view(whole: Path) -> None:
@@ -424,8 +434,11 @@ def test_values_beyond_half_precision_are_refused_in_one_line(
     monkeypatch.setattr(Teacher, "output", large)
     with pytest.raises(InputError, match=r"^[^\n]*$") as error:
         run(copied, content(["kd"]))
-    assert str(error.value).startswith("recipe.teacher_cache: the teacher's logits reach ")
-    assert str(error.value).endswith(", and half precision ends at 65504; remove teacher_cache")
+    assert re.fullmatch(
+        r"pair / kd / seed 0: recipe\.teacher_cache: the teacher's logits reach [\d,]+, but half "
+        r"precision ends at 65,504; remove teacher_cache",
+        str(error.value),
+    )
     assert not values(copied)
     assert not list((copied / "data/teacher-outputs").glob("*/*/*.part"))
 
@@ -440,8 +453,8 @@ def test_a_disk_without_space_is_reported_before_anything_is_trained(
     with pytest.raises(InputError) as error:
         run(tmp_path, content(["student", "kd"], seeds=[0, 1]))
     assert str(error.value) == (
-        f"{tmp_path / 'study.yaml'}: recipe.teacher_cache: the outputs of the teachers take "
-        f"another {2 * needed / 1024:.1f} KiB in {tmp_path}, where 2.0 KiB are free; free some "
+        f"{tmp_path / 'study.yaml'}: recipe.teacher_cache: the outputs of the teachers need "
+        f"another {2 * needed / 1024:.1f} KiB in {tmp_path}, but only 2.0 KiB is free; free some "
         "disk space, or remove teacher_cache"
     )
     assert f"take {needed / 1024:.1f} KiB on the disk for each seed" in capsys.readouterr().out
@@ -451,6 +464,42 @@ def test_a_disk_without_space_is_reported_before_anything_is_trained(
     run(tmp_path, content(["student", "kd"]))
     free = 0
     assert run(tmp_path, content(["student", "kd"], name="other")).trained == 2
+
+
+def test_no_teacher_is_trained_whose_outputs_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_space, "free_space", lambda _: 2048)
+    study = searched(["kd"], search={"trials": 1, "seeds": [100, 101, 102]})
+    study["recipe"]["teacher_cache"] = VIEWS
+    with pytest.raises(InputError, match=r"need another 5\.6 KiB in .*, but only 2\.0 KiB is free"):
+        searching(tmp_path, study)
+    with pytest.raises(InputError, match=r"need another 3\.8 KiB in .*, but only 2\.0 KiB is free"):
+        run(tmp_path, content(["student", "kd"], seeds=[0, 1]))
+    assert not list(tmp_path.glob("teachers/*"))
+
+
+def test_outputs_that_differ_from_what_was_written_name_the_folder(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copied / "data/teacher-outputs")
+    exit_ = stored_taps.TapWriter.__exit__
+
+    def damaged(writer: stored_taps.TapWriter, *args: Any) -> None:
+        exit_(writer, *args)
+        os.truncate(writer._folder / stored_taps.VALUES, 7)
+
+    monkeypatch.setattr(stored_taps.TapWriter, "__exit__", damaged)
+    with pytest.raises(InputError, match=r"/view-000/logits: differs from what was just written"):
+        run(copied, content(["kd"]))
+
+
+def test_taps_of_another_shape_than_announced_fail(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"maps of stage 2: \(3, 4, 5\) instead of \(3, 4, 4\)"),
+        stored_taps.TapWriter(tmp_path, "maps-1", (3, 4, 4)) as writer,
+    ):
+        writer.write(torch.zeros(2, 3, 4, 5))
 
 
 def test_the_size_that_is_told_is_the_size_of_the_files(

@@ -78,16 +78,18 @@ class Recipe(Strict):
     """Maximum training time of a network in hours: its own steps and the teacher's passes for it,
     without validation. It ends with the epoch in which its time exceeds this limit, and
     is evaluated as if it were complete. An early stage is never cut, and at least one epoch of the
-    main training follows it."""
+    main training follows it. Not together with `teacher_cache`."""
 
     teacher_cache: Count | None = None
     """Resident images only: number K of fixed views in which each training image is shown. Epoch e,
     counted from 0, shows view e mod K instead of a view of its own. The teacher's outputs for a
     view are computed once for all training images, rounded to half precision and kept in the
     workspace (`data/teacher-outputs`). Later epochs, searches and studies with the same teacher,
-    data, augmentation and seed read them instead of running the teacher. K fixed views are fewer
-    augmentations and therefore another protocol: such rows compare only with rows of the same K.
-    For a teacher that trains with this recipe, every epoch has views of its own."""
+    data, augmentation and seed read them instead of running the teacher; seeds of a search differ
+    from those of a study, so neither reads what the other has stored. An early stage shows the same
+    fixed views. K fixed views are fewer augmentations and therefore another protocol: such rows
+    compare only with rows of the same K. For a teacher that trains with this recipe, every epoch
+    has views of its own."""
 
     @property
     def identity(self) -> dict[str, Any]:

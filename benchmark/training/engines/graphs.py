@@ -1,8 +1,9 @@
 """Runs the steps of a cohort on a GPU as CUDA graphs, on several streams at once.
 
 A step of a small network is a few hundred operations that each take microseconds, so that a GPU
-waits for Python most of the time. A graph is launched as one. Each member has graphs of its own,
-and so does the teacher: a failure stays with its member, and the bits are those of a member alone.
+waits for Python most of the time. A graph is launched as a whole. Each member has graphs of its
+own, and so does the teacher: a failure stays with its member, and the bits are those of a member
+alone.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A graph repeats the operations of one step with the addresses and numbers of that step. It is
 therefore wrong for work that depends on more than the contents of tensors, and unproven on every
-device that it has not run on. So a graph is used only after it has left the same bits as the work
-itself. Those of members are compared with it again in the first and the last step of each epoch,
-and before a member is saved inside one; that of the teacher in the first step.
+device that it has not run on. So a graph is used only after it has produced the same bits as the
+work itself. Those of members are compared with it again in the first and the last step of each
+epoch, and before a member is saved inside one; that of the teacher in the first step.
 """
 
 from __future__ import annotations

@@ -261,12 +261,14 @@ WRONG_VALUES = [
     (
         "{crop_padding: 2, flip: true}",
         "{resized_crop: 0.5}",
-        "XX: recipe.augmentation.resized_crop: applies only to streamed images; use crop_padding",
+        "19:18: recipe.augmentation.resized_crop: applies only to streamed images; use "
+        "crop_padding",
     ),
     (
         "dataset: digits",
         "dataset: {name: folder/mine, image_size: 8, loading: streamed}",
-        "XX: recipe.augmentation.crop_padding: applies only to resident images; use resized_crop",
+        "19:18: recipe.augmentation.crop_padding: applies only to resident images; use "
+        "resized_crop",
     ),
     (
         "dataset: digits",
@@ -428,12 +430,12 @@ def noise(images, generator):
         (
             "{crop_padding: 2, flip: true}",
             "{flip: true}\n  teacher_cache: 2",
-            "XX: recipe.teacher_cache: applies only to resident images; remove it",
+            "20:3: recipe.teacher_cache: applies only to resident images; remove it",
         ),
         (
             "recipe: {epochs: 4}",
             "recipe: {epochs: 4, teacher_cache: 2}",
-            "XX: pairs[0].teacher.recipe.teacher_cache: a teacher has no teacher of its own; "
+            "6:52: pairs[0].teacher.recipe.teacher_cache: a teacher has no teacher of its own; "
             "remove it",
         ),
     ],

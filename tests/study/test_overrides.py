@@ -107,7 +107,7 @@ def test_a_searched_learning_rate_is_set_on_top_of_the_recipe_of_a_row(file):
         ("{epochs: 8}", "11:30: methods[1].recipe: schedule.milestones contains 8, and epochs is"),
         (
             "{augmentation: {resized_crop: 0.5}}",
-            "11:45: methods[1].recipe.augmentation.resized_crop: applies only to streamed images",
+            "11:54: methods[1].recipe.augmentation.resized_crop: applies only to streamed images",
         ),
         ("{precision: fp16, optimizer: dot}", "11:30: methods[1].recipe: optimizer 'dot' has two"),
         ("12", "11:30: methods[1].recipe: is 12; it must be a valid dictionary"),

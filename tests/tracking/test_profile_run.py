@@ -111,10 +111,10 @@ def test_a_store_that_refuses_a_trace_has_everything_else(
     mlflow = import_mlflow()
     log_artifact = mlflow.MlflowClient.log_artifact
 
-    def refused(client: Any, run_id: str, path: str) -> None:
+    def refused(client: Any, run_id: str, path: str, *others: Any) -> None:
         if path.endswith(".gz"):
             raise mlflow.exceptions.MlflowException("the file is too large")
-        log_artifact(client, run_id, path)
+        log_artifact(client, run_id, path, *others)
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refused)
     with pytest.raises(TrackingError, match="the file is too large"):

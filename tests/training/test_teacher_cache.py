@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -259,20 +259,6 @@ def test_a_search_pays_for_its_teacher_in_the_first_round_only(
     assert found.alone == pytest.approx(together.alone)
     states = [trial[1] for trial in trials(tmp_path / "rounds")["kd"]]
     assert states == ["COMPLETE"] * 3
-
-
-def test_the_teacher_passes_a_view_in_the_epoch_that_shows_it_first(
-    tmp_path: Path, passes: Passes
-) -> None:
-    class Counting(Heard):
-        counts: ClassVar[list[int]] = []
-
-        def epoch(self, cell: str, *args: Any) -> None:
-            if "kd" in cell:
-                self.counts.append(passes.count)
-
-    run(tmp_path, content(["kd"]), Counting())
-    assert Counting.counts == [1, 2, 2, 2]
 
 
 def test_the_compute_of_a_cell_counts_one_pass_of_the_teacher_per_view(whole: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import benchmark
+from benchmark import seeds
 from benchmark.failpoint import failpoint
 from benchmark.records.chain import Chain, Extent
 from benchmark.training import checkpointing
@@ -69,16 +70,7 @@ class Control:
 def lose_random_streams() -> None:
     """Draw the random numbers of a step from a stream that no checkpoint contains."""
     torch.manual_seed(0)  # each command continues from here
-
-    from benchmark.training import member
-
-    class Unseeded:
-        """`torch`, except that the seed of a step is not set."""
-
-        def __getattr__(self, name: str) -> Any:
-            return (lambda _: None) if name == "manual_seed" else getattr(torch, name)
-
-    vars(member)["torch"] = Unseeded()
+    seeds.reseed = lambda *_: None
 
 
 def lose_optimizers() -> None:
@@ -122,10 +114,11 @@ def _modules() -> list[Any]:
 def cases(seed: int) -> list[Case]:
     """Return all controls."""
     killed = AtPoint("checkpoint.written")
-    journals = tuple(Corruption(seed + number, "journals") for number in range(20))
+    way = "edited_with_checksum"  # nothing but the chain can find it
+    edited = tuple(Corruption(seed + number, "journals", way) for number in range(20))
     return [
         Control("random streams are not saved", lose_random_streams, (killed,)),
         Control("optimizers are not saved", lose_optimizers, (killed,)),
         Control("files are overwritten", overwrite, (AtPoint("write.before_replace"),)),
-        Control("the chain is not checked", check_no_chain, journals),
+        Control("the chain is not checked", check_no_chain, edited),
     ]

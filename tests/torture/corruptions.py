@@ -71,10 +71,12 @@ class Corruption:
     Attributes:
         seed: Seed of the draws.
         kind: The kind of file; drawn if it is empty.
+        way: Name of the way in which it is damaged; drawn if it is empty.
     """
 
     seed: int
     kind: str = ""
+    way: str = ""
 
     def __call__(self, folder: Path) -> Outcome:
         """Run the case."""
@@ -100,7 +102,7 @@ class Corruption:
     def _damage(self, path: Path, draw: random.Random) -> str:
         while True:
             way = draw.choice(ways(path))
-            if way(path, draw):
+            if self.way in ("", way.__name__) and way(path, draw):
                 return way.__name__
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmark.tracking.store import Store
 
 
-EXECUTOR = "process"
+EXECUTOR = "processes"
 """The executor of commands: a method that crashes must not take a night's work with it."""
 
 
@@ -53,7 +53,12 @@ Device = Annotated[
     str | None, typer.Option(help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
 ]
 CohortSize = Annotated[
-    int | None, typer.Option(min=1, help="Maximum number of students that train side by side.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Maximum number of students that train side by side; by default, as many as let all "
+        "workers be busy and share the teacher.",
+    ),
 ]
 ExecutorName = Annotated[
     str,
@@ -61,13 +66,30 @@ ExecutorName = Annotated[
         "--executor",
         envvar="KDBENCH_EXECUTOR",
         show_envvar=True,
-        help="process: a cell that crashes or hangs ends alone; inline: train in this process.",
+        help="processes: cohorts train at once, and a cell that crashes or hangs ends alone; "
+        "inline: train in this process.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of worker processes; by default one per GPU, or as many as cores and memory "
+        "suffice for.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads of each worker, on which the last bits of results depend; by default 1 on a "
+        "CPU.",
     ),
 ]
 StepMinutes = Annotated[
     float,
     typer.Option(
-        min=0.01, help="Minutes after which a step that does not end fails its cell (process)."
+        min=0.01, help="Minutes after which a step that does not end fails its cell (processes)."
     ),
 ]
 CheckpointMinutes = Annotated[
@@ -118,19 +140,22 @@ def mlflow_store(context: typer.Context, study: Study | None, uri: str | None) -
 
 
 @contextmanager
-def opened_executor(name: str, *, needed: bool = True) -> Iterator[Executor]:
+def opened_executor(
+    name: str, workers: int | None = None, *, needed: bool = True
+) -> Iterator[Executor]:
     """Open the executor of a command, and close it in the end.
 
     Args:
         name: Its name.
+        workers: Number of its workers; None for the default.
         needed: Whether anything is trained; it then starts while the study is prepared.
 
     Raises:
-        InputError: There is no such executor.
+        InputError: There is no such executor, or it has no workers.
     """
     from benchmark.execution import executors
 
-    executor = executors.create(name)
+    executor = executors.create(name, workers)
     try:
         if needed:
             executor.warm_up()

@@ -15,17 +15,18 @@ from benchmark.wording import counted, duration
 HEADERS = ["method", "pair", "ms per step", "x student", "peak (MB)", "all seeds"]
 
 
-def priced(prepared: Prepared, rehearsal: Rehearsal, price: Price) -> RenderableType:
+def priced(prepared: Prepared, rehearsal: Rehearsal, price: Price, workers: int) -> RenderableType:
     """Return a line per row of each pair, by falling cost, and the price of the study.
 
     Args:
         prepared: The study.
         rehearsal: What was measured.
         price: The prices.
+        workers: Number of cohorts that are trained at once.
     """
     lines = [_teacher_line(prepared, rehearsal, teacher) for teacher in prepared.teachers]
     if price.rows:
-        lines += [_measured(prepared, price), _memory(prepared, price), _total(price)]
+        lines += [_measured(prepared, price), _memory(prepared, price), _total(price, workers)]
 
     shown = table("", HEADERS, [_row(row) for row in price.rows])
     return Group(shown, Text("\n".join(lines)))
@@ -76,7 +77,7 @@ def _memory(prepared: Prepared, price: Price) -> str:
     return f"peak memory of {of} during a step, with all students of a cohort: {peak:,.0f} MB"
 
 
-def _total(price: Price) -> str:
+def _total(price: Price, workers: int) -> str:
     """Return the line with the total."""
     parts = {
         "students": price.students,
@@ -85,8 +86,9 @@ def _total(price: Price) -> str:
         "training of teachers": price.teachers,
     }
     listed = ", ".join(f"{name} {duration(part)}" for name, part in parts.items() if part)
+    by = f"; {duration(price.elapsed)} with {workers} workers" if workers > 1 else ""
     return (
-        f"total: {duration(price.total)} ({listed}); sharing the teachers' passes saves "
+        f"total: {duration(price.total)}{by} ({listed}); sharing the teachers' passes saves "
         f"{duration(price.saved)}"
     )
 

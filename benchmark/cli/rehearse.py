@@ -12,6 +12,8 @@ from benchmark.cli.options import (
     ExecutorName,
     StepMinutes,
     StudyFile,
+    Threads,
+    Workers,
     load_study,
     opened_executor,
     workspace_of,
@@ -29,6 +31,8 @@ def rehearse(
     study: StudyFile,
     cohort_size: CohortSize = None,
     executor: ExecutorName = EXECUTOR,
+    workers: Workers = None,
+    threads: Threads = None,
     step_minutes: StepMinutes = STEP_MINUTES,
     device: Device = None,
     engine: Engine = EngineChoice.AUTO,
@@ -39,16 +43,17 @@ def rehearse(
     """
     from benchmark.cli import price_table
     from benchmark.cli.progress import PlainProgress
-    from benchmark.execution import environment, prepare
+    from benchmark.execution import environment, machine, prepare
     from benchmark.execution import rehearse as execution
     from benchmark.execution.price import price
     from benchmark.execution.session import Session
 
     workspace = Workspace(workspace_of(context))
     loaded = load_study(study)
-    with opened_executor(executor) as opened:
+    with opened_executor(executor, workers) as opened:
         chosen = environment.device(device)
         environment.check_engine(engine, chosen)
+        machine.use_threads(threads, chosen, shared=opened.parallel)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         environment.make_repeatable()
         session = Session(
@@ -63,8 +68,8 @@ def rehearse(
         )
         rehearsal = execution.rehearse(prepared, session, cohort_size, say)
 
-    priced = price(prepared, rehearsal, cohort_size)
-    print_wide(price_table.priced(prepared, rehearsal, priced))
+    priced = price(prepared, rehearsal, cohort_size, session.workers)
+    print_wide(price_table.priced(prepared, rehearsal, priced, session.workers))
     for name, reason in prepared.not_applicable.items():
         tell(f"not applicable: {name}: {reason}")
     for name, reason in rehearsal.failed.items():

@@ -19,7 +19,9 @@ from benchmark.cli.options import (
     ExecutorName,
     StepMinutes,
     StudyFile,
+    Threads,
     TrackingUri,
+    Workers,
     load_study,
     mlflow_store,
     opened_executor,
@@ -87,6 +89,8 @@ def run(
         ),
     ] = False,
     executor: ExecutorName = EXECUTOR,
+    workers: Workers = None,
+    threads: Threads = None,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
@@ -94,7 +98,7 @@ def run(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train the unfinished cells of a study, then print its leaderboard if it is tracked."""
-    from benchmark.execution import cell_code, environment, prepare
+    from benchmark.execution import cell_code, environment, machine, prepare
     from benchmark.execution import run as execution
     from benchmark.execution.session import Session
     from benchmark.search import tuned
@@ -116,12 +120,13 @@ def run(
         loaded = tuned.with_tuned_rows(loaded, tuned.settings_file(study))
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
-    with opened_executor(executor, needed=not dry_run) as opened:
+    with opened_executor(executor, workers, needed=not dry_run) as opened:
         chosen = environment.device(device)
         environment.check_engine(engine, chosen)
+        machine.use_threads(threads, chosen, shared=opened.parallel)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         if dry_run:
-            _print_plan(prepared, workspace.path, cohort_size)
+            _print_plan(prepared, workspace.path, cohort_size, opened.workers(str(chosen)))
             return
 
         environment.make_repeatable()
@@ -169,10 +174,10 @@ def _print_table(loaded: Study, study: Path, store: Store) -> None:
     tell("`kdbench ui` serves the runs in MLflow")
 
 
-def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None) -> None:
+def _print_plan(prepared: Prepared, workspace: Path, cohort_size: int | None, workers: int) -> None:
     from benchmark.cli import run_plan
 
-    print_wide(run_plan.plan(prepared, workspace, cohort_size, say))
+    print_wide(run_plan.plan(prepared, workspace, cohort_size, say, workers))
 
 
 def _print_profiles(folder: Path | None) -> None:

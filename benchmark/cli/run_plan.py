@@ -11,7 +11,7 @@ from rich.text import Text
 
 import methods
 from benchmark.cli.tables import table
-from benchmark.execution.estimate import Estimate, estimate
+from benchmark.execution.estimate import Estimate, cohorts_for, estimate
 from benchmark.execution.identities import identify_all
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
@@ -31,6 +31,7 @@ def plan(
     workspace: Path,
     cohort_size: int | None,
     say: Callable[[str], None] = lambda _: None,
+    workers: int = 1,
 ) -> RenderableType:
     """Return the plan of a run: cells, cohorts, teachers and cost.
 
@@ -40,8 +41,9 @@ def plan(
     Args:
         prepared: The study.
         workspace: The workspace.
-        cohort_size: Maximum number of cells per cohort; None for no limit.
+        cohort_size: Maximum number of cells per cohort; None for the best size.
         say: Receives a line from time to time if the estimate of the cost takes long.
+        workers: Number of cohorts that are trained at once.
     """
     cards = stored_cards(prepared, Workspace(workspace))
     hashes = {key: card.sha256 for key, card in cards.items() if card is not None}
@@ -49,7 +51,7 @@ def plan(
     ids = {name: cell.id for name, cell in identify_all(prepared, hashes, folder).items()}
     done = {label for label, identity in ids.items() if CellFolder(folder.cell(identity).path).done}
     pending = [cell for cell in prepared.cells if str(cell) not in done]
-    cohorts = prepared.cohorts(pending, cohort_size)
+    cohorts = cohorts_for(prepared, pending, cohort_size, workers)
 
     if len(prepared.study.cells()) > MOST_LISTED:
         shown = _plan_counts(prepared, done, cohorts)
@@ -60,7 +62,7 @@ def plan(
         f"{counted(len(pending), 'cell')} to train in {counted(len(cohorts), 'cohort')}, "
         f"{len(done)} done",
         *teacher_lines(prepared, cards),
-        cost_line(estimate(prepared, cohorts, missing, say)),
+        cost_line(estimate(prepared, cohorts, missing, say, workers), workers),
     ]
     if row_of(prepared.study, methods.baseline()) is None:
         lines.append(f"no row {methods.baseline()}: the leaderboard will have no gains over it")
@@ -153,15 +155,20 @@ def teacher_lines(prepared: Prepared, cards: Mapping[str, TeacherCard | None]) -
     ]
 
 
-def cost_line(cost: Estimate) -> str:
-    """Return compute and time as a line of text."""
+def cost_line(cost: Estimate, workers: int) -> str:
+    """Return compute and time as a line of text.
+
+    Args:
+        cost: The cost.
+        workers: Number of cohorts that are trained at once.
+    """
     separate = ""
     if cost.alone > cost.tmac:
         separate = f"; {_shown(cost.alone)} without sharing the teacher's forward passes"
 
-    return (
-        f"cost: {_shown(cost.tmac)} TMAC{separate}; about {duration(cost.seconds)} on this machine"
-    )
+    by = f" with {workers} workers" if workers > 1 else ""
+    time = f"about {duration(cost.seconds)} on this machine{by}"
+    return f"cost: {_shown(cost.tmac)} TMAC{separate}; {time}"
 
 
 def _shown(tmac: float) -> str:

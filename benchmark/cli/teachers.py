@@ -16,7 +16,9 @@ from benchmark.cli.options import (
     ExecutorName,
     StepMinutes,
     StudyFile,
+    Threads,
     TrackingUri,
+    Workers,
     load_study,
     mlflow_store,
     opened_executor,
@@ -45,11 +47,13 @@ def train_teachers(
     device: Device = None,
     engine: Engine = EngineChoice.AUTO,
     executor: ExecutorName = EXECUTOR,
+    workers: Workers = None,
+    threads: Threads = None,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
 ) -> None:
     """Train or download the teachers of a study that are not stored yet. Train no students."""
-    from benchmark.execution import cell_code, environment, prepare, study_teachers
+    from benchmark.execution import cell_code, environment, machine, prepare, study_teachers
     from benchmark.execution.session import Session
 
     workspace = Workspace(workspace_of(context))
@@ -57,7 +61,8 @@ def train_teachers(
     environment.check_engine(engine, chosen)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
-    with opened_executor(executor, needed=False) as opened, progress_display() as progress:
+    with opened_executor(executor, workers, needed=False) as opened, progress_display() as progress:
+        machine.use_threads(threads, chosen, shared=opened.parallel)
         versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(
             workspace,

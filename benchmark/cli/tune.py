@@ -20,7 +20,9 @@ from benchmark.cli.options import (
     ExecutorName,
     StepMinutes,
     StudyFile,
+    Threads,
     TrackingUri,
+    Workers,
     load_study,
     mlflow_store,
     opened_executor,
@@ -65,6 +67,8 @@ def tune(
         bool, typer.Option("--dashboard", help="Serve optuna-dashboard instead of searching.")
     ] = False,
     executor: ExecutorName = EXECUTOR,
+    workers: Workers = None,
+    threads: Threads = None,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
     device: Device = None,
@@ -75,7 +79,7 @@ def tune(
 
     Trials are compared on validation data alone.
     """
-    from benchmark.execution import cell_code, environment, prepare
+    from benchmark.execution import cell_code, environment, machine, prepare
     from benchmark.execution.session import Session
     from benchmark.search import tune as search
     from benchmark.search import tuned
@@ -91,12 +95,13 @@ def tune(
         return
 
     store = mlflow_store(context, loaded, tracking_uri) if track else None
-    with opened_executor(executor, needed=not dry_run) as opened:
+    with opened_executor(executor, workers, needed=not dry_run) as opened:
         chosen = environment.device(device)
         environment.check_engine(engine, chosen)
+        machine.use_threads(threads, chosen, shared=opened.parallel)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         if dry_run:
-            _print_plan(prepared, str(study), workspace, cohort_size)
+            _print_plan(prepared, str(study), workspace, cohort_size, opened.workers(str(chosen)))
             return
 
         environment.make_repeatable()
@@ -133,11 +138,11 @@ def tune(
 
 
 def _print_plan(
-    prepared: Prepared, source: str, workspace: Workspace, cohort_size: int | None
+    prepared: Prepared, source: str, workspace: Workspace, cohort_size: int | None, workers: int
 ) -> None:
     from benchmark.cli import tune_plan
 
-    print_wide(tune_plan.plan(prepared, source, workspace, cohort_size, say))
+    print_wide(tune_plan.plan(prepared, source, workspace, cohort_size, say, workers))
 
 
 def summary(outcome: Outcome) -> RenderableType:

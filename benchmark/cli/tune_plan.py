@@ -23,6 +23,7 @@ def plan(
     workspace: Workspace,
     cohort_size: int | None,
     say: Callable[[str], None],
+    workers: int,
 ) -> RenderableType:
     """Return the plan of a search. Nothing is trained or written.
 
@@ -30,8 +31,9 @@ def plan(
         prepared: The study.
         source: Name of the study's file, for messages.
         workspace: The workspace.
-        cohort_size: Maximum number of cells per cohort; None for no limit.
+        cohort_size: Maximum number of cells per cohort; None for the best size.
         say: Receives a line from time to time if the estimate of the cost takes long.
+        workers: Number of cohorts that are trained at once.
 
     Raises:
         InputError: The study has no search settings, or they don't fit its rows.
@@ -41,7 +43,7 @@ def plan(
     folder = workspace.study(prepared.study.name).search
     with errors_in(source):
         search = required_search(prepared)
-        planned = search_plan(prepared, search, hashes, folder, cohort_size)
+        planned = search_plan(prepared, search, hashes, folder, cohort_size, workers)
 
     rows = [
         [own.pair, own.row, f"{own.ended}/{search.trials}", ", ".join(own.settings)]
@@ -53,7 +55,7 @@ def plan(
         f"{counted(trials, 'trial')} to run, each with {counted(len(search.seeds), 'seed')}, in "
         f"{counted(len(planned.cohorts), 'cohort')}",
         *teacher_lines(prepared, cards),
-        cost_line(estimate(prepared, planned.cohorts, missing, say)),
+        cost_line(estimate(prepared, planned.cohorts, missing, say, workers), workers),
     ]
     lines += [f"not applicable: {name}: {why}" for name, why in prepared.not_applicable.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -94,12 +95,9 @@ def deliver(connection: Connection, message: Mapping[str, Any], progress: Progre
     """Pass a worker's event on to a listener, and answer it if it is the end of an epoch.
 
     Args:
-        connection: The connection to the worker.
+        connection: The connection to the worker. If it has died, the answer is lost.
         message: The event.
         progress: The listener.
-
-    Raises:
-        OSError: The worker has gone.
     """
     event = message["event"]
     assert event in EVENTS
@@ -110,4 +108,5 @@ def deliver(connection: Connection, message: Mapping[str, Any], progress: Progre
         leave = str(decision)
 
     if event == "epoch":
-        send(connection, leave=leave)
+        with contextlib.suppress(OSError):
+            send(connection, leave=leave)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmark.execution.balance import balanced, makespan
 from benchmark.execution.batch_clock import BatchClock
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.required_teachers import RequiredTeacher
@@ -58,35 +59,70 @@ class EstimatedCell:
         return Learner(self.pair, self.method, self.length)
 
 
+def estimated(cell: Cell) -> EstimatedCell:
+    """Return what the cost of a cell depends on."""
+    return EstimatedCell(cell.pair.name, method_of(cell), cell.recipe)
+
+
 def estimate(
     prepared: Prepared,
     cohorts: Sequence[Sequence[Cell]],
     train_teachers: Sequence[RequiredTeacher],
     say: Callable[[str], None] = lambda _: None,
+    workers: int = 1,
 ) -> Estimate:
-    """Estimate the cost of training cohorts and teachers.
+    """Estimate the cost of training teachers, one after another, and then cohorts.
 
     Args:
         prepared: The study.
-        cohorts: The cohorts to train.
+        cohorts: The cohorts to train, in order.
         train_teachers: The teachers that the store lacks.
+        workers: Number of cohorts that are trained at once.
         say: Receives a line from time to time if the estimate takes long.
     """
     clock = BatchClock(prepared.data, prepared.study.recipe.batch_size)
-    parts = [
+    teachers = [
         _teacher_estimate(prepared, teacher, clock)
         for teacher in told(train_teachers, say, "timing teacher {} of {}".format)
     ]
     counter = PassCounter(prepared)
-    parts += [
+    parts = [
         _cohort_estimate(prepared, cohort, counter, clock)
         for cohort in told(cohorts, say, "estimating cohort {} of {}".format)
     ]
+    seconds = makespan([(part.seconds, part) for part in parts], workers)
     return Estimate(
-        tmac=sum(part.tmac for part in parts),
-        alone=sum(part.alone for part in parts),
-        seconds=sum(part.seconds for part in parts),
+        tmac=sum(part.tmac for part in teachers + parts),
+        alone=sum(part.alone for part in teachers + parts),
+        seconds=sum(part.seconds for part in teachers) + seconds,
     )
+
+
+def cohorts_for(
+    prepared: Prepared, cells: Sequence[Cell], size: int | None, workers: int
+) -> list[list[Cell]]:
+    """Divide cells into cohorts for some workers.
+
+    Args:
+        prepared: The study.
+        cells: Some of its cells.
+        size: Maximum number of cells per cohort; None for the size with which all workers are busy
+            and as few passes of the teacher as possible are repeated.
+        workers: Number of cohorts that are trained at once.
+    """
+    groups = prepared.cohorts(cells, size)
+    if size is not None:
+        return groups
+
+    return balanced(groups, workers, lambda cohort: macs_of(prepared, cohort))
+
+
+def macs_of(prepared: Prepared, cohort: Sequence[Cell]) -> float:
+    """Count the multiply-accumulates of a cohort, all passes of its teacher included."""
+    members = [estimated(cell) for cell in cohort]
+    learners = [member.learner for member in members]
+    passes = PassCounter(prepared).count(learners, members[0].recipe, cohort[0].seed)
+    return cohort_macs(prepared, members, passes)[0]
 
 
 def cohort_macs(
@@ -145,7 +181,7 @@ def _teacher_estimate(prepared: Prepared, teacher: RequiredTeacher, clock: Batch
 def _cohort_estimate(
     prepared: Prepared, cohort: Sequence[Cell], counter: PassCounter, clock: BatchClock
 ) -> Estimate:
-    members = [EstimatedCell(cell.pair.name, method_of(cell), cell.recipe) for cell in cohort]
+    members = [estimated(cell) for cell in cohort]
     learners = [member.learner for member in members]
     passes = counter.count(learners, members[0].recipe, cohort[0].seed)
     shared, alone = cohort_macs(prepared, members, passes)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import methods
 from benchmark.data import Data
+from benchmark.execution.balance import makespan
+from benchmark.execution.estimate import cohorts_for
 from benchmark.execution.prepare import Prepared
 from benchmark.execution.rehearse import Rehearsal, name_of, training_of
 from benchmark.execution.rows import method_of, row_of
@@ -49,6 +51,7 @@ class Price:
         batches: Time that cohorts wait for batches.
         teachers: Time in which missing teachers are trained.
         saved: Time of the further passes that cells would need if each was trained alone.
+        elapsed: Time from the beginning to the end, with all workers.
     """
 
     rows: list[RowPrice]
@@ -56,6 +59,7 @@ class Price:
     batches: float
     teachers: float
     saved: float
+    elapsed: float
 
     @property
     def students(self) -> float:
@@ -68,7 +72,9 @@ class Price:
         return self.students + self.passes + self.batches + self.teachers
 
 
-def price(prepared: Prepared, rehearsal: Rehearsal, cohort_size: int | None = None) -> Price:
+def price(
+    prepared: Prepared, rehearsal: Rehearsal, cohort_size: int | None = None, workers: int = 1
+) -> Price:
     """Price all cells of a study, whether or not some are trained, and the missing teachers.
 
     What failed in the rehearsal is left out.
@@ -76,30 +82,36 @@ def price(prepared: Prepared, rehearsal: Rehearsal, cohort_size: int | None = No
     Args:
         prepared: The study.
         rehearsal: What was measured.
-        cohort_size: Maximum number of cells per cohort; None for no limit.
+        cohort_size: Maximum number of cells per cohort; None for the best size.
+        workers: Number of cohorts that are trained at once.
     """
     figures = rehearsal.figures
     measured = [cell for cell in prepared.cells if name_of(cell) in figures]
     cohorts = [
         [_priced(prepared.data, cell, figures) for cell in cohort]
-        for cohort in prepared.cohorts(measured, cohort_size)
+        for cohort in cohorts_for(prepared, measured, cohort_size, workers)
     ]
 
     seconds: dict[tuple[str, str], float] = {}
     for member in (member for cohort in cohorts for member in cohort):
         key = member.cell.pair.name, member.cell.row.name
         seconds[key] = seconds.get(key, 0.0) + member.training.seconds
-    rows = [_row(prepared, pair, row, figures, own) for (pair, row), own in seconds.items()]
+    rows = [_row(prepared, pair, row, figures, time) for (pair, row), time in seconds.items()]
 
     counter = PassCounter(prepared)
     shared = [_passes(cohort, counter) for cohort in cohorts]
     alone = [_passes([member], PassCounter(prepared)) for cohort in cohorts for member in cohort]
+    batches = [_batches([member.training for member in cohort]) for cohort in cohorts]
+    own = [sum(member.training.seconds for member in cohort) for cohort in cohorts]
+    whole = [(sum(parts), parts) for parts in zip(own, shared, batches, strict=True)]
+    teachers = sum(_trainings(prepared, figures))
     return Price(
         rows=sorted(rows, key=lambda row: -row.seconds),
         passes=sum(shared),
-        batches=sum(_batches([member.training for member in cohort]) for cohort in cohorts),
-        teachers=sum(_trainings(prepared, figures)),
+        batches=sum(batches),
+        teachers=teachers,
         saved=sum(alone) - sum(shared),
+        elapsed=teachers + makespan(whole, workers),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from benchmark.execution import own_metrics
 from benchmark.execution.damaged import repair
+from benchmark.execution.estimate import cohorts_for
 from benchmark.execution.executors import CohortSpec, Resources
 from benchmark.execution.forget import set_aside
 from benchmark.execution.identities import Identified, Stale, find_stale, identify_all
@@ -73,7 +74,7 @@ def run(
     Args:
         prepared: The study.
         session: The session.
-        cohort_size: Maximum number of cells trained side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for the best size.
         keep_stale: Whether finished cells whose code has changed since are kept, and marked in
             the leaderboard, instead of trained again.
         retrain: Whether finished cells are set aside and trained again.
@@ -108,7 +109,7 @@ def run(
         trainable = [cell for cell in pending if str(cell) not in left_alone]
         with errors_in(session.source):
             check_space(prepared, trainable, hashes, session)
-        cohorts = taught.cohorts(_distinct(trainable, cells), cohort_size)
+        cohorts = cohorts_for(taught, _distinct(trainable, cells), cohort_size, session.workers)
         specs = [_spec(prepared, session, cohort, folder, cells) for cohort in cohorts]
         if session.profile:
             specs = _traced(specs, folder)

@@ -43,6 +43,11 @@ class Session:
     profile: bool = False
 
     @property
+    def workers(self) -> int:
+        """Number of cohorts that are trained at once."""
+        return self.executor.workers(str(self.device))
+
+    @property
     def store(self) -> TeacherStore:
         """The teachers of the workspace."""
         return TeacherStore(self.workspace)

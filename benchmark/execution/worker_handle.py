@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -44,62 +45,100 @@ class WorkerError(RuntimeError):
     """A worker met an error that is not the fault of a cell."""
 
 
-class WorkerHandle:
-    """A running worker process."""
+@dataclass(frozen=True)
+class End:
+    """The end of a cohort.
 
-    def __init__(self) -> None:
-        """Start a process, which imports what it needs in the meantime."""
-        self._connection, theirs = multiprocessing.Pipe()
-        self._process = _start(theirs)
+    Attributes:
+        death: How the process ended before the cohort did; None if the cohort is complete.
+    """
+
+    death: Death | None = None
+
+
+class WorkerHandle:
+    """A running worker process.
+
+    Attributes:
+        connection: Is readable when there is something to `attend` to.
+    """
+
+    def __init__(self, number: int):
+        """Start a process, which imports what it needs in the meantime.
+
+        Args:
+            number: Number of the worker, by which its files are named.
+        """
+        self._number = number
+        self._watch: _Watch
+        self._is_stopping = False
+        self.connection, theirs = multiprocessing.Pipe()
+        self._process = _start(theirs, number)
         theirs.close()
 
-    def train(self, spec: CohortSpec, progress: Progress) -> Death | None:
-        """Train a cohort in the process.
+    def begin(self, spec: CohortSpec) -> None:
+        """Let the process train a cohort.
 
         Args:
             spec: The cohort.
+
+        Raises:
+            InputError: The disk is full or read-only.
+        """
+        folder = study_folder(spec)
+        for path in (folder.heartbeat(self._number), folder.crash(self._number)):
+            _remove(path)
+
+        self._watch = _Watch(folder, self._number, spec.step_minutes)
+        with contextlib.suppress(OSError):  # if it has died, `attend` finds out how
+            channel.send(self.connection, spec=spec.model_dump(mode="json"))
+
+    def attend(self, progress: Progress) -> End | None:
+        """Pass on what the process has told, and find out whether it is alive.
+
+        Args:
             progress: Receives the events of all cells.
 
         Returns:
-            None, or how the process ended before the cohort did. It cannot be used again then.
+            How the cohort ended; None while it trains. After a death, the worker cannot be used.
 
         Raises:
             InputError: The worker cannot train the cohort, or the disk is full or read-only.
             WorkerError: The worker met an error that is not the fault of a cell.
         """
-        folder = study_folder(spec)
-        for path in (folder.heartbeat, folder.crash):
-            _remove(path)
-
-        watch = _Watch(folder, spec.step_minutes)
         try:
-            channel.send(self._connection, spec=spec.model_dump(mode="json"))
-            while True:
-                while not self._connection.poll(POLL_SECONDS):
-                    if self._process.poll() is not None and not self._connection.poll():
-                        raise EOFError  # what it started may keep the connection open
-                    if watch.is_hanging():
-                        return self._kill_hanging(watch)
+            if not self.connection.poll():
+                if self._process.poll() is not None and not self.connection.poll():
+                    raise EOFError  # what it started may keep the connection open
+                return End(self._kill_hanging()) if self._watch.is_hanging() else None
 
-                message = channel.receive(self._connection)
-                if message["event"] not in channel.EVENTS:
-                    _raise_error(message)
-                    return None
-                channel.deliver(self._connection, message, progress)
+            message = channel.receive(self.connection)
         except (EOFError, OSError, ValueError):
-            return watch.death(how_ended(self._wait()))
+            return End(self._watch.death(how_ended(self._wait())))
+
+        if message["event"] not in channel.EVENTS:
+            _raise_error(message)
+            return End()
+        channel.deliver(self.connection, message, progress)
+        return None
+
+    def ask_to_stop(self) -> None:
+        """Let the process write what it has saved, and end."""
+        if not self._is_stopping:
+            self._process.send_signal(STOP_SIGNAL)
+        self._is_stopping = True
 
     def stop(self) -> None:
         """End the process, once it has written what it has saved, or after a few seconds.
 
         No file is left half-written.
         """
-        self._process.send_signal(STOP_SIGNAL)
+        self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(LAST_SECONDS + START_SECONDS)
 
         self._end()
-        self._connection.close()
+        self.connection.close()
 
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -122,19 +161,20 @@ class WorkerHandle:
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()
 
-    def _kill_hanging(self, watch: _Watch) -> Death:
+    def _kill_hanging(self) -> Death:
         """Make a process write the stack of each of its threads to a file, and end it."""
         self._process.send_signal(DUMP_SIGNAL)
         time.sleep(POLL_SECONDS)
         self._end()
-        return watch.death(f"made no progress for {watch.limit / 60:g} minutes")
+        return self._watch.death(f"made no progress for {self._watch.limit / 60:g} minutes")
 
 
 class _Watch:
     """Measures how long a worker has sent no heartbeat."""
 
-    def __init__(self, folder: StudyFolder, step_minutes: float):
-        self._folder = folder
+    def __init__(self, folder: StudyFolder, worker: int, step_minutes: float):
+        self._heartbeat = folder.heartbeat(worker)
+        self._crash = folder.crash(worker)
         self._step_seconds = 60 * step_minutes
         self._beat = b""
         self._idle = 0.0
@@ -154,26 +194,25 @@ class _Watch:
         passed = min(now - self._looked, 2 * POLL_SECONDS)
         self._looked = now
 
-        beat = raw_beat(self._folder.heartbeat)
+        beat = raw_beat(self._heartbeat)
         self._idle = self._idle + passed if beat == self._beat else 0.0
         self._beat = beat
         return self._idle > self.limit
 
     def death(self, how: str) -> Death:
         """Return the death of the worker, which has ended."""
-        crash = self._folder.crash
-        details = crash.read_text(errors="replace") if crash.exists() else ""
-        return Death(how, parse_beat(raw_beat(self._folder.heartbeat)), details)
+        details = self._crash.read_text(errors="replace") if self._crash.exists() else ""
+        return Death(how, parse_beat(raw_beat(self._heartbeat)), details)
 
 
-def _start(connection: Connection) -> subprocess.Popen[bytes]:
+def _start(connection: Connection, number: int) -> subprocess.Popen[bytes]:
     """Start the process. Forking this one would copy its threads' locks and its GPU state."""
-    number = connection.fileno()
-    arguments = [str(number), str(os.getpid())]
+    file = connection.fileno()
+    arguments = [str(file), str(os.getpid()), str(number)]
     return subprocess.Popen(
         child_python.command("benchmark.execution.worker_process", *arguments),
         stdin=subprocess.PIPE,
-        pass_fds=[number],
+        pass_fds=[file],
         env=child_python.environment(),
         # Ctrl+C in a terminal reaches this process alone, which then ends the worker's group.
         process_group=0,

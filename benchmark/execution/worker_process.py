@@ -39,16 +39,17 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Train cohorts until the parent closes the connection or stops this process.
 
-    The arguments are the number of the connection's file and the process id of the parent.
+    The arguments are the number of the connection's file, the process id of the parent, and the
+    number of the worker.
     """
-    number, parent = map(int, sys.argv[1:])
-    connection = Connection(number)
+    file, parent, number = map(int, sys.argv[1:])
+    connection = Connection(file)
     signal.signal(STOP_SIGNAL, _stop)
     _end_with_parent(parent)
     _be_first_without_memory()
 
     try:
-        _serve(connection)
+        _serve(connection, number)
     except Stopped:
         os._exit(128 + STOP_SIGNAL)
 
@@ -57,7 +58,7 @@ def _stop(number: int, _: object) -> NoReturn:
     raise Stopped(128 + number)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, number: int) -> None:
     """Train the cohorts that the parent sends, one after another."""
     worker = Worker()
     while True:
@@ -66,16 +67,19 @@ def _serve(connection: Connection) -> None:
         except (EOFError, OSError):
             return
 
-        _work(spec, worker, connection)
+        _work(spec, worker, connection, number)
 
 
-def _work(spec: CohortSpec, worker: Worker, connection: Connection) -> None:
+def _work(spec: CohortSpec, worker: Worker, connection: Connection, number: int) -> None:
     """Train a cohort while a heartbeat and a file for a crash are open."""
     folder = study_folder(spec)
+    crash = folder.crash(number)
     with contextlib.ExitStack() as opened:
         try:
-            heart = opened.enter_context(contextlib.closing(HeartbeatFile(folder.heartbeat)))
-            report = opened.enter_context(folder.crash.open("w"))
+            heart = opened.enter_context(
+                contextlib.closing(HeartbeatFile(folder.heartbeat(number)))
+            )
+            report = opened.enter_context(crash.open("w"))
         except OSError as error:
             problem = write_error(Path(error.filename or folder.path), error)
             send(connection, event="refused", reason=str(problem))
@@ -88,7 +92,7 @@ def _work(spec: CohortSpec, worker: Worker, connection: Connection) -> None:
         faulthandler.disable()
 
     with contextlib.suppress(OSError):  # the next cohort empties it anyway
-        folder.crash.unlink(missing_ok=True)
+        crash.unlink(missing_ok=True)
 
 
 def _train(spec: CohortSpec, worker: Worker, connection: Connection, heart: HeartbeatFile) -> None:

@@ -19,7 +19,7 @@ from benchmark.files import write_error
 from benchmark.locks import OWNER, locked
 from benchmark.records.archive import unpack_archive
 from benchmark.records.integrity import read_sound_journal
-from benchmark.records.layout import HEARTBEAT, INTACT, CellFiles, StudyFolder, Workspace
+from benchmark.records.layout import INTACT, CellFiles, StudyFolder, Workspace
 from benchmark.study.names import why_not_study
 from benchmark.study.plan import read_plan
 
@@ -57,7 +57,7 @@ _SUFFIXES = frozenset(
 )
 """Suffixes of the files of a study. Nothing else is carried, and code above all is not."""
 
-_OWN = frozenset((OWNER, INTACT, HEARTBEAT))
+_OWN = frozenset((OWNER, INTACT))
 """Names of files that describe the folder on this machine."""
 
 

@@ -8,7 +8,8 @@
       teachers/<key>/              stored teachers: CellFiles with a card
       remembered/                  runs read from MLflow, cached for the next table
       <study>/                   StudyFolder
-        plan.json  study.yaml  split.json  handmade.json  intact.json  heartbeat.json
+        plan.json  study.yaml  split.json  handmade.json  intact.json
+        workers/<n>.beat           what each worker process is doing
         cells/<identity>/          CellFiles of a student
         forgotten/<identity>-<n>/  CellFiles of a student that was forgotten
         teachers/<key>/            CellFiles of a teacher's record
@@ -30,7 +31,6 @@ JOURNAL = "journal.jsonl"
 WEIGHTS = "student.safetensors"
 CHECKPOINT = "checkpoint-"
 INTACT = "intact.json"
-HEARTBEAT = "heartbeat.json"
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,13 @@ class StudyFolder:
         """The indices of the training and validation samples."""
         return self.path / "split.json"
 
-    @property
-    def heartbeat(self) -> Path:
-        """What the process that trains the study is doing, or was doing when it died."""
-        return self.path / HEARTBEAT
+    def heartbeat(self, worker: int) -> Path:
+        """Return the file that tells what a worker process is doing, or was when it died."""
+        return self.path / "workers" / f"{worker}.beat"
 
-    @property
-    def crash(self) -> Path:
-        """Where the threads of a process were when it crashed."""
-        return self.path / "crash.txt"
+    def crash(self, worker: int) -> Path:
+        """Return the file that tells where the threads of a worker were when it crashed."""
+        return self.path / "workers" / f"{worker}.crash"
 
     @property
     def profiles(self) -> Path:

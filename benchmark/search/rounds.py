@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from benchmark.execution.balance import balanced
+from benchmark.execution.estimate import macs_of
+from benchmark.execution.prepare import Prepared
 from benchmark.hashing import canonical
-from benchmark.study.schema import Recipe, Search
+from benchmark.study.schema import Search
+from benchmark.study.study import Cell
 
 T = TypeVar("T")
 
@@ -17,23 +21,26 @@ def rounds(search: Search) -> Iterator[range]:
         yield range(start, min(start + search.together, search.trials))
 
 
-def cohorts(items: Sequence[tuple[Recipe, T]], size: int | None) -> list[tuple[Recipe, list[T]]]:
-    """Divide cells into cohorts, whose members are trained on the same batches.
+def cohorts(
+    prepared: Prepared, items: Sequence[tuple[Cell, T]], size: int | None, workers: int
+) -> list[list[tuple[Cell, T]]]:
+    """Divide trials of a pair and a seed into cohorts, whose members share their batches.
 
     Args:
-        items: The recipe of each cell, and anything that stands for the cell.
-        size: Maximum number of cells per cohort; None for no limit.
-
-    Returns:
-        For each cohort, the recipe of its first cell, and its cells.
+        prepared: The study.
+        items: A cell for each trial, with settings that cost the same, and anything besides.
+        size: Maximum number of trials per cohort; None for the size that suits the workers.
+        workers: Number of cohorts that are trained at once.
     """
-    groups: dict[str, tuple[Recipe, list[T]]] = {}
-    for recipe, item in items:
-        groups.setdefault(canonical(recipe.stream), (recipe, []))[1].append(item)
+    groups: dict[str, list[tuple[Cell, T]]] = {}
+    for item in items:
+        groups.setdefault(canonical(item[0].recipe.stream), []).append(item)
 
-    step = size or max(1, len(items))
+    if size is None:
+        cells = [*groups.values()]
+        return balanced(cells, workers, lambda own: macs_of(prepared, [cell for cell, _ in own]))
     return [
-        (recipe, members[start : start + step])
-        for recipe, members in groups.values()
-        for start in range(0, len(members), step)
+        members[start : start + size]
+        for members in groups.values()
+        for start in range(0, len(members), size)
     ]

@@ -55,6 +55,7 @@ def search_plan(
     hashes: Mapping[str, str],
     folder: SearchFolder,
     cohort_size: int | None,
+    workers: int,
 ) -> SearchPlan:
     """Plan the trials of a study without opening the database of trials.
 
@@ -63,7 +64,8 @@ def search_plan(
         search: Its search settings.
         hashes: SHA-256 of the weights of the stored teachers, by key.
         folder: Folder of the study's searches, whose records count the trials that have ended.
-        cohort_size: Maximum number of cells trained side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for the best size.
+        workers: Number of cohorts that are trained at once.
 
     Raises:
         InputError: A published setting is outside its search space, or a record is damaged.
@@ -72,7 +74,7 @@ def search_plan(
     to_train: list[list[Cell]] = []
     for pair in prepared.study.pairs:
         planned = _of_pair(prepared, search, pair, hashes, folder)
-        to_train += _cohorts(prepared, search, pair, planned, cohort_size)
+        to_train += _cohorts(prepared, search, pair, planned, cohort_size, workers)
         searches += planned
     return SearchPlan(searches, to_train)
 
@@ -117,6 +119,7 @@ def _cohorts(
     pair: Pair,
     planned: list[PlannedSearch],
     cohort_size: int | None,
+    workers: int,
 ) -> list[list[Cell]]:
     """Return the cohorts of a pair's remaining trials, in the order of their training."""
     rows = {row.name: row for row in prepared.study.methods}
@@ -124,13 +127,11 @@ def _cohorts(
     for numbers in rounds(search):
         for seed in search.seeds:
             cells = [
-                (
-                    prepared.study.recipe_of(rows[own.row]),
-                    Cell(prepared.study, pair, rows[own.row], seed),
-                )
+                (Cell(prepared.study, pair, rows[own.row], seed), number)
                 for own in planned
                 for number in numbers
                 if number >= own.ended
             ]
-            to_train += [members for _, members in cohorts(cells, cohort_size)]
+            for cohort in cohorts(prepared, cells, cohort_size, workers):
+                to_train.append([cell for cell, _ in cohort])
     return to_train

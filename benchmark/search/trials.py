@@ -19,7 +19,7 @@ from benchmark.search.recording import search_record
 from benchmark.search.rounds import cohorts
 from benchmark.search.row_search import RowSearch
 from benchmark.search.trial_cells import TrialCells
-from benchmark.study.schema import Recipe
+from benchmark.study.study import Cell
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Trials:
         row_searches: The searches of the pair.
         session: The context of the command, including its executor.
         resources: Data and teachers in this process's memory.
-        cohort_size: Maximum number of cells trained side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for the best size.
     """
 
     cells: TrialCells
@@ -54,14 +54,20 @@ class Trials:
             ask(row_search, numbers.stop, search)
 
         first, *others = search.seeds
-        listener = PruningListener(
-            self.session.progress, self.cells, list(self._running(numbers)), first
-        )
+        progress, executor = self.session.progress, self.session.executor
+        listener = PruningListener(progress, self.cells, list(self._running(numbers)), first)
         listener.catch_up()
-        self.session.executor.run(self._cohorts(numbers, first), self.resources, listener)
-        for seed in others:
-            cohorts = self._cohorts(numbers, seed)
-            self.session.executor.run(cohorts, self.resources, self.session.progress)
+
+        cohorts = self._cohorts(numbers, first)
+        if search.pruner == "hyperband":
+            # It compares trials of a round, so those that are pruned depend on the order of epochs.
+            for cohort in cohorts:
+                executor.run([cohort], self.resources, listener)
+        else:
+            executor.run(cohorts, self.resources, listener)
+
+        later = [cohort for seed in others for cohort in self._cohorts(numbers, seed)]
+        executor.run(later, self.resources, progress)
 
         for row_search, trial in self._running(numbers):
             self._tell(row_search, trial)
@@ -87,25 +93,35 @@ class Trials:
 
         Among them are those of complete trials whose files were damaged and set aside.
         """
-        pending: dict[CellFiles, tuple[Recipe, CellSpec]] = {}
+        prepared = self.cells.prepared
+        pending: dict[CellFiles, tuple[Cell, CellSpec]] = {}
         for row_search, trial in (*self._running(numbers), *self._complete(numbers)):
             cell = self.cells.cell(row_search, trial, seed)
             if cell.files.done.exists() or cell.files in pending:
                 continue  # finished, or shared with a trial that has the same settings
             label = row_search.trial_label(trial.number, seed)
             spec = cell_spec(self.session, label, cell.files, cell.configuration)
-            recipe = self.cells.prepared.study.recipe_of(row_search.row)
-            pending[cell.files] = recipe, spec
+            published = Cell(prepared.study, row_search.pair, row_search.row, seed)
+            pending[cell.files] = published, spec
 
-        return [
-            self._cohort(specs, recipe, seed)
-            for recipe, specs in cohorts(list(pending.values()), self.cohort_size)
-        ]
+        workers = 1 if self.cells.search.pruner == "hyperband" else self.session.workers
+        found = cohorts(prepared, [*pending.values()], self.cohort_size, workers)
+        return [self._cohort(cohort) for cohort in found]
 
-    def _cohort(self, specs: Sequence[CellSpec], recipe: Recipe, seed: int) -> CohortSpec:
+    def _cohort(self, members: Sequence[tuple[Cell, CellSpec]]) -> CohortSpec:
+        """Describe a cohort."""
         prepared = self.cells.prepared
-        teacher = prepared.teacher_of(self.row_searches[0].pair.name)
-        return cohort_spec(prepared, self.session, teacher, recipe, seed, specs, tested=False)
+        first = members[0][0]
+        specs = [spec for _, spec in members]
+        return cohort_spec(
+            prepared,
+            self.session,
+            prepared.teacher_of(first.pair.name),
+            prepared.study.recipe_of(first.row),
+            first.seed,
+            specs,
+            tested=False,
+        )
 
     def _tell(self, row_search: RowSearch, trial: FrozenTrial) -> None:
         """Report to Optuna the mean objective over the seeds, or that a training run failed."""

@@ -23,7 +23,7 @@ import optuna
 from benchmark.code import changed_modules
 from benchmark.errors import InputError
 from benchmark.execution.damaged import repair
-from benchmark.execution.estimate import EstimatedCell, cohort_macs
+from benchmark.execution.estimate import cohort_macs, estimated
 from benchmark.execution.executors import Resources
 from benchmark.execution.output_space import check_space, check_space_of_untrained
 from benchmark.execution.prepare import Prepared, errors_in
@@ -76,7 +76,7 @@ def tune(
         prepared: The prepared study.
         session: The context of the command, including its workspace and executor.
         storage: Address of Optuna's database; by default a file in the study's search folder.
-        cohort_size: Maximum number of cells trained side by side; None for no limit.
+        cohort_size: Maximum number of cells trained side by side; None for the best size.
         on_round: Called after every round with the folder of the records.
 
     Raises:
@@ -113,7 +113,7 @@ def tune(
                 trials.make(numbers)
                 on_round(folder.path)
 
-            _add_compute(prepared, search, own, cohort_size, counter, outcome)
+            _add_compute(prepared, search, own, cohort_size, session.workers, counter, outcome)
             for row_search in own:
                 _conclude(row_search, cells, outcome)
         return outcome
@@ -219,6 +219,7 @@ def _add_compute(
     search: Search,
     row_searches: Sequence[RowSearch],
     cohort_size: int | None,
+    workers: int,
     counter: PassCounter,
     outcome: Outcome,
 ) -> None:
@@ -227,17 +228,16 @@ def _add_compute(
     The teacher's passes are shared only within a cohort, unless its outputs are stored, so that
     smaller cohorts cost more.
     """
-    members = []
-    for row_search in row_searches:
-        recipe = prepared.study.recipe_of(row_search.row)
-        method = row_search.method(row_search.published)
-        members.append((recipe, EstimatedCell(row_search.pair.name, method, recipe)))
+    seed = search.seeds[0]
+    cells = [Cell(prepared.study, own.pair, own.row, seed) for own in row_searches]
 
     for numbers in rounds(search):
-        for recipe, cohort in cohorts(members * len(numbers), cohort_size):
-            learners = [member.learner for member in cohort]
-            passes = counter.count(learners, recipe, search.seeds[0])
-            shared, alone = cohort_macs(prepared, cohort, passes)
+        trials = [(cell, number) for number in numbers for cell in cells]
+        for cohort in cohorts(prepared, trials, cohort_size, workers):
+            members = [estimated(cell) for cell, _ in cohort]
+            learners = [member.learner for member in members]
+            passes = counter.count(learners, members[0].recipe, seed)
+            shared, alone = cohort_macs(prepared, members, passes)
             outcome.tmac += len(search.seeds) * shared / 1e12
             outcome.alone += len(search.seeds) * alone / 1e12
 

@@ -146,7 +146,7 @@ def test_what_was_not_measured_is_left_out() -> None:
     study = prepared(tiny(["student", "kd"]))
     found = price(study, Rehearsal(frozenset(), {"pair / student": FIGURES}))
     assert [row.row for row in found.rows] == ["student"]
-    assert price(study, Rehearsal(frozenset())) == Price([], 0, 0, 0, 0)
+    assert price(study, Rehearsal(frozenset())) == Price([], 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("hours", "epochs"), [(1.0, 2), (310 / 3600, 2), (300 / 3600, 1)])

@@ -15,7 +15,7 @@ from benchmark.data import augmentation
 from benchmark.execution import prepare
 from benchmark.execution import rehearse as module
 from benchmark.execution.executors import Executor
-from benchmark.execution.executors.process import ProcessExecutor
+from benchmark.execution.executors.processes import ProcessesExecutor
 from benchmark.execution.rehearse import Rehearsal, rehearse
 from benchmark.execution.stand_in import teacher_on_trial
 from benchmark.execution.teacher_store import TeacherStore
@@ -152,7 +152,7 @@ def test_a_row_that_fails_is_named_and_the_others_are_measured(
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("clean")
 def test_a_row_that_ends_its_process_is_named_and_the_others_are_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: ProcessExecutor
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: ProcessesExecutor
 ) -> None:
     monkeypatch.setenv("SICK_COUNT", str(tmp_path / "count"))
     rows = ["student", sick_row(EXIT_3, building=1), "kd"]
@@ -167,7 +167,7 @@ def test_a_row_that_ends_its_process_is_named_and_the_others_are_measured(
 @pytest.mark.usefixtures("clean")
 @pytest.mark.slow
 def test_a_network_that_ends_its_process_in_a_step_is_named(
-    tmp_path: Path, process: ProcessExecutor
+    tmp_path: Path, process: ProcessesExecutor
 ) -> None:
     content = sick_study(tmp_path / "study", ["kd"])
     content["plugins"].append("./sick_networks.py")
@@ -198,9 +198,9 @@ def test_a_deep_untrained_network_gives_finite_outputs_in_place_of_a_teacher(
 
 
 @pytest.fixture
-def process() -> Iterator[ProcessExecutor]:
+def process() -> Iterator[ProcessesExecutor]:
     """An executor whose worker process ends with the test."""
-    executor = ProcessExecutor()
+    executor = ProcessesExecutor(1)
     yield executor
     executor.close()
 

@@ -13,7 +13,7 @@ import torch
 import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
-from benchmark.execution.executors.process import ProcessExecutor
+from benchmark.execution.executors.processes import ProcessesExecutor
 from benchmark.execution.run import Summary
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
@@ -53,15 +53,15 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def process() -> Iterator[ProcessExecutor]:
+def process() -> Iterator[ProcessesExecutor]:
     """An executor whose worker process ends with the test."""
-    executor = ProcessExecutor()
+    executor = ProcessesExecutor(1)
     yield executor
     executor.close()
 
 
 def run_in(
-    executor: ProcessExecutor,
+    executor: ProcessesExecutor,
     workspace: Path,
     content: dict[str, Any],
     progress: Progress | None = None,
@@ -84,7 +84,7 @@ def assert_companions_are_healthy(workspace: Path, healthy: dict[str, Any]) -> N
 
 
 def test_a_worker_process_trains_to_the_bits_of_this_process(
-    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+    process: ProcessesExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
     content = sick_study(workspace, COMPANIONS)
     assert run_in(process, workspace, content) == Summary(planned=4, trained=4)
@@ -115,7 +115,7 @@ def slow(*values: Any) -> Any:
     ],
 )
 def test_a_cell_that_ends_its_process_is_tried_again_alone_and_fails_with_the_reason(
-    way: int, reason: str, process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+    way: int, reason: str, process: ProcessesExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
     first, *others = COMPANIONS
     content = sick_study(workspace, [first, sick_row(way), *others])
@@ -148,7 +148,7 @@ def test_a_method_that_exits_in_this_process_fails_its_cell_alone(
 
 @pytest.mark.slow
 def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_one(
-    process: ProcessExecutor, workspace: Path
+    process: ProcessesExecutor, workspace: Path
 ) -> None:
     well = sick_study(workspace, [sick_row(sick.SEGFAULT, times=0)], name="well")
     run(workspace, well)
@@ -160,7 +160,7 @@ def test_a_cell_that_ends_its_process_once_finishes_with_the_bits_of_a_healthy_o
 
 @pytest.mark.slow
 def test_what_a_cell_has_started_neither_hides_its_end_nor_outlives_it(
-    process: ProcessExecutor, workspace: Path, tmp_path: Path
+    process: ProcessesExecutor, workspace: Path, tmp_path: Path
 ) -> None:
     content = sick_study(workspace, [sick_row(sick.CHILD)])
     summary = run_in(process, workspace, content, step_minutes=0.2)
@@ -181,7 +181,7 @@ def has_ended(process: int) -> bool:
 
 @pytest.mark.slow
 def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
-    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+    process: ProcessesExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
     content = sick_study(workspace, [*COMPANIONS, sick_row(sick.EXIT_3, building=1)])
     summary = run_in(process, workspace, content)
@@ -192,7 +192,7 @@ def test_a_cell_that_ends_its_process_while_it_is_built_ends_alone(
 
 @pytest.mark.slow
 def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
-    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+    process: ProcessesExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
     content = sick_study(workspace, ["student", "kd"], plugins=["./sick_networks.py"])
     (pair,) = content["pairs"]
@@ -217,7 +217,7 @@ def test_a_teacher_that_ends_its_process_ends_the_cells_of_its_pair_alone(
 
 @pytest.mark.slow
 def test_a_worker_process_trains_on_images_that_processes_of_its_own_decode(
-    process: ProcessExecutor, workspace: Path
+    process: ProcessesExecutor, workspace: Path
 ) -> None:
     pictures = workspace / "pictures"
     class_folders(pictures, (("train", 24), ("test", 4)), width=40, height=40)
@@ -233,7 +233,7 @@ PARENT = """
 import time
 from benchmark.execution.worker_handle import WorkerHandle
 
-worker = WorkerHandle()
+worker = WorkerHandle(0)
 print(worker._process.pid, flush=True)
 time.sleep({seconds})
 print("ready", flush=True)
@@ -256,7 +256,7 @@ def test_a_worker_ends_with_its_parent_at_once_even_while_it_starts(seconds: int
 
 @pytest.mark.slow
 def test_two_sick_cells_of_a_cohort_both_fail_and_the_others_finish(
-    process: ProcessExecutor, healthy: dict[str, Any], workspace: Path
+    process: ProcessesExecutor, healthy: dict[str, Any], workspace: Path
 ) -> None:
     sick_rows = [
         {**sick_row(way), "name": name} for name, way in (("one", sick.EXIT_3), ("two", sick.ABORT))
@@ -270,7 +270,7 @@ def test_two_sick_cells_of_a_cohort_both_fail_and_the_others_finish(
 
 @pytest.mark.slow
 def test_a_failed_cell_is_tried_again_by_the_next_run_and_finishes_once_it_is_cured(
-    process: ProcessExecutor, workspace: Path
+    process: ProcessesExecutor, workspace: Path
 ) -> None:
     content = sick_study(workspace, ["student", sick_row(sick.KILL, times=2)])
     assert list(run_in(process, workspace, content).failed) == [SICK]

@@ -13,7 +13,7 @@ import torch
 import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
-from benchmark.execution.executors.process import ProcessExecutor
+from benchmark.execution.executors.processes import ProcessesExecutor
 from benchmark.execution.session import Session
 from benchmark.records.checkpoints import CellFolder
 from benchmark.records.layout import Workspace
@@ -51,9 +51,9 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def process() -> Iterator[ProcessExecutor]:
+def process() -> Iterator[ProcessesExecutor]:
     """An executor whose worker process ends with the test."""
-    executor = ProcessExecutor()
+    executor = ProcessesExecutor(1)
     yield executor
     executor.close()
 
@@ -71,7 +71,7 @@ class Noting(Interrupt):
 
 
 def run_on_slow_disk(
-    executor: ProcessExecutor, workspace: Path, seconds: float, progress: Progress
+    executor: ProcessesExecutor, workspace: Path, seconds: float, progress: Progress
 ) -> None:
     """Run a study whose worker takes some time for each checkpoint of kd."""
     plugins = ["tests.support.networks", "./slow_disk.py"]
@@ -89,7 +89,7 @@ def run_on_slow_disk(
     ("seconds", "epochs"), [(0.5, 1), pytest.param(60.0, 0, marks=pytest.mark.slow)]
 )
 def test_a_run_that_is_stopped_loses_no_epoch_that_a_worker_can_write_in_time(
-    seconds: float, epochs: int, process: ProcessExecutor, workspace: Path
+    seconds: float, epochs: int, process: ProcessesExecutor, workspace: Path
 ) -> None:
     noting = Noting()
     with pytest.raises(KeyboardInterrupt):

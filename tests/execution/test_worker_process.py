@@ -17,7 +17,6 @@ from benchmark.execution.executors import CohortSpec
 from benchmark.execution.executors.base import CellSpec
 from benchmark.execution.worker_handle import WorkerHandle
 from benchmark.records import heartbeat
-from benchmark.training.progress import Progress
 
 FULL = errno.ENOSPC
 
@@ -41,7 +40,7 @@ def refusing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return opened
 
 
-@pytest.mark.parametrize("name", ["heartbeat.json", "crash.txt"])
+@pytest.mark.parametrize("name", ["0.beat", "0.crash"])
 def test_a_cohort_is_refused_if_the_disk_has_no_room_for_a_file_of_the_worker(
     name: str, spec: CohortSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +48,7 @@ def test_a_cohort_is_refused_if_the_disk_has_no_room_for_a_file_of_the_worker(
     monkeypatch.setattr(Path, "open", refusing(Path.open, name))
     ours, theirs = Pipe()
     worker: Any = None
-    worker_process._work(spec, worker, theirs)
+    worker_process._work(spec, worker, theirs, 0)
 
     message = channel.receive(ours)
     assert message["event"] == "refused"
@@ -60,14 +59,14 @@ def test_a_cohort_is_refused_if_the_disk_has_no_room_for_a_file_of_the_worker(
 def test_a_file_that_an_earlier_worker_left_and_that_cannot_be_removed_is_one_line(
     spec: CohortSpec, tmp_path: Path
 ) -> None:
-    (tmp_path / "tiny/crash.txt/folder").mkdir(parents=True)
-    handle = WorkerHandle()
+    (tmp_path / "tiny/workers/0.crash/folder").mkdir(parents=True)
+    handle = WorkerHandle(0)
     try:
         with pytest.raises(InputError) as error:
-            handle.train(spec, Progress())
+            handle.begin(spec)
     finally:
         handle.stop()
-    start = f"{tmp_path}/tiny/crash.txt: cannot be written (Is a directory)"
+    start = f"{tmp_path}/tiny/workers/0.crash: cannot be written (Is a directory)"
     assert str(error.value).startswith(start)
     assert len(error.value.args) == 1
 

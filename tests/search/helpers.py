@@ -12,6 +12,8 @@ import yaml
 
 import methods
 from benchmark.execution import environment, prepare
+from benchmark.execution.executors import Executor
+from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.search import tune
@@ -42,14 +44,17 @@ def searching(
     content: dict[str, Any],
     progress: Progress | None = None,
     device: torch.device = CPU,
+    executor: Executor | None = None,
     **options: Any,
 ) -> tune.Outcome:
-    """Search in this process."""
+    """Search, in this process unless there is another executor."""
     path = write_study(workspace / "study.yaml", content)
     loaded, files = study.load(path, methods), Workspace(workspace)
     prepared = prepare.prepare(loaded, path.read_text(), str(path), device, files, lambda _: None)
     known = environment.environment(device)
-    session = Session(files, str(path), device, known, progress or Progress())
+    session = Session(
+        files, str(path), device, known, progress or Progress(), executor or InlineExecutor()
+    )
     return tune.tune(prepared, session, **options)
 
 

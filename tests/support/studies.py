@@ -14,6 +14,8 @@ import yaml
 import methods
 from benchmark.execution import environment, prepare
 from benchmark.execution import run as execution_run
+from benchmark.execution.executors import Executor
+from benchmark.execution.executors.inline import InlineExecutor
 from benchmark.execution.session import Session
 from benchmark.records.layout import Workspace
 from benchmark.study import study as study_study
@@ -75,9 +77,10 @@ def run(
     checkpoint_minutes: float | None = None,
     device: torch.device = CPU,
     engine: EngineChoice = EngineChoice.AUTO,
+    executor: Executor | None = None,
     **options: Any,
 ) -> Any:
-    """Run a study in this process."""
+    """Run a study, in this process unless there is another executor."""
     path = write_study(workspace / "study.yaml", content)
     loaded = study_study.load(path, methods)
     files = Workspace(workspace)
@@ -89,6 +92,7 @@ def run(
         device,
         known,
         progress or Progress(),
+        executor or InlineExecutor(),
         checkpoint_minutes=checkpoint_minutes,
         engine=engine,
     )

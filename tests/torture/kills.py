@@ -82,7 +82,7 @@ class Whole:
         campaign = Campaign(folder, f"kills of a command with processes, seed {self.seed}")
         place = campaign.place
         words = [word for word in place.words("run") if word != "--no-track"]
-        variables = {"KDBENCH_EXECUTOR": "process", "PYTHONPATH": str(ROOT)}
+        variables = {"KDBENCH_EXECUTOR": "processes", "PYTHONPATH": str(ROOT)}
 
         for _ in range(3):
             ended = place.command(

@@ -53,7 +53,7 @@ class Sick:
         study = write_study(workspace / "tiny.yaml", sick.sick_study(workspace, rows))
 
         variables = {
-            "KDBENCH_EXECUTOR": "process",
+            "KDBENCH_EXECUTOR": "processes",
             "SICK_COUNT": str(workspace / "count"),
             "PYTHONPATH": str(ROOT),
         }

@@ -39,14 +39,15 @@ def names() -> list[str]:
     return sorted(name for name in files if name != "base" and not name.startswith("_"))
 
 
-def create(name: str) -> Executor:
+def create(name: str, workers: int | None = None) -> Executor:
     """Create an executor.
 
     Args:
         name: Name of the executor's file, without the suffix.
+        workers: Number of workers; None for as many as suit the machine.
 
     Raises:
-        InputError: There is no such executor.
+        InputError: There is no such executor, or it has no workers.
         TypeError: The file doesn't contain exactly one executor.
     """
     if name not in names():
@@ -63,5 +64,11 @@ def create(name: str) -> Executor:
     if len(classes) != 1:
         raise TypeError(f"{module.__file__}: defines {len(classes)} executors; define exactly one")
 
-    executor: Executor = classes[0]()
-    return executor
+    executor: type[Executor] = classes[0]
+    if executor.parallel:
+        return executor(workers)
+    if workers is not None:
+        raise InputError(
+            f"--workers: the executor {name} has none; omit it, or use --executor processes"
+        )
+    return executor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -115,8 +115,27 @@ class Executor(ABC):
     """Trains cohorts, in this process or elsewhere.
 
     Each executor is defined in a file of this folder and named after that file. An executor is
-    constructed without arguments and used from a single thread.
+    used from a single thread. If it is `parallel`, it is constructed with the number of workers, or
+    None for as many as suit the machine; otherwise without arguments.
     """
+
+    parallel: ClassVar[bool] = False
+    """Whether it can train several cohorts at once."""
+
+    def __init__(self, workers: int | None = None) -> None:  # noqa: B027
+        """Create an executor that has started nothing yet.
+
+        Args:
+            workers: Number of workers, for executors that are `parallel`.
+        """
+
+    def workers(self, device: str) -> int:
+        """Return the number of cohorts that are trained at once.
+
+        Args:
+            device: Name of the device; `cuda` stands for all GPUs.
+        """
+        return 1
 
     def warm_up(self) -> None:  # noqa: B027  (most executors have nothing to start)
         """Start what takes time before the first cohort is ready."""

@@ -28,7 +28,8 @@ def balanced(
         return list(groups)
 
     best: list[tuple[float, list[T]]] = []
-    for parts in range(1, workers + 1):
+    most = max((len(group) for group in groups), default=0)
+    for parts in range(1, min(workers, most) + 1):
         cohorts = [(cost(part), part) for group in groups for part in _divided(group, parts)]
         cohorts.sort(key=lambda item: -item[0])
         if not best or makespan(cohorts, workers) < makespan(best, workers):

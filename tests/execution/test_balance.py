@@ -86,8 +86,10 @@ def test_cohorts_of_a_study_share_a_seed_and_a_teacher_however_many_workers_ther
             map(str, study.cells)
         )
         assert all(len({study.stream_of(cell) for cell in cohort}) == 1 for cohort in cohorts)
-    assert [len(cohort) for cohort in cohorts_for(study, study.cells, None, 2)] == [3, 3]
-    assert [len(cohort) for cohort in cohorts_for(study, study.cells, 2, 8)] == [2, 1, 2, 1]
+
+    seeds = prepared(tiny(["student", "kd", "at"], seeds=[0, 1]))
+    assert [len(cohort) for cohort in cohorts_for(seeds, seeds.cells, None, 2)] == [3, 3]
+    assert [len(cohort) for cohort in cohorts_for(seeds, seeds.cells, 2, 8)] == [2, 1, 2, 1]
 
 
 def test_the_estimate_of_two_workers_takes_less_time_and_more_compute() -> None:

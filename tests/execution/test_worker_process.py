@@ -52,7 +52,7 @@ def test_a_cohort_is_refused_if_the_disk_has_no_room_for_a_file_of_the_worker(
 
     message = channel.receive(ours)
     assert message["event"] == "refused"
-    start = f"{tmp_path / 'tiny' / name}: cannot be written (No space left on device; "
+    start = f"{tmp_path / 'tiny/workers' / name}: cannot be written (No space left on device; "
     assert message["reason"].startswith(start)
 
 

@@ -42,8 +42,10 @@ class ProcessesExecutor(Executor):
         self._pool: dict[int, WorkerHandle] = {}
 
     def workers(self, device: str) -> int:
-        """Return the number of cohorts that are trained at once."""
-        return self._workers or worker_count(device)
+        """Return the number of cohorts that are trained at once, which does not change later."""
+        if self._workers is None:
+            self._workers = worker_count(device)
+        return self._workers
 
     def warm_up(self) -> None:
         """Start the first worker, which imports what it needs while the study is prepared."""

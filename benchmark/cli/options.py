@@ -56,8 +56,8 @@ CohortSize = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Maximum number of students that train side by side; by default, as many as let all "
-        "workers be busy and share the teacher.",
+        help="Maximum number of students that train side by side; by default, as large as possible "
+        "while keeping all workers busy.",
     ),
 ]
 ExecutorName = Annotated[
@@ -74,16 +74,16 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of worker processes; by default one per GPU, or as many as cores and memory "
-        "suffice for.",
+        help="Number of worker processes, each of which trains one cohort at a time; 1 by default. "
+        "Several workers take the GPUs in turn, unless --device names one.",
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Threads of each worker, on which the last bits of results depend; by default 1 on a "
-        "CPU.",
+        help="Threads of each worker, which affect the last bits of results; by default 1 if "
+        "several workers share a CPU.",
     ),
 ]
 StepMinutes = Annotated[

@@ -53,7 +53,7 @@ def rehearse(
     with opened_executor(executor, workers) as opened:
         chosen = environment.device(device)
         environment.check_engine(engine, chosen)
-        machine.use_threads(threads, chosen, shared=opened.parallel)
+        machine.use_threads(threads, chosen, opened.workers)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         environment.make_repeatable()
         session = Session(

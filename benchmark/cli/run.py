@@ -123,10 +123,10 @@ def run(
     with opened_executor(executor, workers, needed=not dry_run) as opened:
         chosen = environment.device(device)
         environment.check_engine(engine, chosen)
-        machine.use_threads(threads, chosen, shared=opened.parallel)
+        machine.use_threads(threads, chosen, opened.workers)
         prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
         if dry_run:
-            _print_plan(prepared, workspace.path, cohort_size, opened.workers(str(chosen)))
+            _print_plan(prepared, workspace.path, cohort_size, opened.workers)
             return
 
         environment.make_repeatable()

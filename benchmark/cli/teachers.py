@@ -18,7 +18,6 @@ from benchmark.cli.options import (
     StudyFile,
     Threads,
     TrackingUri,
-    Workers,
     load_study,
     mlflow_store,
     opened_executor,
@@ -47,7 +46,6 @@ def train_teachers(
     device: Device = None,
     engine: Engine = EngineChoice.AUTO,
     executor: ExecutorName = EXECUTOR,
-    workers: Workers = None,
     threads: Threads = None,
     step_minutes: StepMinutes = STEP_MINUTES,
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES,
@@ -61,8 +59,8 @@ def train_teachers(
     environment.check_engine(engine, chosen)
     prepared = prepare.prepare(loaded, study.read_text(), str(study), chosen, workspace, say)
     environment.make_repeatable()
-    with opened_executor(executor, workers, needed=False) as opened, progress_display() as progress:
-        machine.use_threads(threads, chosen, shared=opened.parallel)
+    with opened_executor(executor, needed=False) as opened, progress_display() as progress:
+        machine.use_threads(threads, chosen, opened.workers)
         versions = environment.environment(chosen, cell_code.sources(prepared))
         session = Session(
             workspace,

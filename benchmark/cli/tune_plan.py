@@ -55,7 +55,8 @@ def plan(
         f"{counted(trials, 'trial')} to run, each with {counted(len(search.seeds), 'seed')}, in "
         f"{counted(len(planned.cohorts), 'cohort')}",
         *teacher_lines(prepared, cards),
-        cost_line(estimate(prepared, planned.cohorts, missing, say, workers), workers),
+        # Rounds wait for each other, so several workers may not be faster: the time of one is told.
+        cost_line(estimate(prepared, planned.cohorts, missing, say), 1),
     ]
     lines += [f"not applicable: {name}: {why}" for name, why in prepared.not_applicable.items()]
 

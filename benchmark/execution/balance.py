@@ -41,7 +41,7 @@ def makespan(cohorts: Sequence[tuple[float, object]], workers: int) -> float:
     """Return the time that workers take for cohorts, of which each begins the next when it is free.
 
     Args:
-        cohorts: The cohorts in that order, each after its time.
+        cohorts: Pairs of a time and a cohort, in the order in which they begin.
         workers: Number of workers.
     """
     busy_until = [0.0] * workers

@@ -1,7 +1,7 @@
 """Rehearses a study: every kind of cell takes a few steps, and nothing is recorded.
 
 The cells of all seeds cost the same, so only those of the first seed are rehearsed, in the cohorts
-in which `run` would train them. All files are written to a temporary folder.
+in which `run` with one worker would train them. All files are written to a temporary folder.
 """
 
 from __future__ import annotations

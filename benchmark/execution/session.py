@@ -45,7 +45,7 @@ class Session:
     @property
     def workers(self) -> int:
         """Number of cohorts that are trained at once."""
-        return self.executor.workers(str(self.device))
+        return self.executor.workers
 
     @property
     def store(self) -> TeacherStore:

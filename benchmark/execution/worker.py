@@ -138,6 +138,9 @@ class Worker:
 
         environment.make_repeatable()
         torch.set_num_threads(int(spec.environment["threads"]))
+        device = torch.device(spec.device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # events and streams without a device belong to it
         train_cohort(spec, self._load(spec), progress, heart)
 
     def _load(self, spec: CohortSpec) -> Resources:

@@ -32,6 +32,9 @@ POLL_SECONDS = 0.5
 START_SECONDS = 2.0
 """Time until a process that is told to stop begins to: the operation that runs ends first."""
 
+STOP_SECONDS = LAST_SECONDS + START_SECONDS
+"""Time in which a process that is told to stop has written what it has saved."""
+
 GRACE_SECONDS = 5.0
 """Time that a process has to end after it closed its connection."""
 
@@ -76,6 +79,11 @@ class WorkerHandle:
         self._process = _start(theirs, number)
         theirs.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, for whatever reason."""
+        return self._process.poll() is not None
+
     def begin(self, spec: CohortSpec) -> None:
         """Let the process train a cohort.
 
@@ -108,7 +116,7 @@ class WorkerHandle:
         """
         try:
             if not self.connection.poll():
-                if self._process.poll() is not None and not self.connection.poll():
+                if self.has_ended and not self.connection.poll():
                     raise EOFError  # what it started may keep the connection open
                 return End(self._kill_hanging()) if self._watch.is_hanging() else None
 
@@ -128,14 +136,17 @@ class WorkerHandle:
             self._process.send_signal(STOP_SIGNAL)
         self._is_stopping = True
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """End the process, once it has written what it has saved, or after a few seconds.
 
         No file is left half-written.
+
+        Args:
+            seconds: How long to wait.
         """
         self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(LAST_SECONDS + START_SECONDS)
+            self._process.wait(seconds)
 
         self._end()
         self.connection.close()

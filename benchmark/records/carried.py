@@ -57,7 +57,7 @@ _SUFFIXES = frozenset(
 )
 """Suffixes of the files of a study. Nothing else is carried, and code above all is not."""
 
-_OWN = frozenset((OWNER, INTACT))
+_OWN = frozenset((OWNER, INTACT, "heartbeat.json", "crash.txt"))
 """Names of files that describe the folder on this machine."""
 
 

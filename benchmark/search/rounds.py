@@ -15,6 +15,20 @@ from benchmark.study.study import Cell
 T = TypeVar("T")
 
 
+def in_order(search: Search) -> bool:
+    """Return whether the cohorts of a round must be trained one after another.
+
+    Hyperband compares the trials of a round with each other, so those that it prunes depend on the
+    order of epochs.
+    """
+    return search.pruner == "hyperband"
+
+
+def search_workers(search: Search, workers: int) -> int:
+    """Return how many of some workers can train cohorts of a round at once."""
+    return 1 if in_order(search) else workers
+
+
 def rounds(search: Search) -> Iterator[range]:
     """Yield the numbers of the trials of each round."""
     for start in range(0, search.trials, search.together):
@@ -28,7 +42,7 @@ def cohorts(
 
     Args:
         prepared: The study.
-        items: A cell for each trial, with settings that cost the same, and anything besides.
+        items: For each trial, a cell of the same cost, and any further value.
         size: Maximum number of trials per cohort; None for the size that suits the workers.
         workers: Number of cohorts that are trained at once.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmark.execution.prepare import Prepared
 from benchmark.records.layout import SearchFolder
 from benchmark.records.search import read_search
-from benchmark.search.rounds import cohorts, rounds
+from benchmark.search.rounds import cohorts, rounds, search_workers
 from benchmark.search.row_search import identify_search
 from benchmark.search.spaces import published, space
 from benchmark.study.schema import Pair, Search
@@ -74,7 +74,8 @@ def search_plan(
     to_train: list[list[Cell]] = []
     for pair in prepared.study.pairs:
         planned = _of_pair(prepared, search, pair, hashes, folder)
-        to_train += _cohorts(prepared, search, pair, planned, cohort_size, workers)
+        at_once = search_workers(search, workers)
+        to_train += _cohorts(prepared, search, pair, planned, cohort_size, at_once)
         searches += planned
     return SearchPlan(searches, to_train)
 

@@ -16,7 +16,7 @@ from benchmark.records.search import write_search
 from benchmark.search.asking import ask
 from benchmark.search.pruning import PruningListener
 from benchmark.search.recording import search_record
-from benchmark.search.rounds import cohorts
+from benchmark.search.rounds import cohorts, in_order, search_workers
 from benchmark.search.row_search import RowSearch
 from benchmark.search.trial_cells import TrialCells
 from benchmark.study.study import Cell
@@ -59,8 +59,7 @@ class Trials:
         listener.catch_up()
 
         cohorts = self._cohorts(numbers, first)
-        if search.pruner == "hyperband":
-            # It compares trials of a round, so those that are pruned depend on the order of epochs.
+        if in_order(search):
             for cohort in cohorts:
                 executor.run([cohort], self.resources, listener)
         else:
@@ -104,7 +103,7 @@ class Trials:
             published = Cell(prepared.study, row_search.pair, row_search.row, seed)
             pending[cell.files] = published, spec
 
-        workers = 1 if self.cells.search.pruner == "hyperband" else self.session.workers
+        workers = search_workers(self.cells.search, self.session.workers)
         found = cohorts(prepared, [*pending.values()], self.cohort_size, workers)
         return [self._cohort(cohort) for cohort in found]
 

@@ -36,7 +36,7 @@ from benchmark.records.search import read_search, write_search
 from benchmark.search.database import default_storage, open_storage, storage_errors
 from benchmark.search.pictures import draw_pictures
 from benchmark.search.recording import BestTrial, best_trial, search_record
-from benchmark.search.rounds import cohorts, rounds
+from benchmark.search.rounds import cohorts, rounds, search_workers
 from benchmark.search.row_search import RowSearch, open_searches
 from benchmark.search.spaces import space
 from benchmark.search.trial_cells import TrialCells
@@ -233,7 +233,8 @@ def _add_compute(
 
     for numbers in rounds(search):
         trials = [(cell, number) for number in numbers for cell in cells]
-        for cohort in cohorts(prepared, trials, cohort_size, workers):
+        at_once = search_workers(search, workers)
+        for cohort in cohorts(prepared, trials, cohort_size, at_once):
             members = [estimated(cell) for cell, _ in cohort]
             learners = [member.learner for member in members]
             passes = counter.count(learners, members[0].recipe, seed)

@@ -60,7 +60,7 @@ def test_cohorts_that_are_trained_at_once_have_the_bits_of_one_process(
     count = len(ROWS) * 2
     assert run(workspace, study(workspace), executor=executor) == Summary(count, count)
     assert_equal(workspace, alone)
-    assert len([*workspace.glob("tiny/workers/*.beat")]) == executor.workers("cpu")
+    assert len([*workspace.glob("tiny/workers/*.beat")]) == executor.workers
     assert not list(workspace.glob("tiny/workers/*.crash"))
 
 

@@ -28,7 +28,7 @@ def planned(content, workspace, size=None):
     hashes = {card.key: card.sha256 for card in cards if card is not None}
     assert study.study.search is not None
     folder = files.study("tiny").search
-    return study, search_plan(study, study.study.search, hashes, folder, size)
+    return study, search_plan(study, study.study.search, hashes, folder, size, 1)
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(None, [4] * 4), (3, [3, 1] * 4)])

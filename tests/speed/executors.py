@@ -4,14 +4,15 @@
 
 Two measurements. *Overhead*: a study of many cohorts that take almost no time (one cell, two steps
 each), by each executor; the time of the executor `inline` is subtracted, and the rest divided by
-the number of cohorts. *Gain*: cohorts of some seconds, by one worker and by as many as the machine
-has. All take turns, so that any other load on the machine slows all; workers are started, and have
-loaded data and teacher, before anything is timed.
+the number of cohorts. *Gain*: cohorts of some seconds, by one worker and by one per core. All take
+turns, so that any other load on the machine slows all; workers are started, and have loaded data
+and teacher, before anything is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmark.execution import executors, machine
+from benchmark.execution import executors
 from benchmark.execution.executors import Executor
 from tests.support.studies import run, tiny
 
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--executors", nargs="+", choices=executors.names(), default=["processes"])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    workers = machine.worker_count("cpu")
+    workers = len(os.sched_getaffinity(0))
 
     for name in options.executors:
         with closing(executors.create("inline")) as inline:

@@ -44,7 +44,7 @@ def create(name: str, workers: int | None = None) -> Executor:
 
     Args:
         name: Name of the executor's file, without the suffix.
-        workers: Number of workers; None for as many as suit the machine.
+        workers: Number of workers; None for the default.
 
     Raises:
         InputError: There is no such executor, or it has no workers.
@@ -69,6 +69,6 @@ def create(name: str, workers: int | None = None) -> Executor:
         return executor(workers)
     if workers is not None:
         raise InputError(
-            f"--workers: the executor {name} has none; omit it, or use --executor processes"
+            f"--workers: the executor {name!r} has no workers; omit it, or use --executor processes"
         )
     return executor()

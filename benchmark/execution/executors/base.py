@@ -116,7 +116,7 @@ class Executor(ABC):
 
     Each executor is defined in a file of this folder and named after that file. An executor is
     used from a single thread. If it is `parallel`, it is constructed with the number of workers, or
-    None for as many as suit the machine; otherwise without arguments.
+    None for the default; otherwise without arguments.
     """
 
     parallel: ClassVar[bool] = False
@@ -129,12 +129,9 @@ class Executor(ABC):
             workers: Number of workers, for executors that are `parallel`.
         """
 
-    def workers(self, device: str) -> int:
-        """Return the number of cohorts that are trained at once.
-
-        Args:
-            device: Name of the device; `cuda` stands for all GPUs.
-        """
+    @property
+    def workers(self) -> int:
+        """Number of cohorts that are trained at once."""
         return 1
 
     def warm_up(self) -> None:  # noqa: B027  (most executors have nothing to start)

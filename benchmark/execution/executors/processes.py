@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from multiprocessing import connection
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from benchmark.errors import LeaveCohort
 from benchmark.execution.deaths import Death
 from benchmark.execution.executors.base import CellSpec, CohortSpec, Executor, Resources
-from benchmark.execution.machine import devices, worker_count
-from benchmark.execution.worker_handle import POLL_SECONDS, WorkerHandle
+from benchmark.execution.machine import devices
+from benchmark.execution.worker_handle import POLL_SECONDS, STOP_SECONDS, WorkerHandle
 from benchmark.records.checkpoints import CellFolder
 from benchmark.training.progress import Progress
 from benchmark.training.recorder import record_reason
@@ -35,16 +38,15 @@ class ProcessesExecutor(Executor):
         """Create an executor that has started nothing yet.
 
         Args:
-            workers: Number of worker processes; None for as many as suit the machine.
+            workers: Number of worker processes; None for one.
         """
         super().__init__(workers)
-        self._workers = workers
+        self._workers = workers or 1
         self._pool: dict[int, WorkerHandle] = {}
 
-    def workers(self, device: str) -> int:
-        """Return the number of cohorts that are trained at once, which does not change later."""
-        if self._workers is None:
-            self._workers = worker_count(device)
+    @property
+    def workers(self) -> int:
+        """Number of cohorts that are trained at once."""
         return self._workers
 
     def warm_up(self) -> None:
@@ -52,11 +54,13 @@ class ProcessesExecutor(Executor):
         self._present(0)
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, which have a few seconds for it together."""
         for worker in self._pool.values():
             worker.ask_to_stop()
+
+        deadline = time.monotonic() + STOP_SECONDS
         for worker in self._pool.values():
-            worker.stop()
+            worker.stop(max(0.0, deadline - time.monotonic()))
         self._pool = {}
 
     def run(self, cohorts: Iterable[CohortSpec], resources: Resources, progress: Progress) -> None:
@@ -71,8 +75,11 @@ class ProcessesExecutor(Executor):
         """Train cohorts until each of their cells has ended."""
         deaths: Counter[str] = Counter()
         training: dict[int, CohortSpec] = {}
+        retried: deque[CohortSpec] = deque()
 
-        while waiting or training:
+        while waiting or training or retried:
+            if not waiting and not training:
+                waiting.append(retried.popleft())  # alone, also in memory
             self._begin(waiting, training)
             busy = {number: self._pool[number] for number in training}
             connection.wait([worker.connection for worker in busy.values()], POLL_SECONDS)
@@ -86,27 +93,37 @@ class ProcessesExecutor(Executor):
                 if end.death is not None:
                     self._pool.pop(number).stop()
                     waiting.extendleft(reversed(_without_suspects(spec, end.death, progress)))
-                    waiting.extend(_retried(spec, end.death, deaths, progress))
+                    retried.extend(_retried(spec, end.death, deaths, progress))
 
     def _begin(self, waiting: deque[CohortSpec], training: dict[int, CohortSpec]) -> None:
         """Give the next cohorts to the workers that are free."""
-        while waiting and len(training) < self.workers(waiting[0].device):
+        while waiting and len(training) < self._workers:
             spec = waiting.popleft()
             number = next(each for each in range(len(training) + 1) if each not in training)
-            self._present(number).begin(_on_device(spec, number))
+            own = spec if self._workers == 1 else _on_device(spec, number)
+            self._present(number).begin(own)
             training[number] = spec
 
     def _present(self, number: int) -> WorkerHandle:
         """Return a worker, which is started if it is not running."""
-        if number not in self._pool:
-            self._pool[number] = WorkerHandle(number)
-        return self._pool[number]
+        worker = self._pool.get(number)
+        if worker is not None and worker.has_ended:
+            worker.stop()
+            worker = None
+
+        if worker is None:
+            worker = self._pool[number] = WorkerHandle(number)
+        return worker
 
 
 def _on_device(spec: CohortSpec, number: int) -> CohortSpec:
     """Return a cohort on the device of a worker, if the workers share several."""
     found = devices(spec.device)
-    return spec.model_copy(update={"device": found[number % len(found)]})
+    device = found[number % len(found)]
+    known = dict(spec.environment)
+    if device.startswith("cuda"):
+        known["device_name"] = torch.cuda.get_device_name(device)
+    return spec.model_copy(update={"device": device, "environment": known})
 
 
 def _suspects(spec: CohortSpec, death: Death, progress: _Noting) -> list[CellSpec]:

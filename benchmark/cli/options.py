@@ -66,7 +66,7 @@ ExecutorName = Annotated[
         "--executor",
         envvar="KDBENCH_EXECUTOR",
         show_envvar=True,
-        help="processes: cohorts train at once, and a cell that crashes or hangs ends alone; "
+        help="processes: train in worker processes, where a cell that crashes or hangs ends alone; "
         "inline: train in this process.",
     ),
 ]

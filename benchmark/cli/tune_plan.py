@@ -55,7 +55,7 @@ def plan(
         f"{counted(trials, 'trial')} to run, each with {counted(len(search.seeds), 'seed')}, in "
         f"{counted(len(planned.cohorts), 'cohort')}",
         *teacher_lines(prepared, cards),
-        # Rounds wait for each other, so several workers may not be faster: the time of one is told.
+        # The time is that of one worker: rounds wait for each other, so more may not be faster.
         cost_line(estimate(prepared, planned.cohorts, missing, say), 1),
     ]
     lines += [f"not applicable: {name}: {why}" for name, why in prepared.not_applicable.items()]

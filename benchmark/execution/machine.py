@@ -23,12 +23,8 @@ def use_threads(count: int | None, device: torch.device, workers: int) -> None:
         device: The device.
         workers: Number of workers.
     """
-    if (
-        count is None
-        and workers > 1
-        and device.type == "cpu"
-        and "OMP_NUM_THREADS" not in os.environ
-    ):
+    is_shared = workers > 1 and device.type == "cpu"
+    if count is None and is_shared and "OMP_NUM_THREADS" not in os.environ:
         count = 1
     if count is not None:
         torch.set_num_threads(count)

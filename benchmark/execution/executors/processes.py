@@ -28,8 +28,8 @@ class ProcessesExecutor(Executor):
     """Trains as many cohorts at once as there are workers, each of which trains one after another.
 
     A worker that dies or hangs is replaced. The cell that it was training then is suspected: the
-    others are trained on without it, and it is tried again alone, from its checkpoint. Workers load
-    data and teachers themselves.
+    others are trained on without it. Once all of them have ended, it is tried again, alone, from
+    its checkpoint. Workers load data and teachers themselves.
     """
 
     parallel: ClassVar[bool] = True
